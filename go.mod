@@ -1,0 +1,3 @@
+module github.com/plancast/plancast
+
+go 1.26.8
