@@ -80,10 +80,11 @@ func Parse(text string, u Unit) (float64, error) {
 		}
 	}
 	v, err := strconv.ParseFloat(number, 64)
+	v *= factor
 	if !found || err != nil || math.IsNaN(v) || math.IsInf(v, 0) || strings.ContainsAny(number, "xXpP_") {
 		return 0, fmt.Errorf("%q is not %s", text, examples[u])
 	}
-	return v * factor, nil
+	return v, nil
 }
 
 // Format writes v, in the base unit of u, for people: "42 ms", "0.5 %",
