@@ -37,8 +37,6 @@ type Config struct {
 	// Schedule says when the repository is looked at; Cron is its text.
 	Cron     string
 	Schedule cron.Schedule
-	// Watch looks at a directory as soon as it changes, too.
-	Watch bool
 	// Backend is "auto", "onnxruntime" or "tensorrt".
 	Backend     string
 	ONNXRuntime ONNXRuntime
@@ -91,7 +89,6 @@ func Default() Config {
 		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
 		State:       "plancast-data",
 		Cron:        "@every 1m",
-		Watch:       true,
 		Backend:     "auto",
 		ONNXRuntime: ONNXRuntime{GraphOptimization: "all"},
 		Precisions:  slices.Clone(engine.Precisions),
@@ -177,7 +174,6 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 		},
 		"state":    d.text(&c.State),
 		"schedule": d.scalar(c.schedule),
-		"watch":    d.boolean(&c.Watch),
 		"timezone": d.scalar(func(s string) error {
 			loc, err := location(s)
 			if err == nil {

@@ -124,20 +124,6 @@ func (d *decoder) oneOf(p *string, choices ...string) field {
 	})
 }
 
-func (d *decoder) boolean(p *bool) field {
-	return d.scalar(func(s string) error {
-		switch s {
-		case "true":
-			*p = true
-		case "false":
-			*p = false
-		default:
-			return fmt.Errorf("%q is neither true nor false", s)
-		}
-		return nil
-	})
-}
-
 func (d *decoder) integer(p *int, lo, hi int) field {
 	return d.scalar(func(s string) error {
 		v, err := strconv.Atoi(s)
