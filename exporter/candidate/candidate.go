@@ -9,6 +9,7 @@
 package candidate
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -66,6 +67,9 @@ type Candidate struct {
 	// DataDigest identifies the evaluation data (inputs, labels, reference),
 	// "" when there is none.
 	DataDigest string
+
+	// Shapes is what the model's config.pbtxt says; zero without one.
+	Shapes Shapes
 
 	// Files are the keys in the repository of all that belongs to the
 	// candidate, by the name it has in the version's folder.
@@ -377,7 +381,8 @@ func number(version string) int64 {
 
 // fact is what is remembered of a file.
 type fact struct {
-	Digest string `json:"digest"`
+	Digest string  `json:"digest,omitempty"`
+	Shapes *Shapes `json:"shapes,omitempty"` // of config.pbtxt
 }
 
 // identify fills in the digests of c, or says why it must wait.
@@ -390,37 +395,37 @@ func (r *Repository) identify(ctx context.Context, c *Candidate, files map[strin
 	}
 	digests := map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if name == ConfigFile {
-			continue
-		}
 		o := files[name]
-		if m, ok := r.facts[o.Key]; ok && m.File == asFile(o) {
-			var f fact
-			if json.Unmarshal([]byte(m.Facts), &f) == nil && f.Digest != "" {
-				digests[name] = f.Digest
-				continue
+		f, known := r.recall(o)
+		if !known {
+			if name == ModelFile && r.dir != "" && r.opts.Whole != nil {
+				if why := r.whole(o, now); why != "" {
+					return why, learnt, nil
+				}
 			}
-		}
-		if name == ModelFile && r.dir != "" && r.opts.Whole != nil {
-			if why := r.whole(o, now); why != "" {
-				return why, learnt, nil
+			f, err = r.read(ctx, name, o)
+			var bad *unusable
+			switch {
+			case errors.Is(err, errChanged):
+				return fmt.Sprintf("%s changed while it was read", o.Key), learnt, nil
+			case errors.As(err, &bad):
+				return bad.Error(), learnt, nil
+			case err != nil:
+				return "", learnt, err
 			}
+			text, err := json.Marshal(f)
+			if err != nil {
+				return "", learnt, err
+			}
+			m := history.Remembered{File: asFile(o), Facts: string(text)}
+			r.facts[o.Key] = m
+			learnt = append(learnt, m)
 		}
-		digest, err := r.digest(ctx, o)
-		if errors.Is(err, errChanged) {
-			return fmt.Sprintf("%s changed while it was read", o.Key), learnt, nil
+		if f.Shapes != nil {
+			c.Shapes = *f.Shapes
+		} else {
+			digests[name] = f.Digest
 		}
-		if err != nil {
-			return "", learnt, err
-		}
-		text, err := json.Marshal(fact{Digest: digest})
-		if err != nil {
-			return "", learnt, err
-		}
-		m := history.Remembered{File: asFile(o), Facts: string(text)}
-		r.facts[o.Key] = m
-		learnt = append(learnt, m)
-		digests[name] = digest
 	}
 	data := map[string]string{}
 	for _, name := range evaluationFiles {
@@ -466,8 +471,47 @@ func (r *Repository) whole(o blob.ListObject, now time.Time) (reason string) {
 
 var errChanged = errors.New("the file changed while it was read")
 
-func (r *Repository) digest(ctx context.Context, o blob.ListObject) (string, error) {
-	return r.copy(ctx, o.Key, o.Size, io.Discard)
+// unusable is a file that cannot be what its name says.
+type unusable struct {
+	key string
+	err error
+}
+
+func (u *unusable) Error() string { return fmt.Sprintf("%s: %v", u.key, u.err) }
+
+// recall is what is remembered of an unchanged file.
+func (r *Repository) recall(o blob.ListObject) (fact, bool) {
+	m, ok := r.facts[o.Key]
+	if !ok || m.File != asFile(o) {
+		return fact{}, false
+	}
+	var f fact
+	if json.Unmarshal([]byte(m.Facts), &f) != nil || f.Digest == "" && f.Shapes == nil {
+		return fact{}, false
+	}
+	return f, true
+}
+
+// configBytes is far more than any config.pbtxt needs.
+const configBytes = 1 << 20
+
+func (r *Repository) read(ctx context.Context, name string, o blob.ListObject) (fact, error) {
+	if name != ConfigFile {
+		digest, err := r.copy(ctx, o.Key, o.Size, io.Discard)
+		return fact{Digest: digest}, err
+	}
+	if o.Size > configBytes {
+		return fact{}, &unusable{o.Key, fmt.Errorf("it has %d bytes; no configuration is that long", o.Size)}
+	}
+	var text bytes.Buffer
+	if _, err := r.copy(ctx, o.Key, o.Size, &text); err != nil {
+		return fact{}, err
+	}
+	shapes, err := parseShapes(text.Bytes())
+	if err != nil {
+		return fact{}, &unusable{o.Key, err}
+	}
+	return fact{Shapes: &shapes}, nil
 }
 
 // copy writes an object to w and returns the SHA-256 of what it wrote. size -1

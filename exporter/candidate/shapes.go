@@ -2,7 +2,6 @@ package candidate
 
 import (
 	"fmt"
-	"os"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/prototext"
@@ -15,8 +14,8 @@ import (
 
 // Shapes is what plancast reads of Triton's config.pbtxt.
 type Shapes struct {
-	MaxBatch int                // max_batch_size; 0 means that dims hold the batch dimension
-	Inputs   map[string][]int64 // dims by input name; -1 is a dimension that varies
+	MaxBatch int                `json:"max_batch,omitempty"` // max_batch_size; 0 means that dims hold the batch dimension
+	Inputs   map[string][]int64 `json:"inputs,omitempty"`    // dims by input name; -1 is a dimension that varies
 }
 
 // modelConfig describes the few fields of Triton's ModelConfig message that
@@ -51,19 +50,7 @@ var modelConfig = sync.OnceValues(func() (protoreflect.MessageDescriptor, error)
 	return file.Messages().ByName("ModelConfig"), nil
 })
 
-// ReadShapes reads a config.pbtxt.
-func ReadShapes(file string) (Shapes, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return Shapes{}, fmt.Errorf("read shapes: %w", err)
-	}
-	s, err := parseShapes(text)
-	if err != nil {
-		return Shapes{}, fmt.Errorf("read shapes %s: %w", file, err)
-	}
-	return s, nil
-}
-
+// parseShapes reads a config.pbtxt.
 func parseShapes(text []byte) (Shapes, error) {
 	desc, err := modelConfig()
 	if err != nil {
