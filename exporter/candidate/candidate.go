@@ -191,6 +191,9 @@ var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
 // Files beside a model are staged under their own names.
 var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_. -]{0,199}$`)
 
+// ValidModel tells whether a model may have that name.
+func ValidModel(name string) bool { return modelName.MatchString(name) }
+
 // Scan lists the repository and identifies, of each model, the newest version
 // and backlog older ones. What it has identified before and finds unchanged is
 // not read again.
