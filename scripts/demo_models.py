@@ -91,6 +91,8 @@ class Repository:
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no record, or a damaged one: prepare everything again
         root.mkdir(parents=True, exist_ok=True)
+        for left in root.rglob(".writing-*"):  # by a run that was killed
+            left.unlink()
 
     def has(self, *names: str) -> bool:
         """Reports whether the files are there as recorded. A file edited by hand counts as missing."""
