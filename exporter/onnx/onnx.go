@@ -343,6 +343,7 @@ func (d *decoder) graph(f field, depth int) error {
 
 func (d *decoder) node(f field, depth int) error {
 	var n Node
+	var castTo engine.DType
 	retained := d.retained
 	at := f.at
 	err := d.message(f, "node", func(f field) (err error) {
@@ -365,12 +366,18 @@ func (d *decoder) node(f field, depth int) error {
 			s, err = d.text(f, "node domain")
 			n.Domain = canonical(s)
 		case 5:
-			err = d.attribute(f, depth)
+			var a intAttribute
+			if a, err = d.attribute(f, depth); a.name == "to" {
+				castTo = dtypeName(a.value)
+			}
 		}
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if n.Type == "Cast" && len(n.Outputs) == 1 && castTo != "" {
+		d.g.Types[n.Outputs[0]] = castTo
 	}
 	if n.Type == "" {
 		return errorf(at, "node %q has no operator", n.Name)
@@ -394,16 +401,25 @@ func (d *decoder) node(f field, depth int) error {
 	return nil
 }
 
-func (d *decoder) attribute(f field, depth int) error {
-	return d.message(f, "attribute", func(f field) error {
+type intAttribute struct {
+	name  string
+	value int64
+}
+
+// attribute descends into what an attribute holds; an integer is returned.
+func (d *decoder) attribute(f field, depth int) (a intAttribute, err error) {
+	err = d.message(f, "attribute", func(f field) (err error) {
 		switch f.num {
+		case 1: // name
+			a.name, err = d.text(f, "attribute name")
+		case 3: // i
+			a.value = int64(f.value)
 		case 5, 10: // t, tensors
-			_, err := d.tensor(f)
-			return err
+			_, err = d.tensor(f)
 		case 6, 11: // g, graphs
-			return d.graph(f, depth+1)
+			err = d.graph(f, depth+1)
 		case 22, 23: // sparse_tensor, sparse_tensors
-			return d.message(f, "sparse tensor", func(f field) error {
+			err = d.message(f, "sparse tensor", func(f field) error {
 				if f.num == 1 || f.num == 2 {
 					_, err := d.tensor(f)
 					return err
@@ -411,8 +427,9 @@ func (d *decoder) attribute(f field, depth int) error {
 				return nil
 			})
 		}
-		return nil
+		return err
 	})
+	return a, err
 }
 
 type tensorHead struct {

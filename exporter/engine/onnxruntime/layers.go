@@ -2,6 +2,7 @@ package onnxruntime
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ func (s *session) Layers(ctx context.Context) ([]engine.Layer, error) {
 	if err != nil {
 		return nil, err
 	}
+	spreadTypes(graph)
 	var origins func(onnx.Node) []string
 	if s.source != "" {
 		// The candidate was readable when it was built; without it there are
@@ -86,59 +88,163 @@ func nodePrecision(n onnx.Node, types map[string]engine.DType) engine.Precision 
 	return ""
 }
 
-// originsIn finds the candidate's nodes behind a layer: walking back from the
-// layer's outputs until its inputs.
-func originsIn(candidate, plan *onnx.Graph) func(onnx.Node) []string {
-	producer := map[string]int{}
-	for i, n := range candidate.List {
+// boolean are operators whose outputs are not of their inputs' type.
+var boolean = map[string]bool{
+	"Greater": true, "GreaterOrEqual": true, "Less": true, "LessOrEqual": true, "Equal": true, "Not": true, "And": true, "Or": true,
+	"Xor": true, "IsNaN": true, "IsInf": true, "ArgMax": true, "ArgMin": true, "Shape": true, "Size": true, "NonZero": true,
+}
+
+// spreadTypes gives tensors that the plan does not describe the type of what
+// they are computed from. Nodes come in an order in which they can run.
+func spreadTypes(g *onnx.Graph) {
+	input := func(n onnx.Node, i int) engine.DType {
+		if i < len(n.Inputs) {
+			return g.Types[n.Inputs[i]]
+		}
+		return ""
+	}
+	for _, n := range g.List {
+		var t engine.DType
+		switch {
+		case n.Type == "Cast" || boolean[n.Type]: // a Cast says its own; see package onnx
+		case n.Type == "QuantizeLinear":
+			if t = input(n, 2); t == "" {
+				t = engine.Uint8 // without a zero point
+			}
+		case n.Type == "DequantizeLinear":
+			t = input(n, 1)
+		case integer(n.Operator): // its output may be quantized or not
+		case n.Type == "Where":
+			t = input(n, 1)
+		default:
+			t = input(n, 0)
+		}
 		for _, out := range n.Outputs {
-			if out != "" {
-				producer[out] = i
+			if g.Types[out] == "" && t != "" {
+				g.Types[out] = t
 			}
 		}
 	}
-	// Every tensor that still exists in the plan is a border.
+}
+
+// absorbed are operators that a convolution in ONNX Runtime's blocked layout
+// takes in behind itself.
+var absorbed = map[string]bool{"Relu": true, "LeakyRelu": true, "Sigmoid": true, "Tanh": true, "HardSigmoid": true, "Clip": true}
+
+const blocked = "com.microsoft.nchwc"
+
+// originsIn finds the candidate's nodes behind a layer: from the node that
+// made the layer's output back to what other layers made. That node is known
+// by the output's name, or, where tensors were renamed, by the layer's own.
+func originsIn(candidate, plan *onnx.Graph) func(onnx.Node) []string {
+	producer, named, consumers := map[string]int{}, map[string]int{}, map[string][]int{}
+	for i, n := range candidate.List {
+		for _, out := range n.Outputs {
+			producer[out] = i
+		}
+		for _, in := range n.Inputs {
+			consumers[in] = append(consumers[in], i)
+		}
+		named[n.Name] = i
+	}
+	delete(producer, "")
+	delete(named, "")
+	// Only what depends on an input runs; the rest is folded into weights.
+	depends := map[string]bool{}
+	for _, in := range candidate.Inputs {
+		depends[in.Name] = true
+	}
+	runs := make([]bool, len(candidate.List))
+	for i, n := range candidate.List {
+		runs[i] = slices.ContainsFunc(n.Inputs, func(in string) bool { return depends[in] })
+		for _, out := range n.Outputs {
+			depends[out] = depends[out] || runs[i]
+		}
+	}
+	survives := map[string]bool{}
+	for _, n := range plan.List {
+		survives[n.Name] = n.Name != ""
+		if n.Domain != blocked {
+			for _, out := range n.Outputs {
+				survives[out] = true
+			}
+		}
+	}
+	anchors := func(layer onnx.Node) []int {
+		var found []int
+		switch {
+		case layer.Domain == blocked && strings.HasPrefix(layer.Type, "Reorder"):
+			return nil // put in by the runtime
+		case layer.Domain == blocked:
+			if i, ok := producer[strings.TrimSuffix(layer.Name, "_nchwc")]; ok {
+				found = append(found, i)
+			}
+		default:
+			for _, out := range layer.Outputs {
+				if i, ok := producer[out]; ok && !slices.Contains(found, i) {
+					found = append(found, i)
+				}
+			}
+		}
+		if i, ok := named[layer.Name]; ok && len(found) == 0 {
+			found = append(found, i)
+		}
+		if len(found) != 1 {
+			return found
+		}
+		sum := layer.Domain == blocked && len(layer.Inputs) == 4
+		for {
+			n := candidate.List[found[0]]
+			if len(n.Outputs) != 1 || len(consumers[n.Outputs[0]]) != 1 {
+				return found
+			}
+			next := consumers[n.Outputs[0]][0]
+			c := candidate.List[next]
+			switch {
+			case survives[c.Name] && layer.Domain != blocked:
+				return found
+			case integer(layer.Operator) && c.Type == "QuantizeLinear" && n.Type != "QuantizeLinear":
+			case sum && (c.Type == "Add" || c.Type == "Sum"):
+				sum = false
+			case layer.Domain == blocked && layer.Type == "Conv" && absorbed[c.Type] && !survives[c.Name]:
+			default:
+				return found
+			}
+			found[0] = next
+		}
+	}
 	border := map[string]bool{}
 	for _, n := range plan.List {
-		for _, out := range n.Outputs {
-			border[out] = true
+		for _, i := range anchors(n) {
+			for _, out := range candidate.List[i].Outputs {
+				border[out] = true
+			}
 		}
 	}
 	return func(layer onnx.Node) []string {
 		seen := map[int]bool{}
-		var walk func(name string)
-		walk = func(name string) {
-			i, ok := producer[name]
-			if !ok || seen[i] || len(seen) > 1000 {
-				return
+		todo := anchors(layer)
+		for len(todo) > 0 {
+			i := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			if seen[i] {
+				continue
 			}
 			seen[i] = true
 			for _, in := range candidate.List[i].Inputs {
-				if !border[in] {
-					walk(in)
+				if from, ok := producer[in]; ok && runs[from] && !border[in] {
+					todo = append(todo, from)
 				}
 			}
 		}
-		for _, out := range layer.Outputs {
-			walk(out)
-		}
 		var names []string
-		for _, i := range sortedKeys(seen) {
-			if n := candidate.List[i]; n.Name != "" {
-				names = append(names, n.Name)
-			} else {
-				names = append(names, n.Operator.String()+" "+strings.Join(n.Outputs, ","))
+		for _, i := range slices.Sorted(maps.Keys(seen)) {
+			n := candidate.List[i]
+			if n.Name == "" {
+				n.Name = n.Operator.String() + " " + strings.Join(n.Outputs, ",")
 			}
+			names = append(names, n.Name)
 		}
 		return names
 	}
-}
-
-func sortedKeys(m map[int]bool) []int {
-	keys := make([]int, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
