@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -160,17 +161,11 @@ func (s Series) Current() (Candidate, bool) {
 }
 
 // LastGood is the newest measured record of precision p.
-func (s Series) LastGood(p engine.Precision) (Record, bool) {
-	return s.goodBefore(p, int(^uint(0)>>1))
-}
+func (s Series) LastGood(p engine.Precision) (Record, bool) { return s.Before(p, math.MaxInt) }
 
 // Before is the newest measured record of precision p in a candidate of an
 // earlier iteration.
 func (s Series) Before(p engine.Precision, iteration int) (Record, bool) {
-	return s.goodBefore(p, iteration)
-}
-
-func (s Series) goodBefore(p engine.Precision, iteration int) (Record, bool) {
 	for _, c := range slices.Backward(s.Candidates) {
 		if c.Iteration < iteration {
 			if r, ok := c.Record(p); ok && r.OK() {
@@ -184,35 +179,17 @@ func (s Series) goodBefore(p engine.Precision, iteration int) (Record, bool) {
 // CandidateBefore is the newest candidate of an earlier iteration of which
 // at least one engine was measured.
 func (s Series) CandidateBefore(iteration int) (Candidate, bool) {
+	return s.NewestWhere(func(c Candidate) bool { return c.Iteration < iteration && c.Measured() })
+}
+
+// NewestWhere is the newest candidate for which ok holds.
+func (s Series) NewestWhere(ok func(Candidate) bool) (Candidate, bool) {
 	for _, c := range slices.Backward(s.Candidates) {
-		if c.Iteration < iteration && c.Measured() {
+		if ok(c) {
 			return c, true
 		}
 	}
 	return Candidate{}, false
-}
-
-// Standing is the candidate that the model stands on today: the newest one of
-// which an engine was measured and for which done says that nothing is left to
-// measure. Without such a one it is the newest of which an engine was measured.
-// A nil done takes every candidate for done.
-func (s Series) Standing(done func(Candidate) bool) (Candidate, bool) {
-	var fallback *Candidate
-	for _, c := range slices.Backward(s.Candidates) {
-		if !c.Measured() {
-			continue
-		}
-		if done == nil || done(c) {
-			return c, true
-		}
-		if fallback == nil {
-			fallback = &c
-		}
-	}
-	if fallback == nil {
-		return Candidate{}, false
-	}
-	return *fallback, true
 }
 
 // Precisions lists the precisions that appear in the series, most exact first.
