@@ -312,6 +312,10 @@ func cut(a engine.Tensor, shape []int64, partial bool) ([]engine.Tensor, error) 
 		return nil, err
 	}
 	bytes := n * int64(a.DType.Size())
+	if partial && len(a.Shape) == len(shape)+1 && slices.Equal(a.Shape[2:], shape[1:]) {
+		// Samples of the shape [1, ...] on an axis of their own: one batch axis.
+		a.Shape = append([]int64{a.Shape[0] * a.Shape[1]}, a.Shape[2:]...)
+	}
 	misfit := fmt.Errorf("its array has the shape %v, which does not divide into %v", a.Shape, shape)
 	if len(a.Shape) == len(shape)+1 && slices.Equal(a.Shape[1:], shape) {
 		return split(a, append([]int64{1}, shape...), bytes, false, true, misfit)
