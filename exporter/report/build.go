@@ -888,7 +888,9 @@ func milestone(in Input, m config.Milestone, models []ModelState, byName map[str
 	if m.Precision != config.Best && m.Precision != "" {
 		v.Text += " with " + m.Precision
 	}
-	if m.Share >= 1 {
+	if v.Total == 1 {
+		v.Text += " for 1 model"
+	} else if m.Share >= 1 {
 		v.Text += fmt.Sprintf(" for all of %s", units.Count(v.Total, "model"))
 	} else {
 		v.Text += fmt.Sprintf(" for at least %s of %s", units.Percent(m.Share), units.Count(v.Total, "model"))

@@ -14,7 +14,7 @@ import (
 // The chart's geometry, in units of its view box.
 const (
 	chartWidth, chartHeight = 460, 250
-	plotLeft, plotRight     = 58, 446
+	plotLeft, plotRight     = 74, 446
 	plotTop, plotBottom     = 14, 186
 	failLane                = 198 // failed iterations are marked below the plot
 	axisText                = 218
@@ -36,6 +36,7 @@ type Chart struct {
 	XTicks        []tick
 	Series        []chartSeries
 	Targets       []chartTarget
+	Failures      bool // at least one is marked
 }
 
 type tick struct {
@@ -56,7 +57,7 @@ type chartPoint struct {
 
 type chartTarget struct {
 	Y, TextY, Text string
-	Above          bool
+	Left           bool // the label stands on the left side
 }
 
 // newChart lays out the P99 of a model. It is nil when there is nothing to draw.
@@ -135,6 +136,7 @@ func newChart(m Model, id string) *Chart {
 			case p.Failure != "":
 				pen = "M" // a line across a failure would claim a measurement
 				fx := px + float64(k-len(m.History)/2)*9
+				c.Failures = true
 				s.Failed = append(s.Failed, chartPoint{
 					coord(fx), coord(failLane), cross(fx, failLane),
 					fmt.Sprintf("%s, iteration %d (version %s) failed: %s", h.Precision, p.Iteration, p.Version, KindTitle(p.Failure)),
@@ -153,19 +155,19 @@ func newChart(m Model, id string) *Chart {
 		levels = append(levels, t)
 	}
 	slices.Sort(levels)
-	previous := math.Inf(1)
-	for _, t := range levels {
+	for i, t := range levels {
+		// A label stands above its line, on the left where latencies are still far
+		// from it; below it when the next line is close
+		// above, and on the other side when both neighbours are.
 		ty := y(t)
-		text := ty - 5
-		if text < plotTop+6 {
+		crowded := func(j int) bool { return j >= 0 && j < len(levels) && math.Abs(y(levels[j])-ty) < 18 }
+		text, left := ty-5, true
+		if crowded(i+1) || text < plotTop+6 {
 			text = ty + 13
+			left = !crowded(i - 1)
 		}
-		if previous-text < 12 { // two labels on one another: the upper one moves up
-			text = previous - 12
-		}
-		previous = text
 		c.Targets = append(c.Targets, chartTarget{
-			Y: coord(ty), TextY: coord(text), Text: shorten(and(targets[t]), 40) + " " + units.Format(t, units.Seconds),
+			Y: coord(ty), TextY: coord(text), Left: left, Text: shorten(and(targets[t]), 40) + " " + units.Format(t, units.Seconds),
 		})
 	}
 
@@ -192,7 +194,7 @@ func newChart(m Model, id string) *Chart {
 // scale maps latencies onto the plot and chooses round ticks.
 func scale(low, high float64, log bool) (y func(float64) float64, ticks []float64) {
 	if log {
-		a, b := math.Log10(low)-0.05, math.Log10(high)+0.05
+		a, b := math.Log10(low)-0.15, math.Log10(high)+0.05
 		y = func(v float64) float64 { return plotBottom - (math.Log10(v)-a)/(b-a)*(plotBottom-plotTop) }
 		for _, mantissas := range [][]float64{{1, 2, 5}, {1, 3}, {1}} {
 			ticks = ticks[:0]

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/verdict"
 	"github.com/plancast/plancast/units"
 )
 
@@ -76,6 +75,8 @@ type card struct {
 	Best       *Result
 	BestRow    Row
 	Lines      []htmlLine
+	Figures    bool // at least one line has figures
+	Header     []htmlCell
 	Notes      []string
 	Details    []string
 	Failures   []*Failure
@@ -90,10 +91,12 @@ type htmlLine struct {
 	Why   string     // there is none
 }
 
+// htmlCell is a figure with what goes below it in small print.
 type htmlCell struct {
-	Title, Text string
-	Right       bool
-	Class       string
+	Title, Text, Sub string
+	Right            bool
+	Class            string
+	Items            []RowVerdict // the thresholds, in place of Text
 }
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
@@ -111,17 +114,53 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"mid":     func(a, b int) int { return (a + b) / 2 },
-	"columns": func() []htmlCell { return header },
 	"plus":    func(a, b int) int { return a + b },
 }).Parse(pageText))
 
-var header = func() []htmlCell {
-	out := make([]htmlCell, len(columns))
-	for i, c := range columns {
-		out[i] = htmlCell{Title: c.title, Right: c.right}
+// htmlCells are the columns of the page's table. It is narrower than the other
+// forms: what qualifies a figure stands below it.
+func htmlCells(l line) []htmlCell {
+	var out []htmlCell
+	for _, c := range columns {
+		cell := htmlCell{Title: c.title, Right: c.right}
+		if l.result != nil {
+			cell.Text, cell.Class = c.cell(l), cellClass(c, l)
+		}
+		switch c.title {
+		case "Mode":
+			continue
+		case "P99 bound (n)":
+			if l.result != nil {
+				out[len(out)-1].Sub = cell.Text
+			}
+			continue
+		case "Change":
+			if l.result != nil && l.result.Change != nil {
+				ch := l.result.Change
+				cell.Text, cell.Sub = ch.Text, "from v"+ch.Version
+				if !ch.Same {
+					cell.Sub += " " + string(ch.Precision)
+				}
+			}
+		case "Version":
+			if l.result != nil {
+				cell.Sub = units.Ago(seconds(l.result.Age))
+			}
+		case "Age":
+			continue
+		case "Top-1":
+			if r := l.result; r != nil && r.Top1 == nil && r.Top1Agreement != nil {
+				cell.Text, cell.Sub = quantity(r.Top1Agreement, units.Ratio), "agreement"
+			}
+		case "Thresholds":
+			if l.result != nil && !l.old {
+				cell.Items = l.row.Verdicts
+			}
+		}
+		out = append(out, cell)
 	}
 	return out
-}()
+}
 
 // HTML writes the view as one self-contained page without script. Everything
 // from outside is escaped by html/template.
@@ -157,6 +196,12 @@ func HTML(w io.Writer, v View, o HTMLOptions) error {
 	return pageTemplate.Execute(w, p)
 }
 
+// Undecided are the models that neither met nor missed a threshold nor failed.
+func (p page) Undecided() int {
+	s := p.View.Summary
+	return s.Models - s.Met - s.Missed - s.Failed
+}
+
 // Full tells whether the cards are shown, or the overview alone.
 func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
 
@@ -175,14 +220,14 @@ func newCard(m Model, i int, full bool) card {
 	if !full {
 		return c
 	}
+	c.Header = append([]htmlCell{{Title: "Mode"}}, htmlCells(line{})...)
 	for _, l := range lines(m) {
 		h := htmlLine{Mode: l.mode(), Old: l.old}
 		if l.result == nil {
 			h.Why = l.why()
 		} else {
-			for _, col := range columns {
-				h.Cells = append(h.Cells, htmlCell{Title: col.title, Text: col.cell(l), Right: col.right, Class: cellClass(col, l)})
-			}
+			h.Cells = htmlCells(l)
+			c.Figures = true
 		}
 		c.Lines = append(c.Lines, h)
 	}
@@ -218,18 +263,6 @@ func cellClass(c column, l line) string {
 		if !l.result.Stable {
 			return "bad"
 		}
-	case "Thresholds":
-		class := ""
-		for _, v := range l.row.Verdicts {
-			switch {
-			case l.old:
-			case v.Outcome == verdict.Missed:
-				return "bad"
-			case v.Outcome == verdict.Met:
-				class = "good"
-			}
-		}
-		return class
 	}
 	return ""
 }
