@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -21,6 +20,7 @@ import (
 	"github.com/plancast/plancast/exporter/cycle"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
@@ -35,6 +35,7 @@ type app struct {
 	log     *slog.Logger
 	now     func() time.Time
 	command []string                // starts a worker
+	names   []string                // of the backends, the preferred first
 	only    func(model string) bool // models that the view shows; nil is all
 	store   *history.Store
 	lock    *flock.Flock
@@ -54,17 +55,16 @@ type app struct {
 	reloaded  time.Time
 	renewed   chan struct{} // closed by the next reload
 	nextCycle func() time.Time
-	listeners []func(report.View)
 
-	view atomic.Pointer[report.View]
+	metrics *metrics.Collector
 }
 
 // openApp takes the state folder for itself and reads the history.
-func openApp(cfg config.Config, log *slog.Logger, now func() time.Time, command []string) (*app, error) {
+func openApp(cfg config.Config, p program) (*app, error) {
 	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	a := &app{log: log, now: now, command: command, cfg: cfg, reloaded: now(), renewed: make(chan struct{})}
+	a := &app{log: p.log, now: p.now, command: p.worker, names: p.backends, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
 	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
 	locked, err := a.lock.TryLock()
 	if err != nil {
@@ -168,7 +168,7 @@ func (a *app) planNow(ctx context.Context) (cycle.Plan, error) {
 
 func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
-		Config: cfg, Store: a.store, Repository: repo, Backends: backendNames(),
+		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
 			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
 		},
@@ -226,7 +226,6 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	if news {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
-	a.refresh()
 }
 
 // Recorded implements cycle.Observer.
@@ -260,16 +259,28 @@ func asJob(j cycle.Job) report.Job {
 	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
 }
 
-// refresh makes the view anew.
+// view is the report as of now.
+func (a *app) view() report.View {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return report.Build(a.input())
+}
+
+// refresh makes the metrics anew. Progress within a job does not: that would
+// take time from what is measured.
 func (a *app) refresh() {
 	a.mu.Lock()
-	v := report.Build(a.input())
-	listeners := a.listeners
-	a.mu.Unlock()
-	a.view.Store(&v)
-	for _, f := range listeners {
-		f(v)
+	defer a.mu.Unlock()
+	s, err := metrics.NewSnapshot(a.input(), build())
+	if err != nil {
+		a.log.Error("Metrics stay as they were", "err", err)
+		return
 	}
+	if a.metrics == nil {
+		a.metrics = metrics.NewCollector(s)
+		return
+	}
+	a.metrics.Set(s)
 }
 
 // input is what the report is made of; a.mu is held.

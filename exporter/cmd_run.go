@@ -51,7 +51,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := openApp(cfg, p.log, p.now, p.worker)
+	a, err := openApp(cfg, p)
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +70,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		case <-time.After(time.Second):
 		}
 	}
-	v := *a.view.Load()
+	v := a.view()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}

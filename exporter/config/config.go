@@ -254,11 +254,11 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 		"min_window":           d.duration(&b.MinWindow, 0, time.Hour),
 		"max_window":           d.duration(&b.MaxWindow, 10*time.Millisecond, 24*time.Hour),
 		"max_windows":          d.integer(&b.MaxWindows, 1, 1000),
-		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0, 1),
-		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0, 1),
+		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0.001, 0.999),
+		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0.001, 0.999),
 		"batches":              d.integers(&b.Batches, 1, 65536),
 		"concurrency":          d.integers(&b.Concurrency, 1, 1024),
-		"sweep_window":         d.duration(&b.SweepWindow, 0, time.Hour),
+		"sweep_window":         d.duration(&b.SweepWindow, 10*time.Millisecond, time.Hour),
 		"deviation":            d.oneOf(&b.Deviation, "auto", "top1", "top1_agreement", "relative_l2"),
 		"max_deviation":        d.quantity(&b.MaxDeviation, units.Ratio, 0, 1000),
 		"seed": d.scalar(func(s string) error {
@@ -430,7 +430,7 @@ func location(s string) (*time.Location, error) {
 }
 
 // deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due at its end.
+// a time zone, or RFC 3339. A date alone is due in its last second.
 func deadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t.UTC(), nil
@@ -447,7 +447,7 @@ func deadline(s string, loc *time.Location) (time.Time, error) {
 		return t.UTC(), nil
 	}
 	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).UTC(), nil
+		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
 	}
 	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }
