@@ -133,7 +133,7 @@ func differ(out, ref engine.Tensor) (difference, error) {
 	}
 	switch {
 	case out2 > 0 && ref2 > 0:
-		d.cosine = max(-1, min(1, dot/math.Sqrt(out2)/math.Sqrt(ref2)))
+		d.cosine = max(-1, min(1, dot/math.Sqrt(out2/ref2)/ref2))
 	case out2 > 0 || ref2 > 0:
 		d.cosine = 0
 	}

@@ -210,6 +210,27 @@ func TestReadFileNamesTheFile(t *testing.T) {
 	}
 }
 
+func TestPruneInputs(t *testing.T) {
+	m := onnxtest.Classifier(8, 16, 4)
+	x := m.Graph.Inputs[0]
+	m.Graph.Inputs = []onnxtest.Value{{Name: "stale", Type: onnxtest.Int64, Dims: []onnxtest.Dim{4}}, x, {Name: "dead", Type: onnxtest.Int64}, {Name: "W1", Type: onnxtest.Float}}
+	name := onnxtest.Write(t, m)
+	if err := PruneInputs(name, []engine.TensorInfo{{Name: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Graph.Inputs = []onnxtest.Value{x, {Name: "W1", Type: onnxtest.Float}}
+	if !bytes.Equal(got, m.Bytes()) {
+		t.Error("the file is not the same model without the inputs")
+	}
+	if err := PruneInputs(name, []engine.TensorInfo{{Name: "x"}}); err != nil {
+		t.Error(err)
+	}
+}
+
 // sparse is a file with a hole: a model whose weights nobody could hold.
 type sparse struct {
 	head, tail []byte

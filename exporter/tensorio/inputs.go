@@ -219,7 +219,8 @@ func Convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
 }
 
 // DimsOf takes sizes for symbolic dimensions from evaluation inputs: entries
-// "input/position" for every dimension but the first whose size an array says.
+// "input/position" for the dimensions whose size an array says. The first one is
+// the batch, and left open.
 func DimsOf(inputs []engine.TensorInfo, arrays []engine.Tensor) map[string]int64 {
 	dims := map[string]int64{}
 	for _, in := range inputs {
@@ -230,7 +231,11 @@ func DimsOf(inputs []engine.TensorInfo, arrays []engine.Tensor) map[string]int64
 		shape := a.Shape
 		from := 1
 		if len(shape) == len(in.Dims)+1 {
-			shape, from = shape[1:], 0
+			// One whole input a call: its first dimension is said as well, unless
+			// it is a batch of one, which may be regrouped.
+			if shape = shape[1:]; len(shape) > 0 && shape[0] != 1 {
+				from = 0
+			}
 		}
 		if len(shape) != len(in.Dims) {
 			continue
@@ -312,9 +317,9 @@ func cut(a engine.Tensor, shape []int64, partial bool) ([]engine.Tensor, error) 
 		return nil, err
 	}
 	bytes := n * int64(a.DType.Size())
-	if partial && len(a.Shape) == len(shape)+1 && slices.Equal(a.Shape[2:], shape[1:]) {
+	if partial && len(a.Shape) == len(shape)+1 && a.Shape[1] == 1 && slices.Equal(a.Shape[2:], shape[1:]) {
 		// Samples of the shape [1, ...] on an axis of their own: one batch axis.
-		a.Shape = append([]int64{a.Shape[0] * a.Shape[1]}, a.Shape[2:]...)
+		a.Shape = append([]int64{a.Shape[0]}, a.Shape[2:]...)
 	}
 	misfit := fmt.Errorf("its array has the shape %v, which does not divide into %v", a.Shape, shape)
 	if len(a.Shape) == len(shape)+1 && slices.Equal(a.Shape[1:], shape) {

@@ -172,6 +172,11 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		return plan, failure(engine.KindBuildFailed, op, req.ModelPath, err)
 	}
 	_ = s.Destroy()
+	if serialize {
+		if err := onnx.PruneInputs(plan.Path, model.Inputs); err != nil {
+			return plan, engine.Errorf(engine.KindBuildFailed, op, req.ModelPath, "write the plan: %v", err)
+		}
+	}
 	plan.Duration = time.Since(start)
 	info, err := os.Stat(plan.Path)
 	if err != nil {
