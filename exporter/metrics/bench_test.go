@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/plancast/plancast/exporter/report/reporttest"
@@ -21,16 +22,26 @@ import (
 // first scrapes to the last; run it with -benchtime=10000x for the figure that
 // is promised.
 func BenchmarkScrape300x3(b *testing.B) {
-	for _, form := range []struct{ name, accept string }{
-		{"text", "text/plain;version=0.0.4"},
-		{"openmetrics", "application/openmetrics-text;version=1.0.0"},
-		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"},
+	for _, form := range []struct {
+		name, accept string
+		peer         bool
+	}{
+		{"text", "text/plain;version=0.0.4", false},
+		{"openmetrics", "application/openmetrics-text;version=1.0.0", false},
+		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", false},
+		{"promhttp-text", "text/plain;version=0.0.4", true},
 	} {
 		b.Run(form.name, func(b *testing.B) {
 			s := snapshot(b, reporttest.Many(300, 3))
 			reg := prometheus.NewRegistry()
-			reg.MustRegister(NewCollector(s))
-			server := httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+			c := NewCollector(s)
+			handler := c.Handler(reg, nil)
+			if form.peer {
+				reg.MustRegister(c)
+				handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true})
+			}
+			reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+			server := httptest.NewServer(handler)
 			defer server.Close()
 			client := server.Client()
 			client.Transport.(*http.Transport).DisableCompression = true
