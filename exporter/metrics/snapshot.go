@@ -144,7 +144,8 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 	b.gauge(models, float64(len(in.Refused)), "refused")
 
 	byName := map[string]history.Model{}
-	for _, m := range history.ByModel(in.Records) {
+	grouped := history.ByModel(in.Records)
+	for _, m := range grouped {
 		byName[m.Name] = m
 	}
 	totals := count(in.Records)
@@ -154,7 +155,7 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 			b.engines(in, state.Name, h.Newest())
 		}
 	}
-	for _, m := range report.Build(in).Milestones {
+	for _, m := range report.Milestones(in, grouped) {
 		b.gauge(modelsReady, float64(m.Ready), m.Name)
 		b.gauge(modelsSelected, float64(m.Total), m.Name)
 		if m.Deadline != nil {
