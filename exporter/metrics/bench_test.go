@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/plancast/plancast/exporter/report/reporttest"
 )
@@ -21,16 +23,26 @@ import (
 // first scrapes to the last; run it with -benchtime=10000x for the figure that
 // is promised.
 func BenchmarkScrape300x3(b *testing.B) {
-	for _, form := range []struct{ name, accept string }{
-		{"text", "text/plain;version=0.0.4"},
-		{"openmetrics", "application/openmetrics-text;version=1.0.0"},
-		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"},
+	for _, form := range []struct {
+		name, accept string
+		peer         bool
+	}{
+		{"text", "text/plain;version=0.0.4", false},
+		{"openmetrics", "application/openmetrics-text;version=1.0.0", false},
+		{"protobuf", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", false},
+		{"promhttp-text", "text/plain;version=0.0.4", true},
 	} {
 		b.Run(form.name, func(b *testing.B) {
 			s := snapshot(b, reporttest.Many(300, 3))
 			reg := prometheus.NewRegistry()
-			reg.MustRegister(NewCollector(s))
-			server := httptest.NewServer(promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}))
+			c := NewCollector(s)
+			handler := c.Handler(reg, nil)
+			if form.peer {
+				reg.MustRegister(c)
+				handler = promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true})
+			}
+			reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+			server := httptest.NewServer(handler)
 			defer server.Close()
 			client := server.Client()
 			client.Transport.(*http.Transport).DisableCompression = true
@@ -86,12 +98,22 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// BenchmarkSnapshot300x3 makes a snapshot of 18,000 records and reports what it
+// holds on to, with one format ready.
 func BenchmarkSnapshot300x3(b *testing.B) {
 	in := reporttest.Many(300, 20)
+	before := heap()
+	s := snapshot(b, in)
+	if _, err := s.exposition(expfmt.NewFormat(expfmt.TypeTextPlain)); err != nil {
+		b.Fatal(err)
+	}
+	held := float64(heap()-before) / (1 << 20)
+	runtime.KeepAlive(s)
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := NewSnapshot(in, testBuild); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(held, "held-MiB")
 }

@@ -31,39 +31,100 @@ type Build struct {
 // scrapes at once. It shares nothing with the records it was made from.
 type Snapshot struct {
 	metrics []prometheus.Metric
+	cache   expositions
 }
 
 // Len is the number of metrics in the snapshot.
 func (s *Snapshot) Len() int { return len(s.metrics) }
 
-// Collector hands out the newest snapshot. The zero value is not usable.
+// Activity is what the daemon does now. It changes often, so it is no part of
+// a snapshot.
+type Activity struct {
+	QueueLength int
+	LastCycle   *report.Cycle // nil before the first pass has ended
+}
+
+// Collector hands out the newest snapshot and the current activity. Make it
+// with NewCollector.
 type Collector struct {
-	current atomic.Pointer[Snapshot]
+	current  atomic.Pointer[Snapshot]
+	activity atomic.Pointer[Activity]
 }
 
 // NewCollector returns a collector of s.
 func NewCollector(s *Snapshot) *Collector {
 	c := &Collector{}
 	c.Set(s)
+	c.SetActivity(Activity{})
 	return c
 }
 
-// Set replaces the snapshot. Scrapes under way finish with the earlier one.
-func (c *Collector) Set(s *Snapshot) { c.current.Store(s) }
+// Set replaces the snapshot. Scrapes under way finish with the earlier one. The
+// formats that were asked for before are made ready first, so that no scrape
+// waits for them.
+func (c *Collector) Set(s *Snapshot) {
+	if old := c.current.Load(); old != nil {
+		for _, f := range old.asked() {
+			_, _ = s.exposition(f) // an error comes again, and is told, with the scrape
+		}
+	}
+	c.current.Store(s)
+}
+
+// SetActivity says what the daemon does now.
+func (c *Collector) SetActivity(a Activity) { c.activity.Store(&a) }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, f := range Families() {
-		ch <- descs[f.Name]
-	}
+	snapshotCollector{}.Describe(ch)
+	liveCollector{}.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	for _, m := range c.current.Load().metrics {
+	snapshotCollector{c.current.Load()}.Collect(ch)
+	liveCollector{c}.Collect(ch)
+}
+
+type snapshotCollector struct{ s *Snapshot }
+
+func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
+func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, m := range c.s.metrics {
 		ch <- m
 	}
 }
+
+type liveCollector struct{ c *Collector }
+
+func (liveCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, true) }
+func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
+	a := l.c.activity.Load()
+	gauge := func(f Family, v float64) {
+		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
+	}
+	gauge(queueLength, float64(a.QueueLength))
+	if a.LastCycle != nil {
+		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
+		gauge(cycleTime, timestamp(a.LastCycle.Finished))
+	}
+}
+
+func describe(ch chan<- *prometheus.Desc, live bool) {
+	for _, f := range Families() {
+		if f.live == live {
+			ch <- descs[f.Name]
+		}
+	}
+}
+
+var familyByName = func() map[string]Family {
+	m := map[string]Family{}
+	for _, f := range Families() {
+		m[f.Name] = f
+	}
+	return m
+}()
 
 var descs = func() map[string]*prometheus.Desc {
 	m := map[string]*prometheus.Desc{}
@@ -79,16 +140,12 @@ var descs = func() map[string]*prometheus.Desc {
 func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 	b := &snapshotBuilder{seen: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
-	b.gauge(queueLength, float64(len(in.Queue)))
-	if c := in.LastCycle; c != nil {
-		b.gauge(cycleDuration, c.Duration.Seconds())
-		b.gauge(cycleTime, timestamp(c.Finished))
-	}
 	b.gauge(models, float64(len(in.Models)), "accepted")
 	b.gauge(models, float64(len(in.Refused)), "refused")
 
 	byName := map[string]history.Model{}
-	for _, m := range history.ByModel(in.Records) {
+	grouped := history.ByModel(in.Records)
+	for _, m := range grouped {
 		byName[m.Name] = m
 	}
 	totals := count(in.Records)
@@ -98,7 +155,7 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 			b.engines(in, state.Name, h.Newest())
 		}
 	}
-	for _, m := range report.Build(in).Milestones {
+	for _, m := range report.Milestones(in, grouped) {
 		b.gauge(modelsReady, float64(m.Ready), m.Name)
 		b.gauge(modelsSelected, float64(m.Total), m.Name)
 		if m.Deadline != nil {

@@ -90,10 +90,25 @@ func Build(in Input) View {
 		v.Models = append(v.Models, m)
 		v.Summary.count(m)
 	}
-	for _, m := range in.Milestones {
-		v.Milestones = append(v.Milestones, milestone(in, m, models, byName))
-	}
+	v.Milestones = milestones(in, models, byName)
 	return v
+}
+
+// Milestones says where each milestone stands; by is history.ByModel of the records.
+func Milestones(in Input, by []history.Model) []Milestone {
+	byName := make(map[string]history.Model, len(by))
+	for _, m := range by {
+		byName[m.Name] = m
+	}
+	return milestones(in, in.Models, byName)
+}
+
+func milestones(in Input, models []ModelState, byName map[string]history.Model) []Milestone {
+	out := []Milestone{}
+	for _, m := range in.Milestones {
+		out = append(out, milestone(in, m, models, byName))
+	}
+	return out
 }
 
 func (s *Summary) count(m Model) {

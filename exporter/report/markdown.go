@@ -124,10 +124,10 @@ func md(s string) string {
 			b.WriteString("&gt;")
 		case r == '&':
 			b.WriteString("&amp;")
-		case (r == '@' || r == ':') && next:
-			// A zero-width space keeps @name from calling somebody and a
-			// bare address from becoming a link.
-			b.WriteString(string(r) + "\u200b")
+		case r == '@' && next:
+			// A zero-width space keeps @name from calling somebody, and below
+			// a bare address from becoming a link.
+			b.WriteString("@\u200b")
 		default:
 			b.WriteRune(r)
 		}
