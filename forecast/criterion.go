@@ -1,0 +1,98 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/plancast/plancast/units"
+)
+
+// Comparison is the side of the target on which a criterion is met.
+type Comparison string
+
+// The comparisons of a criterion.
+const (
+	Below   Comparison = "<"
+	AtMost  Comparison = "<="
+	Above   Comparison = ">"
+	AtLeast Comparison = ">="
+)
+
+// LowerIsBetter tells whether smaller values are nearer to the target.
+func (c Comparison) LowerIsBetter() bool { return c == Below || c == AtMost }
+
+// Valid tells whether c is one of the comparisons above.
+func (c Comparison) Valid() bool {
+	switch c {
+	case Below, AtMost, Above, AtLeast:
+		return true
+	}
+	return false
+}
+
+// Criterion is a condition on one metric: "p99 < 50 ms".
+type Criterion struct {
+	Metric     string     `json:"metric"`     // the name a reader knows: "p99", "accuracy_deviation"
+	Comparison Comparison `json:"comparison"` //
+	Target     float64    `json:"target"`     // in the base unit
+	Unit       units.Unit `json:"unit"`       // base unit of the values and the target
+}
+
+// Met tells whether value fulfils the criterion. NaN never does.
+func (c Criterion) Met(value float64) bool {
+	switch c.Comparison {
+	case Below:
+		return value < c.Target
+	case AtMost:
+		return value <= c.Target
+	case Above:
+		return value > c.Target
+	case AtLeast:
+		return value >= c.Target
+	}
+	return false
+}
+
+// String reads "p99 < 50 ms".
+func (c Criterion) String() string {
+	return fmt.Sprintf("%s %s %s", c.Metric, c.Comparison, units.Format(c.Target, c.Unit))
+}
+
+// Validate says what is wrong with c, if anything.
+func (c Criterion) Validate() error {
+	switch {
+	case c.Metric == "":
+		return fmt.Errorf("a criterion needs a metric, such as p99")
+	case !c.Comparison.Valid():
+		return fmt.Errorf("criterion on %s: %q is not a comparison: use <, <=, > or >=", c.Metric, c.Comparison)
+	case math.IsNaN(c.Target) || math.IsInf(c.Target, 0):
+		return fmt.Errorf("criterion on %s: the target must be a finite number", c.Metric)
+	case !c.Unit.Valid():
+		return fmt.Errorf("criterion on %s: %q is not a unit", c.Metric, c.Unit)
+	}
+	return nil
+}
+
+// ParseCriterion reads "p99 < 50ms". unit says the base unit of a metric and
+// whether there is such a metric.
+func ParseCriterion(text string, unit func(metric string) (units.Unit, error)) (Criterion, error) {
+	i := strings.IndexAny(text, "<>")
+	if i < 0 {
+		return Criterion{}, fmt.Errorf("%q is not a criterion: write one such as \"p99 < 50ms\"", text)
+	}
+	comparison, rest := Comparison(text[i:i+1]), text[i+1:]
+	if strings.HasPrefix(rest, "=") {
+		comparison, rest = comparison+"=", rest[1:]
+	}
+	metric := strings.TrimSpace(text[:i])
+	u, err := unit(metric)
+	if err != nil {
+		return Criterion{}, fmt.Errorf("criterion %q: %w", text, err)
+	}
+	target, err := units.Parse(rest, u)
+	if err != nil {
+		return Criterion{}, fmt.Errorf("criterion %q: %w", text, err)
+	}
+	return Criterion{Metric: metric, Comparison: comparison, Target: target, Unit: u}, nil
+}
