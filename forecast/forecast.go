@@ -267,6 +267,10 @@ func (l *look) answer(g Goal, now time.Time) {
 			l.curve[i] = 1
 		}
 	} else {
+		switch h.criterion.Comparison {
+		case Below, Above: // to stay on the bound is not to pass it
+			target -= strictly
+		}
 		la.Reached(target, l.curve[1:])
 	}
 	doubt := intervalWidth * la.Doubt()
@@ -288,6 +292,10 @@ func (l *look) answer(g Goal, now time.Time) {
 		l.effort(&e, target, g, now)
 	}
 }
+
+// strictly is how far beyond its target, relatively, a strict criterion is
+// aimed at.
+const strictly = 1e-9
 
 // intervalWidth is the normal quantile of an 80 % interval.
 const intervalWidth = 1.2815515655446004

@@ -39,6 +39,7 @@ type Coefficients struct {
 const (
 	gapFloor      = 0.02
 	spreadFloor   = 0.05
+	outOfReach    = 1    // a factor of e
 	spreadPrior   = 0.08 // counts as spreadMass results
 	spreadMass    = 3
 	typicalError  = 0.03              // one step ahead, before there is a record
@@ -420,8 +421,12 @@ func (l *Law) ReachedWithin(x float64, h int) float64 {
 }
 
 // recorded is the log of the record law's hazard in one step.
+//
+// The gap is that to the best so far; where even the expected next result lies
+// far behind the best, as after an outlier or a regression, that distance less
+// outOfReach is the gap.
 func (l *Law) recorded(x float64) float64 {
-	g := math.Max(l.best-x, 0)
+	g := math.Max(math.Max(l.best, l.level[0]-outOfReach)-x, 0)
 	return l.steps - l.c.LogGap*math.Log(g+gapFloor) - l.c.Gap*g
 }
 
