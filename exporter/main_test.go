@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 		os.Unsetenv(actAsProgram)
 		os.Exit(run(context.Background(), os.Args[1:], testProgram(os.Stdout, os.Stderr)))
 	}
+	// The race detector would hold up the end of every child for a second.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	goleak.VerifyTestMain(m)
 }
 
