@@ -14,8 +14,8 @@ import (
 // The chart's geometry, in units of its view box.
 const (
 	chartWidth, chartHeight = 460, 250
-	plotLeft, plotRight     = 74, 446
-	plotTop, plotBottom     = 14, 186
+	plotLeft, plotRight     = 66, 446
+	plotTop, plotBottom     = 28, 186
 	failLane                = 198 // failed iterations are marked below the plot
 	axisText                = 218
 	chartIterations         = 60 // the newest so many are drawn
