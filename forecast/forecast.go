@@ -361,8 +361,11 @@ func (h *history) attained(met bool) float64 {
 	if math.IsNaN(share) {
 		return 0
 	}
-	return math.Min(math.Max(share, 0), 1)
+	return math.Min(math.Max(share, 0), nearlyThere)
 }
+
+// nearlyThere is the most that is attained of what is not met.
+const nearlyThere = 0.999
 
 // The usual gain of a history is drawn towards a typical one's while it has
 // shown few; so is the rate of iterations that gain.

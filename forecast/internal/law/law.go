@@ -44,7 +44,7 @@ const (
 	spreadMass    = 3
 	typicalError  = 0.03              // one step ahead, before there is a record
 	shortest      = 5                 // histories shorter than this are treated as this long
-	shortestTrend = 12                // results before a trend is thought of
+	shortestTrend = 7                 // results before a trend is thought of
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
@@ -227,7 +227,8 @@ func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, c
 const (
 	trialSteps = 5
 	trialCuts  = 64   // at most, spread over the history
-	fitCost    = 1    // in log likelihood, for the trend's laws being fitted to the same results
+	fitCost    = 1.0  // in log likelihood, for the trend's laws being fitted to the same results
+	untried    = 2.0  // the same while the history is too short for a trial
 	evidence   = 2    // separate trials that a block of overlapping windows and nested gaps counts for
 	dropped    = 0.25 // share of blocks set aside, the ones that speak most for a trend: one step is no trend
 	leastTrend = 0.02 // a smaller share is none
@@ -272,10 +273,10 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 	last := len(e.z) - 2 - trialSteps // last cut whose outcome is known without the newest result
 	count := last - (trialFirst - 1) + 1
 	l.deepest = e.deepest(tw)
-	if count <= 0 || !l.deepest.known {
+	if !l.deepest.known {
 		return 0
 	}
-	stride := (count + trialCuts - 1) / trialCuts
+	stride := max(1, (count+trialCuts-1)/trialCuts)
 	var hazard [len(trialGaps)]float64
 	for k, g := range trialGaps {
 		hazard[k] = l.steps - c.LogLength*math.Log(math.Max(float64(l.n), shortest)) -
@@ -309,7 +310,11 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 	for _, x := range b[:made-int(math.Ceil(float64(made)*dropped))] {
 		llr += x
 	}
-	if w := 1 / (1 + math.Exp(-logit-evidence*llr+fitCost)); w >= leastTrend {
+	cost := fitCost
+	if made == 0 {
+		cost = untried
+	}
+	if w := 1 / (1 + math.Exp(-logit-evidence*llr+cost)); w >= leastTrend {
 		return w
 	}
 	return 0
@@ -338,13 +343,13 @@ func (e *Engine) deepest(w *[experts]float64) (d deepest) {
 	end := len(e.z) - 1 // the newest result is not an outcome
 	for k, h := range spans {
 		var n, sum, square float64
-		for cut := warmUp + 1; cut+h < end; cut++ {
+		for cut := warmUp; cut+h < end; cut++ {
 			x := slices.Min(e.z[cut+1:cut+1+h]) - e.trend[cut].at(w, &spanDamp[k])
 			n++
 			sum += x
 			square += x * x
 		}
-		if n < 4 {
+		if n < 3 {
 			if k > 0 {
 				d.middle[k], d.scale[k] = d.middle[k-1], d.scale[k-1]*1.3
 			}
