@@ -111,9 +111,6 @@ func (l *library) versions() Versions {
 	C.trt_get_versions(&v)
 	dotted := func(n [4]C.int32_t) string { return fmt.Sprintf("%d.%d.%d.%d", n[0], n[1], n[2], n[3]) }
 	out := Versions{TensorRT: dotted(v.tensorrt), Headers: dotted(v.header), Driver: C.GoString(&v.driver[0]), Libraries: map[string]string{}}
-	if p := int(v.parser); p > 0 { // 10.6.0 is 100600, since version 10 with two digits each
-		out.Parser = fmt.Sprintf("%d.%d.%d", p/10000, p/100%100, p%100)
-	}
 	if c := int(v.cuda); c > 0 {
 		out.CUDA = fmt.Sprintf("%d.%d", c/1000, c%1000/10)
 	}

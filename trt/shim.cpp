@@ -129,7 +129,6 @@ struct TensorRt {
   int32_t (*minor)() = nullptr;
   int32_t (*patch)() = nullptr;
   int32_t (*build)() = nullptr;
-  int (*parser_version)() = nullptr;
   bool (*init_plugins)(void* logger, const char* name_space) = nullptr;
   char driver[64] = "";
 } rt;
@@ -956,7 +955,6 @@ int32_t trt_attach(void* nvinfer, void* parser, void* plugin, void* cuda, void* 
     need(resolve(nvinfer, "getInferLibPatchVersion", &rt.patch), "getInferLibPatchVersion");
     need(resolve(nvinfer, "getInferLibBuildVersion", &rt.build), "getInferLibBuildVersion");
     need(resolve(parser, "createNvOnnxParser_INTERNAL", &rt.create_parser), "createNvOnnxParser_INTERNAL");
-    need(resolve(parser, "getNvOnnxParserVersion", &rt.parser_version), "getNvOnnxParserVersion");
     if (plugin) need(resolve(plugin, "initLibNvInferPlugins", &rt.init_plugins), "initLibNvInferPlugins");
     if (cuda) {
       bool all = true;
@@ -1020,7 +1018,6 @@ void trt_get_versions(trt_versions* out) {
     out->tensorrt[1] = rt.minor();
     out->tensorrt[2] = rt.patch();
     out->tensorrt[3] = rt.build();
-    out->parser = rt.parser_version();
   }
   int version = 0;
   if (cu.loaded && cu.driver_version(&version) == CUDA_SUCCESS) out->cuda = version;

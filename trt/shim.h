@@ -38,7 +38,6 @@ const char* trt_soname_major(void); // major version of the headers, as text
 typedef struct trt_versions {
   int32_t header[4];
   int32_t tensorrt[4];
-  int32_t parser;
   int32_t cuda; // 0 without driver
   char driver[64];
 } trt_versions;

@@ -8,7 +8,6 @@ import (
 // Versions are what was found at run time. An empty field is unknown.
 type Versions struct {
 	TensorRT string // libnvinfer, "10.6.0.26"
-	Parser   string // libnvonnxparser, "10.6.0"
 	Headers  string // the TensorRT headers compiled against
 	CUDA     string // the newest CUDA the driver serves, "13.0"
 	Driver   string // the kernel driver, "580.159.04"
