@@ -206,22 +206,31 @@ func (l *library) live() Objects {
 type builder struct{ h *C.trt_builder }
 
 func (l *library) newBuilder(device int) (nativeBuilder, error) {
+	const op = "make builder"
+	var free, total C.uint64_t
+	if err := call(op, func(e *C.trt_error) C.int32_t { return C.trt_memory(C.int32_t(device), &free, &total, e) }); err != nil {
+		return nil, err
+	}
+	if err := l.builderResource(); err != nil {
+		return nil, err
+	}
+	b := &builder{}
+	if err := call(op, func(e *C.trt_error) C.int32_t { return C.trt_builder_new(C.int32_t(device), &b.h, e) }); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// builderResource makes the library with the builder's kernels available, from the
+// folder libnvinfer came from.
+func (l *library) builderResource() error {
 	dir := filepath.Dir(l.paths["libnvinfer.so."+C.GoString(C.trt_soname_major())])
 	if dir == "." {
 		dir = ""
 	}
-	b := &builder{}
-	err := call("make builder", func(e *C.trt_error) C.int32_t { return C.trt_builder_new(C.int32_t(device), &b.h, e) })
-	if err != nil {
-		return nil, err
-	}
 	c := C.CString(dir)
 	defer C.free(unsafe.Pointer(c))
-	if err := call("make builder", func(e *C.trt_error) C.int32_t { return C.trt_builder_resource(c, e) }); err != nil {
-		b.close()
-		return nil, err
-	}
-	return b, nil
+	return call("make builder", func(e *C.trt_error) C.int32_t { return C.trt_builder_resource(c, e) })
 }
 
 func (b *builder) close() { C.trt_builder_free(b.h) }
@@ -514,6 +523,11 @@ func (r *runtimeHandle) load(plan []byte) (nativeEngine, error) {
 		return C.trt_engine_load(r.h, unsafe.Pointer(unsafe.SliceData(plan)), C.size_t(len(plan)), &g.h, e)
 	})
 	if err != nil {
+		// Damage shows in many ways; what is none of the others is damage.
+		var native *Error
+		if errors.As(err, &native) && native.Kind == nil {
+			native.Kind = ErrCorruptPlan
+		}
 		return nil, err
 	}
 	return g, nil

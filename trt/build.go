@@ -352,24 +352,24 @@ func (r Range) check(in TensorInfo) error {
 	return nil
 }
 
-var (
-	entriesLoaded     = regexp.MustCompile(`Loaded (\d+) timing cache entries`)
-	entriesSerialized = regexp.MustCompile(`Serialized (\d+) timing cache entries`)
-)
+// The phrase is that of TensorRT 10. The shim serializes a cache that was taken
+// before the build as well, so the log holds the number twice.
+var entriesSerialized = regexp.MustCompile(`Serialized (\d+) timing cache entries`)
 
-// cacheUse reads the entries from the log; the phrases are those of TensorRT 10.
 func cacheUse(supplied, valid bool, reason string, log []LogLine) TimingCacheUse {
 	u := TimingCacheUse{Supplied: supplied, Valid: valid, Reason: reason, Before: -1, After: -1}
-	if !valid {
-		u.Before = 0
-	}
+	var counts []int
 	for _, l := range log {
-		if m := entriesLoaded.FindStringSubmatch(l.Text); m != nil && valid {
-			u.Before, _ = strconv.Atoi(m[1])
-		}
 		if m := entriesSerialized.FindStringSubmatch(l.Text); m != nil {
-			u.After, _ = strconv.Atoi(m[1])
+			n, _ := strconv.Atoi(m[1])
+			counts = append(counts, n)
 		}
+	}
+	switch {
+	case valid && len(counts) == 2:
+		u.Before, u.After = counts[0], counts[1]
+	case !valid && len(counts) == 1:
+		u.Before, u.After = 0, counts[0]
 	}
 	return u
 }

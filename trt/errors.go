@@ -164,7 +164,7 @@ var phrases = []struct {
 	kind  error
 }{
 	{regexp.MustCompile(`(?i)version tag does not match|incompatible device|not compatible with the (current )?(device|version)|plan file is (not compatible|generated on an incompatible)`), ErrIncompatiblePlan},
-	{regexp.MustCompile(`(?i)magicTagRead|serialization assertion|size mismatch.*(blob|plan|buffer)|invalid (plan|engine)|unexpected (end|size)|archive|blob`), ErrCorruptPlan},
+	{regexp.MustCompile(`(?i)magicTagRead|serialization assertion`), ErrCorruptPlan},
 	{regexp.MustCompile(`(?i)could not find any implementation|insufficient workspace`), ErrNoImplementation},
 	{regexp.MustCompile(`(?i)out of memory|OutOfMemory|memory allocation|bad_alloc`), ErrOutOfMemory},
 	{regexp.MustCompile(`(?i)no CUDA-capable device|CUDA driver version is insufficient|cuInit|CUDA initialization failure`), ErrNoDevice},

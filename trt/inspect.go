@@ -15,8 +15,9 @@ type Layer struct {
 	// Operation is what the layer computes where the inspector says it, such as
 	// "Convolution"; else empty.
 	Operation string
-	// Precision is what the layer computes in: the type of its weights, without
-	// weights that of its first output.
+	// Precision is what the layer computes in: the type of its weights; where the
+	// inspector names none, 8 bits for a convolution or matrix product that takes an
+	// 8-bit input, else the type of the first output.
 	Precision string // "fp32", "fp16", "int8", ...; empty when the inspector does not say
 	Inputs    []LayerTensor
 	Outputs   []LayerTensor
@@ -39,16 +40,14 @@ func (l Layer) Fused() bool { return len(l.Origin) > 1 }
 // convolutions and matrix products.
 func (l Layer) Quantizable() bool { return quantizable.MatchString(l.Operation + " " + l.Type) }
 
-var quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|\bmha\b|mha`)
+var quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|mha`)
 
 // Quantized tells whether the layer computes in 8 bits or fewer.
 func (l Layer) Quantized() bool {
-	switch l.Precision {
-	case "int8", "fp8", "int4", "fp4":
-		return true
-	}
-	return false
+	return eightBits(l.Precision) || l.Precision == "int4" || l.Precision == "fp4"
 }
+
+func eightBits(precision string) bool { return precision == "int8" || precision == "fp8" }
 
 // LayerSummary counts what an engine came to.
 type LayerSummary struct {
@@ -152,6 +151,9 @@ func parseLayer(raw json.RawMessage) (Layer, error) {
 		l.Tactic = strings.Trim(string(j.TacticValue), `"`)
 	}
 	l.Precision = precisionOf(j.Weights.Type)
+	if l.Precision == "" && l.Quantizable() && len(l.Inputs) > 0 && eightBits(l.Inputs[0].Precision) {
+		l.Precision = l.Inputs[0].Precision
+	}
 	if l.Precision == "" && len(l.Outputs) > 0 {
 		l.Precision = l.Outputs[0].Precision
 	}
@@ -196,8 +198,6 @@ func precisionOf(text string) string {
 	return ""
 }
 
-var onnxNode = regexp.MustCompile(`\[ONNX Layer: ([^\]]*)\]`)
-
 // originOf finds the ONNX nodes: in the metadata the parser gave each layer, or in
 // a name that joins them with " + ".
 func originOf(metadata, name string) []string {
@@ -209,8 +209,13 @@ func originOf(metadata, name string) []string {
 			nodes = append(nodes, n)
 		}
 	}
-	for _, m := range onnxNode.FindAllStringSubmatch(metadata, -1) {
-		add(m[1])
+	// Entries read "[ONNX Layer: name]", with or without a control character between
+	// them; names may hold brackets.
+	const mark = "[ONNX Layer: "
+	for i, part := range strings.Split(metadata, mark) {
+		if i > 0 {
+			add(strings.TrimSuffix(strings.TrimRight(part, "\x1e\x1f \n"), "]"))
+		}
 	}
 	if nodes == nil && !strings.HasPrefix(name, "Reformatting CopyNode") && strings.Contains(name, " + ") {
 		for _, n := range strings.Split(name, " + ") {

@@ -225,10 +225,11 @@ func TestTimingCacheUse(t *testing.T) {
 		misses          int
 	}{
 		{"cold", false, false, log("Serialized 40 timing cache entries"), false, 40},
-		{"everything known", true, true, log("Loaded 40 timing cache entries.", "Serialized 40 timing cache entries"), true, 0},
-		{"some known", true, true, log("Loaded 40 timing cache entries.", "Serialized 43 timing cache entries"), false, 3},
-		{"refused", true, false, log("Loaded 40 timing cache entries.", "Serialized 12 timing cache entries"), false, 12},
+		{"everything known", true, true, log("Serialized 40 timing cache entries", "Serialized 40 timing cache entries"), true, 0},
+		{"some known", true, true, log("Serialized 40 timing cache entries", "Serialized 43 timing cache entries"), false, 3},
+		{"refused", true, false, log("Serialized 12 timing cache entries"), false, 12},
 		{"not told", true, true, nil, false, -1},
+		{"told in part", true, true, log("Serialized 40 timing cache entries"), false, -1},
 	} {
 		u := cacheUse(tc.supplied, tc.valid, "", tc.log)
 		if u.Hit() != tc.hit || u.Misses() != tc.misses {

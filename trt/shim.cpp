@@ -571,9 +571,14 @@ class Execution {
   Execution(std::shared_ptr<EngineState> engine, int32_t profile) : engine_(std::move(engine)) {
     auto& e = *engine_->engine;
     context_ = own(e.createExecutionContext(), engine_->device(), "createExecutionContext failed");
-    if (e.getNbOptimizationProfiles() > 0 && !context_->setOptimizationProfileAsync(profile, stream.s))
-      fail(TRT_E_TENSORRT, "setting optimization profile %d failed", profile);
-    stream.sync();
+    // As trtexec does: the layers' names for profilers, and no more, whatever detail
+    // the plan carries for the inspector.
+    context_->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kLAYER_NAMES_ONLY);
+    if (e.getNbOptimizationProfiles() > 0) {
+      Stream setup;
+      if (!context_->setOptimizationProfileAsync(profile, setup.s)) fail(TRT_E_TENSORRT, "setting optimization profile %d failed", profile);
+      setup.sync();
+    }
     for (int32_t i = 0; i < e.getNbIOTensors(); ++i) {
       auto t = std::make_unique<Tensor>();
       t->name = e.getIOTensorName(i);
@@ -645,7 +650,6 @@ class Execution {
   bool enqueue(const Stream& s) { return context_->enqueueV3(reinterpret_cast<cudaStream_t>(s.s)); }
 
   std::shared_ptr<EngineState> engine_;
-  Stream stream;
   std::vector<std::unique_ptr<Tensor>> tensors;
   std::shared_ptr<nvinfer1::IExecutionContext> context_;  // dies before the buffers
 };
@@ -653,10 +657,12 @@ class Execution {
 struct ExecState : Counted<kContexts> {
   int32_t device;
   std::unique_ptr<Execution> x;
+  std::unique_ptr<Stream> stream;
   ~ExecState() {
     try {
       Current current(device);
       x.reset();
+      stream.reset();
     } catch (...) {
     }
   }
@@ -675,22 +681,31 @@ struct Lane {
     Clock::time_point submitted, enqueue_start, enqueue_end;
   };
 
-  Lane(std::shared_ptr<EngineState> e, const trt_bench_options& o) : x(std::move(e), o.profile), queries(o.depth) {
-    for (auto& q : queries)
-      for (auto& ev : q.at) ev = std::make_unique<Event>(o.spin_wait != 0);
-  }
+  Lane(std::shared_ptr<EngineState> e, const trt_bench_options& o) : x(std::move(e), o.profile), queries(o.depth) {}
   ~Lane() {
     if (graph) cu.graph_exec_destroy(graph);
   }
 
-  void capture() {
+  // Streams are made after every lane's context, in the order in, compute, out: the
+  // driver deals streams out to few hardware queues in turn, and lanes whose compute
+  // streams share a queue hold each other up.
+  void open(bool spin, bool capture_graph) {
+    in = std::make_unique<Stream>();
+    compute = std::make_unique<Stream>();
+    out = std::make_unique<Stream>();
+    for (auto& q : queries)
+      for (auto& ev : q.at) ev = std::make_unique<Event>(spin);
     // The first query does what may not be captured, such as allocating.
-    if (!x.enqueue(x.stream)) fail(TRT_E_TENSORRT, "the first query failed");
-    x.stream.sync();
-    check(cu.capture_begin(x.stream.s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cuStreamBeginCapture");
-    bool ok = x.enqueue(x.stream);
+    if (!x.enqueue(*compute)) fail(TRT_E_TENSORRT, "the first query failed");
+    compute->sync();
+    if (capture_graph) capture();
+  }
+
+  void capture() {
+    check(cu.capture_begin(compute->s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cuStreamBeginCapture");
+    bool ok = x.enqueue(*compute);
     CUgraph g = nullptr;
-    CUresult r = cu.capture_end(x.stream.s, &g);
+    CUresult r = cu.capture_end(compute->s, &g);
     if (!ok || r != CUDA_SUCCESS) {
       if (g) cu.graph_destroy(g);
       fail(TRT_E_UNSUPPORTED, "the engine cannot be captured in a CUDA graph");
@@ -704,34 +719,34 @@ struct Lane {
     Query& q = queries[next];
     q.submitted = Clock::now();
     if (transfers) {
-      q.at[kInStart]->record(in);
+      q.at[kInStart]->record(*in);
       for (auto& t : x.tensors)
-        if (t->input && !t->host) check(cu.to_device_async(t->device.p, t->staging.p, t->bytes, in.s), "cuMemcpyHtoDAsync");
-      q.at[kInEnd]->record(in);
-      check(cu.stream_wait(x.stream.s, q.at[kInEnd]->e, 0), "cuStreamWaitEvent");
+        if (t->input && !t->host) check(cu.to_device_async(t->device.p, t->staging.p, t->bytes, in->s), "cuMemcpyHtoDAsync");
+      q.at[kInEnd]->record(*in);
+      check(cu.stream_wait(compute->s, q.at[kInEnd]->e, 0), "cuStreamWaitEvent");
     }
-    q.at[kStart]->record(x.stream);
+    q.at[kStart]->record(*compute);
     q.enqueue_start = Clock::now();
     if (graph) {
-      check(cu.graph_launch(graph, x.stream.s), "cuGraphLaunch");
-    } else if (!x.enqueue(x.stream)) {
+      check(cu.graph_launch(graph, compute->s), "cuGraphLaunch");
+    } else if (!x.enqueue(*compute)) {
       fail(TRT_E_TENSORRT, "enqueueing a query failed");
     }
     q.enqueue_end = Clock::now();
-    q.at[kEnd]->record(x.stream);
+    q.at[kEnd]->record(*compute);
     if (transfers) {
-      check(cu.stream_wait(out.s, q.at[kEnd]->e, 0), "cuStreamWaitEvent");
-      q.at[kOutStart]->record(out);
+      check(cu.stream_wait(out->s, q.at[kEnd]->e, 0), "cuStreamWaitEvent");
+      q.at[kOutStart]->record(*out);
       for (auto& t : x.tensors)
-        if (!t->input && !t->host) check(cu.to_host_async(t->staging.p, t->device.p, t->bytes, out.s), "cuMemcpyDtoHAsync");
-      q.at[kOutEnd]->record(out);
+        if (!t->input && !t->host) check(cu.to_host_async(t->staging.p, t->device.p, t->bytes, out->s), "cuMemcpyDtoHAsync");
+      q.at[kOutEnd]->record(*out);
     }
     q.running = true;
     next = (next + 1) % queries.size();
   }
 
   Execution x;
-  Stream in, out;
+  std::unique_ptr<Stream> in, compute, out;
   std::vector<Query> queries;
   size_t next = 0;  // the oldest query, and the place of the next
   CUgraphExec graph = nullptr;
@@ -746,6 +761,7 @@ struct BenchState : Counted<kBenchers> {
   std::shared_ptr<EngineState> engine;
   trt_bench_options options;
   std::vector<std::unique_ptr<Lane>> lanes;
+  std::unique_ptr<Stream> main;  // where a window begins
   size_t free_before = 0, free_least = 0;
   uint64_t context_bytes = 0;
   std::vector<double> enqueue, h2d, compute, d2h, end_to_end, start;
@@ -754,11 +770,13 @@ struct BenchState : Counted<kBenchers> {
     try {
       Current current(engine->device());
       lanes.clear();
+      main.reset();
     } catch (...) {
     }
   }
 
   void prepare() {
+    main = std::make_unique<Stream>();
     for (auto& l : lanes) {
       l->x.prepare_outputs();
       if (options.transfers) {
@@ -769,11 +787,7 @@ struct BenchState : Counted<kBenchers> {
           if (t->input && t->bytes) check(cu.to_host(t->staging.p, t->device.p, t->bytes), "cuMemcpyDtoH");
         }
       }
-      if (options.cuda_graph) l->capture();
-      else {
-        if (!l->x.enqueue(l->x.stream)) fail(TRT_E_TENSORRT, "the first query failed");
-        l->x.stream.sync();
-      }
+      l->open(options.spin_wait != 0, options.cuda_graph != 0);
     }
     free_least = free_memory();
     context_bytes = free_before > free_least ? free_before - free_least : 0;
@@ -782,14 +796,11 @@ struct BenchState : Counted<kBenchers> {
   void run(const trt_window& w, const int32_t* abort, trt_samples* out) {
     const bool transfers = options.transfers != 0;
     auto begun = Clock::now();
-    Stream main;
+    if (!main) fail(TRT_E_ARGUMENT, "not prepared");
     Event zero(false);
-    zero.record(main);
-    for (auto& l : lanes) {
-      check(cu.stream_wait(l->in.s, zero.e, 0), "cuStreamWaitEvent");
-      check(cu.stream_wait(l->x.stream.s, zero.e, 0), "cuStreamWaitEvent");
-      check(cu.stream_wait(l->out.s, zero.e, 0), "cuStreamWaitEvent");
-    }
+    zero.record(*main);
+    for (auto& l : lanes)
+      for (auto* s : {l->in.get(), l->compute.get(), l->out.get()}) check(cu.stream_wait(s->s, zero.e, 0), "cuStreamWaitEvent");
     std::vector<Sample> samples;
     samples.reserve(1 << 14);
     std::vector<int64_t> counted(lanes.size());
@@ -844,9 +855,7 @@ struct BenchState : Counted<kBenchers> {
       drain();
     } catch (...) {
       for (auto& l : lanes) {  // leave nothing in flight
-        cu.stream_sync(l->in.s);
-        cu.stream_sync(l->x.stream.s);
-        cu.stream_sync(l->out.s);
+        for (auto* s : {l->in.get(), l->compute.get(), l->out.get()}) cu.stream_sync(s->s);
         for (auto& q : l->queries) q.running = false;
       }
       throw;
@@ -1211,7 +1220,9 @@ int32_t trt_build_run(trt_build* b, trt_error* err) {
 #if NV_TENSORRT_MAJOR < 11
     Calibrator calibrator;  // outlives the configuration
 #endif
+    Stream timing;  // kernels are timed on it, apart from other work of the process
     auto config = own(builder.createBuilderConfig(), device, "createBuilderConfig failed");
+    config->setProfileStream(reinterpret_cast<cudaStream_t>(timing.s));
     auto flag = [&](nvinfer1::BuilderFlag f, bool on) { on ? config->setFlag(f) : config->clearFlag(f); };
     config->setMemoryPoolLimit(nvinfer1::MemoryPoolType::kWORKSPACE, o.workspace);
     flag(nvinfer1::BuilderFlag::kTF32, o.tf32 != 0);
@@ -1235,6 +1246,8 @@ int32_t trt_build_run(trt_build* b, trt_error* err) {
     if (!b->timing_cache.empty()) {
       cache.reset(config->createTimingCache(b->timing_cache.data(), b->timing_cache.size()), OnDevice<nvinfer1::ITimingCache>{device});
       b->cache_valid = cache && config->setTimingCache(*cache, false);
+      // Serializing logs the number of entries, which is otherwise not to be had.
+      if (b->cache_valid) std::unique_ptr<nvinfer1::IHostMemory, OnDevice<nvinfer1::IHostMemory>> counted(cache->serialize(), {device});
       if (!b->cache_valid) b->cache_reason = cache ? "it is of another GPU or TensorRT version" : "its content is damaged";
     }
     if (!b->cache_valid) {
@@ -1388,6 +1401,7 @@ int32_t trt_exec_new(trt_engine* e, int32_t profile, trt_exec** out, trt_error* 
     auto x = std::make_unique<trt_exec>();
     x->state.device = e->state->device();
     x->state.x = std::make_unique<Execution>(e->state, profile);
+    x->state.stream = std::make_unique<Stream>();
     *out = x.release();
   });
 }
@@ -1406,8 +1420,8 @@ int32_t trt_exec_run(trt_exec* x, trt_error* err) {
     Current current(x->state.device);
     auto& ex = *x->state.x;
     ex.prepare_outputs();
-    if (!ex.enqueue(ex.stream)) fail(TRT_E_TENSORRT, "enqueueV3 failed");
-    ex.stream.sync();
+    if (!ex.enqueue(*x->state.stream)) fail(TRT_E_TENSORRT, "enqueueV3 failed");
+    x->state.stream->sync();
     for (auto& t : ex.tensors)
       if (t->allocator) t->bytes = bytes_of(t->allocator->dims, t->type);
   });

@@ -3,8 +3,6 @@ package trt_test
 import (
 	"errors"
 	"math"
-	"os"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -228,17 +226,4 @@ func TestSamples(t *testing.T) {
 	if got := (&trt.Samples{Compute: []float64{1}}).Latency(); !reflect.DeepEqual(got, []float64{1}) {
 		t.Errorf("without transfers %v", got)
 	}
-}
-
-func fixture(t *testing.T, name string) []trt.Layer {
-	t.Helper()
-	raw, err := os.ReadFile(filepath.Join("testdata", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	layers, err := trt.ParseLayers(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return layers
 }
