@@ -140,7 +140,7 @@ func TestInferAgreesWithReference(t *testing.T) {
 		o     trt.BuildOptions
 		tol   float64
 	}{
-		{"fp32", net.model(), trt.BuildOptions{}, 1e-5},
+		{"fp32", net.model(), trt.BuildOptions{}, 1e-4},
 		{"tf32", net.model(), trt.BuildOptions{TF32: true}, 5e-3},
 		{"fp16", net.model(), trt.BuildOptions{Precision: trt.FP16}, 1e-2},
 		{"int8-qdq", net.quantized(), trt.BuildOptions{Precision: trt.INT8, FP16Fallback: true}, 0.1},
@@ -260,7 +260,10 @@ func TestBadPlans(t *testing.T) {
 func TestProgressAndCancel(t *testing.T) {
 	var seen []trt.Progress
 	r := build(t, newConvNet(32, 2).model(), trt.BuildOptions{Progress: func(p trt.Progress) { seen = append(seen, p) }})
-	if len(seen) < 3 || seen[len(seen)-1].Fraction != 1 {
+	if len(seen) < 3 {
+		t.Fatalf("%d reports", len(seen))
+	}
+	if seen[len(seen)-1].Fraction != 1 {
 		t.Errorf("%d reports, the last %+v", len(seen), seen[len(seen)-1])
 	}
 	phases := map[string]bool{}
@@ -621,7 +624,8 @@ func TestNoLeakInFailure(t *testing.T) {
 				t.Error("a truncated plan was loaded")
 			}
 		case 1:
-			if _, err := b.Parse(model[:random.IntN(len(model)/2)+1]); err == nil {
+			// From inside the graph on: the bytes before it are a whole, empty model.
+			if _, err := b.Parse(model[:20+random.IntN(len(model)/2)]); err == nil {
 				t.Error("a truncated model was parsed")
 			}
 		case 2:
