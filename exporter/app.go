@@ -152,7 +152,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 		a.lastCycle = &report.Cycle{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
 	}
 	a.mu.Unlock()
-	a.refresh()
+	a.act()
 	return made, err
 }
 
@@ -191,15 +191,16 @@ func whole(r io.ReaderAt, size int64) error {
 // Scanned implements cycle.Observer.
 func (a *app) Scanned(p cycle.Plan) {
 	a.mu.Lock()
-	changed := !a.scanned || !reflect.DeepEqual(p, a.plan)
+	changed := !a.scanned || !reflect.DeepEqual(p, a.plan) // most passes find nothing new
 	a.plan, a.scanned = p, true
 	a.waiting = jobs(p.Jobs)
 	a.mu.Unlock()
 	if changed {
 		a.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
+		a.refresh()
 	}
-	a.refresh()
+	a.act()
 }
 
 // Started implements cycle.Observer.
@@ -210,7 +211,7 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.current, a.waiting = &job, jobs(waiting)
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
-	a.refresh()
+	a.act()
 }
 
 // Progressed implements cycle.Observer.
@@ -235,6 +236,7 @@ func (a *app) Recorded(r history.Record) {
 	a.current = nil
 	a.mu.Unlock()
 	a.refresh()
+	a.act()
 	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
@@ -281,6 +283,13 @@ func (a *app) refresh() {
 		return
 	}
 	a.metrics.Set(s)
+}
+
+// act tells the metrics what the daemon does now.
+func (a *app) act() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), LastCycle: a.lastCycle})
 }
 
 // input is what the report is made of; a.mu is held.

@@ -86,7 +86,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow,
+		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
 	} {
 		name, c := register(app)
 		commands[name] = c

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -16,6 +15,9 @@ import (
 	"github.com/plancast/plancast/exporter/report"
 )
 
+// docsURL is where the documentation lies.
+const docsURL = "https://github.com/plancast/plancast/tree/main/docs"
+
 // lifecycle is what may be asked for by HTTP; nil functions are not enabled.
 type lifecycle struct {
 	reload func() error
@@ -25,11 +27,11 @@ type lifecycle struct {
 // handler serves the report, the metrics and the life of the daemon.
 func (a *app) handler(l lifecycle) http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(a.metrics, reloads{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(reloads{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.servePage)
-	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		EnableOpenMetrics: true, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError), Registry: reg,
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, a.metrics.Handler(reg, func(err error) {
+		a.log.Error("Scrape failed", "err", err)
 	})))
 	mux.HandleFunc("GET /api/v1/report", a.serveReport)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
@@ -42,7 +44,7 @@ func (a *app) handler(l lifecycle) http.Handler {
 
 func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	if err := report.HTML(&b, a.view(), report.HTMLOptions{Model: r.FormValue("model")}); err != nil {
+	if err := report.HTML(&b, a.view(), report.HTMLOptions{Model: r.FormValue("model"), DocsURL: docsURL}); err != nil {
 		a.log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return

@@ -152,6 +152,10 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 	var err error
 	if dir, ok := folder(opts.URL); ok {
 		r.dir = dir
+		// The walk below a folder does not begin at a link.
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			r.dir = real
+		}
 		info, statErr := os.Stat(dir)
 		switch {
 		case errors.Is(statErr, os.ErrNotExist):
@@ -161,7 +165,7 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		case !info.IsDir():
 			return nil, fmt.Errorf("open model repository %s: it is a file: repository.url must name the folder that holds <model>/<version>/model.onnx", dir)
 		}
-		r.bucket, err = fileblob.OpenBucket(dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
+		r.bucket, err = fileblob.OpenBucket(r.dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
 	} else {
 		r.bucket, err = blob.OpenBucket(ctx, opts.URL)
 	}

@@ -299,7 +299,7 @@ instance_group [ { count: 2 kind: KIND_CPU } ]
 `)
 	r.write("b/config.pbtxt", `input { name: "x" dims: [ 0 ] }`)
 	s := r.scan(0)
-	want := Shapes{MaxBatch: 8, Inputs: map[string][]int64{"x": {3, -1}, "n": {1}}}
+	want := Shapes{MaxBatch: 8, Inputs: map[string][]int64{"x": {3, -1}, "n": {}}}
 	if got := s.Models["a"][0].Shapes; !reflect.DeepEqual(got, want) {
 		t.Errorf("shapes %+v; want %+v", got, want)
 	}
@@ -358,6 +358,19 @@ func TestABucketIsARepositoryToo(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "inputs.npz")); err != nil || !bytes.Equal(got, []byte("in")) {
 		t.Errorf("staged %q, %v", got, err)
+	}
+}
+
+func TestTheRepositoryMayBeALink(t *testing.T) {
+	r := newRepo(t, "a/1/model.onnx")
+	link := filepath.Join(t.TempDir(), "models")
+	if err := os.Symlink(r.dir, link); err != nil {
+		t.Fatal(err)
+	}
+	r.dir = link
+	r.open()
+	if got := identified(r.scan(0)); !slices.Equal(got, []string{"a/1"}) {
+		t.Errorf("through the link: %v", got)
 	}
 }
 
