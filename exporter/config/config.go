@@ -81,6 +81,8 @@ type Model struct {
 	Owner  string
 	Dims   map[string]int64   // symbolic dimensions by name, or "input/position"
 	Inputs map[string][]int64 // whole shapes by input name
+	// Deviation is how accuracy deviation is computed; "" is as in Benchmark.
+	Deviation string
 }
 
 // Default is the configuration of an empty file.
@@ -108,6 +110,15 @@ func (c Config) ModelFor(name string) Model {
 		}
 	}
 	return Model{}
+}
+
+// BenchmarkFor is how the model named is benchmarked.
+func (c Config) BenchmarkFor(name string) bench.Options {
+	o := c.Benchmark
+	if m := c.ModelFor(name); m.Deviation != "" {
+		o.Deviation = m.Deviation
+	}
+	return o
 }
 
 // Load reads and checks the file at path. Relative paths in it are relative to
@@ -259,7 +270,7 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 		"batches":              d.integers(&b.Batches, 1, 65536),
 		"concurrency":          d.integers(&b.Concurrency, 1, 1024),
 		"sweep_window":         d.duration(&b.SweepWindow, 10*time.Millisecond, time.Hour),
-		"deviation":            d.oneOf(&b.Deviation, "auto", "top1", "top1_agreement", "relative_l2"),
+		"deviation":            d.oneOf(&b.Deviation, deviations...),
 		"max_deviation":        d.quantity(&b.MaxDeviation, units.Ratio, 0, 1000),
 		"seed": d.scalar(func(s string) error {
 			_, err := fmt.Sscanf(s, "%d", &b.Seed)
@@ -274,6 +285,8 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 	}
 }
 
+var deviations = []string{bench.DeviationAuto, bench.DeviationTop1, bench.DeviationAgreement, bench.DeviationRelL2}
+
 func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 	m := Model{Dims: map[string]int64{}, Inputs: map[string][]int64{}}
 	d.mapping(key, n, map[string]field{
@@ -281,7 +294,8 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 			m.Match = s
 			return checkPattern(s)
 		}),
-		"owner": d.text(&m.Owner),
+		"owner":     d.text(&m.Owner),
+		"deviation": d.oneOf(&m.Deviation, deviations...),
 		"dims": func(key string, n *yaml.Node) {
 			d.each(key, n, func(name, key string, n *yaml.Node) {
 				var v int
