@@ -57,7 +57,7 @@ func run(ctx context.Context, w io.Writer, python, peers string) error {
 	fmt.Fprintf(w, "%-10s %14s %10s\n", "method", "ms a history", "ratio")
 	each := own.Seconds() / series
 	fmt.Fprintf(w, "%-10s %14.3f %10.1f\n", "plancast", 1000*each, 1.0)
-	for _, method := range []string{"autoets", "prophet"} {
+	for _, method := range []string{"autoets", "autoets-7", "prophet"} {
 		s, err := peer(ctx, python, peers, method, all[:peerSeries])
 		if err != nil {
 			return err

@@ -3,7 +3,7 @@
 
 usage: peers.py METHOD STEPS   (histories on stdin, one JSON [[unix time, value], ...] a line)
 
-METHOD is prophet or autoets. Each history is fitted and its next STEPS values
+METHOD is prophet, autoets (no season) or autoets-7 (weekly season). Each history is fitted and its next STEPS values
 are forecast with 80 % intervals. Importing and one history for warming up
 (compilation) are not timed. Prints the seconds per history.
 """
@@ -30,14 +30,19 @@ def prophet(points, steps):
     return model.predict(model.make_future_dataframe(periods=steps, include_history=False))
 
 
-def autoets(points, steps):
+def autoets(points, steps, season=1):
     from statsforecast.models import AutoETS
 
-    return AutoETS(season_length=1).forecast(np.array([v for _, v in points]), h=steps, level=[80])
+    return AutoETS(season_length=season).forecast(np.array([v for _, v in points]), h=steps, level=[80])
+
+
+def autoets_weekly(points, steps):
+    """The season that daily results ask for."""
+    return autoets(points, steps, 7)
 
 
 def main():
-    method = dict(prophet=prophet, autoets=autoets)[sys.argv[1]]
+    method = {"prophet": prophet, "autoets": autoets, "autoets-7": autoets_weekly}[sys.argv[1]]
     steps = int(sys.argv[2])
     histories = [json.loads(line) for line in sys.stdin]
     method(histories[0], steps)
