@@ -71,7 +71,8 @@ func Parse(text string, u Unit) (float64, error) {
 	if !u.Valid() {
 		return 0, fmt.Errorf("%q is not a unit", string(u))
 	}
-	s := strings.TrimSpace(text)
+	text = strings.TrimSpace(text)
+	s := text
 	number, factor, found := s, 1.0, u == None || u == Ratio || u == PerSec
 	for _, x := range suffixes[u] {
 		if rest, ok := strings.CutSuffix(s, x.text); ok {

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/cycle"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/onnx"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+// errBusy says that another plancast measures with the same state folder.
+var errBusy = errors.New("another plancast is measuring with this state folder: wait for it, stop it, or set another folder as state")
+
+// app is plancast at work: it owns the history, the lock on the state folder
+// and the view that everybody is shown. Passes run one at a time.
+type app struct {
+	log     *slog.Logger
+	now     func() time.Time
+	command []string                // starts a worker
+	names   []string                // of the backends, the preferred first
+	only    func(model string) bool // models that the view shows; nil is all
+	store   *history.Store
+	lock    *flock.Flock
+
+	passing sync.Mutex // held during a pass and a reload
+
+	mu        sync.Mutex // guards the rest
+	cfg       config.Config
+	records   []history.Record
+	plan      cycle.Plan
+	scanned   bool
+	current   *report.Job
+	waiting   []report.Job
+	lastCycle *report.Cycle
+	passErr   error // of the last pass; nil when it went through
+	reloadErr error
+	reloaded  time.Time
+	renewed   chan struct{} // closed by the next reload
+	nextCycle func() time.Time
+
+	metrics *metrics.Collector
+}
+
+// openApp takes the state folder for itself and reads the history.
+func openApp(cfg config.Config, p program) (*app, error) {
+	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
+		return nil, fmt.Errorf("open state folder: %w", err)
+	}
+	a := &app{log: p.log, now: p.now, command: p.worker, names: p.backends, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
+	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
+	locked, err := a.lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock state folder %s: %w", cfg.State, err)
+	}
+	if !locked {
+		return nil, fmt.Errorf("lock state folder %s: %w", cfg.State, errBusy)
+	}
+	if err := a.open(); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
+}
+
+func (a *app) open() error {
+	var err error
+	if a.store, err = history.Open(historyPath(a.cfg)); err != nil {
+		return err
+	}
+	// What a killed predecessor left of its jobs is of no use to anybody.
+	if err := os.RemoveAll(cycle.WorkDir(a.cfg.State)); err != nil {
+		return fmt.Errorf("clear left-over work: %w", err)
+	}
+	for r, err := range a.store.Records(context.Background(), history.Filter{}) {
+		if err != nil {
+			return err
+		}
+		a.add(r)
+	}
+	a.refresh()
+	return nil
+}
+
+func historyPath(cfg config.Config) string { return filepath.Join(cfg.State, "history.db") }
+
+func (a *app) close() error {
+	var errs []error
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	errs = append(errs, a.lock.Unlock())
+	return errors.Join(errs...)
+}
+
+// add keeps a record in memory; the one it takes the place of needs its
+// distribution no longer.
+func (a *app) add(r history.Record) {
+	for i := len(a.records) - 1; i >= 0; i-- {
+		old := &a.records[i]
+		if old.Model == r.Model && old.Precision == r.Precision && old.OK() && r.OK() {
+			if old.Measurement.Latency.Buckets == nil {
+				break
+			}
+			slim := *old.Measurement
+			slim.Latency.Buckets, slim.Sweep, slim.Layers = nil, nil, nil
+			old.Measurement = &slim
+			break
+		}
+	}
+	a.records = append(a.records, r)
+}
+
+// pass makes one pass over the models that only selects.
+func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+	a.passing.Lock()
+	defer a.passing.Unlock()
+	started := a.now()
+	a.mu.Lock()
+	cfg, known := a.cfg, slices.Clone(a.records)
+	a.mu.Unlock()
+
+	made, err := func() ([]history.Record, error) {
+		repo, err := openRepository(ctx, cfg, a.store, a.now)
+		if err != nil {
+			return nil, err
+		}
+		defer repo.Close()
+		return a.runner(cfg, repo, known).Once(ctx, only)
+	}()
+
+	a.mu.Lock()
+	a.current, a.waiting = nil, nil
+	a.passErr = err
+	if err == nil {
+		a.lastCycle = &report.Cycle{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
+	}
+	a.mu.Unlock()
+	a.act()
+	return made, err
+}
+
+// planNow says what a pass would do, without doing it.
+func (a *app) planNow(ctx context.Context) (cycle.Plan, error) {
+	repo, err := openRepository(ctx, a.cfg, a.store, a.now)
+	if err != nil {
+		return cycle.Plan{}, err
+	}
+	defer repo.Close()
+	return a.runner(a.cfg, repo, a.records).Plan(ctx, nil)
+}
+
+func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []history.Record) *cycle.Runner {
+	return cycle.New(cycle.Options{
+		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
+		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
+			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
+		},
+		Now: a.now, Log: a.log, Observe: a,
+	}, known)
+}
+
+func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time) (*candidate.Repository, error) {
+	return candidate.Open(ctx, candidate.Options{
+		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, Memory: memory, Now: now, Whole: whole,
+	})
+}
+
+// whole tells whether an ONNX file can be read to its end.
+func whole(r io.ReaderAt, size int64) error {
+	_, err := onnx.Read(r, size)
+	return err
+}
+
+// Scanned implements cycle.Observer.
+func (a *app) Scanned(p cycle.Plan) {
+	a.mu.Lock()
+	changed := !a.scanned || !reflect.DeepEqual(p, a.plan) // most passes find nothing new
+	a.plan, a.scanned = p, true
+	a.waiting = jobs(p.Jobs)
+	a.mu.Unlock()
+	if changed {
+		a.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
+			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
+		a.refresh()
+	}
+	a.act()
+}
+
+// Started implements cycle.Observer.
+func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
+	a.mu.Lock()
+	job := asJob(j)
+	job.Started = a.now()
+	a.current, a.waiting = &job, jobs(waiting)
+	a.mu.Unlock()
+	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
+	a.act()
+}
+
+// Progressed implements cycle.Observer.
+func (a *app) Progressed(j cycle.Job, p engine.Progress) {
+	a.mu.Lock()
+	news := a.current != nil && a.current.Progress.Stage != p.Stage
+	if a.current != nil {
+		job := *a.current
+		job.Progress = p
+		a.current = &job
+	}
+	a.mu.Unlock()
+	if news {
+		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
+	}
+}
+
+// Recorded implements cycle.Observer.
+func (a *app) Recorded(r history.Record) {
+	a.mu.Lock()
+	a.add(r)
+	a.current = nil
+	a.mu.Unlock()
+	a.refresh()
+	a.act()
+	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
+	switch {
+	case r.OK():
+		p99, _ := r.Measurement.Latency.At(0.99)
+		log.Info("Job measured", "p99", time.Duration(p99.Value*1e9).Round(time.Microsecond), "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
+	case r.Unsupported():
+		log.Info("Job not possible here", "reason", r.Failure.Message)
+	default:
+		log.Warn("Job failed", "kind", r.Failure.Kind, "err", r.Failure.Error.Error())
+	}
+}
+
+func jobs(list []cycle.Job) []report.Job {
+	out := make([]report.Job, len(list))
+	for i, j := range list {
+		out[i] = asJob(j)
+	}
+	return out
+}
+
+func asJob(j cycle.Job) report.Job {
+	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
+}
+
+// view is the report as of now.
+func (a *app) view() report.View {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return report.Build(a.input())
+}
+
+// refresh makes the metrics anew. Progress within a job does not: that would
+// take time from what is measured.
+func (a *app) refresh() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, err := metrics.NewSnapshot(a.input(), build())
+	if err != nil {
+		a.log.Error("Metrics stay as they were", "err", err)
+		return
+	}
+	if a.metrics == nil {
+		a.metrics = metrics.NewCollector(s)
+		return
+	}
+	a.metrics.Set(s)
+}
+
+// act tells the metrics what the daemon does now.
+func (a *app) act() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), LastCycle: a.lastCycle})
+}
+
+// input is what the report is made of; a.mu is held.
+func (a *app) input() report.Input {
+	in := report.Input{
+		Now: a.now().UTC(), Version: version(), Records: a.records,
+		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
+		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
+		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle,
+	}
+	if a.nextCycle != nil {
+		in.NextCycle = a.nextCycle()
+	}
+	in.Models, in.Refused = modelStates(a.cfg, a.plan.Scan)
+	if a.only != nil {
+		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
+	}
+	return in
+}
+
+// modelStates tells the report what the repository holds.
+func modelStates(cfg config.Config, scan candidate.Scan) ([]report.ModelState, []report.Refusal) {
+	states := map[string]*report.ModelState{}
+	state := func(name string) *report.ModelState {
+		if states[name] == nil {
+			states[name] = &report.ModelState{Name: name, Owner: cfg.ModelFor(name).Owner, Precisions: cfg.Precisions}
+		}
+		return states[name]
+	}
+	for name, versions := range scan.Models {
+		for _, c := range versions {
+			s := state(name)
+			s.Versions = append(s.Versions, report.VersionState{Version: c.Version, Digest: c.Digest, State: report.Accepted})
+		}
+	}
+	for _, p := range scan.Pending {
+		s := state(p.Model)
+		s.Versions = append(s.Versions, report.VersionState{Version: p.Version, State: report.Pending, Reason: p.Reason})
+	}
+	var refused []report.Refusal
+	for _, x := range scan.Refused {
+		if x.Model == "" {
+			refused = append(refused, report.Refusal{Name: x.Path, Reason: x.Reason})
+			continue
+		}
+		s := state(x.Model)
+		s.Versions = append(s.Versions, report.VersionState{Version: filepath.Base(x.Path), State: report.Refused, Reason: x.Reason})
+	}
+	var out []report.ModelState
+	for _, name := range slices.Sorted(maps.Keys(states)) {
+		out = append(out, *states[name])
+	}
+	return out, refused
+}
+
+// reload takes a new configuration; a bad one leaves the old in force.
+func (a *app) reload(path string) error {
+	cfg, err := config.Load(path)
+	if err == nil && cfg.State != a.cfg.State {
+		err = fmt.Errorf("reload %s: state cannot change from %s to %s while plancast runs: restart it", path, a.cfg.State, cfg.State)
+	}
+	a.mu.Lock()
+	a.reloadErr = err
+	if err == nil {
+		a.cfg, a.reloaded = cfg, a.now()
+		close(a.renewed)
+		a.renewed = make(chan struct{})
+	}
+	a.mu.Unlock()
+	a.refresh()
+	return err
+}

@@ -1,0 +1,187 @@
+// Package bench measures one candidate on one engine backend: it builds, warms
+// up, times windows until they agree, compares the outputs with a reference and
+// returns one Measurement in which every number carries its evidence.
+//
+// It sees only the engine interface, has no clock of its own beyond the
+// engine's timers, and keeps no state between calls.
+package bench
+
+import (
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Measurement is everything one job found out. Pointers are nil where a figure
+// is unknown; unknown is never zero.
+type Measurement struct {
+	Plan       engine.Plan    `json:"plan"`
+	Latency    Latency        `json:"latency"`              // concurrency 1, the first batch size
+	Sweep      []Point        `json:"sweep"`                // every batch size and concurrency, Latency's own included
+	Throughput float64        `json:"throughput_per_s"`     // inferences per second: the best point of the sweep
+	Stable     bool           `json:"stable"`               // the windows of Latency agreed
+	Windows    int            `json:"windows"`              // how many windows Latency took
+	Memory     engine.Memory  `json:"memory"`               //
+	Accuracy   *Accuracy      `json:"accuracy,omitempty"`   // nil without evaluation inputs or a reference
+	Layers     *LayerSummary  `json:"layers,omitempty"`     // nil when the runtime does not say
+	Overhead   float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
+	Phases     []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
+	Warnings   []string       `json:"warnings,omitempty"`   // reasons not to trust a number, in words
+}
+
+// Latency summarizes the pooled queries of the accepted windows; times are in seconds per
+// query (one call of a whole batch).
+type Latency struct {
+	Batch     int        `json:"batch"`
+	Queries   int        `json:"queries"`
+	Sum       float64    `json:"sum_s"`
+	Mean      float64    `json:"mean_s"`
+	Min       float64    `json:"min_s"`
+	Max       float64    `json:"max_s"`
+	StdDev    float64    `json:"stddev_s"`
+	Quantiles []Quantile `json:"quantiles"`
+	// Buckets are the counts of a Prometheus native histogram of schema
+	// BucketSchema: bucket i holds (2^(2^-schema))^(i-1) < v <= (2^(2^-schema))^i.
+	Buckets map[int]int64 `json:"buckets"`
+}
+
+// BucketSchema is the resolution of Latency.Buckets: 2^5 buckets per factor of
+// two, so that neighbours are 2.2 % apart.
+const BucketSchema = 5
+
+// Quantile is a percentile with its evidence.
+type Quantile struct {
+	Q     float64 `json:"q"`     // 0.5, 0.9, 0.95, 0.99
+	Value float64 `json:"value"` // point estimate, seconds
+	// Upper is MLPerf's early-stopping bound: with 99 % confidence the true
+	// percentile is not above it. Nil when the queries do not suffice for one.
+	Upper *float64 `json:"upper,omitempty"`
+}
+
+// At returns the quantile q and whether it was measured. A P99 of fewer than
+// 459 queries is refused, so it is absent.
+func (l Latency) At(q float64) (Quantile, bool) {
+	for _, x := range l.Quantiles {
+		if x.Q == q {
+			return x, true
+		}
+	}
+	return Quantile{}, false
+}
+
+// PhaseLatency is the mean and P99 of one phase of a query, in seconds.
+type PhaseLatency struct {
+	Phase engine.Phase `json:"phase"`
+	Mean  float64      `json:"mean_s"`
+	P50   float64      `json:"p50_s"`
+	P99   float64      `json:"p99_s"`
+}
+
+// Point is one setting of the throughput sweep.
+type Point struct {
+	Batch       int     `json:"batch"`
+	Concurrency int     `json:"concurrency"`
+	Queries     int     `json:"queries"`
+	Throughput  float64 `json:"throughput_per_s"` // inferences per second
+	P50         float64 `json:"p50_s"`
+	P99         float64 `json:"p99_s,omitempty"` // 0 under 459 queries: refused
+}
+
+// Accuracy compares the outputs on the evaluation inputs with a reference.
+type Accuracy struct {
+	Samples   int     `json:"samples"`   // evaluation inputs
+	Reference string  `json:"reference"` // what it was compared with: "reference.npz", "version 1 fp32", "itself"
+	MaxAbs    float64 `json:"max_abs"`
+	MeanAbs   float64 `json:"mean_abs"`
+	RelL2     float64 `json:"rel_l2"` // ||y-r|| / ||r||
+	Cosine    float64 `json:"cosine"`
+	NaNs      int     `json:"nans"`
+	Infs      int     `json:"infs"`
+
+	Top1Agreement *float64 `json:"top1_agreement,omitempty"` // nil when no output is a row of class scores
+	Top1          *float64 `json:"top1,omitempty"`           // against labels.npy
+	ReferenceTop1 *float64 `json:"reference_top1,omitempty"` // the reference's own
+
+	// Deviation is the one number that milestones use, a ratio; docs/accuracy.md
+	// defines it, and Measure says which definition applied.
+	Deviation float64 `json:"deviation"`
+	Measure   string  `json:"measure"` // "top1", "top1_agreement" or "relative_l2"
+}
+
+// LayerSummary counts the built graph.
+type LayerSummary struct {
+	Total       int                      `json:"total"`
+	ByPrecision map[engine.Precision]int `json:"by_precision"`
+	Fused       int                      `json:"fused"`                 // layers made of more than one node
+	Unquantized []string                 `json:"unquantized,omitempty"` // in an int8 engine: arithmetic layers that are not int8
+	Layers      []engine.Layer           `json:"layers,omitempty"`
+}
+
+// Job is one candidate at one precision: all that a worker needs to know. It
+// crosses the process boundary as JSON.
+type Job struct {
+	Backend       string           `json:"backend"`
+	BackendConfig BackendConfig    `json:"backend_config"`
+	Model         string           `json:"model"`
+	Version       string           `json:"version"`
+	Digest        string           `json:"digest"`
+	ModelPath     string           `json:"model_path"`
+	Precision     engine.Precision `json:"precision"`
+	Settings      engine.Settings  `json:"settings"`
+	Options       Options          `json:"options"`
+
+	// Dims resolves symbolic dimensions by name ("N", "sequence") or by
+	// "input/position" ("tokens/1"); batch symbols come from Options.Batches.
+	Dims map[string]int64 `json:"dims,omitempty"`
+	// InputDims gives whole shapes by input name, batch dimension included or
+	// not as config.pbtxt says; -1 leaves a dimension to Dims.
+	InputDims map[string][]int64 `json:"input_dims,omitempty"`
+	// MaxBatch is config.pbtxt's max_batch_size; 0 when unknown.
+	MaxBatch int `json:"max_batch,omitempty"`
+
+	InputsPath           string `json:"inputs_path,omitempty"`      // inputs.npz
+	LabelsPath           string `json:"labels_path,omitempty"`      // labels.npy
+	CalibrationPath      string `json:"calibration_path,omitempty"` // calibration.npz
+	CalibrationCachePath string `json:"calibration_cache_path,omitempty"`
+	TimingCachePath      string `json:"timing_cache_path,omitempty"`
+
+	// ReferencePath is an .npz of reference outputs, ReferenceName says whose;
+	// both are empty when this job has nothing to compare with.
+	ReferencePath string `json:"reference_path,omitempty"`
+	ReferenceName string `json:"reference_name,omitempty"`
+	// OutputsPath is where the job writes its own outputs on the evaluation
+	// inputs (.npz), so that they can become the reference; "" for nowhere.
+	OutputsPath string `json:"outputs_path,omitempty"`
+
+	WorkDir string `json:"work_dir"` // scratch, owned by the caller
+}
+
+// BackendConfig is how to reach a runtime.
+type BackendConfig struct {
+	ONNXRuntimeLibrary string   `json:"onnxruntime_library,omitempty"` // path of libonnxruntime; "" searches
+	TensorRTLibraries  []string `json:"tensorrt_libraries,omitempty"`  // folders to search before the system's
+	Device             int      `json:"device,omitempty"`              // GPU index
+}
+
+// Options are the benchmark's bounds. They are part of what a result depends
+// on, and so of the fingerprint.
+type Options struct {
+	WarmUp     time.Duration `json:"warm_up"`
+	MinQueries int           `json:"min_queries"` // per window
+	MinWindow  time.Duration `json:"min_window"`  // per window
+	MaxWindow  time.Duration `json:"max_window"`  // a window ends then, with what it has
+	MaxWindows int           `json:"max_windows"` // then stable=false
+	// Two consecutive windows agree when throughput and P99 differ by no more
+	// than these shares.
+	ThroughputTolerance float64       `json:"throughput_tolerance"`
+	P99Tolerance        float64       `json:"p99_tolerance"`
+	Batches             []int         `json:"batches"`      // the first is the latency's
+	Concurrency         []int         `json:"concurrency"`  // the sweep; 1 is always measured
+	SweepWindow         time.Duration `json:"sweep_window"` // per point of the sweep
+	// Deviation is how accuracy deviation is computed: "auto", "top1",
+	// "top1_agreement" or "relative_l2".
+	Deviation string `json:"deviation"`
+	// MaxDeviation fails the job with KindAccuracy above it; 0 never does.
+	MaxDeviation float64 `json:"max_deviation,omitempty"`
+	Seed         uint64  `json:"seed"` // of generated inputs
+}

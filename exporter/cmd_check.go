@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/cycle"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// checkCommand is plancast check: it validates and promises, and does nothing.
+type checkCommand struct{ config *string }
+
+func registerCheck(app *kingpin.Application) (string, command) {
+	cmd := app.Command("check", "Validates the configuration and the model repository and says what a pass would do.")
+	return cmd.FullCommand(), &checkCommand{config: configFlag(cmd)}
+}
+
+func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
+	cfg, err := config.Load(*c.config)
+	if err != nil {
+		return 0, err
+	}
+	w := p.stdout
+	fmt.Fprintf(w, "Configuration %s is valid.\n\n", *c.config)
+	fmt.Fprintf(w, "Repository  %s, looked at %s\n", cfg.Repository.URL, cadence(cfg.Cron))
+	fmt.Fprintf(w, "State       %s\n", cfg.State)
+	for _, t := range cfg.Targets {
+		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria))
+	}
+	for _, m := range cfg.Milestones {
+		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
+	}
+
+	a, err := openApp(cfg, p)
+	if err != nil {
+		return 0, err
+	}
+	defer a.close()
+	plan, err := a.planNow(ctx)
+	if err != nil {
+		return 0, err
+	}
+	fmt.Fprintf(w, "Backend     %s %s on %s: %s\n", plan.Backend.Name, plan.Backend.Environment.BackendVersion, plan.Backend.Environment.Device, plan.Backend.Reason)
+	fmt.Fprintf(w, "History     %s, %d records\n", a.store.Path(), len(a.records))
+	writePlan(w, plan)
+	return exitOK, nil
+}
+
+func cadence(cron string) string {
+	if strings.HasPrefix(cron, "@") {
+		return strings.TrimPrefix(cron, "@")
+	}
+	return "at " + cron
+}
+
+// criteriaWords reads "p99 < 50 ms and accuracy_deviation < 0.5 %".
+func criteriaWords(criteria []forecast.Criterion) string {
+	words := make([]string, len(criteria))
+	for i, c := range criteria {
+		words[i] = c.String()
+	}
+	return strings.Join(words, " and ")
+}
+
+func selectionWords(s config.Select, criteria []forecast.Criterion) string {
+	models := "every model"
+	if len(s.Models) > 0 {
+		models = strings.Join(s.Models, ", ")
+	}
+	engine := s.Precision + " engine"
+	return fmt.Sprintf("%s by the %s of %s", criteriaWords(criteria), engine, models)
+}
+
+// milestoneSentence reads a milestone back in words.
+func milestoneSentence(m config.Milestone, cfg config.Config) string {
+	var when []string
+	if !m.Deadline.IsZero() {
+		when = append(when, "by "+m.Deadline.In(cfg.Location).Format("2 January 2006 15:04 MST"))
+	}
+	if m.Horizon > 0 {
+		when = append(when, fmt.Sprintf("within %d iterations", m.Horizon))
+	}
+	share := "for all of them"
+	if m.Share < 1 {
+		share = "for " + units.Format(m.Share, units.Ratio) + " of them"
+	}
+	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s",
+		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " or "), units.Format(m.Ready, units.Ratio))
+}
+
+func writePlan(w io.Writer, plan cycle.Plan) {
+	fmt.Fprintf(w, "\n%d models, %d versions.\n", len(plan.Scan.Models), plan.Scan.Versions)
+	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	for _, name := range slices.Sorted(maps.Keys(plan.Scan.Models)) {
+		versions := plan.Scan.Models[name]
+		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
+	}
+	tw.Flush()
+	for _, x := range plan.Scan.Pending {
+		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
+	}
+	for _, x := range plan.Scan.Refused {
+		fmt.Fprintf(w, "  refused: %s: %s\n", x.Path, x.Reason)
+	}
+	if len(plan.Jobs) == 0 {
+		fmt.Fprintln(w, "\nA pass would do nothing: every wanted version has its results.")
+		return
+	}
+	fmt.Fprintf(w, "\nA pass would do %d jobs:\n", len(plan.Jobs))
+	for _, j := range plan.Jobs {
+		fmt.Fprintf(w, "  measure %s\n", j)
+	}
+}
+
+func versionRange(n int, first, last string) string {
+	if n == 1 {
+		return first
+	}
+	return fmt.Sprintf("%s to %s (%d)", first, last, n)
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
+)
+
+// configFlag is --config.file, the same for every command.
+func configFlag(cmd *kingpin.CmdClause) *string {
+	return cmd.Flag("config.file", "Path of plancast's configuration file.").Default("plancast.yml").String()
+}
+
+// runCommand is plancast run: one pass, for people and CI.
+type runCommand struct {
+	config *string
+	models *[]string
+	once   *bool
+	format *string
+	output *string
+}
+
+func registerRun(app *kingpin.Application) (string, command) {
+	cmd := app.Command("run", "Measures what has no result yet, prints the report and exits with 0 when every target holds, 1 when one is missed, 2 on an error.")
+	return cmd.FullCommand(), &runCommand{
+		config: configFlag(cmd),
+		models: cmd.Flag("model", "Only this model, or models that match this pattern. Repeatable.").Strings(),
+		once:   cmd.Flag("once", "Make exactly one pass: do not wait for files that are still being copied.").Bool(),
+		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
+		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
+	}
+}
+
+func (c *runCommand) run(ctx context.Context, p program) (int, error) {
+	cfg, err := config.Load(*c.config)
+	if err != nil {
+		return 0, err
+	}
+	only, err := selection(*c.models)
+	if err != nil {
+		return 0, err
+	}
+	a, err := openApp(cfg, p)
+	if err != nil {
+		return 0, err
+	}
+	defer a.close()
+	a.only = only
+	for {
+		if _, err := a.pass(ctx, only); err != nil {
+			return 0, err
+		}
+		if *c.once || !a.waits(only) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	v := a.view()
+	if len(*c.models) > 0 && len(v.Models) == 0 {
+		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
+	}
+	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return formats[*c.format].write(w, v) }); err != nil {
+		return 0, fmt.Errorf("write report: %w", err)
+	}
+	return v.ExitCode(nil), nil
+}
+
+// selection is a function that tells whether a model matches one of the
+// patterns; nil, for all, when there are none.
+func selection(patterns []string) (func(model string) bool, error) {
+	if len(patterns) == 0 {
+		return nil, nil
+	}
+	for _, x := range patterns {
+		if _, err := path.Match(x, ""); err != nil {
+			return nil, fmt.Errorf("--model %q is not a pattern: write a model's name, or one such as \"resnet*\"", x)
+		}
+	}
+	return config.Select{Models: patterns}.Matches, nil
+}
+
+// waits tells whether a version is left alone only because it may still be
+// copied.
+func (a *app) waits(only func(string) bool) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.ContainsFunc(a.plan.Scan.Pending, func(p candidate.Pending) bool { return only == nil || only(p.Model) })
+}
+
+// toFile writes to a file, or to stdout when none is named.
+func toFile(file string, stdout io.Writer, write func(io.Writer) error) error {
+	if file == "" {
+		return write(stdout)
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
+
+	"github.com/plancast/plancast/exporter/config"
+)
+
+// serveCommand is plancast serve: the daemon.
+type serveCommand struct {
+	config    *string
+	web       *web.FlagConfig
+	lifecycle *bool
+}
+
+func registerServe(app *kingpin.Application) (string, command) {
+	cmd := app.Command("serve", "Watches the model repository, measures new candidates and serves the report and the metrics.")
+	return cmd.FullCommand(), &serveCommand{
+		config:    configFlag(cmd),
+		web:       kingpinflag.AddFlags(cmd, ":9833"),
+		lifecycle: cmd.Flag("web.enable-lifecycle", "Enable reload and measuring via HTTP requests (POST /-/reload, POST /api/v1/run).").Bool(),
+	}
+}
+
+func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
+	cfg, err := config.Load(*c.config)
+	if err != nil {
+		return 0, err
+	}
+	a, err := openApp(cfg, p)
+	if err != nil {
+		return 0, err
+	}
+	defer a.close()
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	k := newKicks()
+	reload := func() error {
+		if err := a.reload(*c.config); err != nil {
+			p.log.Error("Reload failed, the old configuration stays", "err", err)
+			return err
+		}
+		p.log.Info("Configuration reloaded", "file", *c.config)
+		return nil
+	}
+	lifecycle := lifecycle{reload: reload, kick: k.kick}
+	if !*c.lifecycle {
+		lifecycle.reload, lifecycle.kick = nil, nil
+	}
+	server := &http.Server{Handler: a.handler(lifecycle), ReadHeaderTimeout: 10 * time.Second}
+
+	serving := make(chan error, 1)
+	stopServing, err := listen(server, c.web, p.log, serving)
+	if err != nil {
+		return 0, err
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	var working sync.WaitGroup
+	working.Go(func() { a.schedule(ctx, k) })
+	defer working.Wait()
+	defer cancel()
+	for {
+		select {
+		case <-hup:
+			_ = reload() // logged
+		case err := <-serving:
+			if !errors.Is(err, http.ErrServerClosed) {
+				return 0, fmt.Errorf("serve: %w", err)
+			}
+			return exitOK, nil
+		case <-ctx.Done():
+			p.log.Info("Stopping", "note", "a running job ends without a result and is done again at the next start")
+			stopServing()
+			return exitOK, nil
+		}
+	}
+}
+
+// listen serves in the background; errors arrive on serving. Plain TCP
+// addresses are opened here, so that the log can tell the port that was
+// chosen for ":0"; sockets from systemd and vsock are the toolkit's business.
+func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, serving chan<- error) (stop func(), err error) {
+	stop = func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = server.Shutdown(ctx)
+	}
+	systemd := flags.WebSystemdSocket != nil && *flags.WebSystemdSocket
+	if systemd || strings.HasPrefix(strings.Join(*flags.WebListenAddresses, ""), "vsock://") {
+		go func() { serving <- web.ListenAndServe(server, flags, log) }()
+		return stop, nil
+	}
+	var listeners []net.Listener
+	for _, address := range *flags.WebListenAddresses {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			for _, l := range listeners {
+				l.Close()
+			}
+			return nil, fmt.Errorf("listen on %s: %w: choose another with --web.listen-address", address, err)
+		}
+		listeners = append(listeners, l)
+		log.Info("Report at", "url", "http://"+browsable(l.Addr()))
+	}
+	go func() { serving <- web.ServeMultiple(listeners, server, flags, log) }()
+	return stop, nil
+}
+
+// browsable is an address that a browser on this machine can open.
+func browsable(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,453 @@
+// Package config reads plancast.yml. Decoding is strict: an unknown key, a
+// value of the wrong kind or out of range and a reference to nothing are
+// errors, all reported at once, each with its line and what would be right.
+//
+// docs/configuration.md describes every key; a test holds it against this code.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// Config is a checked configuration. It is not changed after Load.
+type Config struct {
+	Repository Repository
+	// State is the folder of everything plancast keeps: the history, plans,
+	// reference outputs and caches.
+	State string
+	// Schedule says when the repository is looked at; Cron is its text.
+	Cron     string
+	Schedule cron.Schedule
+	// Backend is "auto", "onnxruntime" or "tensorrt".
+	Backend     string
+	ONNXRuntime ONNXRuntime
+	Precisions  []engine.Precision
+	Worker      Worker
+	Benchmark   bench.Options
+	Models      []Model
+	Targets     []Target
+	Milestones  []Milestone
+	// Location is the time zone of dates without one.
+	Location *time.Location
+}
+
+// Repository is where candidates are found.
+type Repository struct {
+	// URL is a bucket that gocloud.dev/blob opens; a folder is given as its
+	// path or as a file URL.
+	URL string
+	// Quiet is how long a file must not have changed before it is read.
+	Quiet time.Duration
+	// Backlog is how many versions older than the newest are measured when they
+	// have no result; they are taken oldest first.
+	Backlog int
+}
+
+// ONNXRuntime configures the CPU backend.
+type ONNXRuntime struct {
+	Library           string // path of the shared library; "" searches
+	Threads           int    // intra-op threads; 0 is one per usable core
+	GraphOptimization string // disabled, basic, extended or all
+}
+
+// Worker limits the child process of one job.
+type Worker struct {
+	Timeout time.Duration
+	Memory  int64 // bytes resident in its process group
+}
+
+// Model says what is particular to some models. The first that matches counts.
+type Model struct {
+	Match  string // name or shell pattern
+	Owner  string
+	Dims   map[string]int64   // symbolic dimensions by name, or "input/position"
+	Inputs map[string][]int64 // whole shapes by input name
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	c := Config{
+		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
+		State:       "plancast-data",
+		Cron:        "@every 1m",
+		Backend:     "auto",
+		ONNXRuntime: ONNXRuntime{GraphOptimization: "all"},
+		Precisions:  slices.Clone(engine.Precisions),
+		Worker:      Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
+		Benchmark:   bench.DefaultOptions(),
+		Location:    time.UTC,
+	}
+	c.Schedule, _ = cron.ParseStandard(c.Cron)
+	return c
+}
+
+// ModelFor is what the configuration says of the model named.
+func (c Config) ModelFor(name string) Model {
+	for _, m := range c.Models {
+		if (Select{Models: []string{m.Match}}).Matches(name) {
+			return m
+		}
+	}
+	return Model{}
+}
+
+// Load reads and checks the file at path. Relative paths in it are relative to
+// its folder. The error joins everything that is wrong.
+func Load(path string) (Config, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration: %w: write one (docs/configuration.md) or name another with --config.file", err)
+	}
+	defer f.Close()
+	c, err := Parse(f, path)
+	if err != nil {
+		return Config{}, fmt.Errorf("read configuration %s:\n%w", path, err)
+	}
+	base := filepath.Dir(path)
+	c.State = relativeTo(base, c.State)
+	if !strings.Contains(c.Repository.URL, "://") {
+		c.Repository.URL = relativeTo(base, c.Repository.URL)
+	}
+	if c.ONNXRuntime.Library != "" {
+		c.ONNXRuntime.Library = relativeTo(base, c.ONNXRuntime.Library)
+	}
+	return c, nil
+}
+
+func relativeTo(base, p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(base, p)
+}
+
+// Parse reads a configuration from r; name stands for it in errors.
+func Parse(r io.Reader, name string) (Config, error) {
+	text, err := io.ReadAll(r)
+	if err != nil {
+		return Config{}, err
+	}
+	var doc yaml.Node
+	dec := yaml.NewDecoder(bytes.NewReader(text))
+	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("%s: not YAML: %w", name, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return Config{}, fmt.Errorf("%s: there is more than one YAML document: keep one", name)
+	}
+	c := Default()
+	d := &decoder{file: name}
+	if len(doc.Content) > 0 {
+		c.decode(d, doc.Content[0])
+	}
+	return c, d.err()
+}
+
+func (c *Config) decode(d *decoder, root *yaml.Node) {
+	var late []func() // what needs the whole file, such as the time zone
+	d.mapping("", root, map[string]field{
+		"repository": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{
+				"url":     d.scalar(c.repositoryURL),
+				"quiet":   d.duration(&c.Repository.Quiet, 0, time.Hour),
+				"backlog": d.integer(&c.Repository.Backlog, 0, 1_000_000),
+			})
+		},
+		"state":    d.text(&c.State),
+		"schedule": d.scalar(c.schedule),
+		"timezone": d.scalar(func(s string) error {
+			loc, err := location(s)
+			if err == nil {
+				c.Location = loc
+			}
+			return err
+		}),
+		"backend": d.oneOf(&c.Backend, "auto", "onnxruntime", "tensorrt"),
+		"onnxruntime": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{
+				"library":            d.text(&c.ONNXRuntime.Library),
+				"threads":            d.integer(&c.ONNXRuntime.Threads, 0, 1024),
+				"graph_optimization": d.oneOf(&c.ONNXRuntime.GraphOptimization, "disabled", "basic", "extended", "all"),
+			})
+		},
+		"precisions": func(key string, n *yaml.Node) {
+			c.Precisions = nil
+			d.nonEmpty("one of fp32, fp16, int8", d.scalar(func(s string) error {
+				p, err := engine.ParsePrecision(s)
+				if err == nil && slices.Contains(c.Precisions, p) {
+					err = fmt.Errorf("%s is there twice", p)
+				}
+				if err == nil {
+					c.Precisions = append(c.Precisions, p)
+				}
+				return err
+			}))(key, n)
+		},
+		"worker": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{
+				"timeout": d.duration(&c.Worker.Timeout, time.Second, 7*24*time.Hour),
+				"memory":  d.bytes(&c.Worker.Memory, 64<<20, 1<<50),
+			})
+		},
+		"benchmark":  func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
+		"models":     d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
+		"targets":    d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
+		"milestones": d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
+	})
+	for _, f := range late {
+		f()
+	}
+	if root.Kind == yaml.MappingNode {
+		d.unique(root, "target", names(c.Targets, func(t Target) string { return t.Name }))
+		d.unique(root, "milestone", names(c.Milestones, func(m Milestone) string { return m.Name }))
+	}
+}
+
+func (c *Config) repositoryURL(s string) error {
+	if s == "" {
+		return errors.New(`must be a folder, or a bucket such as "s3://models"`)
+	}
+	if strings.Contains(s, "://") {
+		if u, err := url.Parse(s); err != nil {
+			return fmt.Errorf("not a URL: %w", errors.Unwrap(err))
+		} else if u.User != nil {
+			return errors.New("must hold no user or password: credentials come from the cloud's usual environment")
+		}
+	}
+	c.Repository.URL = s
+	return nil
+}
+
+func (c *Config) schedule(s string) error {
+	schedule, err := cron.ParseStandard(s)
+	if err != nil {
+		return fmt.Errorf(`%q is not a cron expression (%v): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
+	}
+	c.Cron, c.Schedule = s, schedule
+	return nil
+}
+
+func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
+	b := &c.Benchmark
+	d.mapping(key, n, map[string]field{
+		"warm_up":              d.duration(&b.WarmUp, 0, 10*time.Minute),
+		"min_queries":          d.integer(&b.MinQueries, 1, 10_000_000),
+		"min_window":           d.duration(&b.MinWindow, 0, time.Hour),
+		"max_window":           d.duration(&b.MaxWindow, 10*time.Millisecond, 24*time.Hour),
+		"max_windows":          d.integer(&b.MaxWindows, 1, 1000),
+		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0.001, 0.999),
+		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0.001, 0.999),
+		"batches":              d.integers(&b.Batches, 1, 65536),
+		"concurrency":          d.integers(&b.Concurrency, 1, 1024),
+		"sweep_window":         d.duration(&b.SweepWindow, 10*time.Millisecond, time.Hour),
+		"deviation":            d.oneOf(&b.Deviation, "auto", "top1", "top1_agreement", "relative_l2"),
+		"max_deviation":        d.quantity(&b.MaxDeviation, units.Ratio, 0, 1000),
+		"seed": d.scalar(func(s string) error {
+			_, err := fmt.Sscanf(s, "%d", &b.Seed)
+			if err != nil {
+				return fmt.Errorf("%q is not a whole number", s)
+			}
+			return nil
+		}),
+	})
+	if b.MaxWindow < b.MinWindow {
+		d.errorf(n, key, "max_window (%s) must not be shorter than min_window (%s)", b.MaxWindow, b.MinWindow)
+	}
+}
+
+func (c *Config) model(d *decoder, key string, n *yaml.Node) {
+	m := Model{Dims: map[string]int64{}, Inputs: map[string][]int64{}}
+	d.mapping(key, n, map[string]field{
+		"match": d.scalar(func(s string) error {
+			m.Match = s
+			return checkPattern(s)
+		}),
+		"owner": d.text(&m.Owner),
+		"dims": func(key string, n *yaml.Node) {
+			d.each(key, n, func(name, key string, n *yaml.Node) {
+				var v int
+				d.integer(&v, 1, 1<<30)(key, n)
+				m.Dims[name] = int64(v)
+			})
+		},
+		"inputs": func(key string, n *yaml.Node) {
+			d.each(key, n, func(name, key string, n *yaml.Node) {
+				var v []int
+				d.integers(&v, 1, 1<<30)(key, n)
+				for _, x := range v {
+					m.Inputs[name] = append(m.Inputs[name], int64(x))
+				}
+			})
+		},
+	})
+	if m.Match == "" {
+		d.errorf(n, key, "needs a match: a model's name or a pattern")
+	}
+	c.Models = append(c.Models, m)
+}
+
+// each decodes a mapping whose keys are free.
+func (d *decoder) each(key string, n *yaml.Node, item func(name, key string, n *yaml.Node)) {
+	fields := map[string]field{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			fields[name] = func(key string, n *yaml.Node) { item(name, key, n) }
+		}
+	}
+	d.mapping(key, n, fields)
+}
+
+// selection returns the fields that targets and milestones share.
+func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criterion) map[string]field {
+	s.Precision = Best
+	return map[string]field{
+		"name": d.scalar(func(text string) error {
+			if !labelValue(text) {
+				return fmt.Errorf("%q cannot be a name: use up to 100 letters, digits, \"-\", \"_\", \".\" and spaces", text)
+			}
+			*name = text
+			return nil
+		}),
+		"models":    d.patterns(&s.Models),
+		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8)),
+		"criteria": d.nonEmpty(`a criterion such as "p99 < 50ms"`, d.scalar(func(text string) error {
+			x, err := forecast.ParseCriterion(text, history.UnitOf)
+			if err != nil {
+				return err
+			}
+			q, _ := history.QuantityByName(x.Metric)
+			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
+				return fmt.Errorf("criterion %q asks for a worse %s: turn the comparison round", text, q.Title)
+			}
+			*criteria = append(*criteria, x)
+			return nil
+		})),
+	}
+}
+
+func (c *Config) target(d *decoder, key string, n *yaml.Node) {
+	var t Target
+	d.mapping(key, n, d.selection(&t.Select, &t.Name, &t.Criteria))
+	d.complete(key, n)
+	c.Targets = append(c.Targets, t)
+}
+
+func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
+	m := Milestone{Share: 1, Ready: 0.9}
+	fields := d.selection(&m.Select, &m.Name, &m.Criteria)
+	maps.Copy(fields, map[string]field{
+		"description": d.text(&m.Description),
+		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),
+		"horizon":     d.integer(&m.Horizon, 1, 1000),
+		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
+		"environment": d.text(&m.Environment),
+		"deadline": d.scalar(func(s string) error {
+			t, err := deadline(s, c.Location)
+			m.Deadline = t
+			return err
+		}),
+	})
+	d.mapping(key, n, fields)
+	d.complete(key, n)
+	if n.Kind == yaml.MappingNode && !has(n, "deadline") && !has(n, "horizon") {
+		d.errorf(n, key, `needs a deadline (such as "2027-01-31"), a horizon (a number of iterations), or both`)
+	}
+	c.Milestones = append(c.Milestones, m)
+}
+
+// complete reports what a target or milestone cannot do without.
+func (d *decoder) complete(key string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	if !has(n, "name") {
+		d.errorf(n, key, "needs a name")
+	}
+	if !has(n, "criteria") {
+		d.errorf(n, key, `needs criteria, such as ["p99 < 50ms"]`)
+	}
+}
+
+func (d *decoder) unique(n *yaml.Node, what string, names []string) {
+	seen := map[string]bool{}
+	reported := map[string]bool{"": true}
+	for _, name := range names {
+		if seen[name] && !reported[name] {
+			d.errorf(n, what+"s", "more than one %s is named %q", what, name)
+			reported[name] = true
+		}
+		seen[name] = true
+	}
+}
+
+func names[T any](list []T, name func(T) string) []string {
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i] = name(x)
+	}
+	return out
+}
+
+// labelValue tells whether s reads well as a label value everywhere.
+func labelValue(s string) bool {
+	if s == "" || len(s) > 100 || strings.TrimSpace(s) != s {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_. ", r))
+	})
+}
+
+func location(s string) (*time.Location, error) {
+	if s == "Local" || s == "" {
+		return nil, fmt.Errorf(`%q depends on the machine: name the zone, such as "Europe/Berlin" or "UTC"`, s)
+	}
+	loc, err := time.LoadLocation(s)
+	if err != nil {
+		return nil, fmt.Errorf(`%q is not a time zone: write one such as "Europe/Berlin" or "UTC"`, s)
+	}
+	return loc, nil
+}
+
+// deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
+// a time zone, or RFC 3339. A date alone is due in its last second.
+func deadline(s string, loc *time.Location) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t.UTC(), nil
+	}
+	text := s
+	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
+		zone, err := location(s[i+1:])
+		if err != nil {
+			return time.Time{}, err
+		}
+		text, loc = s[:i], zone
+	}
+	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
+		return t.UTC(), nil
+	}
+	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
+		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
+	}
+	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
+}

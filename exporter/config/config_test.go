@@ -1,0 +1,155 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+func TestAnEmptyFileIsTheDefault(t *testing.T) {
+	c, err := Parse(strings.NewReader(""), "empty.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Backend != "auto" || c.Repository.URL != "models" || len(c.Precisions) != 3 || c.Schedule == nil {
+		t.Errorf("default is %+v", c)
+	}
+}
+
+func TestTargetsAndMilestonesAreReadWithTheirUnits(t *testing.T) {
+	c, err := Parse(strings.NewReader(`
+timezone: Europe/Berlin
+worker: {timeout: 90s, memory: 1GiB}
+models:
+  - match: "silero*"
+    owner: speech
+    dims: {sequence: 512}
+    inputs: {state: [2, 1, 128]}
+targets:
+  - name: launch
+    models: "resnet*"
+    criteria: ["p99 < 50ms", "memory <= 1GiB", "throughput > 1,5/s"]
+milestones:
+  - {name: spring, criteria: [p99 < 50ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5, ready: 90%}
+`), "plancast.yml")
+	if err == nil || !strings.Contains(err.Error(), `plancast.yml:12:48: targets[0].criteria[2]: criterion "throughput > 1,5/s": "1,5/s" is not a rate`) {
+		t.Errorf("error is %v", err)
+	}
+	if got := c.Worker; got.Timeout != 90*time.Second || got.Memory != 1<<30 {
+		t.Errorf("worker is %+v", got)
+	}
+	if got := c.ModelFor("silero_vad"); got.Owner != "speech" || got.Dims["sequence"] != 512 || len(got.Inputs["state"]) != 3 {
+		t.Errorf("model is %+v", got)
+	}
+	want := []forecast.Criterion{
+		{Metric: "p99", Comparison: forecast.Below, Target: 0.05, Unit: units.Seconds},
+		{Metric: "memory", Comparison: forecast.AtMost, Target: 1 << 30, Unit: units.Bytes},
+	}
+	for i, w := range want {
+		if c.Targets[0].Criteria[i] != w {
+			t.Errorf("criterion %d is %+v; want %+v", i, c.Targets[0].Criteria[i], w)
+		}
+	}
+	if !c.Targets[0].Matches("resnet50") || c.Targets[0].Matches("vgg") {
+		t.Error("the pattern resnet* does not select by name")
+	}
+	m := c.Milestones[0]
+	if m.Share != 0.8 || m.Horizon != 5 || m.Ready != 0.9 || m.Criteria[1].Target != 0.005 {
+		t.Errorf("milestone is %+v", m)
+	}
+	// The date alone is due at its end, in the file's time zone.
+	if want := time.Date(2027, 1, 31, 22, 59, 59, 0, time.UTC); !m.Deadline.Equal(want) {
+		t.Errorf("deadline is %v; want %v", m.Deadline, want)
+	}
+}
+
+// Every file testdata/bad-NAME.yml begins with comment lines that hold the
+// complete error, so the folder reads as the list of what is refused.
+func TestBadFilesAreRefusedWithTheirPlace(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad-*.yml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".yml"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want []string
+			for line := range strings.SplitSeq(string(text), "\n") {
+				rest, ok := strings.CutPrefix(line, "# ")
+				if !ok {
+					break
+				}
+				want = append(want, rest)
+			}
+			_, err = Parse(strings.NewReader(string(text)), "bad.yml")
+			if err == nil || err.Error() != strings.Join(want, "\n") {
+				t.Errorf("error:\n%v\nwant:\n%s", err, strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
+func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "plancast.yml")
+	if err := os.WriteFile(file, []byte("repository: {url: m}\nstate: s\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Repository.URL != filepath.Join(dir, "m") || c.State != filepath.Join(dir, "s") {
+		t.Errorf("repository %s, state %s", c.Repository.URL, c.State)
+	}
+	if _, err := Load(filepath.Join(dir, "none.yml")); err == nil || !strings.Contains(err.Error(), "--config.file") {
+		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+func TestDeadlinesHaveAZone(t *testing.T) {
+	for text, want := range map[string]string{
+		"2027-01-31T18:00:00+01:00":      "2027-01-31T17:00:00Z",
+		"2027-01-31":                     "2027-01-31T23:59:59Z",
+		"2027-01-31 18:00":               "2027-01-31T18:00:00Z",
+		"2027-01-31 18:00 Europe/Berlin": "2027-01-31T17:00:00Z",
+		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
+	} {
+		got, err := deadline(text, time.UTC)
+		if err != nil || got.Format(time.RFC3339) != want {
+			t.Errorf("deadline(%q) = %v, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"tomorrow", "2027-02-30", "2027-01-31 Local", "2027-01-31 Mars/Base", ""} {
+		if _, err := deadline(text, time.UTC); err == nil {
+			t.Errorf("deadline(%q) is accepted", text)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, _ := filepath.Glob("testdata/*.yml")
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(text))
+	}
+	f.Add("a: &a [*a]")
+	f.Add("repository: {url: s3://u:p@b}")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Parse(strings.NewReader(text), "x.yml")
+		if err == nil && (c.Schedule == nil || len(c.Precisions) == 0 || c.Location == nil) {
+			t.Fatalf("accepted without what the program needs: %+v", c)
+		}
+	})
+}

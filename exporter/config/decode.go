@@ -1,0 +1,272 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/plancast/plancast/units"
+)
+
+// decoder walks the YAML tree by hand, so that every wrong value is told with
+// its place and what would be right, all of them in one go.
+type decoder struct {
+	file string
+	errs []error
+}
+
+func (d *decoder) errorf(n *yaml.Node, key, format string, args ...any) {
+	place := fmt.Sprintf("%s:%d:%d", d.file, n.Line, n.Column)
+	if key != "" {
+		place += ": " + key
+	}
+	d.errs = append(d.errs, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
+}
+
+func (d *decoder) err() error { return errors.Join(d.errs...) }
+
+// field decodes the value of one key; key is its full name, for errors.
+type field func(key string, n *yaml.Node)
+
+// mapping decodes a mapping whose keys are all known.
+func (d *decoder) mapping(key string, n *yaml.Node, fields map[string]field) {
+	n = resolve(n)
+	if isNull(n) {
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		d.errorf(n, key, "must be a mapping with keys such as %s", strings.Join(sortedKeys(fields), ", "))
+		return
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		name := k.Value
+		switch f, ok := fields[name]; {
+		case seen[name]:
+			d.errorf(k, key, "key %q is there twice", name)
+		case !ok:
+			d.errorf(k, key, "unknown key %q%s", name, suggestion(name, sortedKeys(fields)))
+		default:
+			f(join(key, name), resolve(v))
+		}
+		seen[name] = true
+	}
+}
+
+// list decodes a sequence, item by item.
+func (d *decoder) list(item field) field {
+	return func(key string, n *yaml.Node) {
+		if isNull(n) {
+			return
+		}
+		if n.Kind != yaml.SequenceNode {
+			d.errorf(n, key, "must be a list")
+			return
+		}
+		for i, x := range n.Content {
+			item(fmt.Sprintf("%s[%d]", key, i), resolve(x))
+		}
+	}
+}
+
+// nonEmpty is a list of at least one item, described by what.
+func (d *decoder) nonEmpty(what string, item field) field {
+	return func(key string, n *yaml.Node) {
+		d.list(item)(key, n)
+		if isNull(n) || n.Kind == yaml.SequenceNode && len(n.Content) == 0 {
+			d.errorf(n, key, "must hold at least %s", what)
+		}
+	}
+}
+
+// has tells whether a mapping has the key.
+func has(mapping *yaml.Node, key string) bool {
+	for i := 0; i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return true
+		}
+	}
+	return false
+}
+
+// scalar hands the text of a scalar to parse and reports its error.
+func (d *decoder) scalar(parse func(text string) error) field {
+	return func(key string, n *yaml.Node) {
+		if n.Kind != yaml.ScalarNode {
+			d.errorf(n, key, "must be a single value")
+			return
+		}
+		if err := parse(n.Value); err != nil {
+			d.errorf(n, key, "%v", err)
+		}
+	}
+}
+
+func (d *decoder) text(p *string) field {
+	return d.scalar(func(s string) error { *p = s; return nil })
+}
+
+func (d *decoder) oneOf(p *string, choices ...string) field {
+	return d.scalar(func(s string) error {
+		if !slices.Contains(choices, s) {
+			return fmt.Errorf("%q is not one of %s", s, strings.Join(choices, ", "))
+		}
+		*p = s
+		return nil
+	})
+}
+
+func (d *decoder) integer(p *int, lo, hi int) field {
+	return d.scalar(func(s string) error {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < lo || v > hi {
+			return fmt.Errorf("%q is not a whole number from %d to %d", s, lo, hi)
+		}
+		*p = v
+		return nil
+	})
+}
+
+func (d *decoder) quantity(p *float64, u units.Unit, lo, hi float64) field {
+	return d.scalar(func(s string) error {
+		v, err := units.Parse(s, u)
+		if err != nil {
+			return err
+		}
+		if v < lo || v > hi {
+			return fmt.Errorf("%q must be from %s to %s", s, units.Format(lo, u), units.Format(hi, u))
+		}
+		*p = v
+		return nil
+	})
+}
+
+func (d *decoder) duration(p *time.Duration, lo, hi time.Duration) field {
+	return d.scalar(func(s string) error {
+		v, err := units.Parse(s, units.Seconds)
+		if err != nil {
+			return err
+		}
+		if v < lo.Seconds() || v > hi.Seconds() {
+			return fmt.Errorf("%q must be from %s to %s", s, units.Format(lo.Seconds(), units.Seconds), units.Format(hi.Seconds(), units.Seconds))
+		}
+		*p = time.Duration(math.Round(v * 1e9))
+		return nil
+	})
+}
+
+func (d *decoder) bytes(p *int64, lo, hi int64) field {
+	var v float64
+	f := d.quantity(&v, units.Bytes, float64(lo), float64(hi))
+	return func(key string, n *yaml.Node) {
+		before := len(d.errs)
+		if f(key, n); len(d.errs) == before {
+			*p = int64(v)
+		}
+	}
+}
+
+func (d *decoder) integers(p *[]int, lo, hi int) field {
+	return func(key string, n *yaml.Node) {
+		*p = nil
+		d.nonEmpty("a number", func(key string, n *yaml.Node) {
+			var v int
+			before := len(d.errs)
+			if d.integer(&v, lo, hi)(key, n); len(d.errs) == before {
+				*p = append(*p, v)
+			}
+		})(key, n)
+	}
+}
+
+// patterns reads one shell pattern or a list of them.
+func (d *decoder) patterns(p *[]string) field {
+	one := d.scalar(func(s string) error {
+		*p = append(*p, s)
+		return checkPattern(s)
+	})
+	return func(key string, n *yaml.Node) {
+		*p = nil
+		if n.Kind == yaml.SequenceNode {
+			d.list(one)(key, n)
+			return
+		}
+		one(key, n)
+	}
+}
+
+func checkPattern(s string) error {
+	if _, err := path.Match(s, ""); err != nil || s == "" {
+		return fmt.Errorf("%q is not a pattern: write a model's name, or one such as \"resnet*\"", s)
+	}
+	return nil
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == 0 || n.Kind == yaml.ScalarNode && n.Tag == "!!null" }
+
+func join(key, name string) string {
+	if key == "" {
+		return name
+	}
+	return key + "." + name
+}
+
+func sortedKeys(m map[string]field) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// suggestion names the nearest known key, or else all of them.
+func suggestion(name string, known []string) string {
+	best, distance := "", 3
+	for _, k := range known {
+		if x := editDistance(name, k); x < distance {
+			best, distance = k, x
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf(": did you mean %q?", best)
+	}
+	return ": known are " + strings.Join(known, ", ")
+}
+
+// editDistance is Levenshtein's: how many insertions, deletions and
+// replacements turn a into b.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			replaced := diagonal
+			if a[i] != b[j] {
+				replaced++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(replaced, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,214 @@
+// Package engine is the small interface between plancast and an inference
+// runtime: build a candidate into a plan, load the plan, run a timed loop,
+// describe the layers, report the environment. TensorRT and ONNX Runtime are
+// two implementations; package enginetest holds the contract each must pass.
+//
+// The package has no state. Everything here runs inside a worker process, so
+// an implementation may crash: it costs that job alone.
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Precision is the arithmetic an engine is built for.
+type Precision string
+
+// The precisions plancast measures.
+const (
+	FP32 Precision = "fp32"
+	FP16 Precision = "fp16"
+	INT8 Precision = "int8"
+)
+
+// Precisions lists every precision, most exact first.
+var Precisions = []Precision{FP32, FP16, INT8}
+
+// ParsePrecision reads "fp32", "fp16" or "int8".
+func ParsePrecision(s string) (Precision, error) {
+	if p := Precision(s); slices.Contains(Precisions, p) {
+		return p, nil
+	}
+	return "", fmt.Errorf("%q is not a precision: use fp32, fp16 or int8", s)
+}
+
+// Backend builds and loads engines. Implementations are used from one
+// goroutine at a time.
+type Backend interface {
+	// Name is the label value: "onnxruntime" or "tensorrt".
+	Name() string
+
+	// Environment says what the results depend on. It is cheap after the first
+	// call and fails with KindUnavailable when the runtime cannot be used.
+	Environment(ctx context.Context) (Environment, error)
+
+	// Build turns the candidate at req.ModelPath into a plan under req.WorkDir.
+	// It reports what it is doing through req.Progress and stops soon after ctx
+	// ends. A precision the backend cannot give is an *Error with
+	// KindUnsupportedPrecision; every other failure is an *Error as well.
+	Build(ctx context.Context, req BuildRequest) (Plan, error)
+
+	// Load makes a plan ready to run. The caller closes the engine.
+	Load(ctx context.Context, plan Plan, opts LoadOptions) (Engine, error)
+
+	// Close releases the runtime. No engine may be open.
+	Close() error
+}
+
+// Engine is a loaded plan. It is not safe for concurrent use: concurrency
+// inside Time is the engine's own affair.
+type Engine interface {
+	// Inputs and Outputs describe the tensors in the model's order. Symbolic
+	// dimensions have Size -1.
+	Inputs() []TensorInfo
+	Outputs() []TensorInfo
+
+	// Infer runs once and returns every output, in order; the caller owns them.
+	// len(inputs) equals len(Inputs()) and each has a concrete shape.
+	Infer(ctx context.Context, inputs []Tensor) ([]Tensor, error)
+
+	// Time runs one window of timed inferences on the same inputs, in a native
+	// loop as tight as the runtime allows, and returns the raw samples once.
+	Time(ctx context.Context, inputs []Tensor, opts TimeOptions) (Window, error)
+
+	// Layers describes the graph after fusion. A runtime that cannot say
+	// returns ErrNoLayers.
+	Layers(ctx context.Context) ([]Layer, error)
+
+	// Memory says what the engine holds; unknown figures are absent.
+	Memory() Memory
+
+	// Close frees everything; it may be called twice.
+	Close() error
+}
+
+// BuildRequest is what Build is asked.
+type BuildRequest struct {
+	ModelPath string    // the candidate's ONNX file
+	Precision Precision // wanted
+	Native    Precision // what the candidate is, read from the model
+	Quantized bool      // the candidate carries its own quantization (Q/DQ or QLinear nodes)
+	WorkDir   string    // for the plan; the caller owns and removes it
+	Settings  Settings
+
+	// Profiles gives the shapes each dynamic input is optimized for.
+	Profiles map[string]Profile
+
+	// CalibrationPath is calibration.npz, or "" when there is none;
+	// CalibrationCachePath is where its cache is kept, or "".
+	CalibrationPath      string
+	CalibrationCachePath string
+
+	// TimingCachePath is the builder's timing cache of this environment, or "".
+	TimingCachePath string
+
+	// Progress is told what is going on; it is never nil.
+	Progress func(Progress)
+}
+
+// Profile is the range of shapes of one input.
+type Profile struct {
+	Min []int64 `json:"min"`
+	Opt []int64 `json:"opt"`
+	Max []int64 `json:"max"`
+}
+
+// Progress is a step of a long job: what is done now and how much of it.
+// Total 0 means that the end is not known.
+type Progress struct {
+	Stage   string  `json:"stage"` // "build", "load", "warm-up", "latency", "throughput", "accuracy", "layers"
+	Done    float64 `json:"done,omitempty"`
+	Total   float64 `json:"total,omitempty"`
+	Message string  `json:"message,omitempty"`
+}
+
+// Plan is a built engine on disk.
+type Plan struct {
+	Path      string        `json:"path"`
+	Precision Precision     `json:"precision"`
+	SizeBytes int64         `json:"size_bytes"`
+	Duration  time.Duration `json:"duration"` // of the build; 0 when reused
+	Reused    bool          `json:"reused,omitempty"`
+
+	// TimingCacheHit tells whether the timing cache served the build; nil when the backend has none.
+	TimingCacheHit *bool `json:"timing_cache_hit,omitempty"`
+
+	// CalibrationCoverage is defined in docs/metrics.md; nil without calibration.
+	CalibrationCoverage *float64 `json:"calibration_coverage,omitempty"`
+
+	// Warnings are for the report: what the builder said that a reader should know.
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// LoadOptions are the run-time choices that are fixed when a plan is loaded.
+type LoadOptions struct {
+	Settings Settings
+	// Concurrency is the highest concurrency Time will be asked for.
+	Concurrency int
+}
+
+// TimeOptions describe one window.
+type TimeOptions struct {
+	Concurrency int           // parallel requests in flight, at least 1
+	Queries     int           // at least this many ...
+	Duration    time.Duration // ... and at least this long
+	MaxDuration time.Duration // ... but no longer than this, whatever the count; 0 is no bound
+	WarmUp      time.Duration // run untimed before the window
+}
+
+// Window holds the raw samples of one timed window. A query is one inference
+// call of a whole batch.
+type Window struct {
+	Latencies []float64 // seconds per query, end to end, in order of start
+	Elapsed   float64   // seconds from the first start to the last end
+	// Phases are present where the runtime tells them apart: seconds per query.
+	Phases map[Phase][]float64
+	// Overhead is what the measuring loop adds to each latency, in seconds; 0
+	// when it runs in native code and adds nothing to speak of.
+	Overhead float64
+}
+
+// Phase is a part of a query's time on an accelerator.
+type Phase string
+
+// The phases of a query, in the vocabulary of trtexec.
+const (
+	Enqueue Phase = "enqueue"
+	H2D     Phase = "h2d"
+	Compute Phase = "compute"
+	D2H     Phase = "d2h"
+)
+
+// Settings are the explicit choices that a result depends on; they are part of
+// the environment's fingerprint. Zero values mean "does not apply".
+type Settings struct {
+	Threads            int    `json:"threads,omitempty"`            // ONNX Runtime: intra-op threads
+	GraphOptimization  string `json:"graph_optimization,omitempty"` // ONNX Runtime: disabled, basic, extended, all
+	WorkspaceBytes     int64  `json:"workspace_bytes,omitempty"`    // TensorRT from here on
+	OptimizationLevel  *int   `json:"optimization_level,omitempty"`
+	TF32               bool   `json:"tf32,omitempty"`
+	FP16Fallback       bool   `json:"fp16_fallback,omitempty"`
+	CUDAGraph          bool   `json:"cuda_graph,omitempty"`
+	SpinWait           bool   `json:"spin_wait,omitempty"`
+	Transfers          bool   `json:"transfers,omitempty"`
+	HardwareCompatible bool   `json:"hardware_compatible,omitempty"`
+}
+
+// Memory is what an engine holds. A nil field is unknown, not zero.
+type Memory struct {
+	WeightsBytes *int64 `json:"weights_bytes,omitempty"`
+	ContextBytes *int64 `json:"context_bytes,omitempty"` // activations and scratch of one context
+	PeakBytes    *int64 `json:"peak_bytes,omitempty"`    // device memory, or resident memory of the worker on a CPU
+}
+
+// Layer is one node of the built graph.
+type Layer struct {
+	Name      string    `json:"name"`
+	Type      string    `json:"type"`
+	Precision Precision `json:"precision,omitempty"` // "" when unknown or not arithmetic
+	Origins   []string  `json:"origins,omitempty"`   // the ONNX nodes fused into it
+	Tactic    string    `json:"tactic,omitempty"`
+}

@@ -1,0 +1,128 @@
+// Command plancast measures candidate models as inference engines, remembers
+// every result, and says when a model will be ready to ship.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	"github.com/prometheus/common/promslog"
+	promslogflag "github.com/prometheus/common/promslog/flag"
+	promversion "github.com/prometheus/common/version"
+
+	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+// Exit statuses of every command.
+const (
+	exitOK     = 0
+	exitMissed = 1 // plancast run: a target is missed
+	exitError  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The worker command is internal and stands apart: it shares no flags.
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		os.Exit(worker.Main(openBackend))
+	}
+	os.Exit(run(ctx, os.Args[1:], program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
+}
+
+const workerCommand = "worker"
+
+// ownWorker starts this very program as a worker, even when its file was
+// replaced meanwhile.
+func ownWorker() []string { return []string{"/proc/self/exe", workerCommand} }
+
+// program is what a command works with, so that a test can stand in for the
+// terminal, the clock and the operating system.
+type program struct {
+	stdout, stderr io.Writer
+	now            func() time.Time
+	worker         []string // starts a worker
+	backends       []string // that the worker has, the preferred first
+	log            *slog.Logger
+}
+
+// command is one subcommand: it adds itself to the application and runs.
+type command interface {
+	run(ctx context.Context, p program) (status int, err error)
+}
+
+// terminated is how kingpin asks to end, for --help and --version.
+type terminated int
+
+// run parses the arguments, runs the command that they name and returns the
+// exit status.
+func run(ctx context.Context, args []string, p program) (status int) {
+	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship.")
+	app.Version(promversion.Print("plancast"))
+	app.HelpFlag.Short('h')
+	app.UsageWriter(p.stdout).ErrorWriter(p.stderr)
+	// kingpin counts on ending the process in the middle of Parse.
+	app.Terminate(func(status int) { panic(terminated(status)) })
+	defer func() {
+		if x := recover(); x != nil {
+			t, ok := x.(terminated)
+			if !ok {
+				panic(x)
+			}
+			status = int(t)
+		}
+	}()
+	logConfig := &promslog.Config{Writer: p.stderr}
+	promslogflag.AddFlags(app, logConfig)
+
+	commands := map[string]command{}
+	for _, register := range []func(*kingpin.Application) (string, command){
+		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+	} {
+		name, c := register(app)
+		commands[name] = c
+	}
+	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
+
+	name, err := app.Parse(args)
+	if err != nil {
+		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
+		return exitError
+	}
+	p.log = promslog.New(logConfig)
+	c, ok := commands[name]
+	if !ok {
+		fmt.Fprintf(p.stderr, "plancast: %s is started by plancast itself\n", name)
+		return exitError
+	}
+	status, err = c.run(ctx, p)
+	if err != nil {
+		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+			err = errors.New("interrupted: what was measured so far is kept")
+		}
+		fmt.Fprintf(p.stderr, "plancast %s: %v\n", name, err)
+		return exitError
+	}
+	return status
+}
+
+// version is the program's own, set when it is built (see the Makefile).
+func version() string {
+	if promversion.Version != "" {
+		return promversion.Version
+	}
+	return "(devel)"
+}
+
+func build() metrics.Build {
+	return metrics.Build{Version: version(), Revision: promversion.Revision, GoVersion: promversion.GoVersion}
+}

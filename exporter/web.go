@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/report"
+)
+
+// docsURL is where the documentation lies.
+const docsURL = "https://github.com/plancast/plancast/tree/main/docs"
+
+// lifecycle is what may be asked for by HTTP; nil functions are not enabled.
+type lifecycle struct {
+	reload func() error
+	kick   func(model string)
+}
+
+// handler serves the report, the metrics and the life of the daemon.
+func (a *app) handler(l lifecycle) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(reloads{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", a.servePage)
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, a.metrics.Handler(reg, func(err error) {
+		a.log.Error("Scrape failed", "err", err)
+	})))
+	mux.HandleFunc("GET /api/v1/report", a.serveReport)
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
+	mux.HandleFunc("GET /-/ready", a.serveReady)
+	mux.HandleFunc("/-/reload", l.serveReload)
+	mux.HandleFunc("/api/v1/run", l.serveRun)
+	// A page elsewhere must not make a visitor's browser reload or run.
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
+	var b bytes.Buffer
+	if err := report.HTML(&b, a.view(), report.HTMLOptions{Model: r.FormValue("model"), DocsURL: docsURL}); err != nil {
+		a.log.Error("Page failed", "err", err)
+		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", report.ContentSecurityPolicy())
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	_, _ = b.WriteTo(w)
+}
+
+// formats are the forms of /api/v1/report.
+var formats = map[string]struct {
+	contentType string
+	write       func(io.Writer, report.View) error
+}{
+	"":         {"application/json", report.JSON},
+	"json":     {"application/json", report.JSON},
+	"markdown": {"text/markdown; charset=utf-8", report.Markdown},
+	"text":     {"text/plain; charset=utf-8", writeText},
+}
+
+func writeText(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{}) }
+
+func (a *app) serveReport(w http.ResponseWriter, r *http.Request) {
+	f, ok := formats[r.FormValue("format")]
+	if !ok {
+		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", r.FormValue("format"))
+		return
+	}
+	var b bytes.Buffer
+	if err := f.write(&b, a.view()); err != nil {
+		a.log.Error("Report failed", "err", err)
+		refuse(w, http.StatusInternalServerError, "the report cannot be written; the log says why")
+		return
+	}
+	w.Header().Set("Content-Type", f.contentType)
+	_, _ = b.WriteTo(w)
+}
+
+func (a *app) serveReady(w http.ResponseWriter, _ *http.Request) {
+	a.mu.Lock()
+	scanned, err := a.scanned, a.passErr
+	a.mu.Unlock()
+	switch {
+	case scanned:
+		fmt.Fprintln(w, "plancast is ready.")
+	case err != nil:
+		http.Error(w, "plancast is not ready: "+err.Error(), http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "plancast is not ready: it has not read the model repository yet", http.StatusServiceUnavailable)
+	}
+}
+
+func (l lifecycle) serveReload(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, l.reload != nil) {
+		return
+	}
+	if err := l.reload(); err != nil {
+		refuse(w, http.StatusInternalServerError, "%v", err)
+		return
+	}
+	reply(w, http.StatusOK, map[string]string{"status": "success"})
+}
+
+func (l lifecycle) serveRun(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, l.kick != nil) {
+		return
+	}
+	model := r.FormValue("model")
+	if model != "" && !candidate.ValidModel(model) {
+		refuse(w, http.StatusBadRequest, "%q cannot be a model's name", model)
+		return
+	}
+	l.kick(model)
+	reply(w, http.StatusAccepted, map[string]string{"status": "success"})
+}
+
+func allowed(w http.ResponseWriter, r *http.Request, enabled bool) bool {
+	switch {
+	case r.Method != http.MethodPost:
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(w, http.StatusMethodNotAllowed, "only POST requests are taken here")
+	case !enabled:
+		refuse(w, http.StatusForbidden, "the lifecycle API is not enabled: start plancast with --web.enable-lifecycle")
+	default:
+		return true
+	}
+	return false
+}
+
+// refuse answers in the form of the Prometheus API.
+func refuse(w http.ResponseWriter, status int, format string, args ...any) {
+	reply(w, status, map[string]string{"status": "error", "error": fmt.Sprintf(format, args...)})
+}
+
+func reply(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body)
+}
+
+// reloads tells Prometheus, in Prometheus' own terms, how the last reading of
+// the configuration went.
+type reloads struct{ a *app }
+
+var (
+	reloadOK   = prometheus.NewDesc("plancast_config_last_reload_successful", "Whether the last reading of the configuration succeeded: 1 or 0.", nil, nil)
+	reloadTime = prometheus.NewDesc("plancast_config_last_reload_success_timestamp_seconds", "When the configuration was last read successfully, in seconds since the epoch.", nil, nil)
+	passOK     = prometheus.NewDesc("plancast_cycle_last_success", "Whether the last pass over the repository went through: 1 or 0. A candidate that fails is no failure of the pass.", nil, nil)
+)
+
+func (r reloads) Describe(ch chan<- *prometheus.Desc) {
+	ch <- reloadOK
+	ch <- reloadTime
+	ch <- passOK
+}
+
+func (r reloads) Collect(ch chan<- prometheus.Metric) {
+	r.a.mu.Lock()
+	reloadErr, reloaded, passErr := r.a.reloadErr, r.a.reloaded, r.a.passErr
+	r.a.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(reloadOK, prometheus.GaugeValue, truth(reloadErr == nil))
+	ch <- prometheus.MustNewConstMetric(reloadTime, prometheus.GaugeValue, float64(reloaded.Unix()))
+	ch <- prometheus.MustNewConstMetric(passOK, prometheus.GaugeValue, truth(passErr == nil))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

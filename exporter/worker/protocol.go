@@ -1,0 +1,44 @@
+// Package worker runs one build and benchmark in a child process of its own,
+// so that a crash, a hang, exhausted memory or a hostile model costs that job
+// alone. Run is the parent's side and turns whatever happens to the child into
+// an Outcome; Serve is the child's.
+//
+// The child reads one Request, a line of JSON, on stdin and writes Events, a
+// line of JSON each, to file descriptor 3; the last one holds the outcome.
+// Native libraries may print what they like on stdout and stderr; the end of
+// it is kept. The end of stdin tells the child that its parent is gone.
+package worker
+
+import (
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Request is what the child is asked: to describe a backend, or to do a job on it.
+type Request struct {
+	Backend string              `json:"backend"`
+	Config  bench.BackendConfig `json:"config"`
+	Job     *bench.Job          `json:"job,omitempty"`
+}
+
+// Event is one line from the child. Exactly one field is set, except that
+// Environment comes with Measurement, Failure or alone.
+type Event struct {
+	Progress    *engine.Progress    `json:"progress,omitempty"`
+	Environment *engine.Environment `json:"environment,omitempty"`
+	Measurement *bench.Measurement  `json:"measurement,omitempty"`
+	Failure     *engine.Error       `json:"failure,omitempty"`
+}
+
+// last tells whether the event ends the job.
+func (e Event) last() bool {
+	return e.Measurement != nil || e.Failure != nil || e.Environment != nil
+}
+
+// Outcome is how a job ended.
+type Outcome struct {
+	Environment *engine.Environment // what the child ran on; nil when it did not get that far
+	Measurement *bench.Measurement
+	Failure     *engine.Error
+	Log         []string // the last lines of stderr and stdout, when the job failed
+}

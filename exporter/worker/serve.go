@@ -1,0 +1,111 @@
+package worker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Opener makes the backend of that name.
+type Opener func(name string, config bench.BackendConfig) (engine.Backend, error)
+
+// progressEvery bounds how often the same stage is reported.
+const progressEvery = 200 * time.Millisecond
+
+// Serve is the child: it answers the one request on stdin with events on out
+// and returns the exit status. When stdin ends before the job does, the parent
+// is gone and the process exits at once, whatever native code is doing.
+func Serve(stdin io.Reader, out io.Writer, open Opener) int {
+	// The kernel should take the worker first when memory runs out.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o644)
+
+	var mu sync.Mutex
+	enc := json.NewEncoder(out)
+	emit := func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := enc.Encode(e); err != nil {
+			os.Exit(3) // nobody listens
+		}
+	}
+
+	in := bufio.NewReader(stdin)
+	line, err := in.ReadBytes('\n')
+	var req Request
+	if err == nil {
+		err = json.Unmarshal(line, &req)
+	}
+	if err != nil {
+		emit(Event{Failure: engine.Errorf(engine.KindInternal, "read request", "", "%v", err)})
+		return 2
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		os.Exit(3)
+	}()
+
+	e := answer(ctx, req, open, progressFilter(time.Now, func(p engine.Progress) { emit(Event{Progress: &p}) }))
+	emit(e)
+	return 0
+}
+
+func answer(ctx context.Context, req Request, open Opener, progress func(engine.Progress)) Event {
+	backend, err := open(req.Backend, req.Config)
+	if err != nil {
+		return Event{Failure: engine.AsError(err)}
+	}
+	defer backend.Close()
+	env, err := backend.Environment(ctx)
+	if err != nil {
+		return Event{Failure: engine.AsError(err)}
+	}
+	if req.Job == nil {
+		return Event{Environment: &env}
+	}
+	m, err := bench.Measure(ctx, backend, *req.Job, progress)
+	if err != nil {
+		return Event{Environment: &env, Failure: engine.AsError(err)}
+	}
+	return Event{Environment: &env, Measurement: &m}
+}
+
+// progressFilter passes on each new stage and message at once, and the advance
+// within one at most every progressEvery.
+func progressFilter(now func() time.Time, next func(engine.Progress)) func(engine.Progress) {
+	var mu sync.Mutex
+	var last engine.Progress
+	var at time.Time
+	return func(p engine.Progress) {
+		mu.Lock()
+		defer mu.Unlock()
+		if p.Stage == last.Stage && p.Message == last.Message && now().Sub(at) < progressEvery {
+			return
+		}
+		last, at = p, now()
+		next(p)
+	}
+}
+
+// Main is Serve on the process's own stdin and file descriptor 3.
+func Main(open Opener) int {
+	out := os.NewFile(3, "events")
+	if out == nil {
+		fmt.Fprintln(os.Stderr, "plancast worker is started by plancast itself: use plancast run")
+		return 2
+	}
+	if _, err := out.Stat(); err != nil {
+		fmt.Fprintln(os.Stderr, "plancast worker is started by plancast itself: use plancast run")
+		return 2
+	}
+	return Serve(os.Stdin, out, open)
+}

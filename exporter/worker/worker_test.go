@@ -1,0 +1,230 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// The test binary is its own child: this variable says how it shall behave.
+const behaviour = "PLANCAST_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if how := os.Getenv(behaviour); how != "" {
+		misbehave(how)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// misbehave plays a worker. Only faults that a real engine cannot be made to
+// show on demand are played here.
+func misbehave(how string) {
+	out := os.NewFile(3, "events")
+	say := func(e Event) {
+		if err := json.NewEncoder(out).Encode(e); err != nil {
+			os.Exit(3)
+		}
+	}
+	forever := make(chan struct{})
+	stay := func() { // as Serve does: gone with the parent
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}
+	switch how {
+	case "measure":
+		for i := range 3 {
+			say(Event{Progress: &engine.Progress{Stage: "latency", Done: float64(i), Total: 3}})
+		}
+		fmt.Println("native chatter on stdout")
+		say(Event{Measurement: &bench.Measurement{Throughput: 7}})
+	case "measure, then crash":
+		say(Event{Measurement: &bench.Measurement{Throughput: 7}})
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSEGV)
+		<-forever
+	case "fail":
+		fmt.Fprintln(os.Stderr, "what the library said")
+		say(Event{Failure: &engine.Error{Kind: engine.KindUnsupportedOperator, Op: "parse", Operator: "Foo"}})
+	case "crash":
+		say(Event{Progress: &engine.Progress{Stage: "build"}})
+		for i := range 5 {
+			fmt.Fprintln(os.Stderr, "line", i)
+		}
+		_ = syscall.Kill(os.Getpid(), syscall.SIGABRT)
+		<-forever
+	case "be killed":
+		for i := range 100 {
+			fmt.Fprintln(os.Stderr, "line", i)
+		}
+		fmt.Fprint(os.Stderr, "last words")
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		<-forever
+	case "exit":
+		os.Exit(7)
+	case "hang":
+		say(Event{Progress: &engine.Progress{Stage: "build"}})
+		stay()
+	case "close and hang":
+		out.Close()
+		stay()
+	case "garbage":
+		fmt.Fprintln(out, "Segmentation fault (just kidding)")
+		stay()
+	case "endless line":
+		for {
+			if _, err := out.Write(bytes.Repeat([]byte("x"), 1<<20)); err != nil {
+				os.Exit(3)
+			}
+		}
+	case "eat memory":
+		say(Event{Progress: &engine.Progress{Stage: "build"}})
+		var hoard [][]byte
+		for range 1 << 10 {
+			hoard = append(hoard, bytes.Repeat([]byte{1}, 1<<20))
+		}
+		stay()
+		fmt.Fprintln(os.Stderr, len(hoard))
+	case "leave a grandchild":
+		g := exec.Command("sleep", "1000")
+		if err := g.Start(); err != nil {
+			panic(err)
+		}
+		fmt.Fprintln(os.Stderr, "grandchild", g.Process.Pid)
+		say(Event{Failure: &engine.Error{Kind: engine.KindBuildFailed, Op: "build"}})
+	}
+}
+
+func playing(how string) Spec {
+	return Spec{Command: []string{os.Args[0]}, Env: append(os.Environ(), behaviour+"="+how), Timeout: time.Minute}
+}
+
+func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
+	for _, c := range []struct {
+		how     string
+		limit   func(*Spec)
+		kind    engine.Kind // "" is a measurement
+		message string
+		log     string
+	}{
+		{how: "measure"},
+		{how: "measure, then crash"},
+		{how: "fail", kind: engine.KindUnsupportedOperator, log: "what the library said"},
+		{how: "crash", kind: engine.KindCrashed, message: "during build without a result: exit status 2, SIGABRT", log: "line 4"},
+		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL", log: "last words"},
+		{how: "exit", kind: engine.KindCrashed, message: "exit status 7"},
+		{how: "hang", limit: func(s *Spec) { s.Timeout = 300 * time.Millisecond }, kind: engine.KindTimeout, message: "still at build after 300ms"},
+		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" where an event belongs`},
+		{how: "endless line", kind: engine.KindCrashed, message: "where an event belongs"},
+		{how: "eat memory", limit: func(s *Spec) { s.Memory = 200 << 20 }, kind: engine.KindOutOfMemory, message: "may hold 200 MiB"},
+	} {
+		t.Run(c.how, func(t *testing.T) {
+			spec := playing(c.how)
+			if c.limit != nil {
+				c.limit(&spec)
+			}
+			o, err := Run(t.Context(), spec, Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.kind == "" {
+				if o.Measurement == nil || o.Measurement.Throughput != 7 || o.Failure != nil || o.Log != nil {
+					t.Fatalf("outcome %+v; want the measurement alone", o)
+				}
+				return
+			}
+			if o.Measurement != nil || o.Failure == nil || o.Failure.Kind != c.kind || !strings.Contains(o.Failure.Message, c.message) {
+				t.Fatalf("outcome %+v, failure %v; want %s with %q", o, o.Failure, c.kind, c.message)
+			}
+			if !strings.Contains(strings.Join(o.Log, "\n"), c.log) || len(o.Log) > headLines+tailLines+1 {
+				t.Errorf("log of %d lines is %q; want %q in it", len(o.Log), o.Log, c.log)
+			}
+		})
+	}
+}
+
+func TestProgressArrivesInOrder(t *testing.T) {
+	spec := playing("measure")
+	var got []float64
+	spec.Progress = func(p engine.Progress) { got = append(got, p.Done) }
+	if _, err := Run(t.Context(), spec, Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, []float64{0, 1, 2}) {
+		t.Errorf("progress %v", got)
+	}
+}
+
+func TestCancellingEndsTheChildAndGivesNoOutcome(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	spec := playing("hang")
+	spec.Progress = func(engine.Progress) { cancel() }
+	o, err := Run(ctx, spec, Request{})
+	if !errors.Is(err, context.Canceled) || o.Failure != nil || o.Measurement != nil {
+		t.Errorf("outcome %+v, %v; want none and context.Canceled", o, err)
+	}
+}
+
+func TestNothingOfTheGroupIsLeft(t *testing.T) {
+	o, err := Run(t.Context(), playing("leave a grandchild"), Request{})
+	if err != nil || len(o.Log) == 0 {
+		t.Fatalf("outcome %+v, %v", o, err)
+	}
+	pid, err := strconv.Atoi(strings.TrimPrefix(o.Log[0], "grandchild "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel reaps asynchronously; a zombie counts as gone.
+	for range 200 {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(state), ") Z ") {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	t.Errorf("the grandchild %d is still there", pid)
+}
+
+func TestAProgramThatIsNotThereIsAnErrorNotAnOutcome(t *testing.T) {
+	if _, err := Run(t.Context(), Spec{Command: []string{"/nonexistent/plancast"}}, Request{}); err == nil || !strings.Contains(err.Error(), "/nonexistent/plancast") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestServeRefusesWhatIsNoRequest(t *testing.T) {
+	var out bytes.Buffer
+	if status := Serve(strings.NewReader("hello\n"), &out, nil); status != 2 {
+		t.Errorf("status %d", status)
+	}
+	var e Event
+	if err := json.Unmarshal(out.Bytes(), &e); err != nil || e.Failure == nil || e.Failure.Kind != engine.KindInternal {
+		t.Errorf("event %s", out.Bytes())
+	}
+}
+
+func TestStagesPassAtOnceAndAdvancesAreThinned(t *testing.T) {
+	now := time.Unix(0, 0)
+	var got []engine.Progress
+	f := progressFilter(func() time.Time { return now }, func(p engine.Progress) { got = append(got, p) })
+	for i := range 10 {
+		f(engine.Progress{Stage: "latency", Done: float64(i)})
+		now = now.Add(progressEvery / 4)
+	}
+	f(engine.Progress{Stage: "accuracy"})
+	if len(got) != 4 || got[3].Stage != "accuracy" {
+		t.Errorf("passed %v", got)
+	}
+}
