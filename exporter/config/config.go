@@ -444,10 +444,11 @@ func location(s string) (*time.Location, error) {
 }
 
 // deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due in its last second.
+// a time zone, or RFC 3339. A date alone is due in its last second. The result
+// keeps the zone, so that it is told as it was given.
 func deadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	text := s
 	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
@@ -458,10 +459,10 @@ func deadline(s string, loc *time.Location) (time.Time, error) {
 		text, loc = s[:i], zone
 	}
 	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
+		return t.AddDate(0, 0, 1).Add(-time.Second), nil
 	}
 	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }

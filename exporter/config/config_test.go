@@ -124,7 +124,7 @@ func TestDeadlinesHaveAZone(t *testing.T) {
 		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
 	} {
 		got, err := deadline(text, time.UTC)
-		if err != nil || got.Format(time.RFC3339) != want {
+		if err != nil || got.UTC().Format(time.RFC3339) != want {
 			t.Errorf("deadline(%q) = %v, %v; want %s", text, got, err, want)
 		}
 	}
