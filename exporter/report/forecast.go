@@ -107,33 +107,37 @@ func (f Forecast) Expected() string {
 	return text
 }
 
-// shownWarnings is how many warnings are told in words.
-const shownWarnings = 2
-
 // Lines tell the forecast in sentences, the most important first.
 func (f Forecast) Lines() []string {
-	var out []string
-	say := func(s string) {
-		if s != "" {
-			out = append(out, upperFirst(oneLine(s, 400)))
-		}
-	}
 	first := f.Summary
 	if t := f.TrendText(); t != "" && !f.Met {
 		first += "; " + t
 	}
-	say(first)
-	say(f.Expected())
-	for _, a := range f.Advice {
-		say(a)
+	return sentences(append([]string{first, f.Expected()}, f.Advice...))
+}
+
+// shownWarnings is how many warnings are told in words.
+const shownWarnings = 2
+
+// Notes are reasons to trust the forecast less. A milestone of many models has
+// many: a few are told and the rest counted; all are in the JSON form.
+func (f Forecast) Notes() []string {
+	w := f.Evidence.Warnings
+	switch {
+	case f.Met:
+		return nil
+	case len(w) > shownWarnings+1:
+		return append(sentences(w[:shownWarnings]), "And "+units.Count(len(w)-shownWarnings, "further warning"))
 	}
-	// A milestone of many models has many; all are in the JSON form.
-	for i, w := range f.Evidence.Warnings {
-		if i == shownWarnings && len(f.Evidence.Warnings) > shownWarnings+1 {
-			say(fmt.Sprintf("and %s", units.Count(len(f.Evidence.Warnings)-i, "further warning")))
-			break
+	return sentences(w)
+}
+
+func sentences(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if s != "" {
+			out = append(out, upperFirst(oneLine(s, 400)))
 		}
-		say(w)
 	}
 	return out
 }

@@ -77,7 +77,7 @@ func Markdown(w io.Writer, v View) error {
 	}
 	for _, m := range v.Milestones {
 		if m.Forecast != nil {
-			for _, s := range m.Forecast.Lines() {
+			for _, s := range append(m.Forecast.Lines(), m.Forecast.Notes()...) {
 				p("\n%s: %s\n", md(m.Name), md(s))
 			}
 		}

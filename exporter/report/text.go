@@ -98,7 +98,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		}
 		p("  %s: %s. %s\n", m.Name, m.Text, milestoneState(m))
 		if f := m.Forecast; f != nil {
-			for _, s := range f.Lines() {
+			for _, s := range append(f.Lines(), f.Notes()...) {
 				p("    %s\n", s)
 			}
 		}
