@@ -376,7 +376,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
 		"deadline": d.scalar(func(s string) error {
-			t, err := deadline(s, c.Location)
+			t, err := ParseDeadline(s, c.Location)
 			m.Deadline = t
 			return err
 		}),
@@ -443,10 +443,10 @@ func location(s string) (*time.Location, error) {
 	return loc, nil
 }
 
-// deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
+// ParseDeadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
 // a time zone, or RFC 3339. A date alone is due in its last second. The result
 // keeps the zone, so that it is told as it was given.
-func deadline(s string, loc *time.Location) (time.Time, error) {
+func ParseDeadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
 		return t, nil
 	}
