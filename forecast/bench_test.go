@@ -84,3 +84,15 @@ func BenchmarkInnerLoop(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkApproach is the history that costs most: one that follows a trend.
+func BenchmarkApproach(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 1))
+	s := Series{Criterion: latency, Observations: daily(approach(200, rng)...)}
+	g := Goal{Iterations: 10, Deadline: after(230)}
+	for b.Loop() {
+		if _, err := Single(s, g, after(200), Options{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -289,7 +289,7 @@ func (l *look) answer(g Goal, now time.Time) {
 	f.Atypical = atypical(h)
 	f.Limit = limit(h, &la, l.curve)
 	if !f.Met {
-		l.effort(&e, target, g, now)
+		l.effort(target, g, now)
 	}
 }
 
@@ -379,7 +379,7 @@ const (
 
 // effort counts what is left in improvements of the usual size, and says what
 // it would take.
-func (l *look) effort(e *law.Engine, target float64, g Goal, now time.Time) {
+func (l *look) effort(target float64, g Goal, now time.Time) {
 	f, h := &l.forecast, l.history
 	at := h.scale.To(h.values[len(h.values)-1])
 	gap := at - target

@@ -263,6 +263,7 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 				}
 			}
 			rate := float64(flagged) / n
+			t.Logf("%.1f %% flagged, stated %.0f %%", 100*rate, 100*c.stated)
 			if rate < 0.6*c.stated || rate > 1.3*c.stated {
 				t.Errorf("%.1f %% flagged, stated %.0f %%", 100*rate, 100*c.stated)
 			}

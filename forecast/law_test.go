@@ -295,9 +295,9 @@ func TestBandsDatesAndProbabilitiesAgree(t *testing.T) {
 				t.Fatalf("band %d is out of order: %+v", i+1, b)
 			}
 			// A hair on the easy side: the best so far is a step of the law.
-			good := b.Low + 1e-6*math.Abs(b.Low)
+			good := b.Low + 1e-6*math.Abs(b.Low) + 1e-9
 			if !s.Criterion.Comparison.LowerIsBetter() {
-				good = b.High - 1e-6*math.Abs(b.High)
+				good = b.High - 1e-6*math.Abs(b.High) - 1e-9
 			}
 			at := s
 			at.Criterion.Target = good

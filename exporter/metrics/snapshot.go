@@ -161,7 +161,12 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 		if m.Deadline != nil {
 			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
 		}
+		b.gauge(readyProbability, m.Threshold, m.Name)
+		if f := in.Forecasts[m.Name]; f != nil {
+			b.forecast(m, f.Forecast)
+		}
 	}
+	b.track(in.Track)
 	if b.err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", b.err)
 	}
@@ -385,3 +390,52 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func formatQuantile(q float64) string { return strconv.FormatFloat(q, 'g', -1, 64) }
+
+// withinShown are the numbers of iterations that every milestone is asked for.
+var withinShown = []int{1, 2, 3, 5, 10}
+
+func (b *snapshotBuilder) forecast(m report.Milestone, f forecast.Forecast) {
+	if p := f.Probability; p != nil {
+		b.gauge(probability, p.Value, m.Name)
+		b.gauge(probabilityLower, p.Lower, m.Name)
+		b.gauge(probabilityUpper, p.Upper, m.Name)
+	}
+	for i, p := range f.Within {
+		if n := i + 1; slices.Contains(withinShown, n) || n == m.Horizon {
+			b.gauge(probabilityWithin, p.Value, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinLower, p.Lower, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinUpper, p.Upper, m.Name, strconv.Itoa(n))
+		}
+	}
+	if f.Attained != nil {
+		b.gauge(attained, *f.Attained, m.Name)
+	}
+	if f.Effort != nil {
+		b.gauge(expectedIterations, f.Effort.Effective, m.Name)
+	}
+	for _, d := range f.When {
+		b.gauge(eta, timestamp(d.Time), m.Name, strconv.FormatFloat(d.Quantile, 'g', -1, 64))
+	}
+	for _, part := range f.Parts {
+		if p := part.Forecast.Probability; p != nil {
+			b.gauge(criterionProbability, p.Value, m.Name, part.Criterion.String(), part.Model)
+		}
+	}
+	for _, s := range forecast.States() {
+		v := 0.0
+		if s == f.State {
+			v = 1
+		}
+		b.gauge(state, v, m.Name, string(s))
+	}
+}
+
+func (b *snapshotBuilder) track(s *forecast.Score) {
+	if s == nil || s.Questions == 0 {
+		return
+	}
+	b.gauge(trackBrier, s.Brier)
+	b.gauge(trackSkill, s.Skill)
+	b.gauge(trackCalibration, s.CalibrationError)
+	b.gauge(trackQuestions, float64(s.Questions))
+}
