@@ -16,6 +16,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/metrics"
 )
 
@@ -337,4 +338,21 @@ func TestPromtoolAgrees(t *testing.T) {
 
 func TestAmtoolAgrees(t *testing.T) {
 	output(t, need(t, "amtool"), "check-config", "alertmanager.yml")
+}
+
+// What the stack in containers and the one on Kubernetes start plancast with
+// is read by plancast itself.
+func TestShippedConfigurationsAreValid(t *testing.T) {
+	var configMap struct {
+		Data map[string]string
+	}
+	decode(t, "../deploy/kubernetes/config.yaml", &configMap)
+	for name, text := range map[string]string{
+		"deploy/compose/plancast.yml":   read(t, "../deploy/compose/plancast.yml"),
+		"deploy/kubernetes/config.yaml": configMap.Data["plancast.yml"],
+	} {
+		if c, err := config.Parse(strings.NewReader(text), name); err != nil || len(c.Milestones) == 0 || c.State != "/var/lib/plancast" {
+			t.Errorf("%s: %v; want a milestone, and the state on the volume", name, err)
+		}
+	}
 }
