@@ -31,6 +31,15 @@ demo: build ## measure real models on this machine and serve the report
 test: ## every Go test, with the race detector
 	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 15m ./...
 
+.PHONY: rules
+rules: ## check and test the alerts with promtool and amtool, and write the PrometheusRule for Kubernetes
+	deploy/kubernetes/generate.sh
+	PLANCAST_REQUIRE_PROMTOOL=1 go test ./alerts
+
+.PHONY: deploy-test
+deploy-test: ## check docker-compose.yml, Dockerfile and the Kubernetes manifests against their readers' libraries
+	cd deploy && go vet ./... && go test ./...
+
 .PHONY: lint
 lint: ## formatting, vet, golangci-lint, shellcheck, ruff: those that are installed
 	scripts/lint.sh

@@ -256,7 +256,8 @@ func TestEveryMetricNamedExists(t *testing.T) {
 		for _, name := range metricNames.FindAllString(read(t, file), -1) {
 			_, is := known[name]
 			_, will := coming[name]
-			if !is && !will {
+			family := strings.HasSuffix(name, "_") // plancast_milestone_*
+			if !is && !will && !family {
 				t.Errorf("%s names %s, which nothing exports", file, name)
 			}
 		}
