@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -124,7 +125,8 @@ func (a *app) add(r history.Record) {
 				break
 			}
 			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep = nil, nil
+			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
+			slim.Plan.Path, slim.Plan.Warnings = "", nil
 			old.Measurement = &slim
 			break
 		}
@@ -317,6 +319,7 @@ func (a *app) asTimePasses() {
 		a.mu.Unlock()
 	}
 	a.refresh()
+	debug.FreeOSMemory() // the forecasts needed more than an idle daemon holds
 }
 
 // act tells the metrics what the daemon does now.

@@ -28,14 +28,16 @@ type Build struct {
 }
 
 // Snapshot is what one scrape sees: immutable, safe for any number of
-// scrapes at once. It shares nothing with the records it was made from.
+// scrapes at once.
 type Snapshot struct {
-	metrics []prometheus.Metric
-	cache   expositions
+	in    report.Input
+	build Build
+	size  int // metrics in all
+	cache expositions
 }
 
 // Len is the number of metrics in the snapshot.
-func (s *Snapshot) Len() int { return len(s.metrics) }
+func (s *Snapshot) Len() int { return s.size }
 
 // Activity is what the daemon does now. It changes often, so it is no part of
 // a snapshot.
@@ -90,7 +92,12 @@ type snapshotCollector struct{ s *Snapshot }
 
 func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
 func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, m := range c.s.metrics {
+	metrics, err := c.s.metrics()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(descs[models.Name], err) // NewSnapshot has seen it succeed
+		return
+	}
+	for _, m := range metrics {
 		ch <- m
 	}
 }
@@ -137,7 +144,21 @@ var descs = func() map[string]*prometheus.Desc {
 // NewSnapshot makes the metrics of in, the same evidence that the report is
 // made from. It fails only when two series would be the same, which is a fault
 // of the caller.
+// The snapshot keeps in, which must not change any more.
 func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
+	s := &Snapshot{in: in, build: build}
+	metrics, err := s.metrics()
+	if err != nil {
+		return nil, err
+	}
+	s.size = len(metrics)
+	return s, nil
+}
+
+// metrics makes the metrics anew: they are many small objects, and needed only
+// once for every format.
+func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
+	in, build := s.in, s.build
 	b := &snapshotBuilder{seen: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
 	b.gauge(models, float64(len(in.Models)), "accepted")
@@ -170,7 +191,7 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 	if b.err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", b.err)
 	}
-	return &Snapshot{metrics: b.metrics}, nil
+	return b.metrics, nil
 }
 
 type snapshotBuilder struct {
