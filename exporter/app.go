@@ -135,7 +135,7 @@ func (a *app) add(r history.Record) {
 }
 
 // pass makes one pass over the models that only selects.
-func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.passing.Lock()
 	defer a.passing.Unlock()
 	started := a.now()
@@ -143,10 +143,10 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	cfg, known := a.cfg, slices.Clone(a.records)
 	a.mu.Unlock()
 
-	made, err := func() ([]history.Record, error) {
+	err := func() error {
 		repo, err := openRepository(ctx, cfg, a.store, a.now)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer repo.Close()
 		return a.runner(cfg, repo, known).Once(ctx, only)
@@ -160,7 +160,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	}
 	a.mu.Unlock()
 	a.act()
-	return made, err
+	return err
 }
 
 // planNow says what a pass would do, without doing it.

@@ -58,7 +58,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	defer a.close()
 	a.only = only
 	for {
-		if _, err := a.pass(ctx, only); err != nil {
+		if err := a.pass(ctx, only); err != nil {
 			return 0, err
 		}
 		if *c.once || !a.waits(only) {

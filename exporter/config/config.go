@@ -251,7 +251,7 @@ func (c *Config) repositoryURL(s string) error {
 func (c *Config) schedule(s string) error {
 	schedule, err := cron.ParseStandard(s)
 	if err != nil {
-		return fmt.Errorf(`%q is not a cron expression (%v): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
+		return fmt.Errorf(`%q is not a cron expression (%w): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
 	}
 	c.Cron, c.Schedule = s, schedule
 	return nil

@@ -171,7 +171,7 @@ func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 	}
 	totals := count(in.Records)
 	for _, state := range in.Models {
-		b.model(in, state, totals[state.Name])
+		b.model(state, totals[state.Name])
 		if h, ok := byName[state.Name]; ok {
 			b.engines(in, state.Name, h.Newest())
 		}
@@ -271,7 +271,7 @@ func count(records []history.Record) map[string]*total {
 	return out
 }
 
-func (b *snapshotBuilder) model(in report.Input, state report.ModelState, t *total) {
+func (b *snapshotBuilder) model(state report.ModelState, t *total) {
 	b.gauge(modelInfo, 1, state.Name, state.Owner)
 	if t == nil {
 		t = &total{}
