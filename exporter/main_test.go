@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -456,4 +459,73 @@ func TestAKickBetweenPassesIsOnePass(t *testing.T) {
 	if k.take() != nil {
 		t.Error("all is less than everything")
 	}
+}
+
+func TestCancellingLeavesNoHalfResult(t *testing.T) {
+	s := newSite(t, "")
+	s.push("net", "1", fake.Script{})
+	s.push("stuck", "1", fake.Script{Fault: fake.Hang, At: "time"})
+	a := s.open()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.pass(ctx, nil) }()
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		v := a.view()
+		if v.Current != nil && v.Current.Model == "stuck" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the second job did not begin")
+		}
+		runtime.Gosched()
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("the pass ended with %v", err)
+	}
+	if got := s.records(); !slices.Equal(got, []string{"net/1 1 measured"}) {
+		t.Errorf("records %q; want what was through, and nothing of the other", got)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "state", "work", "*")); len(left) > 0 {
+		t.Errorf("work left behind: %v", left)
+	}
+	if left := orphans(t); len(left) > 0 {
+		t.Errorf("workers left behind: %v", left)
+	}
+}
+
+func TestTheWebAsksForThePassword(t *testing.T) {
+	s := newSite(t, "")
+	web := filepath.Join(s.dir, "web.yml")
+	// bcrypt of "secret", cost 4.
+	const hash = "$2b$04$yYJDXR3Gm7pYLs1qJrJ1UeQ7zK5kq0o9Q5vQ2Qb4bqjXw3Zxj3Kxy"
+	if err := os.WriteFile(web, []byte("basic_auth_users: {reader: '"+hash+"'}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"serve", "--config.file", s.file(), "--web.listen-address", address, "--web.config.file", web}, testProgram(io.Discard, io.Discard))
+	}()
+	var code int
+	for deadline := time.Now().Add(20 * time.Second); code == 0 && time.Now().Before(deadline); {
+		if r, err := http.Get("http://" + address + "/metrics"); err == nil {
+			code = r.StatusCode
+			r.Body.Close()
+		}
+	}
+	if code != http.StatusUnauthorized {
+		t.Errorf("without a password: %d; want 401", code)
+	}
+	cancel()
+	if status := <-done; status != exitOK {
+		t.Errorf("serve ended with %d", status)
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
