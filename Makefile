@@ -26,7 +26,7 @@ setup: ## ONNX Runtime and the test models, into the cache outside the checkout
 	scripts/setup.sh --runtime >/dev/null
 
 .PHONY: demo
-demo: build ## measure real models on this machine and serve the report
+demo: ## measure real models on this machine and serve the report
 	scripts/demo.sh
 
 .PHONY: test
