@@ -116,4 +116,9 @@ require (
 	modernc.org/memory v1.12.1 // indirect
 )
 
-require golang.org/x/tools v0.52.0 // indirect
+require (
+	github.com/mattn/go-colorable v0.1.14 // indirect
+	github.com/nicholas-fedor/shoutrrr v0.13.2 // indirect
+	golang.org/x/term v0.47.0 // indirect
+	golang.org/x/tools v0.52.0 // indirect
+)
