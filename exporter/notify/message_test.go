@@ -1,0 +1,103 @@
+package notify
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/report/reporttest"
+)
+
+var here = place{now: reporttest.Now, location: time.UTC, reportURL: "http://gpu-host:9833/"}
+
+func write(b *strings.Builder, m Message) {
+	b.WriteString("# " + m.Title + " [" + m.event() + "]\n" + m.Text + "\n\n")
+}
+
+// What people read, of the repository in which everything happens.
+func TestMessagesReadLikeThis(t *testing.T) {
+	in := reporttest.Input()
+	p, q := 0.83, 0.24
+	in.Forecasts = map[string]*report.Forecast{
+		"spring-release": {State: "on_track", Probability: &p, Text: []string{"76 % of the way."}},
+		"speech-beta":    {State: "at_risk", Probability: &q, Text: []string{"The gains of the last iterations shrink."}},
+	}
+	v := report.Build(in)
+	was := 0.71
+	var b strings.Builder
+	for _, m := range v.Models {
+		if m.Candidate == nil || m.Best == "" {
+			continue
+		}
+		var news []milestoneNews
+		for _, x := range v.Milestones {
+			news = append(news, milestoneNews{x, &was})
+		}
+		write(&b, result(m, news[:1], true, here))
+		if m.Name == "squeezenet" {
+			write(&b, result(m, news, false, place{now: here.now, location: here.location}))
+		}
+	}
+	golden(t, "results.txt", b.String())
+
+	b.Reset()
+	for _, r := range in.Records {
+		if r.Failure == nil || r.Unsupported() {
+			continue
+		}
+		write(&b, failure(r, "speech team", "version 2, P99 2.13 ms", here))
+		write(&b, repeated(r, "", reporttest.Now, here).counted(2))
+	}
+	write(&b, test("chat", here))
+	golden(t, "failures.txt", b.String())
+}
+
+func TestADeadlineHasTheDateOfItsOwnZone(t *testing.T) {
+	zone := time.FixedZone("west", -8*3600)
+	due := time.Date(2027, 2, 1, 7, 59, 59, 0, time.UTC) // the last second of 31 January there
+	p := 0.5
+	for remaining, want := range map[float64]string{86400: "by 31 Jan 50 %", 400 * 86400: "by 31 Jan 2027 50 %"} {
+		m := milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Remaining: &remaining, Forecast: &report.Forecast{Probability: &p}}}
+		if got := probability(m, zone); got != "probability of launch "+want {
+			t.Errorf("%s; want %s", got, want)
+		}
+	}
+	if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Horizon: 5, Forecast: &report.Forecast{Probability: &p}}}, zone); got != "probability of launch within 5 iterations 50 %" {
+		t.Error(got)
+	}
+	for _, f := range []*report.Forecast{nil, {State: "insufficient_data"}} {
+		if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Forecast: f}}, zone); got != "" {
+			t.Errorf("without a probability: %s", got)
+		}
+	}
+}
+
+func TestOutsideTextIsHarmless(t *testing.T) {
+	r := history.Record{Model: "m", Version: "1\x1b[31m\n2", Precision: "fp32", Failure: &history.Failure{Log: []string{"<!channel> @here", strings.Repeat("x", 1000), "a\x00b\u202ec"}}}
+	r.Failure.Message = reporttest.Hostile
+	m := failure(r, "", "", here)
+	for _, bad := range []string{"\x1b", "\x00", "\u202e", "@everyone", "<!channel", "@here"} {
+		if strings.Contains(m.Title+m.Text, bad) {
+			t.Errorf("%q is in\n%s\n%s", bad, m.Title, m.Text)
+		}
+	}
+	if strings.Contains(m.Title, "\n") {
+		t.Errorf("a title of two lines: %q", m.Title)
+	}
+	for line := range strings.SplitSeq(m.Text, "\n") {
+		if len([]rune(line)) > 1100 {
+			t.Errorf("a line of %d characters", len([]rune(line)))
+		}
+	}
+}
+
+func TestWorkersDoNotInheritTheURLs(t *testing.T) {
+	n := config.Notifications{Receivers: []config.Receiver{{Name: "a", URLEnv: "CHAT_URL"}, {Name: "b", URLFile: "f"}}}
+	got := strings.Join(Environ([]string{"PATH=/bin", "CHAT_URL=slack://x", "CHAT_URL_2=y", "=odd"}, n), " ")
+	if got != "PATH=/bin CHAT_URL_2=y =odd" {
+		t.Errorf("environment %q", got)
+	}
+}
