@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,11 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/milestone"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
+	"github.com/plancast/plancast/forecast"
 )
 
 // errBusy says that another plancast measures with the same state folder.
@@ -55,6 +58,9 @@ type app struct {
 	reloaded  time.Time
 	renewed   chan struct{} // closed by the next reload
 	nextCycle func() time.Time
+	forecasts map[string]*report.Forecast
+	track     *forecast.Score
+	tracked   int // records that track rests on
 
 	metrics *metrics.Collector
 }
@@ -119,7 +125,8 @@ func (a *app) add(r history.Record) {
 				break
 			}
 			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep, slim.Layers = nil, nil, nil
+			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
+			slim.Plan.Path, slim.Plan.Warnings = "", nil
 			old.Measurement = &slim
 			break
 		}
@@ -128,7 +135,7 @@ func (a *app) add(r history.Record) {
 }
 
 // pass makes one pass over the models that only selects.
-func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.passing.Lock()
 	defer a.passing.Unlock()
 	started := a.now()
@@ -136,10 +143,10 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	cfg, known := a.cfg, slices.Clone(a.records)
 	a.mu.Unlock()
 
-	made, err := func() ([]history.Record, error) {
+	err := func() error {
 		repo, err := openRepository(ctx, cfg, a.store, a.now)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer repo.Close()
 		return a.runner(cfg, repo, known).Once(ctx, only)
@@ -153,7 +160,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	}
 	a.mu.Unlock()
 	a.act()
-	return made, err
+	return err
 }
 
 // planNow says what a pass would do, without doing it.
@@ -268,21 +275,51 @@ func (a *app) view() report.View {
 	return report.Build(a.input())
 }
 
-// refresh makes the metrics anew. Progress within a job does not: that would
-// take time from what is measured.
+// refresh makes the forecasts and the metrics anew. Progress within a job does
+// not: that would take time from what is measured.
 func (a *app) refresh() {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, err := metrics.NewSnapshot(a.input(), build())
+	in := a.input()
+	in.Records = slices.Clone(in.Records) // add changes elements in place
+	a.mu.Unlock()
+
+	var err error
+	if in.Forecasts, err = milestone.All(in); err != nil {
+		a.log.Error("A milestone has no forecast", "err", err)
+	}
+	s, err := metrics.NewSnapshot(in, build())
 	if err != nil {
 		a.log.Error("Metrics stay as they were", "err", err)
 		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forecasts = in.Forecasts
 	if a.metrics == nil {
 		a.metrics = metrics.NewCollector(s)
 		return
 	}
 	a.metrics.Set(s)
+}
+
+// asTimePasses renews, between jobs, what depends on the time of day and what
+// is too costly to do after every record: the forecast's own record.
+func (a *app) asTimePasses() {
+	a.mu.Lock()
+	in, busy, tracked := a.input(), a.current != nil, a.tracked
+	in.Records = slices.Clone(in.Records)
+	a.mu.Unlock()
+	if busy {
+		return
+	}
+	if n := len(in.Records); n != tracked {
+		score := milestone.Track(in)
+		a.mu.Lock()
+		a.track, a.tracked = &score, n
+		a.mu.Unlock()
+	}
+	a.refresh()
+	debug.FreeOSMemory() // the forecasts needed more than an idle daemon holds
 }
 
 // act tells the metrics what the daemon does now.
@@ -298,7 +335,7 @@ func (a *app) input() report.Input {
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
 		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
-		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle,
+		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
 	}
 	if a.nextCycle != nil {
 		in.NextCycle = a.nextCycle()

@@ -105,7 +105,9 @@ func writePlan(w io.Writer, plan cycle.Plan) {
 		versions := plan.Scan.Models[name]
 		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
 	}
-	tw.Flush()
+	if err := tw.Flush(); err != nil {
+		fmt.Fprintln(w, err)
+	}
 	for _, x := range plan.Scan.Pending {
 		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
 	}

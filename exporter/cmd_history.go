@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -127,9 +126,7 @@ func (c *historyShow) run(ctx context.Context, p program) (int, error) {
 		if r.ID != *c.id {
 			break
 		}
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		return exitOK, enc.Encode(r)
+		return exitOK, indented(p.stdout, r)
 	}
 	return 0, fmt.Errorf("history %s has no record %d: plancast history list prints what it has", s.Path(), *c.id)
 }

@@ -58,7 +58,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	defer a.close()
 	a.only = only
 	for {
-		if _, err := a.pass(ctx, only); err != nil {
+		if err := a.pass(ctx, only); err != nil {
 			return 0, err
 		}
 		if *c.once || !a.waits(only) {
@@ -70,6 +70,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		case <-time.After(time.Second):
 		}
 	}
+	a.asTimePasses()
 	v := a.view()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))

@@ -36,7 +36,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(worker.Main(openBackend))
 	}
-	os.Exit(run(ctx, os.Args[1:], program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
+	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
 }
 
 const workerCommand = "worker"
@@ -48,6 +48,7 @@ func ownWorker() []string { return []string{"/proc/self/exe", workerCommand} }
 // program is what a command works with, so that a test can stand in for the
 // terminal, the clock and the operating system.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	now            func() time.Time
 	worker         []string // starts a worker
@@ -87,6 +88,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
 		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)
 		commands[name] = c

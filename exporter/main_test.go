@@ -355,7 +355,7 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 	s := newSite(t, "")
 	s.push("net", "1", fake.Script{})
 	a := s.open()
-	if _, err := a.pass(t.Context(), nil); err != nil {
+	if err := a.pass(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	status, out, errs := s.plancast("history", "list", "--config.file", s.file())
@@ -393,7 +393,7 @@ func TestTheWebShowsWhatIsKnown(t *testing.T) {
 	if code, body := get(t, h, "GET", "/-/ready"); code != http.StatusServiceUnavailable || !strings.Contains(body, "has not read the model repository yet") {
 		t.Errorf("before the first pass: %d %s", code, body)
 	}
-	if _, err := a.pass(t.Context(), nil); err != nil {
+	if err := a.pass(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

@@ -260,7 +260,7 @@ func (c *Config) repositoryURL(s string) error {
 func (c *Config) schedule(s string) error {
 	schedule, err := cron.ParseStandard(s)
 	if err != nil {
-		return fmt.Errorf(`%q is not a cron expression (%v): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
+		return fmt.Errorf(`%q is not a cron expression (%w): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
 	}
 	c.Cron, c.Schedule = s, schedule
 	return nil
@@ -385,7 +385,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
 		"deadline": d.scalar(func(s string) error {
-			t, err := deadline(s, c.Location)
+			t, err := ParseDeadline(s, c.Location)
 			m.Deadline = t
 			return err
 		}),
@@ -452,11 +452,12 @@ func location(s string) (*time.Location, error) {
 	return loc, nil
 }
 
-// deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due in its last second.
-func deadline(s string, loc *time.Location) (time.Time, error) {
+// ParseDeadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
+// a time zone, or RFC 3339. A date alone is due in its last second. The result
+// keeps the zone, so that it is told as it was given.
+func ParseDeadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	text := s
 	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
@@ -467,10 +468,10 @@ func deadline(s string, loc *time.Location) (time.Time, error) {
 		text, loc = s[:i], zone
 	}
 	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
+		return t.AddDate(0, 0, 1).Add(-time.Second), nil
 	}
 	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }

@@ -123,14 +123,14 @@ func TestDeadlinesHaveAZone(t *testing.T) {
 		"2027-01-31 18:00 Europe/Berlin": "2027-01-31T17:00:00Z",
 		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
 	} {
-		got, err := deadline(text, time.UTC)
-		if err != nil || got.Format(time.RFC3339) != want {
-			t.Errorf("deadline(%q) = %v, %v; want %s", text, got, err, want)
+		got, err := ParseDeadline(text, time.UTC)
+		if err != nil || got.UTC().Format(time.RFC3339) != want {
+			t.Errorf("ParseDeadline(%q) = %v, %v; want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"tomorrow", "2027-02-30", "2027-01-31 Local", "2027-01-31 Mars/Base", ""} {
-		if _, err := deadline(text, time.UTC); err == nil {
-			t.Errorf("deadline(%q) is accepted", text)
+		if _, err := ParseDeadline(text, time.UTC); err == nil {
+			t.Errorf("ParseDeadline(%q) is accepted", text)
 		}
 	}
 }

@@ -382,8 +382,10 @@ func (s *Store) Records(ctx context.Context, f Filter) iter.Seq2[Record, error] 
 			return
 		}
 		defer rows.Close()
+		shared := interner{}
 		for rows.Next() {
 			r, err := scan(rows)
+			shared.intern(&r)
 			if err != nil {
 				yield(Record{}, fmt.Errorf("read history %s, record %d: %w", s.path, r.ID, err))
 				return
@@ -396,6 +398,26 @@ func (s *Store) Records(ctx context.Context, f Filter) iter.Seq2[Record, error] 
 			yield(Record{}, fmt.Errorf("read history %s: %w", s.path, err))
 		}
 	}
+}
+
+// interner lets the records of a long history share what they have in common:
+// a fingerprint stands for one environment and its settings.
+type interner map[string]Record
+
+func (i interner) intern(r *Record) {
+	first, ok := i[r.Fingerprint]
+	if !ok || first.Environment != r.Environment {
+		i[r.Fingerprint] = *r
+		return
+	}
+	r.Environment, r.Fingerprint, r.Backend, r.Device = first.Environment, first.Fingerprint, first.Backend, first.Device
+	if r.Model == first.Model {
+		r.Model = first.Model
+	}
+	if r.Precision == first.Precision {
+		r.Precision = first.Precision
+	}
+	r.Settings.GraphOptimization = first.Settings.GraphOptimization
 }
 
 func scan(rows *sql.Rows) (Record, error) {

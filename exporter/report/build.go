@@ -51,6 +51,9 @@ func Build(in Input) View {
 		SchemaVersion: SchemaVersion, Generated: in.Now.UTC(), Version: in.Version, Backend: in.Backend,
 		Queue: []JobView{}, Milestones: []Milestone{}, Models: []Model{}, Gone: []string{},
 	}
+	if in.Track != nil && in.Track.Questions > 0 {
+		v.Track = in.Track
+	}
 	present := map[string]bool{}
 	for _, m := range in.Models {
 		present[m.Name] = true
@@ -183,7 +186,7 @@ func (b builder) model() Model {
 	}
 	m.Candidate = new(b.candidate(current))
 	m.Rows = b.rows(s, current)
-	m.Verdicts = b.verdicts(s, current)
+	m.Verdicts = b.verdicts(current)
 	m.History, m.Truncated = points(s)
 	m.Status = b.status(m, current, expected(b.state, s))
 	m.Best = best(m)
@@ -501,7 +504,7 @@ func p99Target(criteria []forecast.Criterion) *float64 {
 	return nil
 }
 
-func (b builder) verdicts(s history.Series, current history.Candidate) []Verdict {
+func (b builder) verdicts(current history.Candidate) []Verdict {
 	out := []Verdict{}
 	for _, t := range b.thresholds {
 		if t.sel.Matches(b.state.Name) {
@@ -851,7 +854,7 @@ func upperFirst(s string) string {
 func milestone(in Input, m config.Milestone, models []ModelState, byName map[string]history.Model) Milestone {
 	v := Milestone{
 		Name: m.Name, Description: oneLine(m.Description, 500), Precision: m.Precision, Share: m.Share,
-		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: in.Forecasts[m.Name],
+		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: in.Forecasts[m.Name].short(),
 	}
 	t := threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}
 	type gap struct {
@@ -913,7 +916,7 @@ func milestone(in Input, m config.Milestone, models []ModelState, byName map[str
 	if !m.Deadline.IsZero() {
 		d := m.Deadline.UTC()
 		v.Deadline, v.Remaining = &d, num(m.Deadline.Sub(in.Now).Seconds())
-		v.Text += ", by " + d.Format("2 January 2006")
+		v.Text += ", by " + m.Deadline.Format("2 January 2006") // in the zone it was given in
 	}
 	return v
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
 )
 
 // Input is the evidence that a report is made from. Build reads it and keeps
@@ -21,6 +22,7 @@ type Input struct {
 	Targets    []config.Target
 	Milestones []config.Milestone
 	Forecasts  map[string]*Forecast // by milestone; nil or absent leaves the forecast out
+	Track      *forecast.Score      // the forecast's own record on this history; nil or without questions leaves it out
 
 	Backend Backend
 	Current *Job  // what runs now; nil when idle
