@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
 		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)

@@ -12,6 +12,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
 
@@ -69,8 +70,8 @@ func result(m report.Model, milestones []milestoneNews, changed bool, in place) 
 	}
 	lines = append(lines, headline)
 	for _, x := range milestones {
-		if f := x.Forecast; f != nil && slices.Contains(worrying, f.State) && len(f.Text) > 0 {
-			lines = append(lines, fmt.Sprintf("%s: %s", x.Name, f.Text[0]))
+		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
+			lines = append(lines, clean(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
 		}
 	}
 	if changed && m.Changed != nil {
@@ -91,11 +92,14 @@ func result(m report.Model, milestones []milestoneNews, changed bool, in place) 
 }
 
 // worrying are the forecast's states whose words belong into a notification.
-var worrying = []string{"at_risk", "atypical", "stalled"}
+var worrying = []forecast.State{forecast.AtRisk, forecast.IsAtypical, forecast.IsStalled}
 
 // probability reads "probability of launch by 31 Jan 83 % (was 71 %)"; it is
-// empty without a forecast.
+// empty without one, and says so when the milestone is met already.
 func probability(m milestoneNews, loc *time.Location) string {
+	if m.Met {
+		return "milestone " + m.Name + " is met"
+	}
 	if m.Forecast == nil || m.Forecast.Probability == nil {
 		return ""
 	}
@@ -110,7 +114,7 @@ func probability(m milestoneNews, loc *time.Location) string {
 	case m.Horizon > 0:
 		s += " within " + units.Count(m.Horizon, "iteration")
 	}
-	now := units.Percent(*m.Forecast.Probability)
+	now := units.Percent(m.Forecast.Probability.Value)
 	s += " " + now
 	if m.was != nil && units.Percent(*m.was) != now {
 		s += " (was " + units.Percent(*m.was) + ")"

@@ -9,9 +9,15 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/forecast"
 )
 
 var here = place{now: reporttest.Now, location: time.UTC, reportURL: "http://gpu-host:9833/"}
+
+func forecasted(s forecast.State, p float64) *report.Forecast {
+	return &report.Forecast{Forecast: forecast.Forecast{State: s, Probability: &forecast.Probability{Value: p},
+		Summary: "76 % of the way to the target.", Advice: []string{"The gains of the last iterations shrink."}}}
+}
 
 func write(b *strings.Builder, m Message) {
 	b.WriteString("# " + m.Title + " [" + m.event() + "]\n" + m.Text + "\n\n")
@@ -20,11 +26,11 @@ func write(b *strings.Builder, m Message) {
 // What people read, of the repository in which everything happens.
 func TestMessagesReadLikeThis(t *testing.T) {
 	in := reporttest.Input()
-	p, q := 0.83, 0.24
 	in.Forecasts = map[string]*report.Forecast{
-		"spring-release": {State: "on_track", Probability: &p, Text: []string{"76 % of the way."}},
-		"speech-beta":    {State: "at_risk", Probability: &q, Text: []string{"The gains of the last iterations shrink."}},
+		"spring-release": forecasted(forecast.OnTrack, 0.83),
+		"speech-beta":    forecasted(forecast.AtRisk, 0.24),
 	}
+	in.Milestones[1].Criteria = reporttest.Criteria("p99 < 1ms") // not met yet
 	v := report.Build(in)
 	was := 0.71
 	var b strings.Builder
@@ -58,17 +64,16 @@ func TestMessagesReadLikeThis(t *testing.T) {
 func TestADeadlineHasTheDateOfItsOwnZone(t *testing.T) {
 	zone := time.FixedZone("west", -8*3600)
 	due := time.Date(2027, 2, 1, 7, 59, 59, 0, time.UTC) // the last second of 31 January there
-	p := 0.5
 	for remaining, want := range map[float64]string{86400: "by 31 Jan 50 %", 400 * 86400: "by 31 Jan 2027 50 %"} {
-		m := milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Remaining: &remaining, Forecast: &report.Forecast{Probability: &p}}}
+		m := milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Remaining: &remaining, Forecast: forecasted(forecast.OnTrack, 0.5)}}
 		if got := probability(m, zone); got != "probability of launch "+want {
 			t.Errorf("%s; want %s", got, want)
 		}
 	}
-	if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Horizon: 5, Forecast: &report.Forecast{Probability: &p}}}, zone); got != "probability of launch within 5 iterations 50 %" {
+	if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Horizon: 5, Forecast: forecasted(forecast.OnTrack, 0.5)}}, zone); got != "probability of launch within 5 iterations 50 %" {
 		t.Error(got)
 	}
-	for _, f := range []*report.Forecast{nil, {State: "insufficient_data"}} {
+	for _, f := range []*report.Forecast{nil, {}} {
 		if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Forecast: f}}, zone); got != "" {
 			t.Errorf("without a probability: %s", got)
 		}

@@ -195,6 +195,13 @@ func (n *Notifier) Skip(ctx context.Context, id int64) error {
 	return err
 }
 
+// Told is the ID of the newest record that was looked at for news.
+func (n *Notifier) Told() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.told
+}
+
 func after(records []history.Record, id int64) []history.Record {
 	i, _ := slices.BinarySearchFunc(records, id+1, func(r history.Record, id int64) int { return cmp.Compare(r.ID, id) })
 	return records[i:]
@@ -251,7 +258,7 @@ func (d *derivation) result(m report.Model) error {
 			if was, err := strconv.ParseFloat(text, 64); err == nil {
 				news.was = &was
 			}
-			if err := d.tx.SetNote(subject, strconv.FormatFloat(*x.Forecast.Probability, 'g', -1, 64)); err != nil {
+			if err := d.tx.SetNote(subject, strconv.FormatFloat(x.Forecast.Probability.Value, 'g', -1, 64)); err != nil {
 				return err
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/forecast"
 )
 
 // settle lets everything under way come to rest. SQLite sleeps while another
@@ -95,13 +96,13 @@ func TestAnUnsupportedPrecisionIsNoNews(t *testing.T) {
 
 func TestTheProbabilityIsComparedWithTheOneToldBefore(t *testing.T) {
 	bubble(t, everybody, func(t *testing.T, d *desk) {
-		d.in.Milestones = []config.Milestone{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 50ms"), Share: 1, Deadline: time.Now().AddDate(0, 0, 30)}}
+		d.in.Milestones = []config.Milestone{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 5ms"), Share: 1, Deadline: time.Now().AddDate(0, 0, 30)}}
 		by := " by " + time.Now().AddDate(0, 0, 30).UTC().Format("2 Jan")
 		for i, c := range []struct {
 			p    float64
 			want string
 		}{{0.71, by + " 71 %"}, {0.83, by + " 83 % (was 71 %)"}, {0.8301, by + " 83 %"}, {0.999, by + " > 99 % (was 83 %)"}} {
-			d.in.Forecasts = map[string]*report.Forecast{"launch": {Probability: &c.p, State: "on_track"}}
+			d.in.Forecasts = map[string]*report.Forecast{"launch": forecasted(forecast.OnTrack, c.p)}
 			d.measured("vision-net", fmt.Sprint(i+1), 0.03)
 			d.restart() // what was told is remembered
 			d.flush()
