@@ -96,7 +96,7 @@ func writeReceivers(w io.Writer, cfg config.Config, models []string) {
 		}
 		fmt.Fprintf(tw, "  %s\t%s\t%s\n", m, of, strings.Join(parts, "; "))
 	}
-	tw.Flush()
+	_ = tw.Flush() // as the lines around it: to a terminal
 	for _, r := range n.Receivers {
 		if service, err := notify.Check(r); err != nil {
 			fmt.Fprintf(w, "  receiver %s cannot be reached: %v\n", r.Name, err)

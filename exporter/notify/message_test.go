@@ -1,6 +1,8 @@
 package notify
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -104,5 +106,32 @@ func TestWorkersDoNotInheritTheURLs(t *testing.T) {
 	got := strings.Join(Environ([]string{"PATH=/bin", "CHAT_URL=slack://x", "CHAT_URL_2=y", "=odd"}, n), " ")
 	if got != "PATH=/bin CHAT_URL_2=y =odd" {
 		t.Errorf("environment %q", got)
+	}
+}
+
+// The examples of the manual are taken as they stand.
+func TestTheManualIsRight(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "notifications.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```yaml\n")
+	example, _, ok := strings.Cut(rest, "```")
+	c, err := config.Parse(strings.NewReader(example), "docs/notifications.md")
+	if !ok || err != nil || len(c.Notifications.Receivers) != 3 || len(c.Notifications.Routes) != 3 {
+		t.Errorf("%v: %+v", err, c.Notifications)
+	}
+	if d := config.Default().Notifications; d.Repeat != 24*time.Hour || d.GiveUp != 72*time.Hour {
+		t.Errorf("defaults %+v", d)
+	}
+	for url, service := range map[string]string{
+		"slack://hook:T00000000-B00000000-XXXXXXXXXXXXXXXXXXXXXXXX@webhook":                                                             "slack",
+		"slack://xoxb:123456789012-1234567890123-4mt0t4l1YL3g1T5L4cK70k3N@C001CH4NN3L":                                                  "slack",
+		"smtp://user:p%40ss@mail.example.com:587/?from=plancast@example.com&to=vision@example.com,lead@example.com&requirestarttls=yes": "smtp",
+		"generic+https://host/path?template=json&@Authorization=Bearer+TOKEN":                                                           "generic",
+	} {
+		if got, err := Check(fromFile(t, url)); err != nil || got != service {
+			t.Errorf("%s: %s, %v", url, got, err)
+		}
 	}
 }
