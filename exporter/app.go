@@ -53,6 +53,7 @@ type app struct {
 	scanned   bool
 	current   *report.Job
 	waiting   []report.Job
+	told      time.Time // when the log last told of the running job
 	lastCycle *report.Cycle
 	passErr   error // of the last pass; nil when it went through
 	reloadErr error
@@ -220,23 +221,30 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.mu.Lock()
 	job := asJob(j)
 	job.Started = a.now()
-	a.current, a.waiting = &job, jobs(waiting)
+	a.current, a.waiting, a.told = &job, jobs(waiting), a.now()
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
 	a.act()
 }
 
+// logProgressEvery is how often a running job is told in the log; the report
+// shows it all the time.
+const logProgressEvery = 10 * time.Second
+
 // Progressed implements cycle.Observer.
 func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	a.mu.Lock()
-	news := a.current != nil && a.current.Progress.Stage != p.Stage
 	if a.current != nil {
 		job := *a.current
 		job.Progress = p
 		a.current = &job
 	}
+	tell := a.now().Sub(a.told) >= logProgressEvery
+	if tell {
+		a.told = a.now()
+	}
 	a.mu.Unlock()
-	if news {
+	if tell {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
 }

@@ -370,6 +370,7 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 	}
 	if o.Failure != nil {
 		rec.Failure = &history.Failure{Error: *o.Failure, Log: o.Log}
+		withoutScratch(rec.Failure, staged, dir)
 	}
 	if o.Measurement != nil && req.Job.OutputsPath != "" {
 		if err := r.keepReference(c, job.Precision, req.Job.OutputsPath); err != nil {
@@ -377,6 +378,20 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 		}
 	}
 	return rec, nil
+}
+
+// withoutScratch takes the folders that are gone by the time a failure is read
+// out of its words: what remains is the file's name.
+func withoutScratch(f *history.Failure, dirs ...string) {
+	var pairs []string
+	for _, dir := range dirs {
+		pairs = append(pairs, dir+string(filepath.Separator), "")
+	}
+	r := strings.NewReplacer(pairs...)
+	f.Subject, f.Message, f.Hint = r.Replace(f.Subject), r.Replace(f.Message), r.Replace(f.Hint)
+	for i, line := range f.Log {
+		f.Log[i] = r.Replace(line)
+	}
 }
 
 func cmpOr[M ~map[K]V, K comparable, V any](a, b M) M {
