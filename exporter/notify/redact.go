@@ -66,7 +66,7 @@ func reason(text, raw string) string {
 
 // redact takes out of text every URL and every part of raw, however written.
 func redact(text, raw string) string {
-	text = anyURL.ReplaceAllString(text, hidden)
+	text = anyURL.ReplaceAllString(strings.ToValidUTF8(text, "\uFFFD"), hidden)
 	for _, p := range parts(raw) {
 		text = regexp.MustCompile(`(?i)`+regexp.QuoteMeta(p)).ReplaceAllLiteralString(text, hidden)
 	}
@@ -75,7 +75,7 @@ func redact(text, raw string) string {
 			return ' '
 		}
 		return r
-	}, strings.ToValidUTF8(text, "")))
+	}, text))
 	if runes := []rune(text); len(runes) > 300 {
 		text = string(runes[:300]) + "…"
 	}
@@ -88,6 +88,7 @@ func parts(raw string) []string {
 	var out []string
 	add := func(s string) {
 		for _, s := range []string{s, unescaped(s)} {
+			s = strings.ToValidUTF8(s, "\uFFFD") // as redact has it
 			if len(s) >= 3 {
 				out = append(out, s)
 			}
