@@ -23,6 +23,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
@@ -64,6 +65,8 @@ type app struct {
 	tracked   int // records that track rests on
 
 	metrics *metrics.Collector
+	news    *notify.Notifier
+	quiet   bool // what is recorded now is no news
 }
 
 // openApp takes the state folder for itself and reads the history.
@@ -102,7 +105,7 @@ func (a *app) open() error {
 		a.add(r)
 	}
 	a.refresh()
-	return nil
+	return a.openNews(context.Background())
 }
 
 func historyPath(cfg config.Config) string { return filepath.Join(cfg.State, "history.db") }
@@ -178,7 +181,8 @@ func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []hist
 	return cycle.New(cycle.Options{
 		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
+			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+				Env: notify.Environ(os.Environ(), cfg.Notifications)}, req)
 		},
 		Now: a.now, Log: a.log, Observe: a,
 	}, known)
@@ -209,6 +213,7 @@ func (a *app) Scanned(p cycle.Plan) {
 		a.refresh()
 	}
 	a.act()
+	a.tell(0) // what a predecessor recorded and did not live to tell
 }
 
 // Started implements cycle.Observer.
@@ -252,6 +257,7 @@ func (a *app) Recorded(r history.Record) {
 	a.mu.Unlock()
 	a.refresh()
 	a.act()
+	a.tell(r.ID)
 	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
@@ -405,5 +411,8 @@ func (a *app) reload(path string) error {
 	}
 	a.mu.Unlock()
 	a.refresh()
+	if err == nil {
+		a.news.Configure(cfg)
+	}
 	return err
 }

@@ -53,6 +53,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	fmt.Fprintf(w, "Backend     %s %s on %s: %s\n", plan.Backend.Name, plan.Backend.Environment.BackendVersion, plan.Backend.Environment.Device, plan.Backend.Reason)
 	fmt.Fprintf(w, "History     %s, %d records\n", a.store.Path(), len(a.records))
 	writePlan(w, plan)
+	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil
 }
 

@@ -161,9 +161,13 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, err := os.ReadFile("config.go")
-	if err != nil {
-		t.Fatal(err)
+	var source []byte
+	for _, file := range []string{"config.go", "notifications.go"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, part...)
 	}
 	keys := regexp.MustCompile(`(?m)^\s+"([a-z0-9_]+)":\s+(?:d\.|func|c\.)`).FindAllSubmatch(source, -1)
 	if len(keys) < 30 {

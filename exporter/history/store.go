@@ -24,40 +24,10 @@ const (
 	// applicationID marks a file as plancast's in SQLite's own header field:
 	// "plan" in ASCII.
 	applicationID = 0x706c616e
-	// schemaVersion is what this program writes. A higher one is refused.
-	schemaVersion = 1
+	// schemaVersion is what this program writes. A lower one is upgraded, a
+	// higher one is refused.
+	schemaVersion = 2
 )
-
-const schema = `
-CREATE TABLE records (
-	id             INTEGER PRIMARY KEY AUTOINCREMENT,
-	model          TEXT    NOT NULL,
-	version        TEXT    NOT NULL,
-	digest         TEXT    NOT NULL,
-	precision      TEXT    NOT NULL,
-	fingerprint    TEXT    NOT NULL,
-	iteration      INTEGER NOT NULL,
-	backend        TEXT    NOT NULL,
-	device         TEXT    NOT NULL,
-	candidate_time INTEGER NOT NULL, -- Unix nanoseconds, as the two below
-	started        INTEGER NOT NULL,
-	finished       INTEGER NOT NULL,
-	outcome        TEXT    NOT NULL, -- 'success' or the failure kind
-	body           TEXT    NOT NULL, -- JSON: environment, settings, measurement or failure
-	layers         TEXT              -- JSON: the layers of the measurement, kept apart for their size
-) STRICT;
--- Nothing is measured twice that has a measurement.
-CREATE UNIQUE INDEX one_success ON records (model, digest, precision, fingerprint) WHERE outcome = 'success';
-CREATE INDEX by_series ON records (model, fingerprint, precision, iteration);
--- What was once read of a file that has not changed since.
-CREATE TABLE files (
-	path     TEXT    PRIMARY KEY,
-	size     INTEGER NOT NULL,
-	modified INTEGER NOT NULL,
-	tag      TEXT    NOT NULL,
-	facts    TEXT    NOT NULL  -- JSON, the caller's
-) STRICT, WITHOUT ROWID;
-`
 
 // Errors that callers branch on.
 var (
@@ -78,8 +48,8 @@ type Store struct {
 	path string
 }
 
-// Open opens the history at path for reading and writing, and creates it when
-// there is none. A file that is damaged, foreign or newer is refused with
+// Open opens the history at path for reading and writing, creates it when there
+// is none and upgrades that of an older plancast. A file that is damaged, foreign or newer is refused with
 // ErrDamaged, ErrNotHistory or ErrNewer, and not touched.
 func Open(path string) (*Store, error) {
 	exists, err := inspect(path)
@@ -91,7 +61,14 @@ func Open(path string) (*Store, error) {
 			return nil, fmt.Errorf("create history %s: %w", path, err)
 		}
 	}
-	return open(path, "rw")
+	s, err := open(path, "rw")
+	if err != nil {
+		return nil, err
+	}
+	if err := upgrade(context.Background(), s.db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open history %s: %w", path, err), s.Close())
+	}
+	return s, nil
 }
 
 // OpenReadOnly opens an existing history for reading, while another process
@@ -140,7 +117,7 @@ func inspect(path string) (exists bool, err error) {
 		return false, fmt.Errorf("%w: it is another program's SQLite database", ErrNotHistory)
 	}
 	if v := binary.BigEndian.Uint32(header[60:]); v > schemaVersion {
-		return false, fmt.Errorf("%w: its schema is version %d and this plancast knows up to %d: update plancast", ErrNewer, v, schemaVersion)
+		return false, newer(int(v))
 	}
 	return true, nil
 }
@@ -167,7 +144,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", schema, applicationID, schemaVersion))
+	_, err = db.Exec(creation())
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}

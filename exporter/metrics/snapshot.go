@@ -51,6 +51,14 @@ type Activity struct {
 type Collector struct {
 	current  atomic.Pointer[Snapshot]
 	activity atomic.Pointer[Activity]
+	notified atomic.Pointer[func() Notifications]
+}
+
+// Notifications is how the notifications fare.
+type Notifications struct {
+	Results   map[string]map[string]uint64 // counts by receiver and result
+	Queued    int
+	OldestAge time.Duration
 }
 
 // NewCollector returns a collector of s.
@@ -75,6 +83,10 @@ func (c *Collector) Set(s *Snapshot) {
 
 // SetActivity says what the daemon does now.
 func (c *Collector) SetActivity(a Activity) { c.activity.Store(&a) }
+
+// SetNotifications says whom to ask, at each scrape, how the notifications
+// fare; without it their metrics are absent.
+func (c *Collector) SetNotifications(ask func() Notifications) { c.notified.Store(&ask) }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
@@ -114,6 +126,16 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 	if a.LastCycle != nil {
 		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
 		gauge(cycleTime, timestamp(a.LastCycle.Finished))
+	}
+	if ask := l.c.notified.Load(); ask != nil {
+		n := (*ask)()
+		gauge(notificationQueue, float64(n.Queued))
+		gauge(notificationAge, n.OldestAge.Seconds())
+		for receiver, results := range n.Results {
+			for result, v := range results {
+				ch <- prometheus.MustNewConstMetric(descs[notifications.Name], prometheus.CounterValue, float64(v), receiver, result)
+			}
+		}
 	}
 }
 
