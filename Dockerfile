@@ -25,9 +25,7 @@ FROM source AS build-cpu
 ARG VERSION=0.1.0-dev
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath \
-    -ldflags "-s -w -X github.com/prometheus/common/version.Version=${VERSION} -X github.com/prometheus/common/version.Revision=${REVISION}" \
-    -o /plancast ./exporter
+    make build VERSION="${VERSION}" REVISION="${REVISION}"
 
 # The pinned wheel, checked against its hash, and of it the library alone.
 FROM ${PYTHON_IMAGE} AS onnxruntime
@@ -43,14 +41,12 @@ WORKDIR /src
 ARG VERSION=0.1.0-dev
 ARG REVISION=unknown
 RUN --mount=type=cache,target=/root/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -tags tensorrt \
-    -ldflags "-s -w -X github.com/prometheus/common/version.Version=${VERSION} -X github.com/prometheus/common/version.Revision=${REVISION}" \
-    -o /plancast ./exporter
+    make build VERSION="${VERSION}" REVISION="${REVISION}" TAGS=disable_grpc_modules,grpcnotrace,tensorrt
 
 FROM ${TENSORRT_IMAGE} AS tensorrt
 RUN groupadd --system --gid 9833 plancast \
     && useradd --system --uid 9833 --gid plancast --home-dir /var/lib/plancast --create-home plancast
-COPY --from=build-tensorrt /plancast /usr/local/bin/plancast
+COPY --from=build-tensorrt /src/bin/plancast /usr/local/bin/plancast
 COPY --from=onnxruntime /library /usr/local/lib/onnxruntime
 COPY LICENSE /usr/share/doc/plancast/LICENSE
 # utility: NVML, for telemetry.
@@ -69,7 +65,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --system --gid 9833 plancast \
     && useradd --system --uid 9833 --gid plancast --home-dir /var/lib/plancast --create-home plancast
-COPY --from=build-cpu /plancast /usr/local/bin/plancast
+COPY --from=build-cpu /src/bin/plancast /usr/local/bin/plancast
 COPY --from=onnxruntime /library /usr/local/lib/onnxruntime
 COPY LICENSE /usr/share/doc/plancast/LICENSE
 ENV PLANCAST_ONNXRUNTIME_LIBRARY=/usr/local/lib/onnxruntime/libonnxruntime.so

@@ -207,8 +207,8 @@ func TestGitHubActions(t *testing.T) {
 	if status, log := run(true); status != 2 || !strings.Contains(log, "could not be measured") {
 		t.Errorf("a broken candidate: status %d\n%s", status, log)
 	}
-	j.replace("criteria:", "critera:")
-	if status, log := run(true); status == 0 || !strings.Contains(log, "critera") {
+	j.replace("criteria:", "criterion:")
+	if status, log := run(true); status == 0 || !strings.Contains(log, "criterion") {
 		t.Errorf("a mistake in plancast.yml: status %d\n%s", status, log)
 	}
 }
