@@ -96,7 +96,7 @@ func milestoneSentence(m config.Milestone, cfg config.Config) string {
 		share = "for " + units.Format(m.Share, units.Ratio) + " of them"
 	}
 	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s",
-		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " or "), units.Format(m.Ready, units.Ratio))
+		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio))
 }
 
 func writePlan(w io.Writer, plan cycle.Plan) {

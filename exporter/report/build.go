@@ -918,6 +918,12 @@ func milestone(in Input, m config.Milestone, models []ModelState, byName map[str
 		v.Deadline, v.Remaining = &d, num(m.Deadline.Sub(in.Now).Seconds())
 		v.Text += ", by " + m.Deadline.Format("2 January 2006") // in the zone it was given in
 	}
+	if m.Horizon > 0 {
+		if !m.Deadline.IsZero() {
+			v.Text += " and"
+		}
+		v.Text += " within " + units.Count(m.Horizon, "further iteration")
+	}
 	return v
 }
 
