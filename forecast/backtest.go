@@ -1,0 +1,328 @@
+package forecast
+
+import (
+	"math"
+	"slices"
+
+	"github.com/plancast/plancast/forecast/internal/law"
+)
+
+// Score is how well probabilities and bands came true. Lower is better for
+// Brier, LogLoss, CalibrationError and Pinball.
+type Score struct {
+	Questions int     `json:"questions"`
+	HitRate   float64 `json:"hit_rate"`
+	Brier     float64 `json:"brier"` // mean squared error of the probabilities (Brier 1950)
+	// Skill is 1 - Brier/Brier of the base rate: above 0 is better than quoting
+	// how often such questions come true elsewhere.
+	Skill   float64 `json:"skill"`
+	LogLoss float64 `json:"log_loss"`
+	// CalibrationError is the mean distance between what was said and what
+	// came true, over ten classes of probability.
+	CalibrationError float64 `json:"calibration_error"`
+	// Coverage is the share of values inside their 80 % band, and Pinball the
+	// loss of its 10, 50 and 90 % points relative to repeating the last value;
+	// absent for those who give no bands.
+	Coverage *float64 `json:"coverage,omitempty"`
+	Pinball  *float64 `json:"pinball,omitempty"`
+}
+
+// Bin is a class of the reliability diagram.
+type Bin struct {
+	Questions int     `json:"questions"`
+	Said      float64 `json:"said"` // mean probability
+	True      float64 `json:"true"` // share that came true
+}
+
+// Peer is the score of another method on the same questions.
+type Peer struct {
+	Name  string `json:"name"`
+	Score Score  `json:"score"`
+}
+
+// Report is the outcome of a back-test.
+type Report struct {
+	Plancast Score   `json:"plancast"`
+	Bins     [10]Bin `json:"bins"`
+	Peers    []Peer  `json:"peers"`
+	// Series and Skipped count the histories asked about and those too short.
+	Series  int `json:"series"`
+	Skipped int `json:"skipped"`
+}
+
+// BacktestOptions have useful zero values.
+type BacktestOptions struct {
+	Cuts     int                   // moments in each history, at most; 0 is 8
+	Peers    bool                  // score the other methods as well
+	Seed     uint64                // of the Monte Carlo peer
+	Progress func(done, total int) // called after each series, unless nil
+}
+
+// The walk-forward questions: seeing only the results up to a moment, does one
+// of the next steps results improve the best so far by a share?
+const (
+	firstCut    = 8
+	defaultCuts = 8
+)
+
+var (
+	askedShares = [...]float64{0.02, 0.05, 0.10, 0.20, 0.40}
+	askedSteps  = [...]int{3, 5, 10, 20}
+)
+
+// Backtest walks forward through histories and scores what would have been
+// said at each moment against what came. The moments are spaced geometrically,
+// so short histories count as much as long ones. The base rate of a question
+// is the share of the same questions that came true in the other histories;
+// with one history, that of a typical history elsewhere. Histories that are
+// too short or broken are skipped and counted.
+func Backtest(series []Series, o BacktestOptions) Report {
+	var r Report
+	t := &tester{o: o, learned: law.Default()}
+	for i, s := range series {
+		if h, err := clean(s); err == nil && t.walk(i, h) {
+			r.Series++
+		} else {
+			r.Skipped++
+		}
+		if o.Progress != nil {
+			o.Progress(i+1, len(series))
+		}
+	}
+	base := t.baseRates()
+	r.Plancast, r.Bins = t.score(0, base)
+	if o.Peers {
+		for k, name := range peerNames {
+			s, _ := t.score(k+1, base)
+			r.Peers = append(r.Peers, Peer{name, s})
+		}
+		s, _ := t.scoreOf(base, base)
+		r.Peers = append(r.Peers, Peer{"base rate", s})
+	}
+	return r
+}
+
+// asked is one question with its answers: plancast's and the peers'.
+type asked struct {
+	series, share, steps int
+	hit                  bool
+	said                 [1 + len(peerNames)]float64
+	gap                  float64
+}
+
+// seen is one band with its outcome.
+type seen struct {
+	in             bool
+	pinball, naive float64
+}
+
+type tester struct {
+	o       BacktestOptions
+	asked   []asked
+	seen    []seen
+	engine  law.Engine
+	law     law.Law
+	learned law.Coefficients
+	chance  [20]float64
+}
+
+// moments returns the lengths of history at which questions are asked.
+func moments(n, cuts int) (at []int) {
+	last := n - askedSteps[0]
+	for k := range cuts {
+		c := min(last, int(firstCut*math.Pow(float64(last)/firstCut, (float64(k)+0.5)/float64(cuts))))
+		if c >= firstCut && !slices.Contains(at, c) {
+			at = append(at, c)
+		}
+	}
+	return at
+}
+
+// walk asks all questions of one history; it grows the engine as it goes. The
+// scale is that of the history up to each moment, so the engine starts anew
+// when it changes.
+func (t *tester) walk(series int, h *history) bool {
+	cuts := t.o.Cuts
+	if cuts <= 0 {
+		cuts = defaultCuts
+	}
+	at := moments(len(h.values), cuts)
+	if len(at) == 0 {
+		return false
+	}
+	lower := h.criterion.Comparison.LowerIsBetter()
+	var scale, was law.Scale
+	for _, n := range at {
+		scale, _ = law.ScaleOf(h.values[:n], lower, 0, nil)
+		if scale != was {
+			t.engine.Reset()
+			was = scale
+		}
+		for _, v := range h.values[t.engine.Len():n] {
+			t.engine.Append(scale.To(v))
+		}
+		t.engine.Law(&t.learned, len(t.chance), &t.law)
+		t.ask(series, h, scale, n)
+	}
+	t.engine.Reset()
+	return true
+}
+
+func (t *tester) ask(series int, h *history, scale law.Scale, n int) {
+	best := t.engine.Best()
+	var z []float64
+	if t.o.Peers {
+		for _, v := range h.values[:n] {
+			z = append(z, scale.To(v))
+		}
+	}
+	next := math.Inf(1)
+	for k, steps := range askedSteps {
+		if n+steps > len(h.values) {
+			break
+		}
+		from := n
+		if k > 0 {
+			from += askedSteps[k-1]
+		}
+		for _, v := range h.values[from : n+steps] {
+			next = math.Min(next, scale.To(v))
+		}
+		for i, share := range askedShares {
+			a := asked{series: series, share: i, steps: k, gap: gapOf(share, h.criterion.Comparison.LowerIsBetter())}
+			target := best - a.gap
+			a.hit = next <= target
+			a.said[0] = t.law.ReachedWithin(target, steps)
+			if t.o.Peers {
+				peers(a.said[1:], z, target, steps, t.o.Seed)
+			}
+			t.asked = append(t.asked, a)
+		}
+		low, mid, high := t.law.Band(steps)
+		v, last := scale.To(h.values[n+steps-1]), scale.To(h.values[n-1])
+		t.seen = append(t.seen, seen{
+			in:      low <= v && v <= high,
+			pinball: pinball(v, low, mid, high),
+			naive:   pinball(v, last, last, last),
+		})
+	}
+}
+
+// gapOf is the distance on the scale of an improvement by a share.
+func gapOf(share float64, lower bool) float64 {
+	if lower {
+		return -math.Log1p(-share)
+	}
+	return math.Log1p(share)
+}
+
+// pinball is the mean loss of the 10, 50 and 90 % points (Koenker and Bassett
+// 1978), on the scale of relative gains, cut where one history would be all.
+func pinball(v, low, mid, high float64) float64 {
+	loss := func(p, x float64) float64 { return math.Min(math.Max(p*(v-x), (p-1)*(v-x)), 10) }
+	return (loss(0.1, low) + loss(0.5, mid) + loss(0.9, high)) / 3
+}
+
+// baseRates returns, for each question, the rate at which the same question
+// came true in the other histories, each of which weighs the same.
+func (t *tester) baseRates() []float64 {
+	type key struct{ share, steps int }
+	type tally struct{ hits, n float64 }
+	own := map[int]map[key]tally{}
+	var order []int
+	for _, a := range t.asked {
+		if own[a.series] == nil {
+			own[a.series] = map[key]tally{}
+			order = append(order, a.series)
+		}
+		k := key{a.share, a.steps}
+		c := own[a.series][k]
+		c.n++
+		if a.hit {
+			c.hits++
+		}
+		own[a.series][k] = c
+	}
+	total := map[key]tally{}
+	for _, i := range order {
+		for s := range askedShares {
+			for h := range askedSteps {
+				if c := own[i][key{s, h}]; c.n > 0 {
+					x := total[key{s, h}]
+					total[key{s, h}] = tally{x.hits + c.hits/c.n, x.n + 1}
+				}
+			}
+		}
+	}
+	rates := make([]float64, len(t.asked))
+	for i, a := range t.asked {
+		if len(order) == 1 {
+			rates[i] = t.learned.BaseRate(a.gap, askedSteps[a.steps])
+			continue
+		}
+		k := key{a.share, a.steps}
+		c, x := own[a.series][k], total[k]
+		rates[i] = (x.hits - c.hits/c.n + 0.5) / (x.n - 1 + 1)
+	}
+	return rates
+}
+
+func (t *tester) score(method int, base []float64) (Score, [10]Bin) {
+	p := make([]float64, len(t.asked))
+	for i, a := range t.asked {
+		p[i] = a.said[method]
+	}
+	s, bins := t.scoreOf(p, base)
+	if method == 0 && len(t.seen) > 0 {
+		var in, pin, naive float64
+		for _, x := range t.seen {
+			if x.in {
+				in++
+			}
+			pin += x.pinball
+			naive += x.naive
+		}
+		c := in / float64(len(t.seen))
+		s.Coverage = &c
+		if naive > 0 {
+			r := pin / naive
+			s.Pinball = &r
+		}
+	}
+	return s, bins
+}
+
+func (t *tester) scoreOf(p, base []float64) (s Score, bins [10]Bin) {
+	if len(p) == 0 {
+		return s, bins
+	}
+	s.Questions = len(p)
+	n := float64(len(p))
+	reference := 0.0
+	for i, a := range t.asked {
+		y := 0.0
+		if a.hit {
+			y = 1
+		}
+		s.HitRate += y / n
+		s.Brier += (p[i] - y) * (p[i] - y) / n
+		reference += (base[i] - y) * (base[i] - y) / n
+		s.LogLoss -= math.Log(math.Max(1e-4, math.Min(1-1e-4, 1-math.Abs(y-p[i])))) / n
+		b := &bins[min(9, int(p[i]*10))]
+		b.Questions++
+		b.Said += p[i]
+		b.True += y
+	}
+	if reference > 0 {
+		s.Skill = 1 - s.Brier/reference
+	}
+	for i := range bins {
+		b := &bins[i]
+		s.CalibrationError += math.Abs(b.Said-b.True) / n
+		if b.Questions > 0 {
+			b.Said /= float64(b.Questions)
+			b.True /= float64(b.Questions)
+		}
+	}
+	return s, bins
+}

@@ -1,0 +1,95 @@
+package forecast
+
+import (
+	"math"
+	"time"
+)
+
+// curve is the probability of having reached the target by now (index 0), and
+// within 1, 2, ... further iterations; it never falls.
+type curve []float64
+
+// at reads between whole iterations: a share of an iteration gives that share
+// of its chance.
+func (f curve) at(x float64) float64 {
+	if x <= 0 {
+		return f[0]
+	}
+	i := int(x)
+	if i >= len(f)-1 {
+		return f[len(f)-1]
+	}
+	return f[i] + (x-float64(i))*(f[i+1]-f[i])
+}
+
+// first returns the least x at which the curve reaches p, or infinity.
+func (f curve) first(p float64) float64 {
+	if p > f[len(f)-1] {
+		return math.Inf(1)
+	}
+	lo, hi := 0, len(f)-1
+	for lo < hi {
+		m := (lo + hi) / 2
+		if f[m] >= p {
+			hi = m
+		} else {
+			lo = m + 1
+		}
+	}
+	if lo == 0 {
+		return 0
+	}
+	return float64(lo-1) + (p-f[lo-1])/(f[lo]-f[lo-1])
+}
+
+// shifted moves every chance that is neither 0 nor 1 by d in log odds.
+func (f curve) shifted(d float64) curve {
+	g := make(curve, len(f))
+	for i, p := range f {
+		g[i] = shiftOdds(p, d)
+	}
+	return g
+}
+
+func shiftOdds(p, d float64) float64 {
+	if p <= 0 || p >= 1 {
+		return p
+	}
+	return 1 / (1 + (1-p)/p*math.Exp(-d))
+}
+
+// by returns the chance until x iterations are expected, over the equally
+// likely paces; no more than limit iterations count (0: no limit).
+func (f curve) by(c *cadence, x float64, limit int) float64 {
+	if x <= 0 {
+		return f[0]
+	}
+	sum := 0.0
+	for _, z := range nodes {
+		n := c.pace(x, z)
+		if limit > 0 {
+			n = math.Min(n, float64(limit))
+		}
+		sum += f.at(n)
+	}
+	return sum / cadenceNodes
+}
+
+// when returns the moment by which the chance is p, if the curve gets there.
+func (f curve) when(c *cadence, now time.Time, p float64) (time.Time, bool) {
+	if f[0] >= p {
+		return now.UTC(), true
+	}
+	lo, hi := 0.0, float64(len(f)-1)
+	if f.by(c, hi, 0) < p {
+		return time.Time{}, false
+	}
+	for range 50 {
+		if m := (lo + hi) / 2; f.by(c, m, 0) >= p {
+			hi = m
+		} else {
+			lo = m
+		}
+	}
+	return c.date(now, hi), true
+}

@@ -1,0 +1,474 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/plancast/plancast/forecast/internal/law"
+	"github.com/plancast/plancast/units"
+)
+
+// State is the one word for how a milestone stands.
+type State string
+
+// The states; the first that applies, in this order.
+const (
+	Met              State = "met"
+	InsufficientData State = "insufficient_data" // fewer than FewResults valid results
+	IsAtypical       State = "atypical"
+	IsStalled        State = "stalled"
+	OnTrack          State = "on_track" // the probability has reached Goal.Ready
+	AtRisk           State = "at_risk"
+)
+
+// States lists all states.
+func States() []State {
+	return []State{Met, InsufficientData, IsAtypical, IsStalled, OnTrack, AtRisk}
+}
+
+// FewResults is the number of valid results from which a forecast is more than
+// the base rate.
+const FewResults = 5
+
+// Probability is a probability with its 80 % credible interval: between which
+// bounds the rate of success lies for 8 of 10 projects with such a history.
+type Probability struct {
+	Value float64 `json:"value"`
+	Lower float64 `json:"lower"`
+	Upper float64 `json:"upper"`
+}
+
+// String reads "83 % (71-91 %)".
+func (p Probability) String() string {
+	if p.Lower == p.Upper {
+		return units.Percent(p.Value)
+	}
+	trim := func(s string) string { return s[:len(s)-len(" %")] }
+	return fmt.Sprintf("%s (%s-%s)", units.Percent(p.Value), trim(units.Percent(p.Lower)), units.Percent(p.Upper))
+}
+
+// Date is a moment by which the goal is reached with probability Quantile.
+type Date struct {
+	Quantile   float64   `json:"quantile"`
+	Time       time.Time `json:"time"`
+	Iterations float64   `json:"iterations"` // expected until then
+}
+
+// Band is the range of one coming value: 80 % of futures lie from Low to High.
+type Band struct {
+	Low    float64 `json:"low"`
+	Median float64 `json:"median"`
+	High   float64 `json:"high"`
+}
+
+// Effort is how much is left to do.
+type Effort struct {
+	// Effective is how many more improvements of the usual size close the gap.
+	Effective float64 `json:"effective"`
+	// Gain is the usual size of an improvement, a ratio of the value; absent
+	// for a milestone of several series.
+	Gain *float64 `json:"gain,omitempty"`
+	// Iterations is how many iterations hold that many improvements, at the
+	// rate of this history; Confidence is the probability to be there by then.
+	Iterations float64 `json:"iterations"`
+	Confidence float64 `json:"confidence"`
+}
+
+// Needs is what it would take to reach the goal with its ready probability.
+type Needs struct {
+	// GainPerIteration, a ratio, is the steady gain that closes the gap in the
+	// iterations that come in time with the ready probability; absent when
+	// there is no time left.
+	GainPerIteration *float64 `json:"gain_per_iteration,omitempty"`
+	// Deadline is the one at which the ready probability is reached; absent
+	// when that is beyond what can be foreseen.
+	Deadline *time.Time `json:"deadline,omitempty"`
+}
+
+// Atypical compares the newest gain with the five before it.
+type Atypical struct {
+	Is       bool    `json:"is"`
+	Gain     float64 `json:"gain"`     // newest, a ratio; negative is a loss
+	Expected float64 `json:"expected"` // mean of the five before
+	Lowest   float64 `json:"lowest"`   // gains below this are atypical
+	Chance   float64 `json:"chance"`   // of so small a gain, after five such gains
+	Concern  string  `json:"concern,omitempty"`
+}
+
+// Limit is where the history leads in the long run.
+type Limit struct {
+	// Value is what is expected after LongRun further iterations; absent for a
+	// milestone of several series.
+	Value   *float64 `json:"value,omitempty"`
+	Chance  float64  `json:"chance"`  // of reaching the target within them
+	Stalled bool     `json:"stalled"` // the chance is below StalledBelow
+}
+
+// A history has stalled when even LongRun further iterations reach the target
+// with a probability below StalledBelow.
+const (
+	LongRun      = 50
+	StalledBelow = 0.15
+)
+
+// Weight is how much a part of the method counts in one forecast.
+type Weight struct {
+	Name  string  `json:"name"`
+	Share float64 `json:"share"`
+}
+
+// Evidence is what a forecast rests on.
+type Evidence struct {
+	Observations int      `json:"observations"` // valid results used
+	Missed       int      `json:"missed"`       // iterations without a result
+	Ignored      int      `json:"ignored"`      // results of other environments
+	Environment  string   `json:"environment,omitempty"`
+	PerIteration float64  `json:"seconds_per_iteration"` // usual time between iterations
+	Steady       float64  `json:"steady"`                // probability that the history follows a trend to a limit
+	Weights      []Weight `json:"weights,omitempty"`     // of the experts behind the bands
+	Correlation  float64  `json:"correlation,omitempty"` // between the series of a milestone
+	Score        *Score   `json:"score,omitempty"`       // record of this method on this very history, if asked for
+	Warnings     []string `json:"warnings,omitempty"`
+}
+
+// Forecast is what can be said about a goal. Parts that cannot be known are
+// absent (nil), never zero.
+type Forecast struct {
+	State State `json:"state"`
+	Met   bool  `json:"met"` // by the newest results
+	// Probability to be ready in time: by the deadline and within the
+	// iterations of the goal, whichever are given; within 10 iterations when
+	// neither is.
+	Probability *Probability `json:"probability,omitempty"`
+	// Within holds the probability within 1, 2, ... further iterations.
+	Within []Probability `json:"within,omitempty"`
+	// ByDeadline is the probability by the deadline, whatever the iterations.
+	ByDeadline *Probability `json:"by_deadline,omitempty"`
+	// Attained is the share of the way from the first result to the target.
+	Attained *float64 `json:"attained,omitempty"`
+	Effort   *Effort  `json:"effort,omitempty"`
+	// When holds the dates at 10, 50 and 90 %, as far as they can be foreseen.
+	When     []Date    `json:"when,omitempty"`
+	Bands    []Band    `json:"bands,omitempty"` // of the values 1, 2, ... iterations ahead; one series only
+	Needs    *Needs    `json:"needs,omitempty"`
+	Atypical *Atypical `json:"atypical,omitempty"`
+	Limit    *Limit    `json:"limit,omitempty"`
+
+	// Of a milestone:
+	ModelsReady int    `json:"models_ready"`
+	ModelsTotal int    `json:"models_total"`
+	Parts       []Part `json:"parts,omitempty"` // every series, what holds back most first
+
+	Summary  string   `json:"summary"`          // one sentence
+	Advice   []string `json:"advice,omitempty"` // further sentences
+	Evidence Evidence `json:"evidence"`
+}
+
+// Part is the forecast of one series of a milestone.
+type Part struct {
+	Model     string    `json:"model"`
+	Criterion Criterion `json:"criterion"`
+	Forecast  Forecast  `json:"forecast"`
+}
+
+// Options are details with useful zero values.
+type Options struct {
+	// Seed of the simulated futures; the same seed gives the same bits.
+	Seed uint64
+	// Futures is how many are simulated for a milestone of several series; 0
+	// is 2,000.
+	Futures int
+	// Score adds the walk-forward score of the method on this very history.
+	Score bool
+}
+
+// The curve of probabilities looks ahead at least this far.
+const (
+	curveSteps = 200
+	withinMin  = 20
+)
+
+// look is everything known about one series: the forecast that is told, and
+// the curve that milestones are simulated from.
+type look struct {
+	forecast     Forecast
+	history      *history
+	cadence      cadence
+	curve        curve // nil when nothing is known
+	lower, upper curve
+}
+
+// Single forecasts one series as seen at now. It errs only when the criterion
+// or the goal is wrong; every history has an answer.
+func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
+	l, err := see(s, g, now, o)
+	if err != nil {
+		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
+	}
+	return l.forecast, nil
+}
+
+func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
+	if err := g.validate(); err != nil {
+		return nil, err
+	}
+	h, err := clean(s)
+	if err != nil {
+		return nil, err
+	}
+	l := &look{history: h, cadence: newCadence(h.iterations, now)}
+	f := &l.forecast
+	f.ModelsTotal = 1
+	f.Evidence = Evidence{
+		Observations: h.results(), Missed: h.missed, Ignored: h.ignored, Environment: h.environment,
+		PerIteration: l.cadence.gap.Seconds(),
+	}
+	if f.Evidence.Observations > 0 {
+		l.answer(g, now)
+		if o.Score {
+			r := Backtest([]Series{s}, BacktestOptions{})
+			if r.Plancast.Questions > 0 {
+				f.Evidence.Score = &r.Plancast
+				if r.Plancast.Skill < 0 {
+					h.warn("on this history the method's own record is poorer than a base rate: rely on the interval more than on the number")
+				}
+			}
+		}
+	}
+	f.State = f.state(g)
+	l.notes(g, now)
+	f.Evidence.Warnings = h.warnings
+	f.Summary, f.Advice = f.words(h.criterion, g)
+	return l, nil
+}
+
+// answer fills in the forecast of a history with at least one result.
+func (l *look) answer(g Goal, now time.Time) {
+	h, f := l.history, &l.forecast
+	var e law.Engine
+	var la law.Law
+	target := h.condense(&e)
+	steps := max(curveSteps, g.Iterations)
+	learned := law.Default()
+	e.Law(&learned, steps, &la)
+
+	current := h.values[len(h.values)-1]
+	f.Met = h.criterion.Met(current)
+	if f.Met {
+		f.ModelsReady = 1
+	}
+	l.curve = make(curve, steps+1)
+	if f.Met {
+		for i := range l.curve {
+			l.curve[i] = 1
+		}
+	} else {
+		la.Reached(target, l.curve[1:])
+	}
+	doubt := intervalWidth * la.Doubt()
+	l.lower, l.upper = l.curve.shifted(-doubt), l.curve.shifted(doubt)
+
+	f.Evidence.Steady = la.TrendShare()
+	names, weights := la.ExpertWeights()
+	for i, n := range names {
+		f.Evidence.Weights = append(f.Evidence.Weights, Weight{n, weights[i]})
+	}
+	l.probabilities(g, now)
+	f.Bands = bands(h, &la, max(withinMin, g.Iterations))
+
+	attained := h.attained(f.Met)
+	f.Attained = &attained
+	f.Atypical = atypical(h)
+	f.Limit = limit(h, &la, l.curve)
+	if !f.Met {
+		l.effort(&e, target, g, now)
+	}
+}
+
+// intervalWidth is the normal quantile of an 80 % interval.
+const intervalWidth = 1.2815515655446004
+
+// probabilities reads all probabilities and dates off the curves.
+func (l *look) probabilities(g Goal, now time.Time) {
+	f := &l.forecast
+	read := func(of func(curve) float64) Probability {
+		return Probability{of(l.curve), of(l.lower), of(l.upper)}
+	}
+	for i := 1; i <= max(withinMin, g.Iterations); i++ {
+		f.Within = append(f.Within, read(func(c curve) float64 { return c[i] }))
+	}
+	if !g.Deadline.IsZero() {
+		x := l.cadence.expect(now, g.Deadline)
+		p := read(func(c curve) float64 { return c.by(&l.cadence, x, 0) })
+		f.ByDeadline = &p
+		both := read(func(c curve) float64 { return c.by(&l.cadence, x, g.Iterations) })
+		f.Probability = &both
+	} else {
+		n := g.Iterations
+		if n == 0 {
+			n = defaultIterations
+		}
+		p := f.Within[n-1]
+		f.Probability = &p
+	}
+	for _, q := range []float64{0.1, 0.5, 0.9} {
+		if t, ok := l.curve.when(&l.cadence, now, q); ok {
+			f.When = append(f.When, Date{Quantile: q, Time: t, Iterations: l.cadence.expect(now, t)})
+		}
+	}
+}
+
+// bands returns the bands of the next values, on the metric's own scale.
+func bands(h *history, la *law.Law, steps int) []Band {
+	out := make([]Band, steps)
+	for i := range out {
+		low, mid, high := la.Band(i + 1)
+		b := Band{h.scale.From(low), h.scale.From(mid), h.scale.From(high)}
+		if !h.criterion.Comparison.LowerIsBetter() {
+			b.Low, b.High = b.High, b.Low
+		}
+		out[i] = b
+	}
+	return out
+}
+
+// attained is the share of the way from the first result to the target; from
+// the worst when the first was there already.
+func (h *history) attained(met bool) float64 {
+	if met {
+		return 1
+	}
+	target, from, at := h.criterion.Target, h.values[0], h.values[len(h.values)-1]
+	if h.criterion.Met(from) {
+		if from = slices.Max(h.values); !h.criterion.Comparison.LowerIsBetter() {
+			from = slices.Min(h.values)
+		}
+	}
+	// Halves keep the differences of huge values finite.
+	share := (from/2 - at/2) / (from/2 - target/2)
+	if math.IsNaN(share) {
+		return 0
+	}
+	return math.Min(math.Max(share, 0), 1)
+}
+
+// The usual gain of a history is drawn towards a typical one's while it has
+// shown few; so is the rate of iterations that gain.
+const (
+	leastGain     = 0.005 // a gain below 0.5 % is no improvement
+	typicalGain   = 0.08
+	gainMass      = 2.0
+	typicalEvery  = 10.0 // iterations per improvement
+	effectiveMass = 1.0
+)
+
+// effort counts what is left in improvements of the usual size, and says what
+// it would take.
+func (l *look) effort(e *law.Engine, target float64, g Goal, now time.Time) {
+	f, h := &l.forecast, l.history
+	at := h.scale.To(h.values[len(h.values)-1])
+	gap := at - target
+	if gap <= 0 { // on the bound of a strict criterion
+		gap = leastGain
+	}
+	best := h.scale.To(h.values[0])
+	sum, count := 0.0, 0.0
+	for _, v := range h.values[1:] {
+		if z := h.scale.To(v); best-z >= leastGain {
+			sum += best - z
+			count++
+			best = z
+		}
+	}
+	gain := (sum + gainMass*typicalGain) / (count + gainMass)
+	every := (float64(len(h.values)-1) + effectiveMass*typicalEvery) / (count + effectiveMass)
+	usual := ratio(h, gain)
+	eff := &Effort{Effective: gap / gain, Gain: &usual}
+	eff.Iterations = eff.Effective * every
+	eff.Confidence = l.curve.at(eff.Iterations)
+	f.Effort = eff
+
+	n := math.Inf(1)
+	if g.Iterations > 0 {
+		n = float64(g.Iterations)
+	}
+	if !g.Deadline.IsZero() {
+		z := distuv.UnitNormal.Quantile(1 - g.ready())
+		n = math.Min(n, l.cadence.pace(l.cadence.expect(now, g.Deadline), z))
+	}
+	f.Needs = &Needs{}
+	if math.IsInf(n, 1) {
+		n = defaultIterations
+	}
+	if n >= 1 {
+		per := ratio(h, gap/math.Floor(n))
+		f.Needs.GainPerIteration = &per
+	}
+	if t, ok := l.curve.when(&l.cadence, now, g.ready()); ok {
+		f.Needs.Deadline = &t
+	}
+}
+
+// ratio turns a gain on the scale into a share of the value.
+func ratio(h *history, gain float64) float64 {
+	switch {
+	case !h.scale.Log:
+		return gain
+	case h.criterion.Comparison.LowerIsBetter():
+		return -math.Expm1(-gain)
+	default:
+		return math.Min(math.Expm1(gain), math.MaxFloat64)
+	}
+}
+
+func limit(h *history, la *law.Law, c curve) *Limit {
+	_, mid, _ := la.Band(LongRun)
+	chance, value := c[LongRun], h.scale.From(mid)
+	return &Limit{
+		Value:   &value,
+		Chance:  chance,
+		Stalled: chance < StalledBelow && h.results() >= FewResults,
+	}
+}
+
+// state picks the state of a forecast whose numbers are known.
+func (f *Forecast) state(g Goal) State {
+	switch {
+	case f.Met:
+		return Met
+	case f.Probability == nil || f.Evidence.Observations < FewResults:
+		return InsufficientData
+	case f.Atypical != nil && f.Atypical.Is:
+		return IsAtypical
+	case f.Limit != nil && f.Limit.Stalled:
+		return IsStalled
+	case f.Probability.Value >= g.ready():
+		return OnTrack
+	default:
+		return AtRisk
+	}
+}
+
+// notes adds the warnings that go with the numbers.
+func (l *look) notes(g Goal, now time.Time) {
+	h, n := l.history, l.forecast.Evidence.Observations
+	switch {
+	case n == 0:
+		h.warn("no valid result yet")
+	case n < FewResults:
+		h.warn("only %s: the probability is little more than a base rate", plural(n, "result", "results"))
+	}
+	if !l.cadence.known && n > 0 && !g.Deadline.IsZero() {
+		h.warn("one iteration a day is assumed: the history does not show how often they come")
+	}
+	if l.cadence.paused {
+		h.warn("no iteration since %s, far longer than usual", h.iterations[len(h.iterations)-1].UTC().Format(time.DateOnly))
+	}
+	if !g.Deadline.IsZero() && !g.Deadline.After(now) {
+		h.warn("the deadline has passed")
+	}
+}

@@ -1,0 +1,77 @@
+package law
+
+import (
+	"math"
+	"slices"
+)
+
+// Scale carries values of a metric to the scale on which lower is better and
+// differences are relative gains: logarithms where the metric is positive,
+// shares of its usual size where it can be zero or negative. Multiplying all
+// values and the target by one number changes nothing but the last bits.
+type Scale struct {
+	Log  bool
+	sign float64 // 1 when lower is better, else -1
+	unit float64 // of the linear scale; the smallest value of the logarithmic one
+}
+
+// The scale keeps this many orders of magnitude below the smallest value, so
+// that a zero after positive values is a very good (or bad) result, no error.
+const floorShare = 1e-6
+
+// limit keeps the arithmetic on the scale finite.
+const limit = 1e6
+
+// ScaleOf chooses the scale for finite values in time order, of which the
+// newest decides only when it is alone: a better newest result must not change
+// the scale it is judged on.
+func ScaleOf(values []float64, lowerIsBetter bool, target float64, scratch []float64) (Scale, []float64) {
+	s := Scale{sign: 1, unit: 1}
+	if !lowerIsBetter {
+		s.sign = -1
+	}
+	seen := values
+	if len(seen) > 1 {
+		seen = seen[:len(seen)-1]
+	}
+	if len(seen) == 0 {
+		return s, scratch
+	}
+	if least := slices.Min(seen); least > 0 {
+		s.Log = true
+		s.unit = math.Max(least*floorShare, math.SmallestNonzeroFloat64)
+		return s, scratch
+	}
+	scratch = scratch[:0]
+	for _, v := range seen {
+		if v != 0 {
+			scratch = append(scratch, math.Abs(v))
+		}
+	}
+	switch {
+	case len(scratch) > 0:
+		s.unit = quantile(scratch, 0.5)
+	case target != 0:
+		s.unit = math.Abs(target)
+	}
+	return s, scratch
+}
+
+// To carries a value to the scale.
+func (s Scale) To(v float64) float64 {
+	if s.Log {
+		return s.sign * math.Log(math.Max(v, s.unit))
+	}
+	return s.sign * math.Min(math.Max(v/s.unit, -limit), limit)
+}
+
+// From carries a point of the scale back to a value; it never overflows.
+func (s Scale) From(z float64) float64 {
+	v := s.sign * z
+	if s.Log {
+		v = math.Exp(v)
+	} else {
+		v *= s.unit
+	}
+	return math.Min(math.Max(v, -math.MaxFloat64), math.MaxFloat64)
+}
