@@ -97,7 +97,7 @@ func run(path, folds string, only bool, w io.Writer) error {
 	}
 	rate := baseRate(s)
 	if only {
-		d := law.Default
+		d := law.Default()
 		s.report(w, "built-in coefficients, in sample", rate, func(int) *law.Coefficients { return &d })
 		return nil
 	}
@@ -290,7 +290,7 @@ func baseRate(s *sample) func(repo int, q *question) float64 {
 }
 
 func (s *sample) fit(use func(*cut) bool) law.Coefficients {
-	c := law.Default
+	c := law.Default()
 	s.fitRecord(&c, use)
 	s.fitBands(&c, use)
 	return c
@@ -430,7 +430,7 @@ func (s *sample) fitBands(c *law.Coefficients, use func(*cut) bool) {
 		}
 		return 100*f/n + 0.02*x[5]*x[5]
 	}
-	d := law.Default
+	d := law.Default()
 	res, err := optimize.Minimize(optimize.Problem{Func: loss},
 		[]float64{d.Low, d.High, d.Error, d.BandSteps, d.BandLength, d.OwnShift},
 		&optimize.Settings{FuncEvaluations: 600}, &optimize.NelderMead{SimplexSize: 0.2})
@@ -448,16 +448,13 @@ func (s *sample) report(w io.Writer, name string, rate func(int, *question) floa
 	p := make([]float64, slices.Max(steps))
 	var l law.Law
 	bySlice := [4][3]float64{}
-	perSeries := make([][4]float64, len(s.histories))
+	shifts := make([][][2]float64, len(s.repos)) // log odds and outcomes of each repository
 	for i, c := range s.cuts {
 		s.engines[i].Law(of(c.repo), len(p), &l)
 		k := 0
 		for k < 3 && c.n >= []float64{16, 32, 100}[k] {
 			k++
 		}
-		// every history weighs about the same, as in the walk-forward score
-		u := c.weight * math.Sqrt(float64(len(s.repos)))
-		_ = u
 		for j := range c.questions {
 			q := &c.questions[j]
 			l.Reached(q.target, p)
@@ -466,19 +463,17 @@ func (s *sample) report(w io.Writer, name string, rate func(int, *question) floa
 				y = 1
 			}
 			r := rate(c.repo, q)
-			wt := 1.0
-			brier += wt * (v - y) * (v - y)
-			base += wt * (r - y) * (r - y)
-			n += wt
+			brier += (v - y) * (v - y)
+			base += (r - y) * (r - y)
+			n++
 			bin := &bins[min(9, int(v*10))]
-			bin[0] += wt
-			bin[1] += wt * v
-			bin[2] += wt * y
+			bin[0]++
+			bin[1] += v
+			bin[2] += y
 			bySlice[k][0] += (v - y) * (v - y)
 			bySlice[k][1] += (r - y) * (r - y)
 			bySlice[k][2]++
-			perSeries[c.series][0] += (v - y) * (v - y)
-			perSeries[c.series][1] += (r - y) * (r - y)
+			shifts[c.repo] = append(shifts[c.repo], [2]float64{math.Log(v / (1 - v)), y})
 		}
 		lower := s.histories[c.series].Direction == "lower"
 		for j := range c.ahead {
@@ -499,7 +494,31 @@ func (s *sample) report(w io.Writer, name string, rate func(int, *question) floa
 	}
 	fmt.Fprintf(w, "%s: %.0f questions, Brier %.4f, base rate %.4f, skill %+.4f, calibration error %.4f, 80%% interval covers %.3f, pinball/naive %.3f\n",
 		name, n, brier/n, base/n, 1-brier/base, calibration, in/bands, pin/naive)
+	sum, square := 0.0, 0.0
+	for _, rows := range shifts {
+		d := shift(rows)
+		sum += d
+		square += d * d
+	}
+	m := float64(len(shifts))
+	fmt.Fprintf(w, "  log odds of a repository differ from the forecast by %.2f on average, standard deviation %.2f\n", sum/m, math.Sqrt(square/m-sum/m*sum/m))
 	for k, t := range []string{"8-15", "16-31", "32-99", "100+"} {
 		fmt.Fprintf(w, "  history %-6s n %6.0f skill %+.3f\n", t, bySlice[k][2], 1-bySlice[k][0]/bySlice[k][1])
 	}
+}
+
+// shift is the constant that, added to the log odds, fits the outcomes best;
+// a weak normal prior keeps it finite where nothing was ever hit.
+func shift(rows [][2]float64) float64 {
+	d := 0.0
+	for range 50 {
+		grad, curve := -d/4, 1.0/4
+		for _, r := range rows {
+			p := 1 / (1 + math.Exp(-r[0]-d))
+			grad += r[1] - p
+			curve += p * (1 - p)
+		}
+		d += grad / curve
+	}
+	return d
 }

@@ -31,6 +31,11 @@ var (
 	// the limit level + slope*phi/(1-phi), with time constant -1/log(phi).
 	phi = [trends]float64{0.8, 0.92, 0.98}
 
+	expertNames = [experts]string{
+		"last value", "smoothing 0.7", "smoothing 0.4", "smoothing 0.2", "smoothing 0.1",
+		"median of 3", "median of 7", "approach, fast", "approach", "approach, slow",
+	}
+
 	// How much each expert counts before it has a record: most histories of
 	// benchmarks stay where they are.
 	expertPrior = [experts]float64{20, 5, 1, 1, 1, 1, 1, 0.3, 0.3, 0.3}

@@ -2,6 +2,7 @@ package law
 
 import (
 	"math"
+	"slices"
 )
 
 // Coefficients are what was learned from other histories. Every probability
@@ -24,19 +25,26 @@ type Coefficients struct {
 	Low, High, Error, BandSteps, BandLength, OwnAfter, OwnShift float64
 
 	// TrendPrior is the share of histories that keep improving along a damped
-	// trend, before a history has shown anything. Persistence is how far the
-	// steps of one future count as separate chances, from 0 to 1.
-	TrendPrior, Persistence float64
+	// trend; TrendOrder is how much is added to its log odds when the stretches
+	// of a history improve in perfect order. Persistence is how far the steps
+	// of one future count as separate chances, from 0 to 1.
+	TrendPrior, TrendOrder, Persistence float64
+
+	// Doubt is the standard deviation, in log odds, by which the rate of one
+	// project differs from its forecast; SteadyDoubt replaces it as far as a
+	// history follows its trend.
+	Doubt, SteadyDoubt float64
 }
 
 const (
-	gapFloor     = 0.02
-	spreadFloor  = 0.05
-	spreadPrior  = 0.08 // counts as spreadMass results
-	spreadMass   = 3
-	typicalError = 0.03              // one step ahead, before there is a record
-	shortest     = 5                 // histories shorter than this are treated as this long
-	log9         = 2.197224577336219 // logit of 0.9
+	gapFloor      = 0.02
+	spreadFloor   = 0.05
+	spreadPrior   = 0.08 // counts as spreadMass results
+	spreadMass    = 3
+	typicalError  = 0.03              // one step ahead, before there is a record
+	shortest      = 5                 // histories shorter than this are treated as this long
+	shortestTrend = 12                // results before a trend is thought of
+	log9          = 2.197224577336219 // logit of 0.9
 )
 
 // Surest bounds every probability of something neither done nor impossible:
@@ -44,8 +52,7 @@ const (
 const Surest = 1 - 1e-5
 
 // Law answers questions about the future of one history. It is made by
-// Engine.Law and shares the engine's memory: it is valid until the next call
-// of Append, Reset or Law.
+// Engine.Law, which reuses its memory.
 //
 // The laws that probabilities obey hold by construction. Reached is a mixture,
 // with a weight that does not depend on the question, of curves which each
@@ -54,55 +61,50 @@ const Surest = 1 - 1e-5
 // could turn the other way (spread, weights, errors) is computed without the
 // newest result.
 type Law struct {
-	c     *Coefficients
+	c     Coefficients
 	n     int
 	best  float64
 	steps float64 // intercept of the record law for this history
 
-	weights     [experts]float64 // for bands, newest result included
+	weights     [experts]float64 // for bands, newest result judged
 	trendWeight float64
 	level       []float64 // expected path, steps 1.., newest result not judged
 	trend       []float64 // the same of the damped trends alone
 	scale       []float64 // distance of its 10 % point, newest result not judged
+	deepest     deepest   // how far below the trend the best of the next steps falls
 	centre      []float64 // bands
 	low, high   []float64
+	logStep     []float64 // logarithms of 1, 2, ...
 }
 
 // Law prepares answers for up to horizon steps ahead. The history must not be
 // empty.
 func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	n := len(e.z)
-	l.c, l.n, l.best = c, n, e.Best()
+	l.c, l.n, l.best = *c, n, e.Best()
 	l.steps = c.Intercept + c.LogLength*math.Log(math.Max(float64(n), shortest)) + c.LogSpread*math.Log(e.spread()+spreadFloor)
-	resize := func(x *[]float64) {
-		if cap(*x) < horizon {
-			*x = make([]float64, horizon)
-		}
-		*x = (*x)[:horizon]
-	}
 	for _, x := range []*[]float64{&l.level, &l.trend, &l.scale, &l.centre, &l.low, &l.high} {
-		resize(x)
+		*x = slices.Grow((*x)[:0], horizon)[:horizon]
+	}
+	for j := len(l.logStep); j < horizon; j++ {
+		l.logStep = append(l.logStep, math.Log(float64(j+1)))
 	}
 	l.weights = e.rec.weights()
 	w := e.before.weights()
-	tw := w
-	sum := 0.0
+	tw, sum := w, 0.0 // tw: the trends among themselves
 	for t := range trends {
 		sum += w[levels+medians+t]
 	}
 	for t := range trends {
 		tw[levels+medians+t] /= sum
 	}
-	var d [trends]float64
-	var power [trends]float64
-	for t, p := range phi {
-		power[t] = p
-	}
 	var still, stillBands float64
 	for x := range levels + medians {
 		still += w[x] * e.now.level[x]
 		stillBands += l.weights[x] * e.now.level[x]
 	}
+	var d [trends]float64
+	power := phi
 	for j := range horizon {
 		l.level[j], l.trend[j], l.centre[j] = still, 0, stillBands
 		for t := range trends {
@@ -117,9 +119,13 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	}
 	q := e.errors(&e.before, 1)
 	c.spreads(&q, l.scale, nil)
-	q = e.errors(&e.rec, 0)
-	c.spreads(&q, l.low, l.high)
 	l.trendWeight = e.trendShare(c, l, &tw)
+	q = e.errors(&e.rec, 0)
+	q.Steady = l.trendWeight
+	c.spreads(&q, l.low, l.high)
+	for j := range horizon {
+		l.centre[j] += l.trendWeight * (l.trend[j] - l.centre[j])
+	}
 }
 
 // spread returns the interquartile range of the results before the newest,
@@ -141,6 +147,7 @@ type Errors struct {
 	OneStep   float64             // log of the mean absolute error one step ahead
 	Low, High [len(spans)]float64 // logs of its 10 and 90 % error quantiles at each span
 	Known     bool                // Low and High hold something
+	Steady    float64             // share to which the history's own errors are all that counts
 }
 
 // errors reads the record; drop is 1 to leave the newest result out as an
@@ -197,9 +204,9 @@ func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
 	s := c.Error*q.OneStep + c.BandSteps*lh + c.BandLength*math.Log(q.N/30)
 	low, high = c.Low+s, c.High+s
 	if q.Known {
-		own := math.Exp(-c.OwnAfter / q.N)
-		low += own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + c.OwnShift - low)
-		high += own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + c.OwnShift - high)
+		own := 1 - (1-math.Exp(-c.OwnAfter/q.N))*(1-q.Steady)
+		low += own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + (1-q.Steady)*c.OwnShift - low)
+		high += own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + (1-q.Steady)*c.OwnShift - high)
 	}
 	return math.Exp(low), math.Exp(high)
 }
@@ -208,7 +215,8 @@ func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
 // result, spread, errors, and the centre of its bands for up to horizon steps.
 func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, centre []float64) {
 	var l Law
-	e.Law(&Coefficients{TrendPrior: 0.01}, horizon, &l)
+	learned := Default()
+	e.Law(&learned, horizon, &l)
 	return len(e.z), e.Best(), e.spread(), e.errors(&e.rec, 0), l.centre
 }
 
@@ -217,22 +225,54 @@ func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, c
 // by a gain of trialGaps?
 const (
 	trialSteps = 5
-	trialCuts  = 64 // at most, spread over the history
-	trialFirst = 8  // results before the first cut
+	trialCuts  = 64   // at most, spread over the history
+	fitCost    = 1    // in log likelihood, for the trend's laws being fitted to the same results
+	evidence   = 2    // separate trials that a block of overlapping windows and nested gaps counts for
+	dropped    = 0.25 // share of blocks set aside, the ones that speak most for a trend: one step is no trend
+	leastTrend = 0.02 // a smaller share is none
+	trialFirst = 8    // results before the first cut
 )
 
 var trialGaps = [4]float64{0.02, 0.05, 0.1, 0.2}
 
+// order is Kendall's rank correlation between time and the medians of six equal
+// stretches of the history before the newest result: 1 when every stretch is
+// better than all before it. Steps and plateaus seldom reach 0.9, a steady
+// approach to a limit hardly ever stays below.
+func (e *Engine) order() float64 {
+	const stretches = 6
+	z := e.z[:len(e.z)-1]
+	var m [stretches]float64
+	sum := 0.0
+	for b := range m {
+		e.scratch = append(e.scratch[:0], z[b*len(z)/stretches:(b+1)*len(z)/stretches]...)
+		m[b] = quantile(e.scratch, 0.5)
+		for _, earlier := range m[:b] {
+			switch {
+			case m[b] < earlier:
+				sum++
+			case m[b] > earlier:
+				sum--
+			}
+		}
+	}
+	return sum / (stretches * (stretches - 1) / 2)
+}
+
 // trendShare returns the probability that this history follows its damped
-// trend rather than the record law, by Bayes' rule from TrendPrior and the
-// walk-forward questions. Windows overlap and gaps are nested, so the log
-// likelihoods count for fewer than they are.
+// trend rather than the record law: Bayes' rule on a prior, which depends on
+// how orderly the improvement has been, and on the walk-forward questions.
 func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float64 {
-	logit := math.Log(c.TrendPrior / (1 - c.TrendPrior))
+	if len(e.z) < shortestTrend {
+		return 0
+	}
+	order := math.Max(0, (e.order()-0.6)/0.4)
+	logit := math.Log(c.TrendPrior/(1-c.TrendPrior)) + c.TrendOrder*order*order
 	last := len(e.z) - 2 - trialSteps // last cut whose outcome is known without the newest result
 	count := last - (trialFirst - 1) + 1
-	if count <= 0 || len(l.scale) == 0 {
-		return c.TrendPrior
+	l.deepest = e.deepest(tw)
+	if count <= 0 || !l.deepest.known {
+		return 0
 	}
 	stride := (count + trialCuts - 1) / trialCuts
 	var hazard [len(trialGaps)]float64
@@ -240,44 +280,96 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 		hazard[k] = l.steps - c.LogLength*math.Log(math.Max(float64(l.n), shortest)) -
 			c.LogGap*math.Log(g+gapFloor) - c.Gap*g + c.LogSteps*math.Log(trialSteps)
 	}
-	share := 1.5 / float64(len(trialGaps)) * math.Min(1, float64(stride)/trialSteps)
-	llr := 0.0
+	perBlock := (trialSteps + stride - 1) / stride
+	var blocks [trialCuts + 1]float64
+	made, inBlock, llr := 0, 0, 0.0
 	for cut := last; cut >= trialFirst-1; cut -= stride {
 		best := e.best[cut]
-		reached := math.Inf(1)
-		for _, z := range e.z[cut+1 : cut+1+trialSteps] {
-			reached = math.Min(reached, z)
-		}
+		reached := slices.Min(e.z[cut+1 : cut+1+trialSteps])
 		ln := c.LogLength * math.Log(float64(cut+1))
-		ts := &e.trend[cut]
-		var centre [trialSteps]float64
-		var d, power [trends]float64
-		power = phi
-		for j := range centre {
-			for t := range trends {
-				d[t] += power[t]
-				power[t] *= phi[t]
-				centre[j] += tw[levels+medians+t] * (ts.level[t] + ts.slope[t]*d[t])
-			}
-		}
+		centre := e.trend[cut].at(tw, &trialDamp)
 		for k, g := range trialGaps {
-			rec := -math.Expm1(-math.Exp(hazard[k] + ln))
-			sum := 0.0
-			for j, m := range centre {
-				sum += softplus(log9 * (best - g - m) / l.scale[min(j, len(l.scale)-1)])
-			}
-			trd := -math.Expm1(-c.Persistence * sum)
+			rec := hazardChance(hazard[k] + ln)
+			trd := l.deepest.reached(best-g, centre, trialSteps)
 			if reached <= best-g {
 				llr += math.Log(clip(trd) / clip(rec))
 			} else {
 				llr += math.Log(clip(1-trd) / clip(1-rec))
 			}
 		}
+		if inBlock++; inBlock == perBlock {
+			blocks[made] = llr / float64(perBlock*len(trialGaps))
+			made, inBlock, llr = made+1, 0, 0
+		}
 	}
-	return 1 / (1 + math.Exp(-logit-share*llr))
+	b := blocks[:made]
+	slices.Sort(b)
+	llr = 0
+	for _, x := range b[:made-int(math.Ceil(float64(made)*dropped))] {
+		llr += x
+	}
+	if w := 1 / (1 + math.Exp(-logit-evidence*llr+fitCost)); w >= leastTrend {
+		return w
+	}
+	return 0
 }
 
 func clip(p float64) float64 { return math.Min(math.Max(p, 0.005), 0.995) }
+
+var trialDamp = damp(trialSteps)
+
+// at returns the weighted damped trend where d says how many slopes it moved.
+func (s *trendState) at(w *[experts]float64, d *[trends]float64) (v float64) {
+	for t := range trends {
+		v += w[levels+medians+t] * (s.level[t] + s.slope[t]*d[t])
+	}
+	return v
+}
+
+// deepest describes the best of the next h results, relative to the damped
+// trend h steps ahead, as seen so far: a logistic law for each span.
+type deepest struct {
+	known         bool
+	middle, scale [len(spans)]float64
+}
+
+func (e *Engine) deepest(w *[experts]float64) (d deepest) {
+	end := len(e.z) - 1 // the newest result is not an outcome
+	for k, h := range spans {
+		var n, sum, square float64
+		for cut := warmUp + 1; cut+h < end; cut++ {
+			x := slices.Min(e.z[cut+1:cut+1+h]) - e.trend[cut].at(w, &spanDamp[k])
+			n++
+			sum += x
+			square += x * x
+		}
+		if n < 4 {
+			if k > 0 {
+				d.middle[k], d.scale[k] = d.middle[k-1], d.scale[k-1]*1.3
+			}
+			continue
+		}
+		d.known = true
+		m := sum / n
+		apart := n / float64(h) // windows that do not overlap
+		d.middle[k] = m
+		d.scale[k] = math.Sqrt(3)/math.Pi*math.Sqrt(math.Max(square/n-m*m, 0)*(1+2/apart)) + 0.001
+	}
+	return d
+}
+
+// reached is the probability that the best of the next h results is x or
+// lower when the trend goes to centre.
+func (d *deepest) reached(x, centre float64, h int) float64 {
+	k := 0
+	for k+2 < len(spans) && h >= spans[k+1] {
+		k++
+	}
+	a := math.Min(1, (math.Log(float64(h))-logSpans[k])/(logSpans[k+1]-logSpans[k]))
+	m := d.middle[k] + a*(d.middle[k+1]-d.middle[k])
+	s := d.scale[k] + a*(d.scale[k+1]-d.scale[k])
+	return 1 / (1 + math.Exp(-(x-centre-m)/s))
+}
 
 func softplus(u float64) float64 {
 	switch {
@@ -292,26 +384,116 @@ func softplus(u float64) float64 {
 // Reached fills p with the probabilities that one of the next 1, 2, ...,
 // len(p) results is x or better (lower). len(p) is at most the horizon of Law.
 func (l *Law) Reached(x float64, p []float64) {
-	g := l.best - x
-	recorded := l.steps - l.c.LogGap*math.Log(math.Max(g, 0)+gapFloor) - l.c.Gap*math.Max(g, 0)
-	var levelSum, trendSum float64
+	var path pathChance
+	recorded := l.recorded(x)
+	trd := 0.0
 	for j := range p {
-		rec := -math.Expm1(-math.Exp(recorded + l.c.LogSteps*math.Log(float64(j+1))))
-		if g <= 0 { // seen before: the expected path can say more than the record law
-			levelSum += softplus(log9 * (x - l.level[j]) / l.scale[j])
-			rec = math.Max(rec, -math.Expm1(-l.c.Persistence*levelSum))
+		rec := hazardChance(recorded + l.c.LogSteps*l.logStep[j])
+		if x >= l.best {
+			rec = math.Max(rec, path.add(l, x, j))
 		}
-		trendSum += softplus(log9 * (x - l.trend[j]) / l.scale[j])
-		trd := -math.Expm1(-l.c.Persistence * trendSum)
-		v := (1-l.trendWeight)*rec + l.trendWeight*trd
-		p[j] = math.Min(math.Max(v, 1-Surest), Surest)
+		if l.trendWeight > 0 { // once reached stays reached
+			trd = math.Max(trd, l.deepest.reached(x, l.trend[j], j+1))
+		}
+		p[j] = l.mix(rec, trd)
 	}
 }
 
-// Band returns the 10, 50 and 90 % points of the value h steps ahead.
+// ReachedWithin is the last of the probabilities that Reached tells for h steps.
+func (l *Law) ReachedWithin(x float64, h int) float64 {
+	rec := hazardChance(l.recorded(x) + l.c.LogSteps*l.logStep[h-1])
+	if x >= l.best {
+		var path pathChance
+		chance := 0.0
+		for j := range h {
+			chance = path.add(l, x, j)
+		}
+		rec = math.Max(rec, chance)
+	}
+	trd := 0.0
+	if l.trendWeight > 0 {
+		for j := range h {
+			trd = math.Max(trd, l.deepest.reached(x, l.trend[j], j+1))
+		}
+	}
+	return l.mix(rec, trd)
+}
+
+// recorded is the log of the record law's hazard in one step.
+func (l *Law) recorded(x float64) float64 {
+	g := math.Max(l.best-x, 0)
+	return l.steps - l.c.LogGap*math.Log(g+gapFloor) - l.c.Gap*g
+}
+
+func hazardChance(logHazard float64) float64 { return -math.Expm1(-math.Exp(logHazard)) }
+
+func (l *Law) mix(rec, trd float64) float64 {
+	v := rec + l.trendWeight*(trd-rec)
+	return math.Min(math.Max(v, 1-Surest), Surest)
+}
+
+// pathChance is the chance that one of the results so far on the expected path
+// is x or better, where x has been seen before. Its survival lies between that
+// of the likeliest step alone (steps that move together) and the product of
+// all (steps on their own): Persistence says where.
+type pathChance struct{ sum, most float64 }
+
+func (c *pathChance) add(l *Law, x float64, j int) float64 {
+	s := softplus(log9 * (x - l.level[j]) / l.scale[j])
+	c.sum += s
+	c.most = math.Max(c.most, s)
+	return -math.Expm1(-(1-l.c.Persistence)*c.most - l.c.Persistence*c.sum)
+}
+
+// Band returns the 10, 50 and 90 % points of the value h steps ahead. Its good
+// end never promises more than the probabilities: the chance that this one
+// value lies beyond a point is at most the chance that one of all values until
+// then does.
 func (l *Law) Band(h int) (low, middle, high float64) {
-	m := l.centre[h-1]
-	return m - l.low[h-1], m, m + l.high[h-1]
+	middle = l.centre[h-1]
+	low, high = l.promised(0.1, middle-l.low[h-1], h), middle+l.high[h-1]
+	middle = l.promised(0.5, math.Max(middle, low), h)
+	return low, middle, math.Max(high, middle)
+}
+
+// promised returns the least point from x up whose chance of being reached
+// within h steps is at least p.
+func (l *Law) promised(p, x float64, h int) float64 {
+	if l.ReachedWithin(x, h) >= p {
+		return x
+	}
+	lo, hi := x, math.Max(x, l.level[h-1])
+	for w := l.scale[h-1]; l.ReachedWithin(hi, h) < p; w *= 2 {
+		hi += w
+	}
+	for range 30 {
+		if m := (lo + hi) / 2; l.ReachedWithin(m, h) >= p {
+			hi = m
+		} else {
+			lo = m
+		}
+	}
+	return hi
+}
+
+// Doubt is the standard deviation of the log odds of every probability.
+func (l *Law) Doubt() float64 {
+	return l.c.Doubt + l.trendWeight*(l.c.SteadyDoubt-l.c.Doubt)
+}
+
+// ExpertWeights returns what each expert counts for the bands, by name.
+func (l *Law) ExpertWeights() (names [experts]string, weights [experts]float64) {
+	for x := range l.weights {
+		weights[x] = (1 - l.trendWeight) * l.weights[x]
+	}
+	sum := 0.0
+	for _, w := range l.weights[levels+medians:] {
+		sum += w
+	}
+	for x := levels + medians; x < experts; x++ {
+		weights[x] += l.trendWeight * l.weights[x] / sum
+	}
+	return expertNames, weights
 }
 
 // TrendShare is the probability that the history follows its damped trend.
