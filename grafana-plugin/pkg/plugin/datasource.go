@@ -52,7 +52,6 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 		return nil, backend.DownstreamError(fmt.Errorf("the HTTP settings of data source %q cannot be used: %w", s.Name, err))
 	}
 	opts.ForwardHTTPHeaders = settings.OAuth || len(forwardedCookies(s.JSONData)) > 0
-	opts.Middlewares = append(httpclient.DefaultMiddlewares(), httpclient.ResponseLimitMiddleware(settings.MaxBytes))
 	client, err := httpclient.New(opts)
 	if err != nil {
 		return nil, backend.DownstreamError(fmt.Errorf("the TLS or proxy settings of data source %q cannot be used: %w", s.Name, err))

@@ -94,14 +94,14 @@ func (a *asked) fan(s evidence.Series, x seen, single bool) data.Frames {
 		future = append(future, a.at.Add(time.Duration(i+1)*per))
 		low, mid, high = append(low, frames.Number(b.Low)), append(mid, frames.Number(b.Median)), append(high, frames.Number(b.High))
 	}
-	band := func(part, quantile string, v []*float64, custom map[string]any) {
+	band := func(part, percentile string, v []*float64, custom map[string]any) {
 		c := frames.Plain(name(part), unit)
 		c.Custom = custom
-		out = append(out, frames.Series("value", frames.With(x.labels, "part", "forecast", "quantile", quantile), future, v, c))
+		out = append(out, frames.Series("value", frames.With(x.labels, "part", "forecast", "percentile", percentile), future, v, c))
 	}
-	band("10 %", "0.1", low, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never"})
-	band("50 %", "0.5", mid, map[string]any{"lineWidth": 2, "lineStyle": dashes(8, 6), "showPoints": "never"})
-	band("90 %", "0.9", high, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never", "fillBelowTo": name("10 %"), "fillOpacity": 18})
+	band("10 %", "10", low, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never"})
+	band("50 %", "50", mid, map[string]any{"lineWidth": 2, "lineStyle": dashes(8, 6), "showPoints": "never"})
+	band("90 %", "90", high, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never", "fillBelowTo": name("10 %"), "fillOpacity": 18})
 	return out
 }
 

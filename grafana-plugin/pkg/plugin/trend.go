@@ -103,7 +103,7 @@ func (a *asked) moments(series int) []time.Time {
 		return []time.Time{a.at}
 	}
 	step := a.at.Sub(from) / time.Duration(n-1)
-	step = max(step, a.interval, time.Second)
+	step = max(step, a.interval, time.Second).Round(time.Second)
 	var out []time.Time
 	for t := a.at; !t.Before(from) && len(out) < n; t = t.Add(-step) {
 		out = append(out, t)

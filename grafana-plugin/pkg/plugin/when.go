@@ -54,7 +54,7 @@ func (d *Datasource) when(ctx context.Context, a *asked) (data.Frames, error) {
 				config.Decimals = &decimals
 			}
 			config.NoValue = "beyond what can be foreseen"
-			out = append(out, frames.Numeric(string(a.Show), frames.With(x.labels, "quantile", strconv.FormatFloat(q, 'g', -1, 64)), v, config))
+			out = append(out, frames.Numeric(string(a.Show), frames.With(x.labels, "percentile", strconv.Itoa(int(100*q))), v, config))
 		}
 	}
 	a.tell(out[0], all)

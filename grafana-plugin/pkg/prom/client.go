@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 	"github.com/prometheus/client_golang/api"
 	v1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
@@ -30,7 +31,7 @@ type Options struct {
 	Method     string // GET or POST
 	HTTP       *http.Client
 	MaxSeries  int
-	MaxBytes   int64 // enforced by HTTP; here for the error's text
+	MaxBytes   int64 // of one answer
 	Requests   int   // at the same time
 	Resolution time.Duration
 }
@@ -119,7 +120,7 @@ func (c *Client) do(ctx context.Context, f func(context.Context) error) error {
 		return explain(err, c.host, c.o.MaxBytes)
 	}
 	defer c.gate.Release(1)
-	return explain(f(ctx), c.host, c.o.MaxBytes)
+	return explain(f(httpclient.WithResponseLimit(ctx, c.o.MaxBytes)), c.host, c.o.MaxBytes)
 }
 
 // Instant evaluates an expression at one moment.
