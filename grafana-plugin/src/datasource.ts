@@ -95,7 +95,10 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
     const replace = this.replacer(options?.scopedVars ?? {});
     const params =
       q.kind === 'label'
-        ? { label: this.templateSrv.replace(q.label ?? '', options?.scopedVars), match: interpolateExpr(q.match ?? '', replace) }
+        ? {
+            label: this.templateSrv.replace(q.label ?? '', options?.scopedVars),
+            match: interpolateExpr(q.match ?? '', replace),
+          }
         : { of: q.kind };
     if (q.kind === 'label' && !q.label) {
       return [];

@@ -19,7 +19,9 @@ export function escapeRegex(value: string): string {
 function escapeString(value: string, quote: Quote, name: string): string {
   if (quote === '`') {
     if (value.includes('`')) {
-      throw new Error(`The value of $${name} holds a backtick and cannot stand in a backtick string: use double quotes.`);
+      throw new Error(
+        `The value of $${name} holds a backtick and cannot stand in a backtick string: use double quotes.`
+      );
     }
     return value;
   }

@@ -1,9 +1,21 @@
 import { Comparison, Criterion, Figure, MilestoneQuery, QuestionType } from './types';
 
 export const QUESTIONS: Array<{ value: QuestionType; label: string; description: string }> = [
-  { value: 'probability', label: 'Probability', description: 'that the target is met in time; for stat, gauge, alert rules' },
-  { value: 'trend', label: 'Probability over time', description: 'as it was known at each past moment; for time series' },
-  { value: 'forecast', label: 'Forecast', description: 'results so far and the range of those to come; for time series' },
+  {
+    value: 'probability',
+    label: 'Probability',
+    description: 'that the target is met in time; for stat, gauge, alert rules',
+  },
+  {
+    value: 'trend',
+    label: 'Probability over time',
+    description: 'as it was known at each past moment; for time series',
+  },
+  {
+    value: 'forecast',
+    label: 'Forecast',
+    description: 'results so far and the range of those to come; for time series',
+  },
   { value: 'when', label: 'When', description: 'the date or iterations to expect; for stat, histogram' },
   { value: 'report', label: 'Report', description: 'latest figures of every engine; for table' },
   { value: 'drivers', label: 'Drivers', description: 'what holds the milestone back; for bar gauge, table' },
@@ -29,7 +41,9 @@ function conditions(q: MilestoneQuery, figures: Figure[]): string {
   if (q.source === 'milestone') {
     return `the milestone ${q.milestone ? `“${q.milestone}”` : '(choose one)'} is met`;
   }
-  const list = (q.criteria ?? []).map((c) => `${subject(c, figures)} is ${word(c.comparison)} ${c.target || '(no target)'}`);
+  const list = (q.criteria ?? []).map(
+    (c) => `${subject(c, figures)} is ${word(c.comparison)} ${c.target || '(no target)'}`
+  );
   return list.length ? list.join(' and ') : 'a criterion (add one) is met';
 }
 

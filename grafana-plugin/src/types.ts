@@ -3,14 +3,7 @@ import { DataQuery } from '@grafana/schema';
 
 /** The questions; pkg/models/query.go is the twin of this file. */
 export type QuestionType =
-  | 'probability'
-  | 'trend'
-  | 'forecast'
-  | 'when'
-  | 'report'
-  | 'drivers'
-  | 'record'
-  | 'annotations';
+  'probability' | 'trend' | 'forecast' | 'when' | 'report' | 'drivers' | 'record' | 'annotations';
 
 export type Comparison = '<' | '<=' | '>' | '>=';
 export type Unit = '' | 'seconds' | 'ratio' | 'bytes' | 'per_second';

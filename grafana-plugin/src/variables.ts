@@ -5,7 +5,12 @@ import { VariableEditor } from './components/VariableEditor';
 import type { DataSource } from './datasource';
 import { MilestoneOptions, MilestoneQuery, VariableQuery } from './types';
 
-export class VariableSupport extends CustomVariableSupport<DataSource, VariableQuery, MilestoneQuery, MilestoneOptions> {
+export class VariableSupport extends CustomVariableSupport<
+  DataSource,
+  VariableQuery,
+  MilestoneQuery,
+  MilestoneOptions
+> {
   editor = VariableEditor;
 
   constructor(private readonly datasource: DataSource) {
@@ -14,7 +19,9 @@ export class VariableSupport extends CustomVariableSupport<DataSource, VariableQ
 
   query(request: DataQueryRequest<VariableQuery>): Observable<DataQueryResponse> {
     const [target] = request.targets;
-    return from(this.datasource.metricFindQuery(target, { scopedVars: request.scopedVars })).pipe(map((data) => ({ data })));
+    return from(this.datasource.metricFindQuery(target, { scopedVars: request.scopedVars })).pipe(
+      map((data) => ({ data }))
+    );
   }
 
   getDefaultQuery(): Partial<VariableQuery> {

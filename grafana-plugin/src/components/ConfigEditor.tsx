@@ -24,11 +24,21 @@ interface NumberSetting {
 }
 
 const QUESTIONS: NumberSetting[] = [
-  { key: 'defaultHorizon', label: 'Default horizon', description: 'Further iterations that a new query asks about', placeholder: '5' },
+  {
+    key: 'defaultHorizon',
+    label: 'Default horizon',
+    description: 'Further iterations that a new query asks about',
+    placeholder: '5',
+  },
 ];
 
 const LIMITS: NumberSetting[] = [
-  { key: 'cacheSeconds', label: 'Fresh for (seconds)', description: 'How long an answer that reaches into the present is kept; 0 keeps none', placeholder: '30' },
+  {
+    key: 'cacheSeconds',
+    label: 'Fresh for (seconds)',
+    description: 'How long an answer that reaches into the present is kept; 0 keeps none',
+    placeholder: '30',
+  },
   { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for histories', placeholder: '64' },
   { key: 'maxSeries', label: 'Series', description: 'At most in one answer of the server', placeholder: '2000' },
   { key: 'maxMegabytes', label: 'Answer (MiB)', description: 'At most in one answer of the server', placeholder: '64' },
@@ -37,7 +47,8 @@ const LIMITS: NumberSetting[] = [
 
 export function ConfigEditor({ options, onOptionsChange }: Props) {
   const { jsonData } = options;
-  const set = (change: Partial<MilestoneOptions>) => onOptionsChange({ ...options, jsonData: { ...jsonData, ...change } });
+  const set = (change: Partial<MilestoneOptions>) =>
+    onOptionsChange({ ...options, jsonData: { ...jsonData, ...change } });
 
   const text = (key: 'history' | 'resolution', label: string, description: string, placeholder: string) => (
     <Field label={label} description={description} htmlFor={`config-${key}`} noMargin={false}>
@@ -74,7 +85,12 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
         hasRequiredFields
       />
       <Divider spacing={4} />
-      <ConnectionSettings config={options} onChange={onOptionsChange} urlPlaceholder="http://localhost:9090" urlLabel="Prometheus API URL" />
+      <ConnectionSettings
+        config={options}
+        onChange={onOptionsChange}
+        urlPlaceholder="http://localhost:9090"
+        urlLabel="Prometheus API URL"
+      />
       <Divider spacing={4} />
       <Auth {...convertLegacyAuthProps({ config: options, onChange: onOptionsChange })} />
       <Divider spacing={4} />
@@ -100,7 +116,9 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
           </Field>
         </ConfigSubSection>
         <ConfigSubSection title="Cache and limits">{LIMITS.map(number)}</ConfigSubSection>
-        {config.secureSocksDSProxyEnabled && <SecureSocksProxySettings options={options} onOptionsChange={onOptionsChange} />}
+        {config.secureSocksDSProxyEnabled && (
+          <SecureSocksProxySettings options={options} onOptionsChange={onOptionsChange} />
+        )}
       </ConfigSection>
     </>
   );

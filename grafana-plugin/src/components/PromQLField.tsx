@@ -134,7 +134,13 @@ export function PromQLField({ id, label, value, datasource, onChange, onRun }: P
           commit();
         }}
       />
-      <ul id={list} role="listbox" aria-label={`Completions of ${label}`} className={styles.list} hidden={options.length === 0}>
+      <ul
+        id={list}
+        role="listbox"
+        aria-label={`Completions of ${label}`}
+        className={styles.list}
+        hidden={options.length === 0}
+      >
         {options.map((o, i) => (
           <li
             key={o}

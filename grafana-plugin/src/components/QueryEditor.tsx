@@ -1,11 +1,33 @@
 import { css } from '@emotion/css';
 import { GrafanaTheme2, QueryEditorProps } from '@grafana/data';
-import { Button, Collapse, Combobox, IconButton, InlineField, InlineSwitch, RadioButtonGroup, Stack, useStyles2 } from '@grafana/ui';
+import {
+  Button,
+  Collapse,
+  Combobox,
+  IconButton,
+  InlineField,
+  InlineSwitch,
+  RadioButtonGroup,
+  Stack,
+  useStyles2,
+} from '@grafana/ui';
 import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
 import { COMPARISONS, QUESTIONS, sentence } from '../sentence';
-import { By, Comparison, Criterion, DEFAULT_QUERY, Figure, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, Unit } from '../types';
+import {
+  By,
+  Comparison,
+  Criterion,
+  DEFAULT_QUERY,
+  Figure,
+  Horizon,
+  MilestoneOptions,
+  MilestoneQuery,
+  P99,
+  Show,
+  Unit,
+} from '../types';
 import { PromQLField } from './PromQLField';
 import { TextField } from './TextField';
 
@@ -47,7 +69,9 @@ const BY: Array<{ value: By; label: string; description: string }> = [
 
 export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: Props) {
   const styles = useStyles2(getStyles);
-  const query: MilestoneQuery = given.type ? given : { ...DEFAULT_QUERY, iterations: datasource.horizon, ...given, type: 'probability' };
+  const query: MilestoneQuery = given.type
+    ? given
+    : { ...DEFAULT_QUERY, iterations: datasource.horizon, ...given, type: 'probability' };
   const [figures, setFigures] = useState<Figure[]>([P99]);
   const [milestones, setMilestones] = useState<string[]>([]);
   const [open, setOpen] = useState(false);
@@ -78,7 +102,8 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
     }
   };
   const criteria = query.criteria ?? [];
-  const setCriterion = (i: number, c: Partial<Criterion>) => change({ criteria: criteria.map((old, k) => (k === i ? { ...old, ...c } : old)) });
+  const setCriterion = (i: number, c: Partial<Criterion>) =>
+    change({ criteria: criteria.map((old, k) => (k === i ? { ...old, ...c } : old)) });
 
   const timed = !['report', 'record', 'annotations', 'forecast'].includes(query.type);
   const asksCriteria = query.type !== 'report';
@@ -96,7 +121,10 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             id={id(`figure-${i}`)}
             aria-label={`Figure${n}`}
             width={26}
-            options={[...figures.map((f) => ({ value: f.name, label: f.title })), { value: OWN, label: 'a PromQL expression' }]}
+            options={[
+              ...figures.map((f) => ({ value: f.name, label: f.title })),
+              { value: OWN, label: 'a PromQL expression' },
+            ]}
             value={figure?.name ?? OWN}
             onChange={(o) => {
               const f = figures.find((x) => x.name === o.value);
@@ -121,7 +149,9 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             label={`Target${n}`}
             width={14}
             value={c.target}
-            placeholder={c.unit === 'seconds' ? '50ms' : c.unit === 'ratio' ? '0.5%' : c.unit === 'bytes' ? '512MiB' : '100'}
+            placeholder={
+              c.unit === 'seconds' ? '50ms' : c.unit === 'ratio' ? '0.5%' : c.unit === 'bytes' ? '512MiB' : '100'
+            }
             onChange={(target) => setCriterion(i, { target })}
           />
           {!figure && (
@@ -182,7 +212,9 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               { value: 'milestone', label: 'milestone', description: 'Published by the exporter' },
             ]}
             value={query.source ?? 'criteria'}
-            onChange={(source) => change({ source, horizon: source === 'milestone' ? undefined : (query.horizon ?? 'iterations') })}
+            onChange={(source) =>
+              change({ source, horizon: source === 'milestone' ? undefined : (query.horizon ?? 'iterations') })
+            }
           />
         )}
       </Stack>
@@ -212,7 +244,12 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               size="sm"
               icon="plus"
               fill="outline"
-              onClick={() => change({ criteria: [...criteria, { expr: P99.expr, comparison: '<', target: '50ms', unit: 'seconds' }] }, false)}
+              onClick={() =>
+                change(
+                  { criteria: [...criteria, { expr: P99.expr, comparison: '<', target: '50ms', unit: 'seconds' }] },
+                  false
+                )
+              }
             >
               Add criterion
             </Button>
@@ -269,9 +306,16 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 id={id('horizon')}
                 aria-label="Horizon"
                 width={byMilestone ? 24 : 20}
-                options={byMilestone ? [{ value: 'own' as const, label: 'by its own deadline' }, ...HORIZONS] : HORIZONS}
+                options={
+                  byMilestone ? [{ value: 'own' as const, label: 'by its own deadline' }, ...HORIZONS] : HORIZONS
+                }
                 value={horizon ?? 'own'}
-                onChange={(o) => change({ horizon: o.value === 'own' ? undefined : o.value, iterations: query.iterations ?? datasource.horizon })}
+                onChange={(o) =>
+                  change({
+                    horizon: o.value === 'own' ? undefined : o.value,
+                    iterations: query.iterations ?? datasource.horizon,
+                  })
+                }
               />
               {(horizon === 'date' || horizon === 'both') && (
                 <TextField
@@ -308,11 +352,21 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
       <Collapse label="How the history is read" isOpen={open} onToggle={() => setOpen(!open)}>
         <Stack direction="row" gap={1} wrap="wrap">
           <InlineField label="Iterations by" htmlFor={id('by')} tooltip="How one iteration is told from the next">
-            <Combobox<By> id={id('by')} width={24} options={BY} value={query.by ?? 'series'} onChange={(o) => change({ by: o.value })} />
+            <Combobox<By>
+              id={id('by')}
+              width={24}
+              options={BY}
+              value={query.by ?? 'series'}
+              onChange={(o) => change({ by: o.value })}
+            />
           </InlineField>
           {(query.by ?? 'series') === 'series' && (
             <>
-              <InlineField label="Iteration series" htmlFor={id('iteration-series')} tooltip="Holds the number of the iteration; joined by the labels in common">
+              <InlineField
+                label="Iteration series"
+                htmlFor={id('iteration-series')}
+                tooltip="Holds the number of the iteration; joined by the labels in common"
+              >
                 <TextField
                   id={id('iteration-series')}
                   label="Iteration series"
@@ -322,7 +376,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                   onChange={(v) => change({ iterationSeries: v || undefined })}
                 />
               </InlineField>
-              <InlineField label="Time series" htmlFor={id('time-series')} tooltip="Holds when the result was finished, in seconds since the epoch; optional">
+              <InlineField
+                label="Time series"
+                htmlFor={id('time-series')}
+                tooltip="Holds when the result was finished, in seconds since the epoch; optional"
+              >
                 <TextField
                   id={id('time-series')}
                   label="Time series"
@@ -344,7 +402,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               onChange={(v) => change({ history: v || undefined })}
             />
           </InlineField>
-          <InlineField label="Resolution" htmlFor={id('resolution')} tooltip="Step at which the history is read; chosen for one request when empty">
+          <InlineField
+            label="Resolution"
+            htmlFor={id('resolution')}
+            tooltip="Step at which the history is read; chosen for one request when empty"
+          >
             <TextField
               id={id('resolution')}
               label="Resolution"
@@ -364,7 +426,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               onChange={(v) => change({ modelLabel: v || undefined })}
             />
           </InlineField>
-          <InlineField label="Environment label" htmlFor={id('environment-label')} tooltip="Results of different environments are never compared">
+          <InlineField
+            label="Environment label"
+            htmlFor={id('environment-label')}
+            tooltip="Results of different environments are never compared"
+          >
             <TextField
               id={id('environment-label')}
               label="Environment label"
@@ -396,7 +462,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           </InlineField>
           {(query.type === 'probability' || query.type === 'trend') && (
             <InlineField label="80 % interval" htmlFor={id('interval')} tooltip="Adds the bounds of the probability">
-              <InlineSwitch id={id('interval')} value={query.interval ?? false} onChange={(e) => change({ interval: e.currentTarget.checked })} />
+              <InlineSwitch
+                id={id('interval')}
+                value={query.interval ?? false}
+                onChange={(e) => change({ interval: e.currentTarget.checked })}
+              />
             </InlineField>
           )}
         </Stack>

@@ -20,12 +20,19 @@ export function VariableEditor({ query, onChange }: Props) {
   const kind = query.kind ?? 'models';
   const [label, setLabel] = useState(query.label ?? '');
   const [match, setMatch] = useState(query.match ?? '');
-  const save = (change: Partial<VariableQuery>) => onChange({ ...query, kind, refId: query.refId || 'variable', ...change });
+  const save = (change: Partial<VariableQuery>) =>
+    onChange({ ...query, kind, refId: query.refId || 'variable', ...change });
 
   return (
     <Stack direction="column" gap={1}>
       <InlineField label="List of" labelWidth={14} htmlFor="variable-kind">
-        <Combobox id="variable-kind" width={32} options={KINDS} value={kind} onChange={(o) => save({ kind: o.value })} />
+        <Combobox
+          id="variable-kind"
+          width={32}
+          options={KINDS}
+          value={kind}
+          onChange={(o) => save({ kind: o.value })}
+        />
       </InlineField>
       {kind === 'label' && (
         <>
@@ -39,7 +46,12 @@ export function VariableEditor({ query, onChange }: Props) {
               onBlur={() => save({ label })}
             />
           </InlineField>
-          <InlineField label="Selector" labelWidth={14} htmlFor="variable-match" tooltip="Optional; variables may stand in quotes">
+          <InlineField
+            label="Selector"
+            labelWidth={14}
+            htmlFor="variable-match"
+            tooltip="Optional; variables may stand in quotes"
+          >
             <Input
               id="variable-match"
               width={64}
