@@ -116,12 +116,8 @@ func run(ctx context.Context, command []string) (int, error) {
 		return 1, fmt.Errorf("cp: %w\n%s", err, out)
 	}
 	port := free()
-	extra := filepath.Join(dir, "extra.ini")
-	if err := os.WriteFile(extra, []byte("[unified_alerting]\nmin_interval = 1s\n"), 0o600); err != nil {
-		return 1, err
-	}
 	grafana := exec.CommandContext(ctx, start, strconv.Itoa(port), plugins, provisioning)
-	grafana.Env = append(os.Environ(), "GRAFANA_DATA="+filepath.Join(dir, "grafana"), "GRAFANA_EXTRA="+extra, "GRAFANA_ANON=off")
+	grafana.Env = append(os.Environ(), "GRAFANA_DATA="+filepath.Join(dir, "grafana"), "GRAFANA_ANON=off")
 	var told bytes.Buffer
 	grafana.Stdout, grafana.Stderr = &told, os.Stderr
 	if err := grafana.Run(); err != nil {
