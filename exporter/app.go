@@ -12,7 +12,6 @@ import (
 	"reflect"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -21,9 +20,12 @@ import (
 	"github.com/plancast/plancast/exporter/cycle"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/milestone"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
+	"github.com/plancast/plancast/forecast"
 )
 
 // errBusy says that another plancast measures with the same state folder.
@@ -35,6 +37,7 @@ type app struct {
 	log     *slog.Logger
 	now     func() time.Time
 	command []string                // starts a worker
+	names   []string                // of the backends, the preferred first
 	only    func(model string) bool // models that the view shows; nil is all
 	store   *history.Store
 	lock    *flock.Flock
@@ -54,17 +57,19 @@ type app struct {
 	reloaded  time.Time
 	renewed   chan struct{} // closed by the next reload
 	nextCycle func() time.Time
-	listeners []func(report.View)
+	forecasts map[string]*report.Forecast
+	track     *forecast.Score
+	tracked   int // records that track rests on
 
-	view atomic.Pointer[report.View]
+	metrics *metrics.Collector
 }
 
 // openApp takes the state folder for itself and reads the history.
-func openApp(cfg config.Config, log *slog.Logger, now func() time.Time, command []string) (*app, error) {
+func openApp(cfg config.Config, p program) (*app, error) {
 	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	a := &app{log: log, now: now, command: command, cfg: cfg, reloaded: now(), renewed: make(chan struct{})}
+	a := &app{log: p.log, now: p.now, command: p.worker, names: p.backends, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
 	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
 	locked, err := a.lock.TryLock()
 	if err != nil {
@@ -119,7 +124,7 @@ func (a *app) add(r history.Record) {
 				break
 			}
 			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep, slim.Layers = nil, nil, nil
+			slim.Latency.Buckets, slim.Sweep = nil, nil
 			old.Measurement = &slim
 			break
 		}
@@ -152,7 +157,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 		a.lastCycle = &report.Cycle{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
 	}
 	a.mu.Unlock()
-	a.refresh()
+	a.act()
 	return made, err
 }
 
@@ -168,7 +173,7 @@ func (a *app) planNow(ctx context.Context) (cycle.Plan, error) {
 
 func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
-		Config: cfg, Store: a.store, Repository: repo, Backends: backendNames(),
+		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
 			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
 		},
@@ -191,15 +196,16 @@ func whole(r io.ReaderAt, size int64) error {
 // Scanned implements cycle.Observer.
 func (a *app) Scanned(p cycle.Plan) {
 	a.mu.Lock()
-	changed := !a.scanned || !reflect.DeepEqual(p, a.plan)
+	changed := !a.scanned || !reflect.DeepEqual(p, a.plan) // most passes find nothing new
 	a.plan, a.scanned = p, true
 	a.waiting = jobs(p.Jobs)
 	a.mu.Unlock()
 	if changed {
 		a.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
+		a.refresh()
 	}
-	a.refresh()
+	a.act()
 }
 
 // Started implements cycle.Observer.
@@ -210,7 +216,7 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.current, a.waiting = &job, jobs(waiting)
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
-	a.refresh()
+	a.act()
 }
 
 // Progressed implements cycle.Observer.
@@ -226,7 +232,6 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	if news {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
-	a.refresh()
 }
 
 // Recorded implements cycle.Observer.
@@ -236,6 +241,7 @@ func (a *app) Recorded(r history.Record) {
 	a.current = nil
 	a.mu.Unlock()
 	a.refresh()
+	a.act()
 	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
@@ -260,16 +266,64 @@ func asJob(j cycle.Job) report.Job {
 	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
 }
 
-// refresh makes the view anew.
+// view is the report as of now.
+func (a *app) view() report.View {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return report.Build(a.input())
+}
+
+// refresh makes the forecasts and the metrics anew. Progress within a job does
+// not: that would take time from what is measured.
 func (a *app) refresh() {
 	a.mu.Lock()
-	v := report.Build(a.input())
-	listeners := a.listeners
+	in := a.input()
+	in.Records = slices.Clone(in.Records) // add changes elements in place
 	a.mu.Unlock()
-	a.view.Store(&v)
-	for _, f := range listeners {
-		f(v)
+
+	var err error
+	if in.Forecasts, err = milestone.All(in); err != nil {
+		a.log.Error("A milestone has no forecast", "err", err)
 	}
+	s, err := metrics.NewSnapshot(in, build())
+	if err != nil {
+		a.log.Error("Metrics stay as they were", "err", err)
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forecasts = in.Forecasts
+	if a.metrics == nil {
+		a.metrics = metrics.NewCollector(s)
+		return
+	}
+	a.metrics.Set(s)
+}
+
+// asTimePasses renews, between jobs, what depends on the time of day and what
+// is too costly to do after every record: the forecast's own record.
+func (a *app) asTimePasses() {
+	a.mu.Lock()
+	in, busy, tracked := a.input(), a.current != nil, a.tracked
+	in.Records = slices.Clone(in.Records)
+	a.mu.Unlock()
+	if busy {
+		return
+	}
+	if n := len(in.Records); n != tracked {
+		score := milestone.Track(in)
+		a.mu.Lock()
+		a.track, a.tracked = &score, n
+		a.mu.Unlock()
+	}
+	a.refresh()
+}
+
+// act tells the metrics what the daemon does now.
+func (a *app) act() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), LastCycle: a.lastCycle})
 }
 
 // input is what the report is made of; a.mu is held.
@@ -278,7 +332,7 @@ func (a *app) input() report.Input {
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
 		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
-		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle,
+		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
 	}
 	if a.nextCycle != nil {
 		in.NextCycle = a.nextCycle()

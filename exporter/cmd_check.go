@@ -41,7 +41,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
 	}
 
-	a, err := openApp(cfg, p.log, p.now, p.worker)
+	a, err := openApp(cfg, p)
 	if err != nil {
 		return 0, err
 	}

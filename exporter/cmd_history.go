@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/units"
 )
 
@@ -126,9 +126,50 @@ func (c *historyShow) run(ctx context.Context, p program) (int, error) {
 		if r.ID != *c.id {
 			break
 		}
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		return exitOK, enc.Encode(r)
+		return exitOK, indented(p.stdout, r)
 	}
 	return 0, fmt.Errorf("history %s has no record %d: plancast history list prints what it has", s.Path(), *c.id)
+}
+
+// historyExport is plancast history export.
+type historyExport struct {
+	historyFlags
+	model  *string
+	format *string
+	output *string
+	step   *time.Duration
+}
+
+func registerHistoryExport(app *kingpin.Application) (string, command) {
+	cmd, flags := historyCommand(app, "export", "Writes the history for other programs.")
+	return cmd.FullCommand(), &historyExport{
+		historyFlags: flags,
+		model:        cmd.Flag("model", "Only this model.").String(),
+		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
+		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
+		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next, as scraping would have; "+
+			"at most 5m makes instant queries see the past. Without it, one sample for each result.").Default("0s").Duration(),
+	}
+}
+
+func (c *historyExport) run(ctx context.Context, p program) (status int, err error) {
+	if *c.step < 0 {
+		return 0, fmt.Errorf("--step %s: give 0s or more, such as 5m", *c.step)
+	}
+	s, err := c.open()
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	records := s.Records(ctx, history.Filter{Model: *c.model})
+	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
+		switch *c.format {
+		case "csv":
+			return history.WriteCSV(w, records)
+		case "jsonl":
+			return history.WriteJSONLines(w, records)
+		default:
+			return metrics.WriteOpenMetrics(w, records, metrics.ExportOptions{Step: *c.step, Until: p.now()})
+		}
+	})
 }

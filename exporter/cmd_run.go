@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,7 +15,6 @@ import (
 
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
-	"github.com/plancast/plancast/exporter/report"
 )
 
 // configFlag is --config.file, the same for every command.
@@ -51,7 +51,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := openApp(cfg, p.log, p.now, p.worker)
+	a, err := openApp(cfg, p)
 	if err != nil {
 		return 0, err
 	}
@@ -70,12 +70,13 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		case <-time.After(time.Second):
 		}
 	}
-	v := *a.view.Load()
+	a.asTimePasses()
+	v := a.view()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}
-	if err := writeReport(*c.output, p.stdout, *c.format, v); err != nil {
-		return 0, err
+	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return formats[*c.format].write(w, v) }); err != nil {
+		return 0, fmt.Errorf("write report: %w", err)
 	}
 	return v.ExitCode(nil), nil
 }
@@ -102,30 +103,14 @@ func (a *app) waits(only func(string) bool) bool {
 	return slices.ContainsFunc(a.plan.Scan.Pending, func(p candidate.Pending) bool { return only == nil || only(p.Model) })
 }
 
-func writeReport(file string, stdout io.Writer, format string, v report.View) (err error) {
-	w := stdout
-	if file != "" {
-		f, err := os.Create(file)
-		if err != nil {
-			return fmt.Errorf("write report: %w", err)
-		}
-		defer func() {
-			if closeErr := f.Close(); err == nil && closeErr != nil {
-				err = fmt.Errorf("write report: %w", closeErr)
-			}
-		}()
-		w = f
+// toFile writes to a file, or to stdout when none is named.
+func toFile(file string, stdout io.Writer, write func(io.Writer) error) error {
+	if file == "" {
+		return write(stdout)
 	}
-	switch format {
-	case "markdown":
-		err = report.Markdown(w, v)
-	case "json":
-		err = report.JSON(w, v)
-	default:
-		err = report.Text(w, v, report.TextOptions{})
-	}
+	f, err := os.Create(file)
 	if err != nil {
-		return fmt.Errorf("write report: %w", err)
+		return err
 	}
-	return nil
+	return errors.Join(write(f), f.Close())
 }

@@ -42,7 +42,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := openApp(cfg, p.log, p.now, p.worker)
+	a, err := openApp(cfg, p)
 	if err != nil {
 		return 0, err
 	}

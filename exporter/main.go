@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	promversion "github.com/prometheus/common/version"
 
+	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -36,7 +36,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(worker.Main(openBackend))
 	}
-	os.Exit(run(ctx, os.Args[1:], program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker()}))
+	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
 }
 
 const workerCommand = "worker"
@@ -48,9 +48,11 @@ func ownWorker() []string { return []string{"/proc/self/exe", workerCommand} }
 // program is what a command works with, so that a test can stand in for the
 // terminal, the clock and the operating system.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	now            func() time.Time
 	worker         []string // starts a worker
+	backends       []string // that the worker has, the preferred first
 	log            *slog.Logger
 }
 
@@ -59,21 +61,34 @@ type command interface {
 	run(ctx context.Context, p program) (status int, err error)
 }
 
+// terminated is how kingpin asks to end, for --help and --version.
+type terminated int
+
 // run parses the arguments, runs the command that they name and returns the
 // exit status.
-func run(ctx context.Context, args []string, p program) int {
+func run(ctx context.Context, args []string, p program) (status int) {
 	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship.")
 	app.Version(promversion.Print("plancast"))
 	app.HelpFlag.Short('h')
 	app.UsageWriter(p.stdout).ErrorWriter(p.stderr)
-	ended := -1
-	app.Terminate(func(status int) { ended = status })
+	// kingpin counts on ending the process in the middle of Parse.
+	app.Terminate(func(status int) { panic(terminated(status)) })
+	defer func() {
+		if x := recover(); x != nil {
+			t, ok := x.(terminated)
+			if !ok {
+				panic(x)
+			}
+			status = int(t)
+		}
+	}()
 	logConfig := &promslog.Config{Writer: p.stderr}
 	promslogflag.AddFlags(app, logConfig)
 
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
 		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)
 		commands[name] = c
@@ -81,9 +96,6 @@ func run(ctx context.Context, args []string, p program) int {
 	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
 
 	name, err := app.Parse(args)
-	if ended >= 0 {
-		return ended // --help, --version
-	}
 	if err != nil {
 		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
 		return exitError
@@ -94,7 +106,7 @@ func run(ctx context.Context, args []string, p program) int {
 		fmt.Fprintf(p.stderr, "plancast: %s is started by plancast itself\n", name)
 		return exitError
 	}
-	status, err := c.run(ctx, p)
+	status, err = c.run(ctx, p)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = errors.New("interrupted: what was measured so far is kept")
@@ -105,13 +117,14 @@ func run(ctx context.Context, args []string, p program) int {
 	return status
 }
 
-// version is the program's own, from the build.
+// version is the program's own, set when it is built (see the Makefile).
 func version() string {
 	if promversion.Version != "" {
 		return promversion.Version
 	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
 	return "(devel)"
+}
+
+func build() metrics.Build {
+	return metrics.Build{Version: version(), Revision: promversion.Revision, GoVersion: promversion.GoVersion}
 }

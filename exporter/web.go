@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/report"
 )
+
+// docsURL is where the documentation lies.
+const docsURL = "https://github.com/plancast/plancast/tree/main/docs"
 
 // lifecycle is what may be asked for by HTTP; nil functions are not enabled.
 type lifecycle struct {
@@ -22,11 +25,13 @@ type lifecycle struct {
 }
 
 // handler serves the report, the metrics and the life of the daemon.
-func (a *app) handler(reg *prometheus.Registry, l lifecycle) http.Handler {
+func (a *app) handler(l lifecycle) http.Handler {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(reloads{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", a.servePage)
-	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, promhttp.HandlerFor(reg, promhttp.HandlerOpts{
-		EnableOpenMetrics: true, ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelError), Registry: reg,
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, a.metrics.Handler(reg, func(err error) {
+		a.log.Error("Scrape failed", "err", err)
 	})))
 	mux.HandleFunc("GET /api/v1/report", a.serveReport)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
@@ -39,7 +44,7 @@ func (a *app) handler(reg *prometheus.Registry, l lifecycle) http.Handler {
 
 func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	if err := report.HTML(&b, *a.view.Load(), report.HTMLOptions{Model: r.FormValue("model")}); err != nil {
+	if err := report.HTML(&b, a.view(), report.HTMLOptions{Model: r.FormValue("model"), DocsURL: docsURL}); err != nil {
 		a.log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return
@@ -70,7 +75,7 @@ func (a *app) serveReport(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var b bytes.Buffer
-	if err := f.write(&b, *a.view.Load()); err != nil {
+	if err := f.write(&b, a.view()); err != nil {
 		a.log.Error("Report failed", "err", err)
 		refuse(w, http.StatusInternalServerError, "the report cannot be written; the log says why")
 		return
@@ -139,4 +144,36 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
+}
+
+// reloads tells Prometheus, in Prometheus' own terms, how the last reading of
+// the configuration went.
+type reloads struct{ a *app }
+
+var (
+	reloadOK   = prometheus.NewDesc("plancast_config_last_reload_successful", "Whether the last reading of the configuration succeeded: 1 or 0.", nil, nil)
+	reloadTime = prometheus.NewDesc("plancast_config_last_reload_success_timestamp_seconds", "When the configuration was last read successfully, in seconds since the epoch.", nil, nil)
+	passOK     = prometheus.NewDesc("plancast_cycle_last_success", "Whether the last pass over the repository went through: 1 or 0. A candidate that fails is no failure of the pass.", nil, nil)
+)
+
+func (r reloads) Describe(ch chan<- *prometheus.Desc) {
+	ch <- reloadOK
+	ch <- reloadTime
+	ch <- passOK
+}
+
+func (r reloads) Collect(ch chan<- prometheus.Metric) {
+	r.a.mu.Lock()
+	reloadErr, reloaded, passErr := r.a.reloadErr, r.a.reloaded, r.a.passErr
+	r.a.mu.Unlock()
+	ch <- prometheus.MustNewConstMetric(reloadOK, prometheus.GaugeValue, truth(reloadErr == nil))
+	ch <- prometheus.MustNewConstMetric(reloadTime, prometheus.GaugeValue, float64(reloaded.Unix()))
+	ch <- prometheus.MustNewConstMetric(passOK, prometheus.GaugeValue, truth(passErr == nil))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }

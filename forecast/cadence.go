@@ -128,6 +128,17 @@ func (c *cadence) pace(x, z float64) float64 {
 	return x * math.Exp(z*math.Sqrt(c.spread/c.count+0.01+c.spread/math.Max(x, 1)))
 }
 
+// paces returns pace for all nodes, which are symmetric around 0.
+func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
+	s := math.Sqrt(c.spread/c.count + 0.01 + c.spread/math.Max(x, 1))
+	n[cadenceNodes/2] = x
+	for j := range cadenceNodes / 2 {
+		f := math.Exp(nodes[j] * s)
+		n[j], n[cadenceNodes-1-j] = x*f, x/f
+	}
+	return n
+}
+
 // expect returns how many iterations are expected until deadline.
 func (c *cadence) expect(now, deadline time.Time) float64 {
 	return c.rate * c.working(now, deadline)

@@ -45,17 +45,13 @@ func (f curve) first(p float64) float64 {
 // shifted moves every chance that is neither 0 nor 1 by d in log odds.
 func (f curve) shifted(d float64) curve {
 	g := make(curve, len(f))
+	factor := math.Exp(-d)
 	for i, p := range f {
-		g[i] = shiftOdds(p, d)
+		if g[i] = p; p > 0 && p < 1 {
+			g[i] = 1 / (1 + (1-p)/p*factor)
+		}
 	}
 	return g
-}
-
-func shiftOdds(p, d float64) float64 {
-	if p <= 0 || p >= 1 {
-		return p
-	}
-	return 1 / (1 + (1-p)/p*math.Exp(-d))
 }
 
 // by returns the chance until x iterations are expected, over the equally
@@ -65,8 +61,7 @@ func (f curve) by(c *cadence, x float64, limit int) float64 {
 		return f[0]
 	}
 	sum := 0.0
-	for _, z := range nodes {
-		n := c.pace(x, z)
+	for _, n := range c.paces(x) {
 		if limit > 0 {
 			n = math.Min(n, float64(limit))
 		}
@@ -84,7 +79,7 @@ func (f curve) when(c *cadence, now time.Time, p float64) (time.Time, bool) {
 	if f.by(c, hi, 0) < p {
 		return time.Time{}, false
 	}
-	for range 50 {
+	for hi-lo > 1e-6*hi {
 		if m := (lo + hi) / 2; f.by(c, m, 0) >= p {
 			hi = m
 		} else {

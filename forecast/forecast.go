@@ -267,6 +267,10 @@ func (l *look) answer(g Goal, now time.Time) {
 			l.curve[i] = 1
 		}
 	} else {
+		switch h.criterion.Comparison {
+		case Below, Above: // to stay on the bound is not to pass it
+			target -= strictly
+		}
 		la.Reached(target, l.curve[1:])
 	}
 	doubt := intervalWidth * la.Doubt()
@@ -285,9 +289,13 @@ func (l *look) answer(g Goal, now time.Time) {
 	f.Atypical = atypical(h)
 	f.Limit = limit(h, &la, l.curve)
 	if !f.Met {
-		l.effort(&e, target, g, now)
+		l.effort(target, g, now)
 	}
 }
+
+// strictly is how far beyond its target, relatively, a strict criterion is
+// aimed at.
+const strictly = 1e-9
 
 // intervalWidth is the normal quantile of an 80 % interval.
 const intervalWidth = 1.2815515655446004
@@ -353,8 +361,11 @@ func (h *history) attained(met bool) float64 {
 	if math.IsNaN(share) {
 		return 0
 	}
-	return math.Min(math.Max(share, 0), 1)
+	return math.Min(math.Max(share, 0), nearlyThere)
 }
+
+// nearlyThere is the most that is attained of what is not met.
+const nearlyThere = 0.999
 
 // The usual gain of a history is drawn towards a typical one's while it has
 // shown few; so is the rate of iterations that gain.
@@ -368,7 +379,7 @@ const (
 
 // effort counts what is left in improvements of the usual size, and says what
 // it would take.
-func (l *look) effort(e *law.Engine, target float64, g Goal, now time.Time) {
+func (l *look) effort(target float64, g Goal, now time.Time) {
 	f, h := &l.forecast, l.history
 	at := h.scale.To(h.values[len(h.values)-1])
 	gap := at - target

@@ -173,9 +173,13 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 		futures = defaultFutures
 	}
 	draws := j.draw(futures, f.Evidence.Correlation, o.Seed)
-	middle := j.simulate(draws, futures, now, func(l *look) curve { return l.curve })
-	lower := j.simulate(draws, futures, now, func(l *look) curve { return l.lower })
-	upper := j.simulate(draws, futures, now, func(l *look) curve { return l.upper })
+	clocks := make([]clock, len(j.looks))
+	for i, l := range j.looks {
+		clocks[i].fill(l, now)
+	}
+	middle := j.simulate(draws, futures, clocks, func(l *look) curve { return l.curve })
+	lower := j.simulate(draws, futures, clocks, func(l *look) curve { return l.lower })
+	upper := j.simulate(draws, futures, clocks, func(l *look) curve { return l.upper })
 	read := func(of func(*arrivals) float64) Probability {
 		return Probability{of(&middle), of(&lower), of(&upper)}
 	}
@@ -279,11 +283,7 @@ func (j *joint) draw(futures int, r float64, seed uint64) []float64 {
 	return out
 }
 
-func (j *joint) simulate(draws []float64, futures int, now time.Time, of func(*look) curve) arrivals {
-	clocks := make([]clock, len(j.looks))
-	for i, l := range j.looks {
-		clocks[i].fill(l, now)
-	}
+func (j *joint) simulate(draws []float64, futures int, clocks []clock, of func(*look) curve) arrivals {
 	a := arrivals{make([]float64, futures), make([]float64, futures), make([][2]float64, futures)}
 	steps, seconds := make([]float64, len(j.models)), make([]float64, len(j.models))
 	for k := range futures {

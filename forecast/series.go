@@ -137,6 +137,7 @@ func (h *history) results() (n int) {
 func (h *history) condense(e *law.Engine) (target float64) {
 	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), h.criterion.Target, nil)
 	e.Reset()
+	e.Grow(len(h.values))
 	for _, v := range h.values {
 		e.Append(h.scale.To(v))
 	}

@@ -26,6 +26,8 @@ func moreIterations(n float64) string {
 	switch {
 	case n > 99:
 		return "more than 99 more effective iterations"
+	case n < 0.05:
+		return "less than 0.1 more effective iterations"
 	case n >= 0.95 && n < 1.05:
 		return "1 more effective iteration"
 	}

@@ -102,7 +102,7 @@ type Accuracy struct {
 	Top1          *float64 `json:"top1,omitempty"`           // against labels.npy
 	ReferenceTop1 *float64 `json:"reference_top1,omitempty"` // the reference's own
 
-	// Deviation is the one number that milestones use, a ratio; docs/metrics.md
+	// Deviation is the one number that milestones use, a ratio; docs/accuracy.md
 	// defines it, and Measure says which definition applied.
 	Deviation float64 `json:"deviation"`
 	Measure   string  `json:"measure"` // "top1", "top1_agreement" or "relative_l2"

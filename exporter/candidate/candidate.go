@@ -35,6 +35,7 @@ import (
 	_ "gocloud.dev/blob/gcsblob" // gs://
 	_ "gocloud.dev/blob/memblob" // mem://
 	_ "gocloud.dev/blob/s3blob"  // s3://
+	"gocloud.dev/gcerrors"
 
 	"github.com/plancast/plancast/exporter/history"
 )
@@ -151,6 +152,10 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 	var err error
 	if dir, ok := folder(opts.URL); ok {
 		r.dir = dir
+		// The walk below a folder does not begin at a link.
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			r.dir = real
+		}
 		info, statErr := os.Stat(dir)
 		switch {
 		case errors.Is(statErr, os.ErrNotExist):
@@ -160,7 +165,7 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		case !info.IsDir():
 			return nil, fmt.Errorf("open model repository %s: it is a file: repository.url must name the folder that holds <model>/<version>/model.onnx", dir)
 		}
-		r.bucket, err = fileblob.OpenBucket(dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
+		r.bucket, err = fileblob.OpenBucket(r.dir, &fileblob.Options{Metadata: fileblob.MetadataDontWrite})
 	} else {
 		r.bucket, err = blob.OpenBucket(ctx, opts.URL)
 	}
@@ -472,6 +477,7 @@ func (r *Repository) whole(o blob.ListObject, now time.Time) (reason string) {
 	return ""
 }
 
+// errChanged says that a file is no longer what was listed.
 var errChanged = errors.New("the file changed while it was read")
 
 // unusable is a file that cannot be what its name says.
@@ -521,6 +527,9 @@ func (r *Repository) read(ctx context.Context, name string, o blob.ListObject) (
 // takes any.
 func (r *Repository) copy(ctx context.Context, key string, size int64, w io.Writer) (string, error) {
 	in, err := r.bucket.NewReader(ctx, key, nil)
+	if gcerrors.Code(err) == gcerrors.NotFound {
+		return "", errChanged // deleted since it was listed
+	}
 	if err != nil {
 		return "", fmt.Errorf("read %s of model repository %s: %w", key, r.opts.URL, err)
 	}
@@ -566,6 +575,9 @@ func (r *Repository) Stage(ctx context.Context, c Candidate, dir string) error {
 	digests, data := map[string]string{}, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
 		digest, err := r.stageFile(ctx, c.Files[name], filepath.Join(dir, name))
+		if errors.Is(err, errChanged) {
+			err = ErrChanged
+		}
 		if err != nil {
 			return fmt.Errorf("stage %s version %s: %w", c.Model, c.Version, err)
 		}

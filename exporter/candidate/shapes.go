@@ -15,7 +15,7 @@ import (
 // Shapes is what plancast reads of Triton's config.pbtxt.
 type Shapes struct {
 	MaxBatch int                `json:"max_batch,omitempty"` // max_batch_size; 0 means that dims hold the batch dimension
-	Inputs   map[string][]int64 `json:"inputs,omitempty"`    // dims by input name; -1 is a dimension that varies
+	Inputs   map[string][]int64 `json:"inputs,omitempty"`    // what the model sees, by input name; -1 is a dimension that varies
 }
 
 // modelConfig describes the few fields of Triton's ModelConfig message that
@@ -29,14 +29,20 @@ var modelConfig = sync.OnceValues(func() (protoreflect.MessageDescriptor, error)
 		one  = descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL
 		many = descriptorpb.FieldDescriptorProto_LABEL_REPEATED
 	)
+	reshape := field("reshape", 5, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, one)
+	reshape.TypeName = proto.String(".inference.ModelTensorReshape")
 	inputs := field("input", 5, descriptorpb.FieldDescriptorProto_TYPE_MESSAGE, many)
 	inputs.TypeName = proto.String(".inference.ModelInput")
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
 		Name: proto.String("model_config_subset.proto"), Package: proto.String("inference"), Syntax: proto.String("proto3"),
 		MessageType: []*descriptorpb.DescriptorProto{
+			{Name: proto.String("ModelTensorReshape"), Field: []*descriptorpb.FieldDescriptorProto{
+				field("shape", 1, descriptorpb.FieldDescriptorProto_TYPE_INT64, many),
+			}},
 			{Name: proto.String("ModelInput"), Field: []*descriptorpb.FieldDescriptorProto{
 				field("name", 1, descriptorpb.FieldDescriptorProto_TYPE_STRING, one),
 				field("dims", 4, descriptorpb.FieldDescriptorProto_TYPE_INT64, many),
+				reshape,
 			}},
 			{Name: proto.String("ModelConfig"), Field: []*descriptorpb.FieldDescriptorProto{
 				field("max_batch_size", 4, descriptorpb.FieldDescriptorProto_TYPE_INT32, one),
@@ -70,6 +76,11 @@ func parseShapes(text []byte) (Shapes, error) {
 		fields := in.Descriptor().Fields()
 		name := in.Get(fields.ByName("name")).String()
 		dims := in.Get(fields.ByName("dims")).List()
+		if f := fields.ByName("reshape"); in.Has(f) {
+			// dims are what a client sends; the model sees this.
+			m := in.Get(f).Message()
+			dims = m.Get(m.Descriptor().Fields().ByName("shape")).List()
+		}
 		shape := make([]int64, dims.Len())
 		for j := range shape {
 			if shape[j] = dims.Get(j).Int(); shape[j] < -1 || shape[j] == 0 {

@@ -81,6 +81,8 @@ type Model struct {
 	Owner  string
 	Dims   map[string]int64   // symbolic dimensions by name, or "input/position"
 	Inputs map[string][]int64 // whole shapes by input name
+	// Deviation is how accuracy deviation is computed; "" is as in Benchmark.
+	Deviation string
 }
 
 // Default is the configuration of an empty file.
@@ -108,6 +110,15 @@ func (c Config) ModelFor(name string) Model {
 		}
 	}
 	return Model{}
+}
+
+// BenchmarkFor is how the model named is benchmarked.
+func (c Config) BenchmarkFor(name string) bench.Options {
+	o := c.Benchmark
+	if m := c.ModelFor(name); m.Deviation != "" {
+		o.Deviation = m.Deviation
+	}
+	return o
 }
 
 // Load reads and checks the file at path. Relative paths in it are relative to
@@ -254,12 +265,12 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 		"min_window":           d.duration(&b.MinWindow, 0, time.Hour),
 		"max_window":           d.duration(&b.MaxWindow, 10*time.Millisecond, 24*time.Hour),
 		"max_windows":          d.integer(&b.MaxWindows, 1, 1000),
-		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0, 1),
-		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0, 1),
+		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0.001, 0.999),
+		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0.001, 0.999),
 		"batches":              d.integers(&b.Batches, 1, 65536),
 		"concurrency":          d.integers(&b.Concurrency, 1, 1024),
-		"sweep_window":         d.duration(&b.SweepWindow, 0, time.Hour),
-		"deviation":            d.oneOf(&b.Deviation, "auto", "top1", "top1_agreement", "relative_l2"),
+		"sweep_window":         d.duration(&b.SweepWindow, 10*time.Millisecond, time.Hour),
+		"deviation":            d.oneOf(&b.Deviation, deviations...),
 		"max_deviation":        d.quantity(&b.MaxDeviation, units.Ratio, 0, 1000),
 		"seed": d.scalar(func(s string) error {
 			_, err := fmt.Sscanf(s, "%d", &b.Seed)
@@ -274,6 +285,8 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 	}
 }
 
+var deviations = []string{bench.DeviationAuto, bench.DeviationTop1, bench.DeviationAgreement, bench.DeviationRelL2}
+
 func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 	m := Model{Dims: map[string]int64{}, Inputs: map[string][]int64{}}
 	d.mapping(key, n, map[string]field{
@@ -281,7 +294,8 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 			m.Match = s
 			return checkPattern(s)
 		}),
-		"owner": d.text(&m.Owner),
+		"owner":     d.text(&m.Owner),
+		"deviation": d.oneOf(&m.Deviation, deviations...),
 		"dims": func(key string, n *yaml.Node) {
 			d.each(key, n, func(name, key string, n *yaml.Node) {
 				var v int
@@ -362,7 +376,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
 		"deadline": d.scalar(func(s string) error {
-			t, err := deadline(s, c.Location)
+			t, err := ParseDeadline(s, c.Location)
 			m.Deadline = t
 			return err
 		}),
@@ -429,11 +443,12 @@ func location(s string) (*time.Location, error) {
 	return loc, nil
 }
 
-// deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due at its end.
-func deadline(s string, loc *time.Location) (time.Time, error) {
+// ParseDeadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
+// a time zone, or RFC 3339. A date alone is due in its last second. The result
+// keeps the zone, so that it is told as it was given.
+func ParseDeadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	text := s
 	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
@@ -444,10 +459,10 @@ func deadline(s string, loc *time.Location) (time.Time, error) {
 		text, loc = s[:i], zone
 	}
 	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).UTC(), nil
+		return t.AddDate(0, 0, 1).Add(-time.Second), nil
 	}
 	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }

@@ -63,7 +63,7 @@ milestones:
 		t.Errorf("milestone is %+v", m)
 	}
 	// The date alone is due at its end, in the file's time zone.
-	if want := time.Date(2027, 1, 31, 23, 0, 0, 0, time.UTC); !m.Deadline.Equal(want) {
+	if want := time.Date(2027, 1, 31, 22, 59, 59, 0, time.UTC); !m.Deadline.Equal(want) {
 		t.Errorf("deadline is %v; want %v", m.Deadline, want)
 	}
 }
@@ -118,19 +118,19 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 func TestDeadlinesHaveAZone(t *testing.T) {
 	for text, want := range map[string]string{
 		"2027-01-31T18:00:00+01:00":      "2027-01-31T17:00:00Z",
-		"2027-01-31":                     "2027-02-01T00:00:00Z",
+		"2027-01-31":                     "2027-01-31T23:59:59Z",
 		"2027-01-31 18:00":               "2027-01-31T18:00:00Z",
 		"2027-01-31 18:00 Europe/Berlin": "2027-01-31T17:00:00Z",
-		"2027-07-31 America/New_York":    "2027-08-01T04:00:00Z",
+		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
 	} {
-		got, err := deadline(text, time.UTC)
-		if err != nil || got.Format(time.RFC3339) != want {
-			t.Errorf("deadline(%q) = %v, %v; want %s", text, got, err, want)
+		got, err := ParseDeadline(text, time.UTC)
+		if err != nil || got.UTC().Format(time.RFC3339) != want {
+			t.Errorf("ParseDeadline(%q) = %v, %v; want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"tomorrow", "2027-02-30", "2027-01-31 Local", "2027-01-31 Mars/Base", ""} {
-		if _, err := deadline(text, time.UTC); err == nil {
-			t.Errorf("deadline(%q) is accepted", text)
+		if _, err := ParseDeadline(text, time.UTC); err == nil {
+			t.Errorf("ParseDeadline(%q) is accepted", text)
 		}
 	}
 }

@@ -236,7 +236,7 @@ type inputs struct {
 }
 
 func (r *Runner) conditions(c candidate.Candidate) conditions {
-	options := r.Config.Benchmark
+	options := r.Config.BenchmarkFor(c.Model)
 	options.MaxDeviation = 0 // a gate, not a condition
 	return conditions{Options: options, Inputs: r.inputs(c)}
 }
@@ -339,7 +339,7 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 	req := worker.Request{Backend: b.Name, Config: r.backendConfig(), Job: &bench.Job{
 		Backend: b.Name, BackendConfig: r.backendConfig(),
 		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
-		Precision: job.Precision, Settings: r.settings(b), Options: r.Config.Benchmark,
+		Precision: job.Precision, Settings: r.settings(b), Options: r.Config.BenchmarkFor(c.Model),
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
 		WorkDir: dir,

@@ -166,6 +166,9 @@ type Window struct {
 	Elapsed   float64   // seconds from the first start to the last end
 	// Phases are present where the runtime tells them apart: seconds per query.
 	Phases map[Phase][]float64
+	// Overhead is what the measuring loop adds to each latency, in seconds; 0
+	// when it runs in native code and adds nothing to speak of.
+	Overhead float64
 }
 
 // Phase is a part of a query's time on an accelerator.

@@ -218,8 +218,31 @@ func open(path, mode string) (*Store, error) {
 	return &Store{db: db, path: path}, nil
 }
 
+// quickCheck looks for damage. SQLite leaves its side files behind even when it
+// only reads; "immutable" prevents that, but must not be said of a file that
+// somebody writes to, who would have a -wal file beside it.
 func quickCheck(path string) error {
-	db, err := sql.Open("sqlite", dsn(path, "ro", ""))
+	if hasWAL(path) {
+		return quickCheckAs(path, false)
+	}
+	err := quickCheckAs(path, true)
+	if err != nil && hasWAL(path) {
+		return quickCheckAs(path, false) // somebody began to write meanwhile
+	}
+	return err
+}
+
+func hasWAL(path string) bool {
+	_, err := os.Stat(path + "-wal")
+	return err == nil
+}
+
+func quickCheckAs(path string, immutable bool) error {
+	name := dsn(path, "ro", "")
+	if immutable {
+		name += "&immutable=1"
+	}
+	db, err := sql.Open("sqlite", name)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,12 @@ type Coefficients struct {
 const (
 	gapFloor      = 0.02
 	spreadFloor   = 0.05
+	outOfReach    = 1    // a factor of e
 	spreadPrior   = 0.08 // counts as spreadMass results
 	spreadMass    = 3
 	typicalError  = 0.03              // one step ahead, before there is a record
 	shortest      = 5                 // histories shorter than this are treated as this long
-	shortestTrend = 12                // results before a trend is thought of
+	shortestTrend = 7                 // results before a trend is thought of
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
@@ -70,10 +71,12 @@ type Law struct {
 	trendWeight float64
 	level       []float64 // expected path, steps 1.., newest result not judged
 	trend       []float64 // the same of the damped trends alone
+	trendMiddle []float64 // where the best of the steps until then is as likely below as above, on the trend
+	trendScale  []float64 // and 1 over its scale
 	scale       []float64 // distance of its 10 % point, newest result not judged
 	deepest     deepest   // how far below the trend the best of the next steps falls
-	centre      []float64 // bands
-	low, high   []float64
+	centre      []float64 // of the bands
+	errors      Errors    // behind the bands
 	logStep     []float64 // logarithms of 1, 2, ...
 }
 
@@ -83,7 +86,7 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	n := len(e.z)
 	l.c, l.n, l.best = *c, n, e.Best()
 	l.steps = c.Intercept + c.LogLength*math.Log(math.Max(float64(n), shortest)) + c.LogSpread*math.Log(e.spread()+spreadFloor)
-	for _, x := range []*[]float64{&l.level, &l.trend, &l.scale, &l.centre, &l.low, &l.high} {
+	for _, x := range []*[]float64{&l.level, &l.trend, &l.trendMiddle, &l.trendScale, &l.scale, &l.centre} {
 		*x = slices.Grow((*x)[:0], horizon)[:horizon]
 	}
 	for j := len(l.logStep); j < horizon; j++ {
@@ -118,13 +121,16 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 		}
 	}
 	q := e.errors(&e.before, 1)
-	c.spreads(&q, l.scale, nil)
+	c.lowSpreads(&q, l.logStep, l.scale)
 	l.trendWeight = e.trendShare(c, l, &tw)
-	q = e.errors(&e.rec, 0)
-	q.Steady = l.trendWeight
-	c.spreads(&q, l.low, l.high)
+	l.errors = e.errors(&e.rec, 0)
+	l.errors.Steady = l.trendWeight
 	for j := range horizon {
 		l.centre[j] += l.trendWeight * (l.trend[j] - l.centre[j])
+		if l.trendWeight > 0 {
+			m, s := l.deepest.law(j+1, l.logStep[j])
+			l.trendMiddle[j], l.trendScale[j] = l.trend[j]+m, 1/s
+		}
 	}
 }
 
@@ -181,34 +187,41 @@ func (e *Engine) errors(r *record, drop int) (q Errors) {
 	return q
 }
 
-// spreads fills low (and high, unless nil) with the distances of the 10 % and
-// 90 % points from the centre, for steps 1 and on.
-func (c *Coefficients) spreads(q *Errors, low, high []float64) {
+// lowSpreads fills low with the distances of the 10 % points, for steps 1 and
+// on, whose logarithms are given.
+func (c *Coefficients) lowSpreads(q *Errors, logStep, low []float64) {
 	for j := range low {
-		low[j], _ = c.Spread(q, j+1)
-		if high != nil {
-			_, high[j] = c.Spread(q, j+1)
-		}
+		l, _ := c.logSpread(q, j+1, logStep[j])
+		low[j] = math.Exp(l)
 	}
 }
 
 // Spread returns the distances of the 10 % and 90 % points from the centre, h
 // steps ahead.
 func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
-	k := 0
-	for k+2 < len(spans) && h >= spans[k+1] {
-		k++
-	}
-	lh := math.Log(float64(h))
-	a := math.Min(1, (lh-logSpans[k])/(logSpans[k+1]-logSpans[k]))
-	s := c.Error*q.OneStep + c.BandSteps*lh + c.BandLength*math.Log(q.N/30)
+	low, high = c.logSpread(q, h, math.Log(float64(h)))
+	return math.Exp(low), math.Exp(high)
+}
+
+func (c *Coefficients) logSpread(q *Errors, h int, logStep float64) (low, high float64) {
+	k, a := between(h, logStep)
+	s := c.Error*q.OneStep + c.BandSteps*logStep + c.BandLength*math.Log(q.N/30)
 	low, high = c.Low+s, c.High+s
 	if q.Known {
 		own := 1 - (1-math.Exp(-c.OwnAfter/q.N))*(1-q.Steady)
 		low += own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + (1-q.Steady)*c.OwnShift - low)
 		high += own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + (1-q.Steady)*c.OwnShift - high)
 	}
-	return math.Exp(low), math.Exp(high)
+	return low, high
+}
+
+// between finds the spans around h steps: spans[k] and how far towards the
+// next, on the scale of logarithms; beyond the last it stays there.
+func between(h int, logStep float64) (k int, a float64) {
+	for k+2 < len(spans) && h >= spans[k+1] {
+		k++
+	}
+	return k, math.Min(1, (logStep-logSpans[k])/(logSpans[k+1]-logSpans[k]))
 }
 
 // Features of a history that the coefficients are fitted on: its length, best
@@ -226,7 +239,8 @@ func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, c
 const (
 	trialSteps = 5
 	trialCuts  = 64   // at most, spread over the history
-	fitCost    = 1    // in log likelihood, for the trend's laws being fitted to the same results
+	fitCost    = 1.0  // in log likelihood, for the trend's laws being fitted to the same results
+	untried    = 2.0  // the same while the history is too short for a trial
 	evidence   = 2    // separate trials that a block of overlapping windows and nested gaps counts for
 	dropped    = 0.25 // share of blocks set aside, the ones that speak most for a trend: one step is no trend
 	leastTrend = 0.02 // a smaller share is none
@@ -271,15 +285,16 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 	last := len(e.z) - 2 - trialSteps // last cut whose outcome is known without the newest result
 	count := last - (trialFirst - 1) + 1
 	l.deepest = e.deepest(tw)
-	if count <= 0 || !l.deepest.known {
+	if !l.deepest.known {
 		return 0
 	}
-	stride := (count + trialCuts - 1) / trialCuts
+	stride := max(1, (count+trialCuts-1)/trialCuts)
 	var hazard [len(trialGaps)]float64
 	for k, g := range trialGaps {
 		hazard[k] = l.steps - c.LogLength*math.Log(math.Max(float64(l.n), shortest)) -
 			c.LogGap*math.Log(g+gapFloor) - c.Gap*g + c.LogSteps*math.Log(trialSteps)
 	}
+	middle, scale := l.deepest.law(trialSteps, math.Log(trialSteps))
 	perBlock := (trialSteps + stride - 1) / stride
 	var blocks [trialCuts + 1]float64
 	made, inBlock, llr := 0, 0, 0.0
@@ -288,15 +303,17 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 		reached := slices.Min(e.z[cut+1 : cut+1+trialSteps])
 		ln := c.LogLength * math.Log(float64(cut+1))
 		centre := e.trend[cut].at(tw, &trialDamp)
+		odds := 1.0
 		for k, g := range trialGaps {
 			rec := hazardChance(hazard[k] + ln)
-			trd := l.deepest.reached(best-g, centre, trialSteps)
+			trd := logistic((best - g - centre - middle) / scale)
 			if reached <= best-g {
-				llr += math.Log(clip(trd) / clip(rec))
+				odds *= clip(trd) / clip(rec)
 			} else {
-				llr += math.Log(clip(1-trd) / clip(1-rec))
+				odds *= clip(1-trd) / clip(1-rec)
 			}
 		}
+		llr += math.Log(odds)
 		if inBlock++; inBlock == perBlock {
 			blocks[made] = llr / float64(perBlock*len(trialGaps))
 			made, inBlock, llr = made+1, 0, 0
@@ -308,7 +325,11 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 	for _, x := range b[:made-int(math.Ceil(float64(made)*dropped))] {
 		llr += x
 	}
-	if w := 1 / (1 + math.Exp(-logit-evidence*llr+fitCost)); w >= leastTrend {
+	cost := fitCost
+	if made == 0 {
+		cost = untried
+	}
+	if w := 1 / (1 + math.Exp(-logit-evidence*llr+cost)); w >= leastTrend {
 		return w
 	}
 	return 0
@@ -337,13 +358,13 @@ func (e *Engine) deepest(w *[experts]float64) (d deepest) {
 	end := len(e.z) - 1 // the newest result is not an outcome
 	for k, h := range spans {
 		var n, sum, square float64
-		for cut := warmUp + 1; cut+h < end; cut++ {
+		for cut := warmUp; cut+h < end; cut++ {
 			x := slices.Min(e.z[cut+1:cut+1+h]) - e.trend[cut].at(w, &spanDamp[k])
 			n++
 			sum += x
 			square += x * x
 		}
-		if n < 4 {
+		if n < 3 {
 			if k > 0 {
 				d.middle[k], d.scale[k] = d.middle[k-1], d.scale[k-1]*1.3
 			}
@@ -358,18 +379,13 @@ func (e *Engine) deepest(w *[experts]float64) (d deepest) {
 	return d
 }
 
-// reached is the probability that the best of the next h results is x or
-// lower when the trend goes to centre.
-func (d *deepest) reached(x, centre float64, h int) float64 {
-	k := 0
-	for k+2 < len(spans) && h >= spans[k+1] {
-		k++
-	}
-	a := math.Min(1, (math.Log(float64(h))-logSpans[k])/(logSpans[k+1]-logSpans[k]))
-	m := d.middle[k] + a*(d.middle[k+1]-d.middle[k])
-	s := d.scale[k] + a*(d.scale[k+1]-d.scale[k])
-	return 1 / (1 + math.Exp(-(x-centre-m)/s))
+// law returns middle and scale for the best of the next h results.
+func (d *deepest) law(h int, logStep float64) (middle, scale float64) {
+	k, a := between(h, logStep)
+	return d.middle[k] + a*(d.middle[k+1]-d.middle[k]), d.scale[k] + a*(d.scale[k+1]-d.scale[k])
 }
+
+func logistic(u float64) float64 { return 1 / (1 + math.Exp(-u)) }
 
 func softplus(u float64) float64 {
 	switch {
@@ -386,14 +402,16 @@ func softplus(u float64) float64 {
 func (l *Law) Reached(x float64, p []float64) {
 	var path pathChance
 	recorded := l.recorded(x)
-	trd := 0.0
+	most := math.Inf(-1)
 	for j := range p {
 		rec := hazardChance(recorded + l.c.LogSteps*l.logStep[j])
 		if x >= l.best {
 			rec = math.Max(rec, path.add(l, x, j))
 		}
+		trd := 0.0
 		if l.trendWeight > 0 { // once reached stays reached
-			trd = math.Max(trd, l.deepest.reached(x, l.trend[j], j+1))
+			most = math.Max(most, (x-l.trendMiddle[j])*l.trendScale[j])
+			trd = logistic(most)
 		}
 		p[j] = l.mix(rec, trd)
 	}
@@ -412,16 +430,22 @@ func (l *Law) ReachedWithin(x float64, h int) float64 {
 	}
 	trd := 0.0
 	if l.trendWeight > 0 {
+		most := math.Inf(-1)
 		for j := range h {
-			trd = math.Max(trd, l.deepest.reached(x, l.trend[j], j+1))
+			most = math.Max(most, (x-l.trendMiddle[j])*l.trendScale[j])
 		}
+		trd = logistic(most)
 	}
 	return l.mix(rec, trd)
 }
 
 // recorded is the log of the record law's hazard in one step.
+//
+// The gap is that to the best so far; where even the expected next result lies
+// far behind the best, as after an outlier or a regression, that distance less
+// outOfReach is the gap.
 func (l *Law) recorded(x float64) float64 {
-	g := math.Max(l.best-x, 0)
+	g := math.Max(math.Max(l.best, l.level[0]-outOfReach)-x, 0)
 	return l.steps - l.c.LogGap*math.Log(g+gapFloor) - l.c.Gap*g
 }
 
@@ -450,8 +474,9 @@ func (c *pathChance) add(l *Law, x float64, j int) float64 {
 // value lies beyond a point is at most the chance that one of all values until
 // then does.
 func (l *Law) Band(h int) (low, middle, high float64) {
+	below, above := l.c.Spread(&l.errors, h)
 	middle = l.centre[h-1]
-	low, high = l.promised(0.1, middle-l.low[h-1], h), middle+l.high[h-1]
+	low, high = l.promised(0.1, middle-below, h), middle+above
 	middle = l.promised(0.5, math.Max(middle, low), h)
 	return low, middle, math.Max(high, middle)
 }
@@ -462,12 +487,26 @@ func (l *Law) promised(p, x float64, h int) float64 {
 	if l.ReachedWithin(x, h) >= p {
 		return x
 	}
-	lo, hi := x, math.Max(x, l.level[h-1])
-	for w := l.scale[h-1]; l.ReachedWithin(hi, h) < p; w *= 2 {
-		hi += w
+	if x < l.best && l.ReachedWithin(l.best, h) >= p {
+		return l.bisect(p, x, l.best, h)
 	}
-	for range 30 {
-		if m := (lo + hi) / 2; l.ReachedWithin(m, h) >= p {
+	lo := math.Max(x, l.best)
+	hi := math.Max(lo, l.level[h-1])
+	for w := l.scale[h-1]; l.ReachedWithin(hi, h) < p; w *= 2 {
+		lo, hi = hi, hi+w
+	}
+	return l.bisect(p, lo, hi, h)
+}
+
+// bisect finds where the chance of being reached passes p, between lo, where
+// it does not, and hi, where it does: to a thousandth of a band's width.
+func (l *Law) bisect(p, lo, hi float64, h int) float64 {
+	for hi-lo > 1e-3*l.scale[h-1] {
+		m := (lo + hi) / 2
+		if m <= lo || m >= hi {
+			break
+		}
+		if l.ReachedWithin(m, h) >= p {
 			hi = m
 		} else {
 			lo = m

@@ -1,0 +1,56 @@
+# plancast: guessable targets. Everything works without a GPU; make help lists it all.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
+REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+VARS     := github.com/prometheus/common/version
+LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION)
+
+# What the tests need, as variables: the ONNX Runtime library and test models.
+RUNTIME = variables=$$(scripts/setup.sh --runtime); eval "$$variables"
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## the plancast program, bin/plancast
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plancast ./exporter
+
+.PHONY: setup
+setup: ## ONNX Runtime and the test models, into the cache outside the checkout
+	scripts/setup.sh --runtime >/dev/null
+
+.PHONY: demo
+demo: build ## measure real models on this machine and serve the report
+	scripts/demo.sh
+
+.PHONY: test
+test: ## every Go test, with the race detector
+	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 15m ./...
+
+.PHONY: lint
+lint: ## formatting, vet, golangci-lint, shellcheck, ruff: those that are installed
+	scripts/lint.sh
+
+.PHONY: golden
+golden: ## write the golden files anew; read the diff before you commit it
+	go test ./exporter/report ./exporter/metrics -update
+
+.PHONY: fuzz
+fuzz: ## fuzz everything that reads outside bytes, FUZZTIME (10s) each
+	scripts/fuzz.sh $(or $(FUZZTIME),10s)
+
+.PHONY: bench
+bench: build ## every performance figure, as ratios against named peers
+	$(RUNTIME); scripts/bench.sh
+
+.PHONY: ci
+ci: ## what continuous integration runs
+	.ci/run
+
+.PHONY: clean
+clean: ## remove what was built here; the cache stays
+	rm -rf bin build

@@ -1,0 +1,384 @@
+// Package fake is a scripted engine backend, for faults that a real runtime
+// cannot be made to show: hangs, crashes, exhausted memory, garbage, unstable
+// latency. It is for tests; no configuration selects it by itself.
+//
+// A script is the model file: JSON as in Script. So a worker process needs
+// nothing but a path to be told what to do. Everything is deterministic:
+// latencies come from the script and a seed, and time in a window is counted,
+// not spent, unless the script says so.
+package fake
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Name is the backend's name.
+const Name = "fake"
+
+// Script says how a model behaves. The zero value is a healthy model of 1 ms
+// with one input x float32[N,4] and one output y = x.
+type Script struct {
+	// Fault is what goes wrong, if anything, and At is where: "build" (when
+	// empty), "load", "infer", "time" or "layers".
+	Fault Fault  `json:"fault,omitempty"`
+	At    string `json:"at,omitempty"`
+
+	Latency   Duration   `json:"latency,omitempty"`   // of a query; 1ms when zero
+	Latencies []Duration `json:"latencies,omitempty"` // one a window, cyclically, instead of Latency
+	Jitter    float64    `json:"jitter,omitempty"`    // standard deviation as a share of the latency
+	PerSample bool       `json:"per_sample,omitempty"`
+	Sleep     bool       `json:"sleep,omitempty"` // spend the window's time
+	BuildTime Duration   `json:"build_time,omitempty"`
+
+	Precisions []engine.Precision  `json:"precisions,omitempty"` // supported; all when empty
+	Inputs     []engine.TensorInfo `json:"inputs,omitempty"`
+	Scale      *float64            `json:"scale,omitempty"` // y = Scale x; 1 when nil
+	NaN        bool                `json:"nan,omitempty"`   // y is NaN
+	Layers     []engine.Layer      `json:"layers,omitempty"`
+	PeakBytes  int64               `json:"peak_bytes,omitempty"`
+	Message    string              `json:"message,omitempty"` // of a fault that is an error
+}
+
+// Fault is something that goes wrong.
+type Fault string
+
+// The faults. The first group returns an *engine.Error of the kind named, the
+// second does to the process what native code can do to it.
+const (
+	InvalidModel        Fault = "invalid_model"
+	UnsupportedOperator Fault = "unsupported_operator"
+	BuildFailed         Fault = "build_failed"
+	RunFailed           Fault = "run_failed"
+	OutOfMemory         Fault = "out_of_memory"
+
+	Hang    Fault = "hang"    // never returns, whatever the context says
+	Crash   Fault = "crash"   // dies of a signal, as a segmentation fault does
+	Exit    Fault = "exit"    // ends with status 3 and a line on stderr
+	Garbage Fault = "garbage" // writes nonsense on stdout, then goes on
+	Flood   Fault = "flood"   // writes 64 MiB on stderr, then goes on
+	Eat     Fault = "eat"     // allocates and touches memory until stopped
+	Panic   Fault = "panic"
+)
+
+// Duration is a time.Duration written as "1.5ms" in JSON.
+type Duration time.Duration
+
+// MarshalJSON writes "1.5ms".
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads "1.5ms".
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return err
+	}
+	v, err := time.ParseDuration(s)
+	*d = Duration(v)
+	return err
+}
+
+// Write writes script as a model file at name.
+func Write(name string, script Script) error {
+	b, err := json.Marshal(script)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o600)
+}
+
+// Backend implements engine.Backend.
+type Backend struct {
+	// Env is what Environment reports.
+	Env engine.Environment
+}
+
+var _ engine.Backend = (*Backend)(nil)
+
+// New makes a backend.
+func New() *Backend {
+	return &Backend{Env: engine.Environment{Backend: Name, BackendVersion: "1.0.0", Device: "fake", Cores: 1, Platform: "fake/fake"}}
+}
+
+// Name returns "fake".
+func (b *Backend) Name() string { return Name }
+
+// Close does nothing.
+func (b *Backend) Close() error { return nil }
+
+// Environment reports Env.
+func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
+	return b.Env, ctx.Err()
+}
+
+func readScript(name string) (Script, error) {
+	var s Script
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return s, engine.Errorf(engine.KindInvalidModel, "read script", name, "%v", err)
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, engine.Errorf(engine.KindInvalidModel, "read script", name, "%v", err)
+	}
+	if s.Latency == 0 {
+		s.Latency = Duration(time.Millisecond)
+	}
+	if s.At == "" {
+		s.At = "build"
+	}
+	if len(s.Inputs) == 0 {
+		s.Inputs = []engine.TensorInfo{{Name: "x", DType: engine.Float32, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: 4}}}}
+	}
+	return s, nil
+}
+
+// strike does the scripted fault when it is due at stage.
+func (s Script) strike(stage string) error {
+	if s.Fault == "" || s.At != stage {
+		return nil
+	}
+	switch s.Fault {
+	case InvalidModel, UnsupportedOperator, BuildFailed, RunFailed, OutOfMemory:
+		message := s.Message
+		if message == "" {
+			message = "as the script says"
+		}
+		e := engine.Errorf(engine.Kind(s.Fault), stage, "fake engine", "%s", message)
+		if s.Fault == UnsupportedOperator {
+			e.Node, e.Operator = "node_1", "Frobnicate"
+		}
+		return e
+	case Hang:
+		select {} // with timers elsewhere this is no deadlock; a lone worker has its pipe readers
+	case Crash:
+		crash()
+	case Exit:
+		fmt.Fprintln(os.Stderr, "fake: leaving with status 3, as the script says")
+		os.Exit(3)
+	case Garbage:
+		_, _ = os.Stdout.WriteString("\x00\xff{not json\nnor this}\n")
+	case Flood:
+		line := strings.Repeat("flood ", 170) + "\n"
+		for range 64 << 10 {
+			_, _ = os.Stderr.WriteString(line)
+		}
+	case Eat:
+		var kept [][]byte
+		for {
+			block := make([]byte, 16<<20)
+			for i := 0; i < len(block); i += 4096 {
+				block[i] = 1
+			}
+			kept = append(kept, block)
+		}
+	case Panic:
+		panic("fake: as the script says")
+	default:
+		return engine.Errorf(engine.KindInternal, stage, "fake engine", "there is no fault %q", s.Fault)
+	}
+	return nil
+}
+
+// Build copies the script as the plan.
+func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Plan, error) {
+	var plan engine.Plan
+	if err := ctx.Err(); err != nil {
+		return plan, err
+	}
+	script, err := readScript(req.ModelPath)
+	if err != nil {
+		return plan, err
+	}
+	req.Progress(engine.Progress{Stage: "build", Message: "following the script"})
+	if len(script.Precisions) > 0 && !slices.Contains(script.Precisions, req.Precision) {
+		e := engine.Errorf(engine.KindUnsupportedPrecision, fmt.Sprintf("build %s engine", req.Precision), req.ModelPath, "the script has only %v", script.Precisions)
+		e.Hint = "add it to the script's precisions"
+		return plan, e
+	}
+	if err := script.strike("build"); err != nil {
+		return plan, err
+	}
+	data, err := json.Marshal(script)
+	if err != nil {
+		return plan, err
+	}
+	plan = engine.Plan{Path: filepath.Join(req.WorkDir, "fake.plan"), Precision: req.Precision, SizeBytes: int64(len(data)), Duration: time.Duration(script.BuildTime)}
+	if err := os.WriteFile(plan.Path, data, 0o600); err != nil {
+		return plan, engine.Errorf(engine.KindBuildFailed, "write plan", plan.Path, "%v", err)
+	}
+	return plan, nil
+}
+
+// Load reads the plan.
+func (b *Backend) Load(ctx context.Context, plan engine.Plan, _ engine.LoadOptions) (engine.Engine, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	script, err := readScript(plan.Path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, engine.Errorf(engine.KindBuildFailed, "load engine", plan.Path, "%v", err)
+		}
+		return nil, err
+	}
+	if err := script.strike("load"); err != nil {
+		return nil, err
+	}
+	return &fakeEngine{script: script, random: rand.New(rand.NewPCG(7, 11))}, nil
+}
+
+type fakeEngine struct {
+	script Script
+	random *rand.Rand
+	window int
+	closed bool
+}
+
+func (e *fakeEngine) Inputs() []engine.TensorInfo { return slices.Clone(e.script.Inputs) }
+
+func (e *fakeEngine) Outputs() []engine.TensorInfo {
+	outputs := slices.Clone(e.script.Inputs)
+	for i := range outputs {
+		outputs[i].Name = outputName(outputs[i].Name)
+	}
+	return outputs
+}
+
+func outputName(input string) string {
+	if input == "x" {
+		return "y"
+	}
+	return input + "_out"
+}
+
+func (e *fakeEngine) check(ctx context.Context, inputs []engine.Tensor) error {
+	if e.closed {
+		return errors.New("the engine is closed")
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(inputs) != len(e.script.Inputs) {
+		return engine.Errorf(engine.KindInvalidInput, "run engine", "", "%d inputs given and the model has %d", len(inputs), len(e.script.Inputs))
+	}
+	for i, t := range inputs {
+		in := e.script.Inputs[i]
+		fits := t.DType == in.DType && len(t.Shape) == len(in.Dims)
+		for k := 0; fits && k < len(t.Shape); k++ {
+			fits = in.Dims[k].Size < 0 || in.Dims[k].Size == t.Shape[k]
+		}
+		if !fits {
+			return engine.Errorf(engine.KindInvalidInput, "run engine", "", "input %s is given as %s%v", in, t.DType, t.Shape)
+		}
+	}
+	return nil
+}
+
+// Infer returns the inputs, scaled.
+func (e *fakeEngine) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.Tensor, error) {
+	if err := e.check(ctx, inputs); err != nil {
+		return nil, err
+	}
+	if err := e.script.strike("infer"); err != nil {
+		return nil, err
+	}
+	out := make([]engine.Tensor, len(inputs))
+	for i, t := range inputs {
+		out[i] = engine.Tensor{Name: outputName(t.Name), DType: t.DType, Shape: slices.Clone(t.Shape), Data: slices.Clone(t.Data)}
+		if t.DType != engine.Float32 {
+			continue
+		}
+		for k := range t.Len() {
+			v := t.At(k)
+			if e.script.Scale != nil {
+				v *= *e.script.Scale
+			}
+			if e.script.NaN {
+				v = math.NaN()
+			}
+			binary.LittleEndian.PutUint32(out[i].Data[4*k:], math.Float32bits(float32(v)))
+		}
+	}
+	return out, nil
+}
+
+// Time makes up a window by the script.
+func (e *fakeEngine) Time(ctx context.Context, inputs []engine.Tensor, opts engine.TimeOptions) (engine.Window, error) {
+	if err := e.check(ctx, inputs); err != nil {
+		return engine.Window{}, err
+	}
+	if err := e.script.strike("time"); err != nil {
+		return engine.Window{}, err
+	}
+	latency := time.Duration(e.script.Latency)
+	if n := len(e.script.Latencies); n > 0 {
+		latency = time.Duration(e.script.Latencies[e.window%n])
+	}
+	e.window++
+	if e.script.PerSample && len(inputs) > 0 && len(inputs[0].Shape) > 0 {
+		latency *= time.Duration(inputs[0].Shape[0])
+	}
+	// The fake has one unit of hardware: concurrent requests wait for each other.
+	lanes := float64(max(1, opts.Concurrency))
+	var w engine.Window
+	for {
+		l := latency.Seconds() * math.Max(0.1, 1+e.script.Jitter*e.random.NormFloat64())
+		w.Latencies = append(w.Latencies, l*lanes)
+		w.Elapsed += l
+		enough := len(w.Latencies) >= opts.Queries && w.Elapsed >= opts.Duration.Seconds()
+		late := opts.MaxDuration > 0 && w.Elapsed >= opts.MaxDuration.Seconds()
+		if enough || late {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return engine.Window{}, err
+		}
+	}
+	if e.script.Sleep {
+		select {
+		case <-ctx.Done():
+			return engine.Window{}, ctx.Err()
+		case <-time.After(time.Duration(w.Elapsed * float64(time.Second))):
+		}
+	}
+	return w, nil
+}
+
+// Layers returns the script's, or ErrNoLayers.
+func (e *fakeEngine) Layers(ctx context.Context) ([]engine.Layer, error) {
+	if err := e.script.strike("layers"); err != nil {
+		return nil, err
+	}
+	if len(e.script.Layers) == 0 {
+		return nil, engine.ErrNoLayers
+	}
+	return slices.Clone(e.script.Layers), ctx.Err()
+}
+
+// Memory returns the script's peak.
+func (e *fakeEngine) Memory() engine.Memory {
+	if e.script.PeakBytes == 0 {
+		return engine.Memory{}
+	}
+	peak := e.script.PeakBytes
+	return engine.Memory{PeakBytes: &peak}
+}
+
+// Close may be called twice.
+func (e *fakeEngine) Close() error {
+	e.closed = true
+	return nil
+}

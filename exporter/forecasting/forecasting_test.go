@@ -1,0 +1,311 @@
+package forecasting
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+func points(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, ",[%d,%v]", 1_700_000_000+86400*i, 100+i*7%5)
+	}
+	return "[" + b.String()[1:] + "]"
+}
+
+func TestJSONLAnswersEveryLineInOrder(t *testing.T) {
+	good := `{"points":` + points(12) + `,"direction":"lower","target":90,"horizon":5}`
+	for name, c := range map[string]struct{ line, want string }{
+		"a question":           {good, ""},
+		"higher is better":     {`{"points":` + points(12) + `,"direction":"higher","target":120,"horizon":30}`, ""},
+		"unknown fields":       {strings.Replace(good, "{", `{"base_rate":0.3,`, 1), ""},
+		"one point":            {`{"points":[[1,2]],"direction":"lower","target":1,"horizon":1}`, ""},
+		"clock stood still":    {`{"points":[[1,2],[1,2],[1,2],[0,3]],"direction":"lower","target":1,"horizon":1}`, ""},
+		"values of both signs": {`{"points":[[1,-2],[2,0],[3,4]],"direction":"lower","target":-3,"horizon":2}`, ""},
+		"no JSON":              {"what?", "read the question: invalid character"},
+		"torn line":            {good[:50], "read the question: unexpected end"},
+		"wrong type":           {`[1,2]`, "read the question"},
+		"direction":            {strings.Replace(good, "lower", "down", 1), `direction "down" is neither lower nor higher`},
+		"no target":            {`{"points":[[1,2]],"direction":"lower","horizon":1}`, "the question has no target"},
+		"no horizon":           {`{"points":[[1,2]],"direction":"lower","target":1}`, "the question has no horizon"},
+		"horizon 0":            {strings.Replace(good, `"horizon":5`, `"horizon":0`, 1), "horizon 0 is not 1 or more"},
+		"horizon too far":      {strings.Replace(good, `"horizon":5`, `"horizon":100000`, 1), "100000 iterations"},
+		"no points":            {`{"points":[],"direction":"lower","target":1,"horizon":1}`, "the question has no points"},
+		"a point of three":     {`{"points":[[1,2],[1,2,3]],"direction":"lower","target":1,"horizon":1}`, "point 2 has 3 numbers"},
+		"time in nanoseconds":  {`{"points":[[1700000000000000000,2]],"direction":"lower","target":1,"horizon":1}`, "not in unix seconds"},
+		"number out of range":  {strings.Replace(good, "90", "1e999", 1), "read the question"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := ServeJSONL(strings.NewReader(good+"\n\n"+c.line+"\r\n"+good), &out); err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			if len(lines) != 3 || lines[0] != lines[2] {
+				t.Fatalf("answers %q", lines)
+			}
+			var a struct {
+				Probability *float64
+				Quantiles   map[string]float64
+				Error       string
+			}
+			if err := json.Unmarshal([]byte(lines[1]), &a); err != nil {
+				t.Fatal(err)
+			}
+			if c.want != "" {
+				if !strings.Contains(a.Error, c.want) || a.Probability != nil {
+					t.Errorf("answer %s, want error %q", lines[1], c.want)
+				}
+				return
+			}
+			if a.Probability == nil || *a.Probability <= 0 || *a.Probability >= 1 {
+				t.Fatalf("answer %s", lines[1])
+			}
+			if q := a.Quantiles; len(q) != 3 || q["0.1"] > q["0.5"] || q["0.5"] > q["0.9"] {
+				t.Errorf("quantiles %v", q)
+			}
+		})
+	}
+}
+
+// An asker that waits for its answer before it asks again must get it.
+func TestJSONLStreams(t *testing.T) {
+	in, ask := io.Pipe()
+	answers, out := io.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- ServeJSONL(in, out); out.Close() }()
+	dec := json.NewDecoder(answers)
+	for i := range 3 {
+		fmt.Fprintf(ask, `{"points":%s,"direction":"lower","target":90,"horizon":5}`+"\n", points(10+i))
+		var a map[string]any
+		if err := dec.Decode(&a); err != nil || a["probability"] == nil {
+			t.Fatalf("answer %v, %v", a, err)
+		}
+	}
+	ask.Close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+type broken struct{}
+
+var errBroken = errors.New("broken pipe")
+
+func (broken) Write([]byte) (int, error) { return 0, errBroken }
+func (broken) Read([]byte) (int, error)  { return 0, errBroken }
+
+func TestJSONLReportsBrokenPipes(t *testing.T) {
+	if err := ServeJSONL(strings.NewReader("x\n"), broken{}); !errors.Is(err, errBroken) {
+		t.Errorf("write: %v", err)
+	}
+	if err := ServeJSONL(broken{}, io.Discard); !errors.Is(err, errBroken) {
+		t.Errorf("read: %v", err)
+	}
+}
+
+func TestReadCSV(t *testing.T) {
+	got, err := ReadCSV(strings.NewReader("\ufefftime, value, valid, environment\n2026-11-01,42ms,true,l4\n2026-11-02T10:00:00+02:00,0.041,,l4\n1793750400,,false,\n"), units.Seconds)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []forecast.Observation{
+		{Time: time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC), Value: 0.042, Valid: true, Environment: "l4"},
+		{Time: time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC), Value: 0.041, Valid: true, Environment: "l4"},
+		{Time: time.Unix(1793750400, 0)},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("%d observations", len(got))
+	}
+	for i, w := range want {
+		g := got[i]
+		if !g.Time.Equal(w.Time) || math.Abs(g.Value-w.Value) > 1e-12 || g.Valid != w.Valid || g.Environment != w.Environment {
+			t.Errorf("observation %d is %+v, want %+v", i, g, w)
+		}
+	}
+}
+
+func TestReadCSVNamesTheLine(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"empty":          {"", "read history: it is empty"},
+		"no header":      {"2026-11-01,1\n", `line 1: column "2026-11-01" is none of time, value, valid, environment`},
+		"no value":       {"time\n", `line 1: no column "value"`},
+		"column twice":   {"time,value,time\n", `line 1: column "time" comes twice`},
+		"time":           {"time,value\n2026-11-01,1\nyesterday,2\n", `line 3: time "yesterday" is not RFC 3339`},
+		"value":          {"time,value\n2026-11-01,fast\n", `line 2: value: "fast" is not`},
+		"no number":      {"time,value\n2026-11-01,NaN\n", `line 2: value: "NaN" is not`},
+		"empty value":    {"time,value\n2026-11-01,\n", `line 2: value: "" is not`},
+		"valid":          {"time,value,valid\n2026-11-01,1,maybe\n", `line 2: valid "maybe" is neither true nor false`},
+		"field too many": {"time,value\n2026-11-01,1,2\n", "line 2: wrong number of fields"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := ReadCSV(strings.NewReader(c.text), units.Seconds)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("error %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// example is a forecast with everything in it.
+func example(t *testing.T) (forecast.Series, forecast.Goal, forecast.Forecast) {
+	t.Helper()
+	s := forecast.Series{Model: `res<net> & "co"`, Criterion: forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.05, Unit: units.Seconds}}
+	for i, v := range []float64{0.098, 0.091, 0.083, 0.080, 0, 0.071, 0.069, 0.066, 0.061} {
+		s.Observations = append(s.Observations, forecast.Observation{Time: time.Date(2026, 10, 5+7*i, 9, 0, 0, 0, time.UTC), Value: v, Valid: v > 0})
+	}
+	now := s.Observations[8].Time
+	g := forecast.Goal{Deadline: now.AddDate(0, 0, 60)}
+	f, err := forecast.Single(s, g, now, forecast.Options{Score: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, g, f
+}
+
+func wellFormed(t *testing.T, svg []byte) {
+	t.Helper()
+	d := xml.NewDecoder(bytes.NewReader(svg))
+	for {
+		if _, err := d.Token(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatalf("%v in\n%s", err, svg)
+		}
+	}
+	for _, bad := range []string{"NaN", "Inf", "<script"} {
+		if bytes.Contains(svg, []byte(bad)) {
+			t.Errorf("%s in\n%s", bad, svg)
+		}
+	}
+}
+
+func TestFanChart(t *testing.T) {
+	s, g, f := example(t)
+	var b bytes.Buffer
+	if err := FanChart(&b, s, f, g); err != nil {
+		t.Fatal(err)
+	}
+	wellFormed(t, b.Bytes())
+	for what, n := range map[string]int{`<circle class="dot"`: 8, `<line class="miss"`: 2, `<polygon class="band"`: 1, `class="target"`: 1, `class="due"`: 1, "deadline 2027-01-29": 1, "prefers-color-scheme:dark": 1} {
+		if got := strings.Count(b.String(), what); got != n {
+			t.Errorf("%d of %s, want %d", got, what, n)
+		}
+	}
+	for name, values := range map[string][]float64{"nothing": nil, "one": {1}, "huge": {-1.7e308, 1.7e308, 1}, "flat": {1, 1, 1, 1}} {
+		t.Run(name, func(t *testing.T) {
+			s := s
+			s.Observations = nil
+			for i, v := range values {
+				s.Observations = append(s.Observations, forecast.Observation{Time: time.Unix(int64(i)*86400, 0), Value: v, Valid: true})
+			}
+			f, err := forecast.Single(s, forecast.Goal{}, time.Unix(1e6, 0), forecast.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			if err := FanChart(&b, s, f, forecast.Goal{}); err != nil {
+				t.Fatal(err)
+			}
+			wellFormed(t, b.Bytes())
+		})
+	}
+}
+
+func TestReliabilityDiagramAndReport(t *testing.T) {
+	var series []forecast.Series
+	for k := range 4 {
+		s := forecast.Series{Criterion: forecast.Criterion{Metric: "x", Comparison: forecast.Below}}
+		for i := range 40 {
+			s.Observations = append(s.Observations, forecast.Observation{Time: time.Unix(int64(i)*86400, 0), Value: 100 / float64(1+i*i*(k+1)%17), Valid: true})
+		}
+		series = append(series, s)
+	}
+	for name, r := range map[string]forecast.Report{
+		"full":  forecast.Backtest(series, forecast.BacktestOptions{Peers: true}),
+		"empty": forecast.Backtest(nil, forecast.BacktestOptions{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b, text bytes.Buffer
+			if err := ReliabilityDiagram(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			wellFormed(t, b.Bytes())
+			if err := WriteReport(&text, r); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range []string{"plancast ", "linear ", "holt ", "monte carlo ", "base rate "} {
+				if strings.Contains(text.String(), want) != (name == "full") {
+					t.Errorf("%q in\n%s", want, text.String())
+				}
+			}
+		})
+	}
+}
+
+func TestText(t *testing.T) {
+	_, _, f := example(t)
+	var b bytes.Buffer
+	if err := WriteText(&b, f, units.Seconds); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{f.Summary, "by deadline", "attained", "8 results, 1 missed, one iteration in about 7 d", "next value"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
+func FuzzServeJSONL(f *testing.F) {
+	f.Add([]byte(`{"points":[[1,2],[2,3]],"direction":"lower","target":1,"horizon":3}`))
+	f.Add([]byte("\n\n{}\n[]"))
+	f.Add([]byte(`{"points":[[1e300,1e308],[-1,-1e308],[2,0]],"direction":"higher","target":1e308,"horizon":999}`))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		var out bytes.Buffer
+		if err := ServeJSONL(bytes.NewReader(in), &out); err != nil {
+			t.Fatal(err)
+		}
+		lines := 0
+		for l := range bytes.Lines(in) {
+			if len(bytes.TrimSpace(l)) > 0 {
+				lines++
+			}
+		}
+		if got := bytes.Count(out.Bytes(), []byte("\n")); got != lines {
+			t.Fatalf("%d answers to %d questions", got, lines)
+		}
+		for l := range bytes.Lines(out.Bytes()) {
+			var a map[string]any
+			if err := json.Unmarshal(l, &a); err != nil || (a["probability"] == nil) == (a["error"] == nil) {
+				t.Fatalf("answer %s: %v", l, err)
+			}
+		}
+	})
+}
+
+func FuzzReadCSV(f *testing.F) {
+	f.Add("time,value,valid,environment\n2026-11-01,42ms,true,l4\n")
+	f.Add("time,value\n1,\"2\n")
+	f.Fuzz(func(t *testing.T, in string) {
+		o, err := ReadCSV(strings.NewReader(in), units.Seconds)
+		if err != nil {
+			return
+		}
+		for _, x := range o {
+			if x.Valid && (math.IsNaN(x.Value) || math.IsInf(x.Value, 0)) {
+				t.Fatalf("value %v", x.Value)
+			}
+		}
+	})
+}

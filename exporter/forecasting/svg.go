@@ -1,0 +1,204 @@
+package forecasting
+
+import (
+	"bufio"
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// The colours of the pictures: readable on white and on black, told apart
+// without colour by shape and place.
+const svgStyle = `<style>
+.bg{fill:#fff}.ink{fill:#1f2328;font:12px system-ui,sans-serif}.faint{stroke:#8c959f;stroke-opacity:.35}
+.band{fill:#0969da;fill-opacity:.18}.mid{stroke:#0969da;fill:none;stroke-width:2;stroke-dasharray:5 3}
+.line{stroke:#57606a;fill:none;stroke-width:1.5}.dot{fill:#57606a}.miss{stroke:#cf222e;stroke-width:1.5}
+.target{stroke:#1a7f37;stroke-width:1.5}.due{stroke:#bc4c00;stroke-width:1.5;stroke-dasharray:2 3}
+@media(prefers-color-scheme:dark){.bg{fill:#0d1117}.ink{fill:#e6edf3}.line{stroke:#9198a1}.dot{fill:#9198a1}
+.band{fill:#4493f8;fill-opacity:.25}.mid{stroke:#4493f8}.target{stroke:#3fb950}.due{stroke:#f0883e}.miss{stroke:#f85149}}
+</style>
+`
+
+const (
+	svgWidth, svgHeight = 720.0, 320.0
+	left, right         = 76.0, 16.0
+	top, bottom         = 34.0, 34.0
+)
+
+// axis carries a range of data to a range of pixels.
+type axis struct{ from, to, low, high float64 }
+
+func (a axis) at(v float64) float64 {
+	if a.to == a.from {
+		return (a.low + a.high) / 2
+	}
+	// Halves keep the difference of huge values finite.
+	return a.low + (a.high-a.low)*math.Min(math.Max((v/2-a.from/2)/(a.to/2-a.from/2), -0.5), 1.5)
+}
+
+// picture writes SVG; text is escaped.
+type picture struct {
+	b *bufio.Writer
+}
+
+func open(w io.Writer, width, height float64, title string) picture {
+	p := picture{bufio.NewWriter(w)}
+	fmt.Fprintf(p.b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s">`+"\n", width, height, html.EscapeString(title))
+	fmt.Fprintf(p.b, "<title>%s</title>\n%s<rect class=\"bg\" width=\"%.0f\" height=\"%.0f\"/>\n", html.EscapeString(title), svgStyle, width, height)
+	return p
+}
+
+func (p picture) close() error {
+	fmt.Fprintln(p.b, "</svg>")
+	return p.b.Flush()
+}
+
+func (p picture) text(x, y float64, anchor, s string) {
+	fmt.Fprintf(p.b, `<text class="ink" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", x, y, anchor, html.EscapeString(s))
+}
+
+func (p picture) stroke(class string, x1, y1, x2, y2 float64) {
+	fmt.Fprintf(p.b, `<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`+"\n", class, x1, y1, x2, y2)
+}
+
+func (p picture) points(element, class string, xy [][2]float64) {
+	var s strings.Builder
+	for _, q := range xy {
+		fmt.Fprintf(&s, "%.1f,%.1f ", q[0], q[1])
+	}
+	fmt.Fprintf(p.b, `<%s class="%s" points="%s"/>`+"\n", element, class, strings.TrimSpace(s.String()))
+}
+
+// FanChart draws a series with its forecast: results, the 80 % band and the
+// median of the values ahead, the target and, when it lies in view, the
+// deadline. Iterations are evenly spaced; a cross marks a missed one.
+func FanChart(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) error {
+	c := s.Criterion
+	p := open(w, svgWidth, svgHeight, strings.TrimSpace(s.Model+" "+c.String())+": "+f.Summary)
+	var past []forecast.Observation
+	for _, o := range s.Observations {
+		if (o.Environment == f.Evidence.Environment || !o.Valid) && !(o.Valid && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0))) {
+			past = append(past, o)
+		}
+	}
+	ahead := f.Bands
+	if g.Iterations > 0 && g.Iterations < len(ahead) {
+		ahead = ahead[:max(5, g.Iterations)]
+	}
+	lo, hi := c.Target, c.Target
+	for _, o := range past {
+		if o.Valid {
+			lo, hi = math.Min(lo, o.Value), math.Max(hi, o.Value)
+		}
+	}
+	for _, b := range ahead {
+		lo, hi = math.Min(lo, b.Low), math.Max(hi, b.High)
+	}
+	if pad := (hi/2 - lo/2) * 0.1; pad > 0 {
+		lo, hi = lo-pad, hi+pad
+	}
+	lo, hi = math.Max(lo, -1e307), math.Min(hi, 1e307)
+	x := axis{0, float64(max(1, len(past)-1+len(ahead))), left, svgWidth - right}
+	y := axis{lo, hi, svgHeight - bottom, top}
+	p.text(left, 18, "start", f.Summary)
+	for k := range 5 {
+		v := lo + (hi/4-lo/4)*float64(k)
+		p.stroke("faint", left, y.at(v), svgWidth-right, y.at(v))
+		p.text(left-6, y.at(v)+4, "end", units.Format(v, c.Unit))
+	}
+	p.stroke("target", left, y.at(c.Target), svgWidth-right, y.at(c.Target))
+	p.text(svgWidth-right, y.at(c.Target)-5, "end", "target "+units.Format(c.Target, c.Unit))
+
+	var line [][2]float64
+	last := math.NaN()
+	for i, o := range past {
+		if o.Valid {
+			last = o.Value
+			line = append(line, [2]float64{x.at(float64(i)), y.at(o.Value)})
+		}
+	}
+	if len(ahead) > 0 && !math.IsNaN(last) {
+		now := [2]float64{x.at(float64(len(past) - 1)), y.at(last)}
+		band, mid := [][2]float64{now}, [][2]float64{now}
+		for i, b := range ahead {
+			at := x.at(float64(len(past) + i))
+			band = append(band, [2]float64{at, y.at(b.High)})
+			mid = append(mid, [2]float64{at, y.at(b.Median)})
+		}
+		for i := len(ahead) - 1; i >= 0; i-- {
+			band = append(band, [2]float64{x.at(float64(len(past) + i)), y.at(ahead[i].Low)})
+		}
+		p.points("polygon", "band", band)
+		p.points("polyline", "mid", mid)
+	}
+	p.points("polyline", "line", line)
+	for i, o := range past {
+		at := x.at(float64(i))
+		if o.Valid {
+			fmt.Fprintf(p.b, `<circle class="dot" cx="%.1f" cy="%.1f" r="3"><title>%s, %s</title></circle>`+"\n",
+				at, y.at(o.Value), o.Time.UTC().Format(time.DateOnly), html.EscapeString(units.Format(o.Value, c.Unit)))
+			continue
+		}
+		at0, y0 := at, svgHeight-bottom-6
+		p.stroke("miss", at0-4, y0-4, at0+4, y0+4)
+		p.stroke("miss", at0-4, y0+4, at0+4, y0-4)
+	}
+	if !g.Deadline.IsZero() && f.Evidence.PerIteration > 0 && len(past) > 0 {
+		n := g.Deadline.Sub(past[len(past)-1].Time).Seconds() / f.Evidence.PerIteration
+		if n > 0 && n <= float64(len(ahead)) {
+			at := x.at(float64(len(past)-1) + n)
+			p.stroke("due", at, top, at, svgHeight-bottom)
+			p.text(at-4, top+12, "end", "deadline "+g.Deadline.Format(time.DateOnly))
+		}
+	}
+	if len(past) > 0 {
+		p.text(left, svgHeight-12, "start", past[0].Time.UTC().Format(time.DateOnly))
+		p.text(x.at(float64(len(past)-1)), svgHeight-12, "middle", past[len(past)-1].Time.UTC().Format(time.DateOnly))
+	}
+	if len(ahead) > 0 {
+		p.text(svgWidth-right, svgHeight-12, "end", fmt.Sprintf("+%d iterations", len(ahead)))
+	}
+	return p.close()
+}
+
+// ReliabilityDiagram draws what came true against what was said: on the
+// diagonal, a forecast is as sure as it should be. The area of a dot is the
+// number of questions.
+func ReliabilityDiagram(w io.Writer, r forecast.Report) error {
+	const size = 360.0
+	s := r.Plancast
+	title := fmt.Sprintf("%s questions, calibration error %s, skill %+.2f", units.Number(float64(s.Questions)), units.Format(s.CalibrationError, units.Ratio), s.Skill)
+	p := open(w, size, size, title)
+	x, y := axis{0, 1, 56, size - 16}, axis{0, 1, size - 48, 34}
+	p.text(56, 18, "start", title)
+	for k := range 6 {
+		v := float64(k) / 5
+		p.stroke("faint", x.at(v), y.at(0), x.at(v), y.at(1))
+		p.stroke("faint", x.at(0), y.at(v), x.at(1), y.at(v))
+		p.text(x.at(v), y.at(0)+16, "middle", units.Percent(v))
+		p.text(x.at(0)-6, y.at(v)+4, "end", units.Percent(v))
+	}
+	p.stroke("target", x.at(0), y.at(0), x.at(1), y.at(1))
+	p.text(x.at(0.5), size-10, "middle", "said")
+	p.text(8, 30, "start", "came true")
+	var line [][2]float64
+	for _, b := range r.Bins {
+		if b.Questions > 0 {
+			line = append(line, [2]float64{x.at(b.Said), y.at(b.True)})
+		}
+	}
+	p.points("polyline", "line", line)
+	for _, b := range r.Bins {
+		if b.Questions > 0 {
+			fmt.Fprintf(p.b, `<circle class="band" cx="%.1f" cy="%.1f" r="%.1f"><title>said %s, came true %s, %s questions</title></circle>`+"\n",
+				x.at(b.Said), y.at(b.True), 3+22*math.Sqrt(float64(b.Questions)/float64(s.Questions)), units.Percent(b.Said), units.Percent(b.True), units.Number(float64(b.Questions)))
+		}
+	}
+	return p.close()
+}

@@ -1,0 +1,100 @@
+package history
+
+import (
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/units"
+)
+
+// WriteJSONLines writes one record a line, in the form that Record's fields
+// have. It keeps nothing in memory.
+func WriteJSONLines(w io.Writer, records iter.Seq2[Record, error]) error {
+	e := json.NewEncoder(w)
+	for r, err := range records {
+		if err != nil {
+			return fmt.Errorf("export the history: %w", err)
+		}
+		if err := e.Encode(r); err != nil {
+			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
+		}
+	}
+	return nil
+}
+
+// WriteCSV writes one record a row, with a head: identity, outcome, and every
+// figure of Quantities in base units; a figure that was not measured is empty.
+// It keeps nothing in memory.
+func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
+	c := csv.NewWriter(w)
+	head := []string{
+		"id", "model", "version", "digest", "precision", "backend", "backend_version", "device", "fingerprint", "iteration",
+		"candidate_time", "started", "finished", "result", "failure", "stable", "queries",
+	}
+	for _, q := range Quantities {
+		head = append(head, column(q))
+	}
+	if err := c.Write(head); err != nil {
+		return fmt.Errorf("export the history: %w", err)
+	}
+	for r, err := range records {
+		if err != nil {
+			return fmt.Errorf("export the history: %w", err)
+		}
+		result, failure, stable, queries := "success", "", "", ""
+		if r.Failure != nil {
+			result, failure = string(r.Failure.Kind), r.Failure.Error.Error()
+		}
+		if r.OK() {
+			stable, queries = strconv.FormatBool(r.Measurement.Stable), strconv.Itoa(r.Measurement.Latency.Queries)
+		}
+		row := []string{
+			strconv.FormatInt(r.ID, 10), cell(r.Model), cell(r.Version), r.Digest, string(r.Precision), cell(r.Backend), cell(r.Environment.BackendVersion),
+			cell(r.Device), r.Fingerprint, strconv.Itoa(r.Iteration), moment(r.CandidateTime), moment(r.Started), moment(r.Finished), result, cell(failure), stable, queries,
+		}
+		for _, q := range Quantities {
+			text := ""
+			if v, ok := q.Of(r); ok {
+				text = strconv.FormatFloat(v, 'g', -1, 64)
+			}
+			row = append(row, text)
+		}
+		if err := c.Write(row); err != nil {
+			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
+		}
+	}
+	c.Flush()
+	if err := c.Error(); err != nil {
+		return fmt.Errorf("export the history: %w", err)
+	}
+	return nil
+}
+
+// column is the name of a figure with its unit: "p99_seconds".
+func column(q Quantity) string {
+	if q.Unit == units.None {
+		return q.Name
+	}
+	return q.Name + "_" + string(q.Unit)
+}
+
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// cell keeps a spreadsheet from taking text from outside for a formula.
+func cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}

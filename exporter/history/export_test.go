@@ -1,0 +1,88 @@
+package history
+
+import (
+	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"iter"
+	"strings"
+	"testing"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+func all(records []Record, last error) iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for _, r := range records {
+			if !yield(r, nil) {
+				return
+			}
+		}
+		if last != nil {
+			yield(Record{}, last)
+		}
+	}
+}
+
+func TestCSVHoldsEveryFigure(t *testing.T) {
+	records := []Record{rec(1, "m", "1", engine.FP32, "e", 1, 0.25), rec(2, "m", "=SUM(A1)", engine.INT8, "e", 1, 0)}
+	records[1].Failure.Message = "two\nlines, \"quoted\""
+	var b bytes.Buffer
+	if err := WriteCSV(&b, all(records, nil)); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(row int, name string) string {
+		for i, h := range rows[0] {
+			if h == name {
+				return rows[row][i]
+			}
+		}
+		t.Fatalf("no column %s in %v", name, rows[0])
+		return ""
+	}
+	if at(1, "p99_seconds") != "0.25" || at(1, "p50_seconds") != "" || at(1, "result") != "success" {
+		t.Errorf("measured: %v", rows[1])
+	}
+	if at(2, "result") != "crashed" || !strings.Contains(at(2, "failure"), "two\nlines") || at(2, "p99_seconds") != "" {
+		t.Errorf("failed: %v", rows[2])
+	}
+	if at(2, "version") != "'=SUM(A1)" {
+		t.Errorf("a formula reached the spreadsheet: %s", at(2, "version"))
+	}
+}
+
+func TestJSONLinesRoundTrip(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteJSONLines(&b, all([]Record{rec(1, "m", "1", engine.FP32, "e", 1, 0.25), rec(2, "m", "2", engine.FP32, "e", 2, 0)}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(&b)
+	var got []Record
+	for {
+		var r Record
+		if err := d.Decode(&r); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, r)
+	}
+	if len(got) != 2 || !got[0].OK() || got[1].Failure.Kind != engine.KindCrashed {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestExportsTellWhatBroke(t *testing.T) {
+	gone := errors.New("disk gone")
+	for _, write := range []func(io.Writer, iter.Seq2[Record, error]) error{WriteCSV, WriteJSONLines} {
+		if err := write(io.Discard, all(nil, gone)); !errors.Is(err, gone) {
+			t.Errorf("error %v", err)
+		}
+	}
+}

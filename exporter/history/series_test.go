@@ -1,0 +1,104 @@
+package history
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+var t0 = time.Date(2026, 1, 5, 8, 0, 0, 0, time.UTC)
+
+// rec makes a record; p99 0 makes it a failure.
+func rec(id int64, model, version string, p engine.Precision, env string, iteration int, p99 float64) Record {
+	r := Record{
+		ID: id, Model: model, Version: version, Digest: "d" + version, Precision: p, Fingerprint: env, Iteration: iteration,
+		Finished: t0.Add(time.Duration(id) * time.Hour),
+	}
+	if p99 == 0 {
+		r.Failure = &Failure{Error: engine.Error{Kind: engine.KindCrashed, Op: "run", Message: "gone"}}
+		return r
+	}
+	r.Measurement = &bench.Measurement{Latency: bench.Latency{Queries: 700, Quantiles: []bench.Quantile{{Q: 0.99, Value: p99}}}}
+	return r
+}
+
+func TestByModelKeepsEnvironmentsApart(t *testing.T) {
+	models := ByModel([]Record{
+		rec(1, "b", "1", engine.FP32, "old", 1, 9),
+		rec(2, "a", "1", engine.INT8, "old", 1, 5),
+		rec(3, "a", "1", engine.FP32, "old", 1, 8),
+		rec(4, "a", "2", engine.FP32, "new", 1, 7),
+		rec(5, "b", "2", engine.FP32, "new", 1, 6),
+		rec(6, "b", "3", engine.FP32, "old", 2, 4), // the environment was changed back
+	})
+	if len(models) != 2 || models[0].Name != "a" || models[1].Name != "b" {
+		t.Fatalf("models %+v", models)
+	}
+	if got := models[0].Newest(); got.Fingerprint != "new" || len(got.Candidates) != 1 {
+		t.Errorf("a's newest environment is %+v", got)
+	}
+	if got := models[1].Newest(); got.Fingerprint != "old" || len(got.Candidates) != 2 {
+		t.Errorf("b's newest environment is %+v", got)
+	}
+	if s, ok := models[0].In("old"); !ok || s.Candidates[0].Records[0].Precision != engine.FP32 {
+		t.Errorf("precisions are not ordered most exact first: %+v", s)
+	}
+	if _, ok := models[0].In("nowhere"); ok {
+		t.Error("an environment that never was is found")
+	}
+}
+
+func TestSeriesAnswersWhatIsCurrent(t *testing.T) {
+	s := ByModel([]Record{
+		rec(1, "m", "1", engine.FP32, "e", 1, 9),
+		rec(2, "m", "1", engine.INT8, "e", 1, 5),
+		rec(3, "m", "2", engine.FP32, "e", 2, 8),
+		rec(4, "m", "2", engine.INT8, "e", 2, 0),
+		rec(5, "m", "0", engine.FP32, "e", 0, 1), // an older version after a newer one
+		rec(6, "m", "3", engine.FP32, "e", 3, 0),
+		rec(7, "m", "3", engine.INT8, "e", 3, 0),
+		rec(8, "m", "3", engine.INT8, "e", 3, 0), // tried again
+	})[0].Newest()
+
+	current, ok := s.Current()
+	if !ok || current.Iteration != 3 || current.Measured() {
+		t.Errorf("current is %+v, %v; want the failed iteration 3", current, ok)
+	}
+	if r, _ := current.Record(engine.INT8); r.ID != 8 {
+		t.Errorf("the newest attempt counts, got record %d", r.ID)
+	}
+	if len(s.OutOfOrder) != 1 || s.OutOfOrder[0].Version != "0" {
+		t.Errorf("out of order: %+v", s.OutOfOrder)
+	}
+	if r, ok := s.LastGood(engine.FP32); !ok || r.ID != 3 {
+		t.Errorf("last good fp32 is %d", r.ID)
+	}
+	if r, ok := s.LastGood(engine.INT8); !ok || r.ID != 2 {
+		t.Errorf("last good int8 is %d", r.ID)
+	}
+	if _, ok := s.LastGood(engine.FP16); ok {
+		t.Error("fp16 was never measured")
+	}
+	if r, ok := s.Before(engine.FP32, 2); !ok || r.ID != 1 {
+		t.Errorf("before iteration 2 came record %d", r.ID)
+	}
+	if _, ok := s.Before(engine.FP32, 1); ok {
+		t.Error("nothing comes before iteration 1")
+	}
+	if c, ok := s.CandidateBefore(3); !ok || c.Iteration != 2 {
+		t.Errorf("before iteration 3 came %+v", c)
+	}
+	if got := fmt.Sprint(s.Precisions()); got != "[fp32 int8]" {
+		t.Errorf("precisions %s", got)
+	}
+}
+
+func TestOnlyOutOfOrderCandidatesHaveNoCurrent(t *testing.T) {
+	s := ByModel([]Record{rec(1, "m", "1", engine.FP32, "e", 0, 9)})[0].Newest()
+	if _, ok := s.Current(); ok {
+		t.Error("an out-of-order candidate is no current one")
+	}
+}

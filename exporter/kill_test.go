@@ -1,0 +1,140 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/exporter/history"
+)
+
+// killed runs plancast run as a process of its own and kills it, with SIGKILL,
+// after the delay. It returns the jobs that it reported as measured and
+// whether it came to its end first.
+func (s *site) killed(delay time.Duration) (reported []string, ended bool) {
+	s.t.Helper()
+	cmd := exec.Command(os.Args[0], "run", "--once", "--config.file", s.file(), "--output", filepath.Join(s.dir, "report.txt"))
+	cmd.Env = append(os.Environ(), actAsProgram+"=1")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	timer := time.AfterFunc(delay, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	measured := regexp.MustCompile(`msg="Job measured" model=(\S+) version=(\S+)`)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		if m := measured.FindStringSubmatch(lines.Text()); m != nil {
+			reported = append(reported, m[1]+"/"+m[2])
+		}
+	}
+	err = cmd.Wait()
+	return reported, err == nil
+}
+
+// orphans are worker processes of this test binary that outlived their parent.
+func orphans(t *testing.T) []string {
+	t.Helper()
+	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, p := range procs {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			continue
+		}
+		if string(text) != os.Args[0]+"\x00"+workerCommand+"\x00" {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join(filepath.Dir(p), "stat"))
+		if err == nil && strings.Contains(string(stat), ") Z ") {
+			continue // dead, not yet buried
+		}
+		if err == nil && strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))[1] == fmt.Sprint(os.Getpid()) {
+			continue // a parallel test's
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
+	s := newSite(t, "")
+	var want []string
+	for m := range 12 {
+		for v := range 4 {
+			name, version := fmt.Sprint("m", m), fmt.Sprint(v+1)
+			s.push(name, version, fake.Script{})
+			want = append(want, fmt.Sprintf("%s/%s %d measured", name, version, v+1))
+		}
+	}
+	const seed = 1
+	random := rand.New(rand.NewPCG(seed, seed))
+	var reported []string
+	kills, ended := 0, false
+	for ended = false; !ended && kills < 100; kills++ {
+		var news []string
+		news, ended = s.killed(time.Duration(random.IntN(160)) * time.Millisecond)
+		reported = append(reported, news...)
+		if _, err := os.Stat(filepath.Join(s.dir, "state", "history.db")); err != nil {
+			continue // killed before there was one
+		}
+		store, err := history.Open(filepath.Join(s.dir, "state", "history.db"))
+		if err != nil {
+			t.Fatalf("after kill %d: %v", kills, err)
+		}
+		var got []string
+		for r, err := range store.Records(t.Context(), history.Filter{Layers: true}) {
+			if err != nil {
+				t.Fatalf("after kill %d: a record is half there: %v", kills, err)
+			}
+			got = append(got, r.Model+"/"+r.Version)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range reported {
+			if !slices.Contains(got, x) {
+				t.Errorf("after kill %d: %s was reported and is lost", kills, x)
+			}
+		}
+	}
+	if !ended {
+		if _, ended = s.killed(time.Hour); !ended {
+			t.Fatal("the undisturbed run failed")
+		}
+	}
+	got := s.records()
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("records %q; want %q", got, want)
+	}
+	t.Logf("killed %d times", kills)
+	for range 100 {
+		if len(orphans(t)) == 0 {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	if left := orphans(t); len(left) > 0 {
+		t.Errorf("workers left behind: %v", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "state", "work", "*")); len(left) > 0 {
+		t.Errorf("work left behind: %v", left)
+	}
+}

@@ -1,0 +1,459 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+// The test binary is also the program: with "worker" as its argument it is a
+// worker, and with this variable it is plancast itself, to be killed. Both
+// have the scripted backend besides the real ones.
+const actAsProgram = "PLANCAST_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == workerCommand {
+		os.Exit(worker.Main(openFake))
+	}
+	if os.Getenv(actAsProgram) != "" {
+		os.Unsetenv(actAsProgram)
+		os.Exit(run(context.Background(), os.Args[1:], testProgram(os.Stdout, os.Stderr)))
+	}
+	// The race detector would hold up the end of every child for a second.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	goleak.VerifyTestMain(m)
+}
+
+func openFake(name string, c bench.BackendConfig) (engine.Backend, error) {
+	if name == fake.Name {
+		return fake.New(), nil
+	}
+	return openBackend(name, c)
+}
+
+func testProgram(stdout, stderr io.Writer) program {
+	return program{stdout: stdout, stderr: stderr, now: time.Now, worker: []string{os.Args[0], workerCommand}, backends: []string{fake.Name},
+		log: slog.New(slog.NewTextHandler(stderr, nil))}
+}
+
+// site is a folder with a configuration and a model repository.
+type site struct {
+	t   *testing.T
+	dir string
+}
+
+func newSite(t *testing.T, extra string) *site {
+	t.Helper()
+	s := &site{t: t, dir: t.TempDir()}
+	s.configure(extra)
+	if err := os.Mkdir(filepath.Join(s.dir, "models"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *site) configure(extra string) {
+	s.t.Helper()
+	text := `
+repository: {url: models, quiet: 1s, backlog: 100}
+state: state
+precisions: [fp32]
+schedule: "@every 1h"
+worker: {timeout: 20s, memory: 1GiB}
+benchmark: {warm_up: 0s, min_window: 0s, min_queries: 662, sweep_window: 10ms, concurrency: [1]}
+` + extra
+	if err := os.WriteFile(s.file(), []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) file() string { return filepath.Join(s.dir, "plancast.yml") }
+
+// push puts a scripted candidate into the repository; it is old enough to be
+// taken for whole.
+func (s *site) push(model, version string, script fake.Script) {
+	s.t.Helper()
+	text, err := json.Marshal(script)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dir := filepath.Join(s.dir, "models", model, version)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	file := filepath.Join(dir, "model.onnx")
+	// The same script in two versions shall be two candidates.
+	number, err := strconv.Atoi(version)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text = append(text, strings.Repeat(" ", number)...)
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(file, old, old); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func ms(n float64) fake.Duration { return fake.Duration(n * float64(time.Millisecond)) }
+
+// plancast runs a command in this process.
+func (s *site) plancast(args ...string) (status int, stdout, stderr string) {
+	s.t.Helper()
+	var out, errs bytes.Buffer
+	status = run(s.t.Context(), args, testProgram(&out, &errs))
+	return status, out.String(), errs.String()
+}
+
+func (s *site) open() *app {
+	s.t.Helper()
+	cfg, err := config.Load(s.file())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	a, err := openApp(cfg, testProgram(io.Discard, io.Discard))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		if err := a.close(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return a
+}
+
+// records are what a pass leaves in the history, as "model/version iteration outcome".
+func (s *site) records() []string {
+	s.t.Helper()
+	store, err := history.OpenReadOnly(filepath.Join(s.dir, "state", "history.db"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer store.Close()
+	var out []string
+	for r, err := range store.Records(s.t.Context(), history.Filter{}) {
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		outcome := "measured"
+		if !r.OK() {
+			outcome = string(r.Failure.Kind)
+		}
+		out = append(out, fmt.Sprintf("%s/%s %d %s", r.Model, r.Version, r.Iteration, outcome))
+	}
+	return out
+}
+
+const launchTarget = `
+targets:
+  - {name: launch, criteria: ["p99 < 5ms"]}
+`
+
+func TestRunMeasuresReportsAndJudges(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.push("net", "1", fake.Script{Latency: ms(10)})
+	s.push("net", "2", fake.Script{Latency: ms(4)})
+	status, out, errs := s.plancast("run", "--config.file", s.file())
+	if status != exitOK {
+		t.Fatalf("status %d; want 0\n%s\n%s", status, out, errs)
+	}
+	for _, want := range []string{"P99 4 ms", "down 60 %", "meets the launch threshold"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the report lacks %q:\n%s", want, out)
+		}
+	}
+	s.push("net", "3", fake.Script{Latency: ms(6)})
+	if status, out, _ := s.plancast("run", "--config.file", s.file(), "--format", "markdown"); status != exitMissed || !strings.Contains(out, "misses the launch threshold") {
+		t.Errorf("slower candidate: status %d; want 1\n%s", status, out)
+	}
+	s.push("net", "4", fake.Script{Fault: fake.UnsupportedOperator})
+	if status, out, _ := s.plancast("run", "--config.file", s.file(), "--format", "json"); status != exitError || !json.Valid([]byte(out)) {
+		t.Errorf("broken candidate: status %d; want 2\n%s", status, out)
+	}
+	want := []string{"net/1 1 measured", "net/2 2 measured", "net/3 3 measured", "net/4 4 unsupported_operator"}
+	if got := s.records(); !slices.Equal(got, want) {
+		t.Errorf("records %q; want %q", got, want)
+	}
+	if status, _, _ := s.plancast("run", "--config.file", s.file()); status != exitError || len(s.records()) != 4 {
+		t.Errorf("a second pass measured again, or forgot the failure: status %d, %q", status, s.records())
+	}
+}
+
+func TestRunOfOneModelLeavesTheOthers(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.push("fast", "1", fake.Script{Latency: ms(1)})
+	s.push("slow", "1", fake.Script{Latency: ms(9)})
+	if status, out, errs := s.plancast("run", "--config.file", s.file(), "--model", "fa*"); status != exitOK || strings.Contains(out, "slow") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if got := s.records(); !slices.Equal(got, []string{"fast/1 1 measured"}) {
+		t.Errorf("records %q", got)
+	}
+	if status, _, errs := s.plancast("run", "--config.file", s.file(), "--model", "none"); status != exitError || !strings.Contains(errs, "matches --model none") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestAFaultCostsThatJobAlone(t *testing.T) {
+	for _, c := range []struct {
+		fault fake.Fault
+		at    string
+		kind  engine.Kind
+	}{
+		{fake.Crash, "build", engine.KindCrashed},
+		{fake.Exit, "time", engine.KindCrashed},
+		{fake.Panic, "load", engine.KindCrashed},
+		{fake.Hang, "time", engine.KindTimeout},
+		{fake.Eat, "build", engine.KindOutOfMemory},
+		{fake.InvalidModel, "build", engine.KindInvalidModel},
+		{fake.RunFailed, "infer", engine.KindRunFailed},
+		{fake.Garbage, "build", ""}, // on stdout, where nothing is read: harmless
+	} {
+		t.Run(fmt.Sprint(c.fault, " at ", c.at), func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, "")
+			s.configureWorker("3s", "400MiB")
+			s.push("bad", "1", fake.Script{Fault: c.fault, At: c.at})
+			s.push("good", "1", fake.Script{})
+			_, out, errs := s.plancast("run", "--config.file", s.file())
+			want := []string{"bad/1 1 " + string(c.kind), "good/1 1 measured"}
+			if c.kind == "" {
+				want[0] = "bad/1 1 measured"
+			}
+			if got := s.records(); !slices.Equal(got, want) {
+				t.Errorf("records %q; want %q\n%s%s", got, want, out, errs)
+			}
+			if left, _ := filepath.Glob(filepath.Join(s.dir, "state", "work", "*")); len(left) > 0 {
+				t.Errorf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func (s *site) configureWorker(timeout, memory string) {
+	s.t.Helper()
+	s.configure("")
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("{timeout: 20s, memory: 1GiB}"), fmt.Appendf(nil, "{timeout: %s, memory: %s}", timeout, memory), 1)
+	if err := os.WriteFile(s.file(), text, 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func TestVersionsComeAndGo(t *testing.T) {
+	s := newSite(t, "")
+	pass := func(want ...string) {
+		t.Helper()
+		_, out, errs := s.plancast("run", "--config.file", s.file())
+		if got := s.records(); !slices.Equal(got, want) {
+			t.Errorf("records %q; want %q\n%s%s", got, want, out, errs)
+		}
+	}
+	rename := func(from, to string) {
+		t.Helper()
+		if err := os.Rename(filepath.Join(s.dir, "models", from), filepath.Join(s.dir, "models", to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.push("m", "2", fake.Script{})
+	pass("m/2 1 measured")
+	s.push("m", "1", fake.Script{}) // out of order: kept, no iteration
+	pass("m/2 1 measured", "m/1 0 measured")
+	s.push("m", "2", fake.Script{Latency: ms(2)}) // replaced: the next iteration
+	pass("m/2 1 measured", "m/1 0 measured", "m/2 2 measured")
+	rename("m/2", "m/3") // renamed version: the same content is the same candidate
+	pass("m/2 1 measured", "m/1 0 measured", "m/2 2 measured")
+	rename("m", "n") // renamed model: a series of its own
+	pass("m/2 1 measured", "m/1 0 measured", "m/2 2 measured", "n/1 1 measured", "n/3 2 measured")
+	if err := os.RemoveAll(filepath.Join(s.dir, "models", "n")); err != nil {
+		t.Fatal(err)
+	}
+	pass("m/2 1 measured", "m/1 0 measured", "m/2 2 measured", "n/1 1 measured", "n/3 2 measured") // deleted: history stays
+}
+
+func TestTwoDoNotMeasureAtOnce(t *testing.T) {
+	s := newSite(t, "")
+	s.open()
+	if status, _, errs := s.plancast("run", "--config.file", s.file()); status != exitError || !strings.Contains(errs, "another plancast is measuring") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestCheckPromisesAndDoesNothing(t *testing.T) {
+	s := newSite(t, launchTarget+`
+milestones:
+  - {name: spring, models: "net*", criteria: [p99 < 5ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5}
+`)
+	s.push("net", "1", fake.Script{})
+	s.push("bad name", "1", fake.Script{})
+	status, out, errs := s.plancast("check", "--config.file", s.file())
+	for _, want := range []string{
+		"is valid", "launch: p99 < 5 ms by the best engine of every model",
+		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC or within 5 iterations; ready at a probability of 90 %",
+		"measure net version 1 fp32", `refused: bad name: "bad name" cannot be a model's name`, "Backend     fake",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check lacks %q", want)
+		}
+	}
+	if status != exitOK || len(s.records()) != 0 {
+		t.Errorf("status %d, records %q\n%s%s", status, s.records(), out, errs)
+	}
+}
+
+func TestMistakesAreToldWithAWayOut(t *testing.T) {
+	s := newSite(t, "")
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"run", "--config.file", "/nonexistent.yml"}, "name another with --config.file"},
+		{[]string{"run", "--format", "pdf"}, "must be one of text,markdown,json"},
+		{[]string{"dance"}, "see plancast --help"},
+		{[]string{"history", "list", "--config.file", s.file()}, "run plancast serve or plancast run first"},
+		{[]string{"run", "--config.file", s.file(), "--model", "[a"}, "is not a pattern"},
+		{[]string{"serve", "--config.file", s.file(), "--web.listen-address", "256.0.0.1:1"}, "choose another with --web.listen-address"},
+	} {
+		status, _, errs := s.plancast(c.args...)
+		if status != exitError || !strings.Contains(errs, c.want) {
+			t.Errorf("plancast %s: status %d, %q; want 2 and %q", strings.Join(c.args, " "), status, errs, c.want)
+		}
+	}
+	if status, out, _ := s.plancast("--help"); status != exitOK || strings.Count(out, "usage: plancast") != 1 {
+		t.Errorf("--help: status %d, %s", status, out)
+	}
+}
+
+func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
+	s := newSite(t, "")
+	s.push("net", "1", fake.Script{})
+	a := s.open()
+	if _, err := a.pass(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := s.plancast("history", "list", "--config.file", s.file())
+	if status != exitOK || !strings.Contains(out, "net") || !strings.Contains(out, "measured") {
+		t.Errorf("list: status %d\n%s%s", status, out, errs)
+	}
+	status, out, _ = s.plancast("history", "show", "--config.file", s.file(), "1")
+	var r history.Record
+	if err := json.Unmarshal([]byte(out), &r); status != exitOK || err != nil || r.Model != "net" || !r.OK() {
+		t.Errorf("show: status %d, %v\n%s", status, err, out)
+	}
+	if status, _, errs := s.plancast("history", "show", "--config.file", s.file(), "99"); status != exitError || !strings.Contains(errs, "has no record 99") {
+		t.Errorf("show 99: status %d, %s", status, errs)
+	}
+}
+
+func get(t *testing.T, h http.Handler, method, target string, header ...string) (int, string) {
+	t.Helper()
+	r := httptest.NewRequest(method, target, nil)
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Code, w.Body.String()
+}
+
+func TestTheWebShowsWhatIsKnown(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.push("net", "1", fake.Script{Latency: ms(4)})
+	a := s.open()
+	var kicked []string
+	h := a.handler(lifecycle{reload: func() error { return a.reload(s.file()) }, kick: func(m string) { kicked = append(kicked, m) }})
+
+	if code, body := get(t, h, "GET", "/-/ready"); code != http.StatusServiceUnavailable || !strings.Contains(body, "has not read the model repository yet") {
+		t.Errorf("before the first pass: %d %s", code, body)
+	}
+	if _, err := a.pass(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		method, target string
+		code           int
+		want           string
+	}{
+		{"GET", "/-/healthy", 200, "healthy"},
+		{"GET", "/-/ready", 200, "ready"},
+		{"GET", "/", 200, "meets the launch threshold"},
+		{"GET", "/?model=net", 200, "net"},
+		{"GET", "/nowhere", 404, ""},
+		{"GET", "/metrics", 200, `plancast_iteration{backend="fake"`},
+		{"GET", "/api/v1/report", 200, `"schema_version": 1`},
+		{"GET", "/api/v1/report?format=markdown", 200, "| "},
+		{"GET", "/api/v1/report?format=pdf", 400, "not one of json, markdown, text"},
+		{"GET", "/-/reload", 405, "only POST"},
+		{"POST", "/-/reload", 200, "success"},
+		{"POST", "/api/v1/run?model=net", 202, "success"},
+		{"POST", "/api/v1/run", 202, "success"},
+		{"POST", "/api/v1/run?model=../x", 400, "cannot be a model's name"},
+	} {
+		if code, body := get(t, h, c.method, c.target); code != c.code || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s: %d; want %d and %q\n%.2000s", c.method, c.target, code, c.code, c.want, body)
+		}
+	}
+	if !slices.Equal(kicked, []string{"net", ""}) {
+		t.Errorf("kicked %q", kicked)
+	}
+	if code, _ := get(t, h, "POST", "/-/reload", "Sec-Fetch-Site", "cross-site"); code != http.StatusForbidden {
+		t.Errorf("a page elsewhere may reload: %d", code)
+	}
+	if code, body := get(t, a.handler(lifecycle{}), "POST", "/-/reload"); code != http.StatusForbidden || !strings.Contains(body, "--web.enable-lifecycle") {
+		t.Errorf("not enabled: %d %s", code, body)
+	}
+
+	s.configure("nonsense: 1\n")
+	if code, body := get(t, h, "POST", "/-/reload"); code != http.StatusInternalServerError || !strings.Contains(body, "unknown key") {
+		t.Errorf("bad configuration: %d %s", code, body)
+	}
+	if _, body := get(t, h, "GET", "/metrics"); !strings.Contains(body, "plancast_config_last_reload_successful 0") {
+		t.Error("the failed reload is no metric")
+	}
+	if _, body := get(t, h, "GET", "/"); !strings.Contains(body, "meets the launch threshold") {
+		t.Error("after a bad reload the old configuration is not in force")
+	}
+}
+
+func TestAKickBetweenPassesIsOnePass(t *testing.T) {
+	k := newKicks()
+	k.kick("a")
+	k.kick("b")
+	<-k.wake
+	only := k.take()
+	if !only("a") || !only("b") || only("c") {
+		t.Error("the selection is not what was asked for")
+	}
+	k.kick("a")
+	k.kick("")
+	if k.take() != nil {
+		t.Error("all is less than everything")
+	}
+}

@@ -1,0 +1,284 @@
+// Package metrics publishes the newest results as Prometheus metrics.
+//
+// A Snapshot is made whenever the evidence changes; a scrape only hands its
+// ready-made metrics out, so its cost depends on what is current and never on
+// the length of the history, and a model that is gone stops being exported.
+// The table in this file is the only place where a name, its labels and its
+// help text are written down: docs/metrics.md is generated from it and the
+// export of the history uses it, too.
+package metrics
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+)
+
+// Type is a Prometheus metric type.
+type Type string
+
+// The types in use.
+const (
+	Gauge     Type = "gauge"
+	Counter   Type = "counter"
+	Summary   Type = "summary"
+	Histogram Type = "histogram"
+)
+
+// Family is one metric name.
+type Family struct {
+	Name   string
+	Type   Type
+	Labels []string
+	Help   string
+	Note   string // for docs/metrics.md: what a reader must know beyond the help text
+
+	live bool // of the daemon's activity, not of a snapshot
+}
+
+// The labels that every metric of an engine has.
+var engineLabels = []string{"model", "precision", "backend", "device"}
+
+func withEngine(extra ...string) []string { return slices.Concat(engineLabels, extra) }
+
+// The families, in the order of docs/metrics.md.
+var (
+	latency = Family{"plancast_engine_latency_seconds", Summary, engineLabels,
+		"Latency of one query at concurrency 1 and the first batch size, in seconds.",
+		"Quantiles 0.5, 0.9, 0.95 and 0.99 of the pooled queries of the accepted windows, with their sum and count. A 0.99 of fewer than 459 queries is refused, so it is absent.", false}
+	latencyHistogram = Family{"plancast_engine_latency_distribution_seconds", Histogram, engineLabels,
+		"Latency of one query at concurrency 1 as a native histogram, in seconds.",
+		"Schema 5: neighbouring buckets are 2.2 % apart. The buckets travel in the protobuf exposition format only; the text formats show sum and count.", false}
+	latencyUpper = Family{"plancast_engine_latency_upper_seconds", Summary, engineLabels,
+		"Early-stopping upper bounds of the latency quantiles at 99 % confidence, in seconds.",
+		"MLPerf's bound: the true quantile is not above it with 99 % confidence. A quantile without enough queries for a bound is absent. Sum and count are those of plancast_engine_latency_seconds.", false}
+	throughput = Family{"plancast_engine_throughput_inferences_per_second", Gauge, engineLabels,
+		"Highest throughput of the sweep over batch sizes and concurrency, in inferences per second.", "", false}
+	stable = Family{"plancast_engine_stable", Gauge, engineLabels,
+		"Whether the windows of the latency agreed with each other: 1 or 0.", "A 0 says not to trust the percentiles of this result.", false}
+	memory = Family{"plancast_engine_memory_bytes", Gauge, withEngine("kind"),
+		"Memory that the engine holds, in bytes.", "kind is peak (device memory, or resident memory of the worker on a CPU), context or weights.", false}
+	size     = Family{"plancast_engine_size_bytes", Gauge, engineLabels, "Size of the built engine on disk, in bytes.", "", false}
+	accuracy = Family{"plancast_engine_accuracy_ratio", Gauge, withEngine("measure"),
+		"Accuracy on the evaluation inputs, a ratio.",
+		"measure is top1 (against labels.npy), top1_agreement (with the reference's own choice) or reference_top1 (the reference against labels.npy).", false}
+	deviation = Family{"plancast_engine_accuracy_deviation_ratio", Gauge, engineLabels,
+		"Accuracy deviation from the reference, a ratio.",
+		"The one number that targets and milestones call accuracy_deviation. It is the loss of labelled top-1 accuracy against the reference where labels are there, otherwise the share of inputs on which top-1 disagrees with the reference, otherwise the relative L2 distance of the outputs.", false}
+	layers = Family{"plancast_engine_layers", Gauge, withEngine("layer_precision"),
+		"Layers of the built engine by the precision of their arithmetic.", "layer_precision is fp32, fp16, int8 or none (no arithmetic, or not known).", false}
+	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}
+	unquantizedLayers = Family{"plancast_engine_unquantized_layers", Gauge, engineLabels, "Arithmetic layers of an int8 engine that are not int8.", "Only int8 engines have it.", false}
+	calibration       = Family{"plancast_calibration_coverage_ratio", Gauge, engineLabels,
+		"Share of the tensors of an int8 engine whose range calibration determined, a ratio.", "Absent without calibration.", false}
+	targetMet = Family{"plancast_engine_target_met", Gauge, withEngine("milestone", "target", "criterion"),
+		"Whether an engine meets a criterion of a milestone or a target: 1 or 0.",
+		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
+	iteration = Family{"plancast_iteration", Gauge, engineLabels,
+		"Iteration of the model in this environment that the engine's metrics show.",
+		"Counts the candidates of the model in one environment from 1, shared by the precisions of a candidate. Together with the timestamp it makes one point of every result, however often it is scraped. It jumps when an iteration between failed, and starts again with a new environment.", false}
+	iterationTimestamp = Family{"plancast_iteration_timestamp_seconds", Gauge, engineLabels,
+		"When the result that the engine's metrics show was finished, in seconds since the epoch.",
+		"time() minus this is the age of the result.", false}
+	lastBuildSuccess = Family{"plancast_engine_last_build_success", Gauge, engineLabels,
+		"Whether the newest job of this precision gave a result: 1 or 0.",
+		"A 0 beside the other metrics of an engine says that those show an earlier result. A precision that the backend does not support at all has none of these metrics.", false}
+	buildDuration = Family{"plancast_build_duration_seconds", Gauge, engineLabels, "How long building the engine took, in seconds.", "Absent when the engine was reused.", false}
+	candidateInfo = Family{"plancast_candidate_info", Gauge, withEngine("version", "digest", "fingerprint"),
+		"The candidate that the engine's metrics show: always 1.", "digest is the SHA-256 of the candidate, fingerprint that of the environment.", false}
+
+	environmentInfo = Family{"plancast_environment_info", Gauge, []string{"model", "backend", "device", "fingerprint", "backend_version", "cores", "governor", "driver", "cuda", "platform"},
+		"The environment that the model's results hold in: always 1.", "Results of different fingerprints must not be compared.", false}
+	modelInfo = Family{"plancast_model_info", Gauge, []string{"model", "owner"}, "A model of the repository and who owns it: always 1.", "", false}
+	builds    = Family{"plancast_builds_total", Counter, []string{"model", "result"},
+		"Finished jobs by result, over the whole history.",
+		"result is success or a failure kind. It is counted from the history, so a restart does not reset it; every result value exists from the first scrape of a model.", false}
+	timingCacheHits = Family{"plancast_timing_cache_hits_total", Counter, []string{"model"},
+		"Builds that the timing cache served, over the whole history.", "Only models that were built by a backend with a timing cache have it.", false}
+	lastSuccess = Family{"plancast_last_success_timestamp_seconds", Gauge, []string{"model"},
+		"When the model's newest result of any precision was finished, in seconds since the epoch.", "Over all environments; absent before the first result.", false}
+	candidates = Family{"plancast_candidates", Gauge, []string{"model", "state"},
+		"Versions in the repository by state.", "state is accepted, pending (left alone for now) or refused; each exists from the first scrape.", false}
+
+	models        = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
+	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
+	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
+	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
+	buildInfo     = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
+
+	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
+		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured through; one that failed does not replace it.", false}
+	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models of the repository that the milestone selects.", "", false}
+	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
+)
+
+// The forecast of a milestone. Probabilities come with the bounds of their
+// 80 % credible interval.
+var (
+	probability = Family{Name: "plancast_milestone_probability", Type: Gauge, Labels: []string{"milestone"},
+		Help: "Probability that the milestone is met in time: by its deadline and within its iterations, whichever are given.",
+		Note: "1 once it is met. Absent without models."}
+	probabilityLower       = Family{Name: "plancast_milestone_probability_lower", Type: Gauge, Labels: []string{"milestone"}, Help: "Lower bound of plancast_milestone_probability (80 % credible interval)."}
+	probabilityUpper       = Family{Name: "plancast_milestone_probability_upper", Type: Gauge, Labels: []string{"milestone"}, Help: "Upper bound of plancast_milestone_probability (80 % credible interval)."}
+	probabilityWithin      = Family{Name: "plancast_milestone_probability_within_iterations", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Probability that the milestone is met within that many further iterations, whatever the deadline.", Note: "iterations is 1, 2, 3, 5, 10 and the milestone's own horizon."}
+	probabilityWithinLower = Family{Name: "plancast_milestone_probability_within_iterations_lower", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Lower bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
+	probabilityWithinUpper = Family{Name: "plancast_milestone_probability_within_iterations_upper", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Upper bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
+	readyProbability       = Family{Name: "plancast_milestone_ready_probability", Type: Gauge, Labels: []string{"milestone"}, Help: "Probability from which the milestone counts as on track, from the configuration."}
+	attained               = Family{Name: "plancast_milestone_attained_ratio", Type: Gauge, Labels: []string{"milestone"}, Help: "Share of the way from the first results to the targets that is covered, a ratio."}
+	expectedIterations     = Family{Name: "plancast_milestone_expected_iterations", Type: Gauge, Labels: []string{"milestone"}, Help: "Further effective iterations that close the gap: improvements of the size usual in this history."}
+	eta                    = Family{Name: "plancast_milestone_eta_timestamp_seconds", Type: Gauge, Labels: []string{"milestone", "probability"}, Help: "When the milestone is met with that probability, in seconds since the epoch.", Note: "probability is 0.1, 0.5 or 0.9; one that lies beyond what can be foreseen is absent."}
+	criterionProbability   = Family{Name: "plancast_milestone_criterion_probability", Type: Gauge, Labels: []string{"milestone", "criterion", "model"}, Help: "Probability that one model meets one criterion in time: what holds the milestone back.", Note: "1 for what is met."}
+	state                  = Family{Name: "plancast_milestone_state", Type: Gauge, Labels: []string{"milestone", "state"}, Help: "State of the milestone: exactly one is 1.", Note: "state is met, insufficient_data, atypical, stalled, on_track or at_risk; the first that applies, in this order."}
+
+	trackBrier       = Family{Name: "plancast_forecast_brier_score", Type: Gauge, Help: "Brier score of the forecast on this history, walked through from its beginning: 0 is perfect.", Note: "The four are absent until there is a question that can be answered."}
+	trackSkill       = Family{Name: "plancast_forecast_skill_score", Type: Gauge, Help: "Brier skill against the base rate: above 0 is better than quoting how often such questions come true."}
+	trackCalibration = Family{Name: "plancast_forecast_calibration_error", Type: Gauge, Help: "Mean distance between the probabilities that were said and the shares that came true."}
+	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
+)
+
+// Families lists every metric this package exports.
+func Families() []Family {
+	return []Family{
+		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
+		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
+		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
+		buildInfo, modelsReady, modelsSelected, deadline,
+		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
+		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
+	}
+}
+
+// gauges are the families of an engine that are plain numbers of its record:
+// the snapshot and the export of the history both read them here. emit takes
+// the values of the labels beyond the engine's own.
+var gauges = []struct {
+	family Family
+	of     func(r history.Record, emit func(v float64, extra ...string))
+}{
+	{throughput, func(r history.Record, emit func(float64, ...string)) { emit(r.Measurement.Throughput) }},
+	{stable, func(r history.Record, emit func(float64, ...string)) { emit(oneIf(r.Measurement.Stable)) }},
+	{memory, func(r history.Record, emit func(float64, ...string)) {
+		m := r.Measurement.Memory
+		for _, x := range []struct {
+			bytes *int64
+			kind  string
+		}{{m.PeakBytes, "peak"}, {m.ContextBytes, "context"}, {m.WeightsBytes, "weights"}} {
+			if x.bytes != nil {
+				emit(float64(*x.bytes), x.kind)
+			}
+		}
+	}},
+	{size, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Measurement.Plan.SizeBytes)) }},
+	{accuracy, func(r history.Record, emit func(float64, ...string)) {
+		a := r.Measurement.Accuracy
+		if a == nil {
+			return
+		}
+		for _, x := range []struct {
+			value   *float64
+			measure string
+		}{{a.Top1, "top1"}, {a.Top1Agreement, "top1_agreement"}, {a.ReferenceTop1, "reference_top1"}} {
+			if x.value != nil {
+				emit(*x.value, x.measure)
+			}
+		}
+	}},
+	{deviation, func(r history.Record, emit func(float64, ...string)) {
+		if a := r.Measurement.Accuracy; a != nil {
+			emit(a.Deviation)
+		}
+	}},
+	{layers, func(r history.Record, emit func(float64, ...string)) {
+		l := r.Measurement.Layers
+		if l == nil {
+			return
+		}
+		for _, p := range engine.Precisions {
+			emit(float64(l.ByPrecision[p]), string(p))
+		}
+		other := l.Total
+		for _, p := range engine.Precisions {
+			other -= l.ByPrecision[p]
+		}
+		emit(float64(max(other, 0)), "none")
+	}},
+	{fusedLayers, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil {
+			emit(float64(l.Fused))
+		}
+	}},
+	{unquantizedLayers, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && r.Precision == engine.INT8 {
+			emit(float64(len(l.Unquantized)))
+		}
+	}},
+	{calibration, func(r history.Record, emit func(float64, ...string)) {
+		if c := r.Measurement.Plan.CalibrationCoverage; c != nil {
+			emit(*c)
+		}
+	}},
+	{iteration, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Iteration)) }},
+	{iterationTimestamp, func(r history.Record, emit func(float64, ...string)) { emit(timestamp(r.Finished)) }},
+	{buildDuration, func(r history.Record, emit func(float64, ...string)) {
+		if !r.Measurement.Plan.Reused {
+			emit(r.Measurement.Plan.Duration.Seconds())
+		}
+	}},
+}
+
+// summaries are the families of an engine that are quantiles of its latency.
+var summaries = []struct {
+	family Family
+	of     func(bench.Quantile) (float64, bool)
+}{
+	{latency, func(q bench.Quantile) (float64, bool) { return q.Value, finite(q.Value) }},
+	{latencyUpper, func(q bench.Quantile) (float64, bool) {
+		if q.Upper == nil {
+			return 0, false
+		}
+		return *q.Upper, finite(*q.Upper)
+	}},
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// WriteDoc writes docs/metrics.md.
+func WriteDoc(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(`# Metrics
+
+This page is generated from the table in exporter/metrics: change it there and run ` + "`go test ./exporter/metrics -run TestDoc -update`" + `.
+
+All values are in base units. What is unknown is absent, never zero. A failure keeps the last good result of the same
+environment visible: ` + "`plancast_engine_last_build_success`" + ` is 0 then, and ` + "`plancast_iteration_timestamp_seconds`" + ` tells the age.
+Results of another environment than the newest are not exported, and a model that leaves the repository takes its series along.
+
+A result is scraped hundreds of times but is one point: whoever computes with the history must take one value for each
+` + "`plancast_iteration`" + `, at ` + "`plancast_iteration_timestamp_seconds`" + `.
+
+Label values: ` + "`model`" + ` is the folder's name, ` + "`precision`" + ` fp32, fp16 or int8, ` + "`backend`" + ` onnxruntime or tensorrt, ` + "`device`" + ` the name of the GPU or CPU.
+Identity (version, digest, library versions) stands in the ` + "`_info`" + ` series only.
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |
+`)
+	for _, f := range Families() {
+		labels := "–"
+		if len(f.Labels) > 0 {
+			labels = "`" + strings.Join(f.Labels, "`, `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, labels, strings.TrimSpace(strings.ReplaceAll(f.Help+" "+f.Note, "|", `\|`)))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}

@@ -1,0 +1,496 @@
+package metrics
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/report/reporttest"
+)
+
+var update = flag.Bool("update", false, "write the golden files and docs/metrics.md anew; read the difference before committing it")
+
+var testBuild = Build{Version: "0.1.0", Revision: "abc", GoVersion: "go1.26"}
+
+func snapshot(t testing.TB, in report.Input) *Snapshot {
+	t.Helper()
+	s, err := NewSnapshot(in, testBuild)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// collector has the snapshot and the activity of in.
+func collector(t testing.TB, in report.Input) *Collector {
+	t.Helper()
+	c := NewCollector(snapshot(t, in))
+	c.SetActivity(Activity{QueueLength: len(in.Queue), LastCycle: in.LastCycle})
+	return c
+}
+
+func gather(t testing.TB, in report.Input) map[string]*dto.MetricFamily {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	if err := reg.Register(collector(t, in)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := map[string]*dto.MetricFamily{}
+	for _, f := range families {
+		out[f.GetName()] = f
+	}
+	return out
+}
+
+// value finds the series whose labels include those given ("model=a").
+func value(families map[string]*dto.MetricFamily, name string, labels ...string) (float64, bool) {
+	for _, m := range families[name].GetMetric() {
+		have := map[string]bool{}
+		for _, l := range m.GetLabel() {
+			have[l.GetName()+"="+l.GetValue()] = true
+		}
+		if !slices.ContainsFunc(labels, func(l string) bool { return !have[l] }) {
+			switch {
+			case m.Gauge != nil:
+				return m.Gauge.GetValue(), true
+			case m.Counter != nil:
+				return m.Counter.GetValue(), true
+			case m.Summary != nil:
+				return m.Summary.GetSampleSum(), true
+			}
+		}
+	}
+	return 0, false
+}
+
+func golden(t *testing.T, path string, got []byte) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+		for i := range min(len(g), len(w)) {
+			if g[i] != w[i] {
+				t.Fatalf("%s differs in line %d:\n got %s\nwant %s\nRun go test with -update and read the difference.", path, i+1, g[i], w[i])
+			}
+		}
+		t.Fatalf("%s has %d lines, want %d", path, len(g), len(w))
+	}
+}
+
+func scrape(t testing.TB, c prometheus.Collector, accept string) []byte {
+	t.Helper()
+	reg := prometheus.NewPedanticRegistry()
+	reg.MustRegister(c)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	promhttp.HandlerFor(reg, promhttp.HandlerOpts{EnableOpenMetrics: true}).ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	return w.Body.Bytes()
+}
+
+func TestExposition(t *testing.T) {
+	c := collector(t, reporttest.Input())
+	golden(t, "testdata/exposition.txt", scrape(t, c, "text/plain"))
+	golden(t, "testdata/exposition.openmetrics", scrape(t, c, "application/openmetrics-text; version=1.0.0"))
+}
+
+func TestLint(t *testing.T) {
+	for name, in := range map[string]report.Input{"everything": reporttest.Input(), "empty": {Now: reporttest.Now}} {
+		problems, err := testutil.CollectAndLint(collector(t, in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("%s: %s: %s", name, p.Metric, p.Text)
+		}
+	}
+}
+
+func TestPromtoolAcceptsTheExposition(t *testing.T) {
+	promtool := needProgram(t, "promtool")
+	cmd := exec.Command(promtool, "check", "metrics")
+	cmd.Stdin = bytes.NewReader(scrape(t, NewCollector(snapshot(t, reporttest.Input())), "text/plain"))
+	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+}
+
+// needProgram finds a program of Debian's prometheus package.
+func needProgram(t *testing.T, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		if os.Getenv("PLANCAST_REQUIRE_PROMTOOL") == "1" {
+			t.Fatalf("%s is not there and PLANCAST_REQUIRE_PROMTOOL=1: install the Debian package prometheus", name)
+		}
+		t.Skipf("%s is not there: install the Debian package prometheus", name)
+	}
+	return path
+}
+
+func TestDoc(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteDoc(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, filepath.Join("..", "..", "docs", "metrics.md"), b.Bytes())
+}
+
+// The table says what is exported, label by label.
+func TestEveryFamilyIsInTheTableAndUsed(t *testing.T) {
+	got := gather(t, everyFigure())
+	for _, f := range Families() {
+		g := got[f.Name]
+		if g == nil {
+			t.Errorf("%s is in the table and never exported", f.Name)
+			continue
+		}
+		if want := strings.ToUpper(string(f.Type)); g.GetType().String() != want {
+			t.Errorf("%s is a %s, the table says %s", f.Name, g.GetType(), want)
+		}
+	}
+}
+
+// everyFigure is reporttest.Input with the figures a CPU does not have.
+func everyFigure() report.Input {
+	in := reporttest.Input()
+	for i, r := range in.Records {
+		if r.OK() {
+			m := *r.Measurement
+			m.Plan.TimingCacheHit, m.Plan.CalibrationCoverage = new(i%2 == 0), new(0.97)
+			in.Records[i].Measurement = &m
+		}
+	}
+	return in
+}
+
+func TestUnknownIsAbsent(t *testing.T) {
+	in := reporttest.Input()
+	for i := range in.Records {
+		if in.Records[i].Model == "squeezenet" && in.Records[i].OK() {
+			in.Records[i].Measurement = &bench.Measurement{
+				Latency:    bench.Latency{Queries: 100, Mean: 1, Sum: 100, Quantiles: []bench.Quantile{{Q: 0.5, Value: 1}, {Q: 0.9, Value: math.NaN()}}},
+				Throughput: math.Inf(1), Plan: engine.Plan{Reused: true}, Accuracy: &bench.Accuracy{Deviation: math.NaN()},
+			}
+		}
+	}
+	got := gather(t, in)
+	for _, name := range []string{
+		"plancast_engine_latency_upper_seconds", "plancast_engine_memory_bytes", "plancast_engine_accuracy_ratio", "plancast_engine_accuracy_deviation_ratio",
+		"plancast_engine_throughput_inferences_per_second", "plancast_engine_layers", "plancast_build_duration_seconds", "plancast_engine_target_met",
+		"plancast_engine_latency_distribution_seconds",
+	} {
+		if v, ok := value(got, name, "model=squeezenet"); ok {
+			t.Errorf("%s is %v, and was not measured", name, v)
+		}
+	}
+	for _, m := range got["plancast_engine_latency_seconds"].GetMetric() {
+		if m.GetLabel()[2].GetValue() == "squeezenet" && len(m.GetSummary().GetQuantile()) != 1 {
+			t.Errorf("quantiles %v; only the median was measured", m.GetSummary().GetQuantile())
+		}
+	}
+	for _, name := range []string{"plancast_cycle_duration_seconds", "plancast_last_success_timestamp_seconds"} {
+		if _, ok := gather(t, report.Input{Models: []report.ModelState{{Name: "m"}}})[name]; ok {
+			t.Errorf("%s before anything happened", name)
+		}
+	}
+}
+
+func TestCountersExistFromTheFirstScrape(t *testing.T) {
+	got := gather(t, report.Input{Models: []report.ModelState{{Name: "m"}}})
+	for _, result := range append([]string{"success"}, kinds()...) {
+		if v, ok := value(got, "plancast_builds_total", "model=m", "result="+result); !ok || v != 0 {
+			t.Errorf("result %s: %v, %v", result, v, ok)
+		}
+	}
+}
+
+func kinds() []string {
+	var out []string
+	for _, k := range engine.Kinds {
+		out = append(out, string(k))
+	}
+	return out
+}
+
+func TestFailureKeepsTheLastGoodResult(t *testing.T) {
+	got := gather(t, reporttest.Input())
+	for name, want := range map[string]float64{
+		"plancast_iteration": 2, "plancast_engine_last_build_success": 0, "plancast_engine_latency_seconds": 0.0026 * 0.82 * 662,
+	} {
+		if v, ok := value(got, name, "model=silero-vad", "precision=fp32"); !ok || math.Abs(v-want) > 1e-9 {
+			t.Errorf("%s is %v, %v; want %v", name, v, ok, want)
+		}
+	}
+	if v, _ := value(got, "plancast_builds_total", "model=silero-vad", "result=unsupported_operator"); v != 1 {
+		t.Errorf("the failure is counted %v times", v)
+	}
+	for _, x := range []struct {
+		model string
+		want  float64
+	}{{"squeezenet", 1}} {
+		if v, ok := value(got, "plancast_engine_last_build_success", "model="+x.model, "precision=fp32"); !ok || v != x.want {
+			t.Errorf("last build of %s: %v, %v", x.model, v, ok)
+		}
+	}
+	if _, ok := value(got, "plancast_engine_last_build_success", "model=squeezenet", "precision=fp16"); ok {
+		t.Error("an unsupported precision looks like a failed build")
+	}
+}
+
+func TestTargetMet(t *testing.T) {
+	got := gather(t, reporttest.Input())
+	for _, c := range []struct {
+		labels []string
+		want   float64
+	}{
+		{[]string{"model=squeezenet", "precision=int8", "target=launch", "milestone=", "criterion=p99 < 50 ms"}, 1},
+		{[]string{"model=squeezenet", "precision=fp32", "target=launch", "milestone=", "criterion=p99 < 50 ms"}, 0},
+		{[]string{"model=squeezenet", "precision=int8", "target=", "milestone=spring-release", "criterion=accuracy_deviation < 0.5 %"}, 1},
+	} {
+		if v, ok := value(got, "plancast_engine_target_met", c.labels...); !ok || v != c.want {
+			t.Errorf("%v: %v, %v; want %v", c.labels, v, ok, c.want)
+		}
+	}
+	// Two thresholds that read the same are two series.
+	in := reporttest.Input()
+	in.Targets[0].Criteria = reporttest.Criteria("p99 < 50.001ms", "p99 < 50.002ms")
+	snapshot(t, in)
+}
+
+func TestDeletedModelsAndOldEnvironmentsVanish(t *testing.T) {
+	got := gather(t, reporttest.Input())
+	for name, f := range got {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if l.GetValue() == "deleted-model" {
+					t.Errorf("%s still has the deleted model", name)
+				}
+				if strings.HasPrefix(l.GetValue(), "e1310") {
+					t.Errorf("%s still has the old environment", name)
+				}
+			}
+		}
+	}
+	if v, ok := value(got, "plancast_iteration", "model=resnet50"); !ok || v != 6 {
+		t.Errorf("iteration %v; the out-of-order version is none", v)
+	}
+}
+
+func TestCollectorSwapsSnapshots(t *testing.T) {
+	c := NewCollector(snapshot(t, report.Input{Models: []report.ModelState{{Name: "before"}}}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 50 {
+			c.Set(snapshot(t, report.Input{Models: []report.ModelState{{Name: "after"}}}))
+		}
+	}()
+	for range 50 {
+		if s := string(scrape(t, c, "text/plain")); strings.Contains(s, "before") && strings.Contains(s, "after") {
+			t.Fatal("one scrape saw two snapshots")
+		}
+	}
+	<-done
+	if s := string(scrape(t, c, "text/plain")); !strings.Contains(s, "after") {
+		t.Error("the new snapshot is not exported")
+	}
+}
+
+func TestLabelValuesAreBounded(t *testing.T) {
+	in := reporttest.Input()
+	in.Models[0].Owner = strings.Repeat("ü", 5000) + "\xff"
+	for i := range in.Records {
+		in.Records[i].Device = strings.Repeat("x", 5000) + "\xff"
+		if f := in.Records[i].Failure; f != nil {
+			f.Kind = engine.Kind(fmt.Sprint("surprise ", i))
+		}
+	}
+	for name, f := range gather(t, in) {
+		for _, m := range f.GetMetric() {
+			for _, l := range m.GetLabel() {
+				if len(l.GetValue()) > maxLabel || strings.Contains(l.GetValue(), "surprise") {
+					t.Errorf("%s has %s of %d bytes: %.40q", name, l.GetName(), len(l.GetValue()), l.GetValue())
+				}
+			}
+		}
+	}
+}
+
+func TestNativeHistogramHoldsEveryQuery(t *testing.T) {
+	for _, m := range gather(t, reporttest.Input())["plancast_engine_latency_distribution_seconds"].GetMetric() {
+		h := m.GetHistogram()
+		var n, last int64
+		for _, d := range h.GetPositiveDelta() {
+			last += d
+			n += last
+		}
+		if h.GetSchema() != bench.BucketSchema || n != 662 || h.GetSampleCount() != 662 {
+			t.Errorf("schema %d, %d queries in the buckets, count %d", h.GetSchema(), n, h.GetSampleCount())
+		}
+	}
+}
+
+// The text of a criterion or a version is not limited to what Prometheus likes.
+func TestExpositionParses(t *testing.T) {
+	in := reporttest.Input()
+	in.Models[0].Owner = "a \"quoted\"\nowner \\"
+	in.Milestones[0].Name = "line\nbreak"
+	p := expfmt.NewTextParser(2)
+	if _, err := p.TextToMetricFamilies(bytes.NewReader(scrape(t, NewCollector(snapshot(t, in)), "text/plain"))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFamiliesFollowTheConventions(t *testing.T) {
+	name := regexp.MustCompile(`^plancast_[a-z0-9_]+$`)
+	for _, f := range Families() {
+		if !name.MatchString(f.Name) || !strings.HasSuffix(f.Help, ".") {
+			t.Errorf("%s: %q", f.Name, f.Help)
+		}
+		if strings.HasSuffix(f.Name, "_seconds") && !strings.Contains(f.Help, "seconds") {
+			t.Errorf("%s: the help text lacks the unit", f.Name)
+		}
+	}
+}
+
+// What the handler serves is what a registry would, in every format, plain and
+// compressed.
+func TestHandlerServesWhatARegistryWould(t *testing.T) {
+	rest := prometheus.NewRegistry()
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "zz_other", Help: "Of another collector."})
+	up.Set(7)
+	rest.MustRegister(up)
+	for _, accept := range []string{
+		"", "text/plain", "application/openmetrics-text;version=1.0.0",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+	} {
+		c := collector(t, reporttest.Input())
+		all := prometheus.NewPedanticRegistry()
+		all.MustRegister(c, up)
+		want := parse(t, promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true}), accept, "")
+		for _, encoding := range []string{"", "gzip", "br, gzip;q=0.5", "gzip;q=0"} {
+			for range 2 { // made, then from the cache
+				got := parse(t, c.Handler(rest, nil), accept, encoding)
+				if !slices.Equal(got, want) {
+					t.Fatalf("Accept %q, encoding %q: %d lines, want %d", accept, encoding, len(got), len(want))
+				}
+			}
+		}
+	}
+}
+
+// parse scrapes h and returns the sorted lines, or the sorted families of the
+// protobuf format.
+func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	r.Header.Set("Accept-Encoding", encoding)
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	var body io.Reader = w.Body
+	if w.Header().Get("Content-Encoding") == "gzip" {
+		if n := w.Header().Get("Content-Length"); n != "" && n != fmt.Sprint(w.Body.Len()) {
+			t.Errorf("Content-Length %s, %d bytes", n, w.Body.Len())
+		}
+		z, err := gzip.NewReader(w.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.Multistream(false) // one member, for clients that read no more
+		body = z
+	} else if strings.HasPrefix(encoding, "gzip;q=0") == false && strings.Contains(encoding, "gzip") {
+		t.Errorf("%q was not compressed", encoding)
+	}
+	format := expfmt.ResponseFormat(w.Header())
+	if strings.Contains(string(format), "protobuf") {
+		var out []string
+		d := expfmt.NewDecoder(body, format)
+		for {
+			var f dto.MetricFamily
+			if err := d.Decode(&f); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, f.String())
+		}
+		slices.Sort(out)
+		return out
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(format), "openmetrics") && !strings.HasSuffix(string(b), "\n# EOF\n") {
+		t.Error("the OpenMetrics text does not end with # EOF")
+	}
+	lines := strings.Split(string(b), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func TestHandlerTellsWhatIsWrong(t *testing.T) {
+	rest := prometheus.NewRegistry()
+	rest.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "plancast_iteration", Help: "Twice."}))
+	var told error
+	w := httptest.NewRecorder()
+	collector(t, reporttest.Input()).Handler(rest, func(err error) { told = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusInternalServerError || told == nil || !strings.Contains(told.Error(), "plancast_iteration") {
+		t.Errorf("%d, %v", w.Code, told)
+	}
+}
+
+func TestCacheOfFormatsIsBounded(t *testing.T) {
+	c := collector(t, report.Input{})
+	h := c.Handler(prometheus.NewRegistry(), nil)
+	for i := range 100 {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept", fmt.Sprintf("text/plain;version=0.0.%d;escaping=x%d, application/openmetrics-text;version=%d", i, i, i))
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if n := len(c.current.Load().asked()); n > 8 {
+		t.Errorf("%d formats are kept", n)
+	}
+}

@@ -1,0 +1,441 @@
+package metrics
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/forecast"
+)
+
+// Build says which plancast is running.
+type Build struct {
+	Version   string
+	Revision  string
+	GoVersion string
+}
+
+// Snapshot is what one scrape sees: immutable, safe for any number of
+// scrapes at once. It shares nothing with the records it was made from.
+type Snapshot struct {
+	metrics []prometheus.Metric
+	cache   expositions
+}
+
+// Len is the number of metrics in the snapshot.
+func (s *Snapshot) Len() int { return len(s.metrics) }
+
+// Activity is what the daemon does now. It changes often, so it is no part of
+// a snapshot.
+type Activity struct {
+	QueueLength int
+	LastCycle   *report.Cycle // nil before the first pass has ended
+}
+
+// Collector hands out the newest snapshot and the current activity. Make it
+// with NewCollector.
+type Collector struct {
+	current  atomic.Pointer[Snapshot]
+	activity atomic.Pointer[Activity]
+}
+
+// NewCollector returns a collector of s.
+func NewCollector(s *Snapshot) *Collector {
+	c := &Collector{}
+	c.Set(s)
+	c.SetActivity(Activity{})
+	return c
+}
+
+// Set replaces the snapshot. Scrapes under way finish with the earlier one. The
+// formats that were asked for before are made ready first, so that no scrape
+// waits for them.
+func (c *Collector) Set(s *Snapshot) {
+	if old := c.current.Load(); old != nil {
+		for _, f := range old.asked() {
+			_, _ = s.exposition(f) // an error comes again, and is told, with the scrape
+		}
+	}
+	c.current.Store(s)
+}
+
+// SetActivity says what the daemon does now.
+func (c *Collector) SetActivity(a Activity) { c.activity.Store(&a) }
+
+// Describe implements prometheus.Collector.
+func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
+	snapshotCollector{}.Describe(ch)
+	liveCollector{}.Describe(ch)
+}
+
+// Collect implements prometheus.Collector.
+func (c *Collector) Collect(ch chan<- prometheus.Metric) {
+	snapshotCollector{c.current.Load()}.Collect(ch)
+	liveCollector{c}.Collect(ch)
+}
+
+type snapshotCollector struct{ s *Snapshot }
+
+func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
+func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, m := range c.s.metrics {
+		ch <- m
+	}
+}
+
+type liveCollector struct{ c *Collector }
+
+func (liveCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, true) }
+func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
+	a := l.c.activity.Load()
+	gauge := func(f Family, v float64) {
+		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
+	}
+	gauge(queueLength, float64(a.QueueLength))
+	if a.LastCycle != nil {
+		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
+		gauge(cycleTime, timestamp(a.LastCycle.Finished))
+	}
+}
+
+func describe(ch chan<- *prometheus.Desc, live bool) {
+	for _, f := range Families() {
+		if f.live == live {
+			ch <- descs[f.Name]
+		}
+	}
+}
+
+var familyByName = func() map[string]Family {
+	m := map[string]Family{}
+	for _, f := range Families() {
+		m[f.Name] = f
+	}
+	return m
+}()
+
+var descs = func() map[string]*prometheus.Desc {
+	m := map[string]*prometheus.Desc{}
+	for _, f := range Families() {
+		m[f.Name] = prometheus.NewDesc(f.Name, f.Help, f.Labels, nil)
+	}
+	return m
+}()
+
+// NewSnapshot makes the metrics of in, the same evidence that the report is
+// made from. It fails only when two series would be the same, which is a fault
+// of the caller.
+func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
+	b := &snapshotBuilder{seen: map[string]bool{}}
+	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
+	b.gauge(models, float64(len(in.Models)), "accepted")
+	b.gauge(models, float64(len(in.Refused)), "refused")
+
+	byName := map[string]history.Model{}
+	grouped := history.ByModel(in.Records)
+	for _, m := range grouped {
+		byName[m.Name] = m
+	}
+	totals := count(in.Records)
+	for _, state := range in.Models {
+		b.model(in, state, totals[state.Name])
+		if h, ok := byName[state.Name]; ok {
+			b.engines(in, state.Name, h.Newest())
+		}
+	}
+	for _, m := range report.Milestones(in, grouped) {
+		b.gauge(modelsReady, float64(m.Ready), m.Name)
+		b.gauge(modelsSelected, float64(m.Total), m.Name)
+		if m.Deadline != nil {
+			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
+		}
+		b.gauge(readyProbability, m.Threshold, m.Name)
+		if f := in.Forecasts[m.Name]; f != nil {
+			b.forecast(m, f.Forecast)
+		}
+	}
+	b.track(in.Track)
+	if b.err != nil {
+		return nil, fmt.Errorf("make the metrics: %w", b.err)
+	}
+	return &Snapshot{metrics: b.metrics}, nil
+}
+
+type snapshotBuilder struct {
+	metrics []prometheus.Metric
+	seen    map[string]bool
+	err     error
+}
+
+func (b *snapshotBuilder) add(f Family, m prometheus.Metric, err error, labels []string) {
+	key := f.Name + "\xff" + strings.Join(labels, "\xff")
+	switch {
+	case b.err != nil:
+	case err != nil:
+		b.err = err
+	case b.seen[key]:
+		b.err = fmt.Errorf("%s with labels %q appears twice", f.Name, labels)
+	default:
+		b.seen[key] = true
+		b.metrics = append(b.metrics, m)
+	}
+}
+
+// gauge adds a value, or nothing when it is none.
+func (b *snapshotBuilder) gauge(f Family, v float64, labels ...string) {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return
+	}
+	labels = bounded(labels)
+	t := prometheus.GaugeValue
+	if f.Type == Counter {
+		t = prometheus.CounterValue
+	}
+	m, err := prometheus.NewConstMetric(descs[f.Name], t, v, labels...)
+	b.add(f, m, err, labels)
+}
+
+type total struct {
+	results     map[string]int
+	cached      bool // a backend with a timing cache was used
+	cacheHits   int
+	lastSuccess time.Time
+}
+
+// success is the result value of a measured job; the others are failure kinds.
+const success = "success"
+
+func count(records []history.Record) map[string]*total {
+	out := map[string]*total{}
+	for _, r := range records {
+		t := out[r.Model]
+		if t == nil {
+			t = &total{results: map[string]int{}}
+			out[r.Model] = t
+		}
+		if r.Failure != nil {
+			k := r.Failure.Kind
+			if !slices.Contains(engine.Kinds, k) {
+				k = engine.KindInternal // of a newer or damaged record: the label stays bounded
+			}
+			t.results[string(k)]++
+			continue
+		}
+		if !r.OK() {
+			continue
+		}
+		t.results[success]++
+		if r.Finished.After(t.lastSuccess) {
+			t.lastSuccess = r.Finished
+		}
+		if hit := r.Measurement.Plan.TimingCacheHit; hit != nil {
+			t.cached = true
+			if *hit {
+				t.cacheHits++
+			}
+		}
+	}
+	return out
+}
+
+func (b *snapshotBuilder) model(in report.Input, state report.ModelState, t *total) {
+	b.gauge(modelInfo, 1, state.Name, state.Owner)
+	if t == nil {
+		t = &total{}
+	}
+	b.gauge(builds, float64(t.results[success]), state.Name, success)
+	for _, k := range engine.Kinds {
+		b.gauge(builds, float64(t.results[string(k)]), state.Name, string(k))
+	}
+	if t.cached {
+		b.gauge(timingCacheHits, float64(t.cacheHits), state.Name)
+	}
+	if !t.lastSuccess.IsZero() {
+		b.gauge(lastSuccess, timestamp(t.lastSuccess), state.Name)
+	}
+	n := map[report.CandidateState]int{}
+	for _, v := range state.Versions {
+		n[v.State]++
+	}
+	for _, s := range []report.CandidateState{report.Accepted, report.Pending, report.Refused} {
+		b.gauge(candidates, float64(n[s]), state.Name, string(s))
+	}
+}
+
+func (b *snapshotBuilder) engines(in report.Input, name string, s history.Series) {
+	env := s.Environment
+	cores := ""
+	if env.Cores > 0 {
+		cores = strconv.Itoa(env.Cores)
+	}
+	b.gauge(environmentInfo, 1, name, s.Backend, s.Device, s.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform)
+	for _, p := range s.Precisions() {
+		newest, tried := s.NewestWhere(func(c history.Candidate) bool {
+			r, ok := c.Record(p)
+			return ok && !r.Unsupported()
+		})
+		labels := []string{name, string(p), s.Backend, s.Device}
+		if tried {
+			r, _ := newest.Record(p)
+			b.gauge(lastBuildSuccess, oneIf(r.OK()), labels...)
+		}
+		if r, ok := s.LastGood(p); ok {
+			b.engine(r, labels)
+			b.targets(in, r, s.Fingerprint, labels)
+		}
+	}
+}
+
+func (b *snapshotBuilder) engine(r history.Record, labels []string) {
+	l := r.Measurement.Latency
+	if finite(l.Sum) && l.Queries > 0 {
+		safe := bounded(labels)
+		for _, x := range summaries {
+			quantiles := map[float64]float64{}
+			for _, q := range l.Quantiles {
+				if v, ok := x.of(q); ok {
+					quantiles[q.Q] = v
+				}
+			}
+			if len(quantiles) == 0 {
+				continue
+			}
+			m, err := prometheus.NewConstSummary(descs[x.family.Name], uint64(l.Queries), l.Sum, quantiles, safe...)
+			b.add(x.family, m, err, safe)
+		}
+		if h, ok := nativeHistogram(l); ok {
+			m, err := prometheus.NewConstNativeHistogram(descs[latencyHistogram.Name], h.count, l.Sum, h.buckets, nil, 0, bench.BucketSchema, prometheus.DefNativeHistogramZeroThreshold, r.Finished, safe...)
+			b.add(latencyHistogram, m, err, safe)
+		}
+	}
+	for _, g := range gauges {
+		g.of(r, func(v float64, extra ...string) { b.gauge(g.family, v, slices.Concat(labels, extra)...) })
+	}
+	b.gauge(candidateInfo, 1, slices.Concat(labels, []string{r.Version, r.Digest, r.Fingerprint})...)
+}
+
+type buckets struct {
+	count   uint64
+	buckets map[int]int64
+}
+
+// nativeHistogram takes the buckets of a latency; it is false when there are
+// none. The count is theirs: a histogram must add up.
+func nativeHistogram(l bench.Latency) (buckets, bool) {
+	h := buckets{buckets: maps.Clone(l.Buckets)}
+	for _, n := range l.Buckets {
+		if n < 0 {
+			return h, false
+		}
+		h.count += uint64(n)
+	}
+	return h, h.count > 0
+}
+
+func (b *snapshotBuilder) targets(in report.Input, r history.Record, fingerprint string, labels []string) {
+	judge := func(milestone, target string, criteria []forecast.Criterion) {
+		used := map[string]int{}
+		for _, c := range verdict.Judge(criteria, r).Criteria {
+			text := c.String()
+			if used[text]++; used[text] > 1 { // two thresholds that read the same
+				text += fmt.Sprintf(" (%d)", used[text])
+			}
+			if c.Outcome != verdict.Unknown {
+				b.gauge(targetMet, oneIf(c.Outcome == verdict.Met), slices.Concat(labels, []string{milestone, target, text})...)
+			}
+		}
+	}
+	for _, m := range in.Milestones {
+		if m.Matches(r.Model) && m.Counts(r.Precision) && (m.Environment == "" || m.Environment == fingerprint) {
+			judge(m.Name, "", m.Criteria)
+		}
+	}
+	for _, t := range in.Targets {
+		if t.Matches(r.Model) && t.Counts(r.Precision) {
+			judge("", t.Name, t.Criteria)
+		}
+	}
+}
+
+// maxLabel bounds a label value, in bytes.
+const maxLabel = 200
+
+// bounded makes outside text fit for label values: valid UTF-8 of bounded length.
+func bounded(labels []string) []string {
+	out := make([]string, len(labels))
+	for i, s := range labels {
+		s = strings.ToValidUTF8(s, "\uFFFD")
+		if len(s) > maxLabel {
+			s = strings.ToValidUTF8(s[:maxLabel], "")
+		}
+		out[i] = s
+	}
+	return out
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+
+func formatQuantile(q float64) string { return strconv.FormatFloat(q, 'g', -1, 64) }
+
+// withinShown are the numbers of iterations that every milestone is asked for.
+var withinShown = []int{1, 2, 3, 5, 10}
+
+func (b *snapshotBuilder) forecast(m report.Milestone, f forecast.Forecast) {
+	if p := f.Probability; p != nil {
+		b.gauge(probability, p.Value, m.Name)
+		b.gauge(probabilityLower, p.Lower, m.Name)
+		b.gauge(probabilityUpper, p.Upper, m.Name)
+	}
+	for i, p := range f.Within {
+		if n := i + 1; slices.Contains(withinShown, n) || n == m.Horizon {
+			b.gauge(probabilityWithin, p.Value, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinLower, p.Lower, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinUpper, p.Upper, m.Name, strconv.Itoa(n))
+		}
+	}
+	if f.Attained != nil {
+		b.gauge(attained, *f.Attained, m.Name)
+	}
+	if f.Effort != nil {
+		b.gauge(expectedIterations, f.Effort.Effective, m.Name)
+	}
+	for _, d := range f.When {
+		b.gauge(eta, timestamp(d.Time), m.Name, strconv.FormatFloat(d.Quantile, 'g', -1, 64))
+	}
+	for _, part := range f.Parts {
+		if p := part.Forecast.Probability; p != nil {
+			b.gauge(criterionProbability, p.Value, m.Name, part.Criterion.String(), part.Model)
+		}
+	}
+	for _, s := range forecast.States() {
+		v := 0.0
+		if s == f.State {
+			v = 1
+		}
+		b.gauge(state, v, m.Name, string(s))
+	}
+}
+
+func (b *snapshotBuilder) track(s *forecast.Score) {
+	if s == nil || s.Questions == 0 {
+		return
+	}
+	b.gauge(trackBrier, s.Brier)
+	b.gauge(trackSkill, s.Skill)
+	b.gauge(trackCalibration, s.CalibrationError)
+	b.gauge(trackQuestions, float64(s.Questions))
+}

@@ -1,0 +1,308 @@
+package onnx
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/onnx/onnxtest"
+)
+
+func read1(b []byte) (*Model, error) { return Read(bytes.NewReader(b), int64(len(b))) }
+
+func TestSummary(t *testing.T) {
+	m, err := read1(onnxtest.Classifier(8, 16, 4).Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Model{
+		IRVersion: 8, Opsets: map[string]int64{"": 17}, Producer: "onnxtest 1", GraphName: "graph",
+		Inputs:      []engine.TensorInfo{{Name: "x", DType: engine.Float32, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: 8}}}},
+		Outputs:     []engine.TensorInfo{{Name: "y", DType: engine.Float32, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: 4}}}},
+		Nodes:       5,
+		Operators:   map[Operator]int{{"", "MatMul"}: 2, {"", "Add"}: 1, {"", "Relu"}: 1, {"", "Softmax"}: 1},
+		WeightBytes: map[engine.DType]int64{engine.Float32: 4 * (8*16 + 16 + 16*4)},
+		Precision:   engine.FP32,
+	}
+	if !reflect.DeepEqual(m, want) {
+		t.Errorf("got  %+v\nwant %+v", m, want)
+	}
+}
+
+func TestInitializersListedAsInputsAreNotInputs(t *testing.T) {
+	model := onnxtest.Classifier(8, 16, 4)
+	model.IRVersion = 3
+	for _, w := range model.Graph.Initializers {
+		model.Graph.Inputs = append(model.Graph.Inputs, onnxtest.Value{Name: w.Name, Type: w.Type})
+	}
+	m, err := read1(model.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Inputs) != 1 || m.Inputs[0].Name != "x" {
+		t.Errorf("inputs %v", m.Inputs)
+	}
+}
+
+func TestPrecisionAsShipped(t *testing.T) {
+	half := onnxtest.Classifier(8, 16, 4)
+	for i, w := range half.Graph.Initializers {
+		half.Graph.Initializers[i].Type, half.Graph.Initializers[i].Data = onnxtest.Float16, w.Data[:len(w.Data)/2]
+	}
+	dynamic := onnxtest.Classifier(8, 16, 4)
+	dynamic.Graph.Nodes[0].Op = "DynamicQuantizeLinear"
+	weightsOnly := onnxtest.Classifier(8, 16, 4)
+	weightsOnly.Graph.Nodes[1].Op = "DequantizeLinear"
+	microsoft := onnxtest.Elementwise("QLinearAdd", onnxtest.Float, 4)
+	microsoft.Graph.Nodes[0].Domain, microsoft.Opsets = "com.microsoft", map[string]int64{"": 17, "com.microsoft": 1}
+
+	for name, c := range map[string]struct {
+		model     onnxtest.Model
+		precision engine.Precision
+		quantized bool
+	}{
+		"float32 weights":                       {onnxtest.Classifier(8, 16, 4), engine.FP32, false},
+		"float16 weights":                       {half, engine.FP16, false},
+		"no weights, float16 inputs":            {onnxtest.Elementwise("Relu", onnxtest.Float16, 4), engine.FP16, false},
+		"no weights, integers":                  {onnxtest.Elementwise("Identity", onnxtest.Int64, 4), engine.FP32, false},
+		"quantize and dequantize":               {onnxtest.Quantized(8, 4), engine.INT8, true},
+		"dynamic quantization":                  {dynamic, engine.INT8, true},
+		"only weights quantized: still float32": {weightsOnly, engine.FP32, false},
+		"QLinear operator of com.microsoft":     {microsoft, engine.INT8, true},
+	} {
+		m, err := read1(c.model.Bytes())
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if m.Precision != c.precision || m.Quantized != c.quantized {
+			t.Errorf("%s: %s quantized=%t, want %s %t", name, m.Precision, m.Quantized, c.precision, c.quantized)
+		}
+	}
+}
+
+func TestSubgraphsAreCounted(t *testing.T) {
+	b := onnxtest.Branches().Bytes()
+	g, err := read(bytes.NewReader(b), int64(len(b)), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[Operator]int{{"", "If"}: 1, {"", "Relu"}: 1, {"", "Neg"}: 1}
+	if !reflect.DeepEqual(g.Operators, want) || g.Nodes != 3 || len(g.List) != 3 {
+		t.Errorf("%d nodes %v", g.Nodes, g.Operators)
+	}
+	if len(g.Inputs) != 2 || len(g.Inputs[0].Dims) != 0 || g.Inputs[0].DType != engine.Bool {
+		t.Errorf("inputs %v", g.Inputs)
+	}
+	if g.Types["x"] != engine.Float32 || g.Types["zNeg"] != engine.Float32 {
+		t.Errorf("types %v", g.Types)
+	}
+}
+
+func TestExternalData(t *testing.T) {
+	external := func(location string) []byte {
+		m := onnxtest.Classifier(8, 16, 4)
+		m.Graph.Initializers[0].External = location
+		return m.Bytes()
+	}
+	m, err := read1(external("weights/model.bin"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(m.ExternalData, []string{"weights/model.bin"}) || m.TotalWeightBytes() != 4*(8*16+16+16*4) {
+		t.Errorf("%v, %d bytes", m.ExternalData, m.TotalWeightBytes())
+	}
+	for location, want := range map[string]string{
+		"/etc/passwd":      "absolute",
+		"C:/weights":       "absolute",
+		"../other/w.bin":   `".."`,
+		"a/../../w.bin":    `".."`,
+		"..\\w.bin":        "backslash",
+		"w.bin\x00.safe":   "zero byte",
+		"weights/..":       `".."`,
+		"file://etc/hosts": "absolute",
+	} {
+		if _, err := read1(external(location)); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), `"W1"`) {
+			t.Errorf("%q: %v, want an error with %s that names the tensor", location, err, want)
+		}
+	}
+}
+
+// Every proper prefix of a model must be refused, wherever it is cut: that is
+// how a file still being copied is told from a whole one.
+func TestEveryTruncationIsRefused(t *testing.T) {
+	for name, m := range map[string]onnxtest.Model{
+		"classifier": onnxtest.Classifier(4, 6, 3), "branches": onnxtest.Branches(), "quantized": onnxtest.Quantized(4, 3), "custom": onnxtest.Custom(),
+	} {
+		b := m.Bytes()
+		for n := range b {
+			_, err := read1(b[:n])
+			var e *engine.Error
+			if !errors.As(err, &e) || e.Kind != engine.KindInvalidModel {
+				t.Fatalf("%s cut to %d of %d bytes: %v", name, n, len(b), err)
+			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	whole := onnxtest.Elementwise("Relu", onnxtest.Float, 4).Bytes()
+	deep := onnxtest.Graph{Outputs: []onnxtest.Value{{Name: "y", Type: 1}}}
+	for range maxDepth + 1 {
+		deep = onnxtest.Graph{Nodes: []onnxtest.Node{{Op: "If", Attributes: [][]byte{onnxtest.Body("then_branch", deep)}}}, Outputs: deep.Outputs}
+	}
+	lying := onnxtest.Classifier(8, 16, 4)
+	lying.Graph.Initializers[0].Dims = []int64{1 << 40, 1 << 40}
+	short := onnxtest.Classifier(8, 16, 4)
+	short.Graph.Initializers[1].Data = short.Graph.Initializers[1].Data[:12]
+	unnamed := onnxtest.Elementwise("", onnxtest.Float, 4)
+	noOutput := onnxtest.Elementwise("Relu", onnxtest.Float, 4)
+	noOutput.Graph.Outputs = nil
+	foreign := onnxtest.Custom()
+	foreign.Opsets = nil
+
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"empty":                             {nil, "byte 0: the file is empty"},
+		"zero bytes":                        {make([]byte, 100), "byte 0: model: not a field"},
+		"text":                              {[]byte("<html>not a model</html>"), "byte 0: "},
+		"a Git LFS pointer":                 {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), "byte 0: "},
+		"a second graph":                    {append(bytes.Clone(whole), whole...), "a second graph"},
+		"graphs nested too deep":            {onnxtest.Model{Graph: deep}.Bytes(), "nested more than 32 deep"},
+		"a tensor too large to be true":     {lying.Bytes(), `tensor "W1" of dimensions`},
+		"a tensor with too little data":     {short.Bytes(), `tensor "b1" of float32[16] has 12 bytes of data instead of 64`},
+		"a node without operator":           {unnamed.Bytes(), "has no operator"},
+		"no outputs":                        {noOutput.Bytes(), "no outputs"},
+		"a domain that is not imported":     {foreign.Bytes(), `domain "com.example"`},
+		"a length beyond the file":          {protowire.AppendVarint([]byte{0x08, 8, 0x3a}, 1<<40), "the file is truncated or damaged"},
+		"a length beyond everything":        {protowire.AppendVarint([]byte{0x08, 8, 0x3a}, 1<<63), "the file is truncated or damaged"},
+		"a number without end":              {append([]byte{0x08}, bytes.Repeat([]byte{0xff}, 20)...), "byte 1: model: not a number"},
+		"groups, which ONNX does not have":  {[]byte{0x3b}, "wire type 3"},
+		"zeros after the end: preallocated": {append(bytes.Clone(whole), make([]byte, 64)...), "not a field"},
+	} {
+		_, err := read1(c.data)
+		var e *engine.Error
+		if !errors.As(err, &e) || e.Kind != engine.KindInvalidModel || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "byte ") {
+			t.Errorf("%s: %v, want an invalid model with %q", name, err, c.want)
+		}
+	}
+}
+
+func TestReadFileNamesTheFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "model.onnx")
+	if err := os.WriteFile(name, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := ReadFile(name)
+	if err == nil || !strings.Contains(err.Error(), name) {
+		t.Errorf("%v does not name %s", err, name)
+	}
+	if _, err := ReadFile(filepath.Dir(name)); err == nil || !strings.Contains(err.Error(), "not a file") {
+		t.Errorf("folder: %v", err)
+	}
+}
+
+func TestPruneInputs(t *testing.T) {
+	m := onnxtest.Classifier(8, 16, 4)
+	x := m.Graph.Inputs[0]
+	m.Graph.Inputs = []onnxtest.Value{{Name: "stale", Type: onnxtest.Int64, Dims: []onnxtest.Dim{4}}, x, {Name: "dead", Type: onnxtest.Int64}, {Name: "W1", Type: onnxtest.Float}}
+	name := onnxtest.Write(t, m)
+	if err := PruneInputs(name, []engine.TensorInfo{{Name: "x"}}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Graph.Inputs = []onnxtest.Value{x, {Name: "W1", Type: onnxtest.Float}}
+	if !bytes.Equal(got, m.Bytes()) {
+		t.Error("the file is not the same model without the inputs")
+	}
+	if err := PruneInputs(name, []engine.TensorInfo{{Name: "x"}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// sparse is a file with a hole: a model whose weights nobody could hold.
+type sparse struct {
+	head, tail []byte
+	hole       int64
+}
+
+func (s sparse) ReadAt(p []byte, off int64) (int, error) {
+	for i := range p {
+		switch at := off + int64(i); {
+		case at < int64(len(s.head)):
+			p[i] = s.head[at]
+		case at < int64(len(s.head))+s.hole:
+			p[i] = 0
+		default:
+			p[i] = s.tail[at-int64(len(s.head))-s.hole]
+		}
+	}
+	return len(p), nil
+}
+
+func TestWeightsAreSteppedOver(t *testing.T) {
+	const hole = 8 << 30
+	tensor := []byte{0x08}
+	tensor = binary.AppendUvarint(tensor, hole) // dims
+	tensor = append(tensor, 0x10, onnxtest.Uint8, 0x42, 1, 'W', 0x4a)
+	tensor = binary.AppendUvarint(tensor, hole) // raw_data
+	node := append([]byte{0x22, 4}, "Relu"...)
+	output := []byte{0x0a, 1, 'y'}
+	tail := append([]byte{0x0a, byte(len(node))}, node...)
+	tail = append(append(tail, 0x62, byte(len(output))), output...)
+	graph := binary.AppendUvarint([]byte{0x2a}, uint64(len(tensor))+hole)
+	graph = append(graph, tensor...)
+	head := binary.AppendUvarint([]byte{0x08, 8, 0x3a}, uint64(len(graph)+len(tail))+hole)
+	head = append(head, graph...)
+	tail = append(tail, 0x42, 2, 0x10, 17) // opset_import
+	f := sparse{head, tail, hole}
+
+	allocated := testing.AllocsPerRun(1, func() {
+		m, err := Read(f, int64(len(head)+len(tail))+hole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.WeightBytes[engine.Uint8] != hole {
+			t.Errorf("weights %v", m.WeightBytes)
+		}
+	})
+	if allocated > 100 {
+		t.Errorf("%v allocations for one tensor", allocated)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, m := range []onnxtest.Model{
+		onnxtest.Classifier(2, 3, 2), onnxtest.Branches(), onnxtest.Quantized(2, 2), onnxtest.Custom(), onnxtest.NonZero(3),
+	} {
+		f.Add(m.Bytes())
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		g, err := read(bytes.NewReader(b), int64(len(b)), true)
+		if err != nil {
+			var e *engine.Error
+			if !errors.As(err, &e) || e.Kind != engine.KindInvalidModel {
+				t.Fatalf("not an invalid model: %v", err)
+			}
+			return
+		}
+		var sum int
+		for _, n := range g.Operators {
+			sum += n
+		}
+		if g.Nodes != len(g.List) || sum != g.Nodes || g.TotalWeightBytes() < 0 || len(g.Outputs) == 0 {
+			t.Fatalf("inconsistent: %+v", g)
+		}
+	})
+}

@@ -1,0 +1,307 @@
+package report
+
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/units"
+)
+
+//go:embed page.html
+var pageText string
+
+//go:embed page.css
+var pageCSS string
+
+// HTMLOptions choose the form of the page; the zero value is the whole report.
+type HTMLOptions struct {
+	Model   string // show this model alone; "" is all of them
+	DocsURL string // where the documentation is; "" leaves the link out
+}
+
+// manyModels is how many models the page shows in full. Beyond that the
+// overview links to a page for each, which keeps the page light.
+const manyModels = 40
+
+// refresh is how often the page loads itself anew while a job runs.
+const refresh = 5 * time.Second
+
+// ContentSecurityPolicy is the header that the page is meant to be served with:
+// no script, nothing from elsewhere, only its own style sheet.
+func ContentSecurityPolicy() string {
+	sum := sha256.Sum256([]byte(pageCSS))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; img-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+}
+
+type page struct {
+	View
+	CSS       template.CSS
+	Title     string
+	DocsURL   string
+	Refresh   int
+	Summary   string
+	Cards     []card
+	Overview  bool
+	One       bool // a single model was asked for
+	NotFound  string
+	Standings []standing
+}
+
+// standing is a milestone with what its bar needs.
+type standing struct {
+	Milestone
+	State             string
+	DoneWidth, NeedAt string
+	Shown             []Missing
+	More              int
+	Class             string
+}
+
+// card is a model with what the page shows of it.
+type card struct {
+	Model
+	Anchor     string
+	Link       string
+	StatusText string
+	Best       *Result
+	BestRow    Row
+	Lines      []htmlLine
+	Figures    bool // at least one line has figures
+	Header     []htmlCell
+	Notes      []string
+	Details    []string
+	Failures   []*Failure
+	Chart      *Chart
+	Targets    []Verdict
+}
+
+type htmlLine struct {
+	Mode  string
+	Old   bool
+	Cells []htmlCell // empty when there is no result
+	Why   string     // there is none
+}
+
+// htmlCell is a figure with what goes below it in small print.
+type htmlCell struct {
+	Title, Text, Sub string
+	Right            bool
+	Class            string
+	Items            []RowVerdict // the thresholds, in place of Text
+}
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
+	"seconds": func(v float64) string { return units.Format(v, units.Seconds) },
+	"rate":    func(v float64) string { return units.Format(v, units.PerSec) },
+	"bytes":   func(v float64) string { return units.Format(v, units.Bytes) },
+	"ratio":   func(v float64) string { return units.Format(v, units.Ratio) },
+	"percent": units.Percent,
+	"ago":     func(s float64) string { return units.Ago(seconds(s)) },
+	"span":    func(s float64) string { return units.Span(seconds(s)) },
+	"count":   units.Count,
+	"backend": backendText,
+	"legend":  func(p engine.Precision) string { return marker(p, 7, 7) },
+	"legendx": func() string { return cross(7, 7) },
+	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"mid":     func(a, b int) int { return (a + b) / 2 },
+	"plus":    func(a, b int) int { return a + b },
+}).Parse(pageText))
+
+// htmlCells are the columns of the page's table. It is narrower than the other
+// forms: what qualifies a figure stands below it.
+func htmlCells(l line) []htmlCell {
+	var out []htmlCell
+	for _, c := range columns {
+		cell := htmlCell{Title: c.title, Right: c.right}
+		if l.result != nil {
+			cell.Text, cell.Class = c.cell(l), cellClass(c, l)
+		}
+		switch c.title {
+		case "Mode":
+			continue
+		case "P99 bound (n)":
+			if l.result != nil {
+				out[len(out)-1].Sub = cell.Text
+			}
+			continue
+		case "Change":
+			if l.result != nil && l.result.Change != nil {
+				ch := l.result.Change
+				cell.Text, cell.Sub = ch.Text, "from v"+ch.Version
+				if !ch.Same {
+					cell.Sub += " " + string(ch.Precision)
+				}
+			}
+		case "Version":
+			if l.result != nil {
+				cell.Sub = units.Ago(seconds(l.result.Age))
+			}
+		case "Age":
+			continue
+		case "Top-1":
+			if r := l.result; r != nil && r.Top1 == nil && r.Top1Agreement != nil {
+				cell.Text, cell.Sub = quantity(r.Top1Agreement, units.Ratio), "agreement"
+			}
+		case "Thresholds":
+			if l.result != nil && !l.old {
+				cell.Items = l.row.Verdicts
+			}
+		}
+		out = append(out, cell)
+	}
+	return out
+}
+
+// HTML writes the view as one self-contained page without script. Everything
+// from outside is escaped by html/template.
+func HTML(w io.Writer, v View, o HTMLOptions) error {
+	p := page{View: v, CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL, Summary: summaryText(v), One: o.Model != ""}
+	if v.Current != nil {
+		p.Refresh = int(refresh.Seconds())
+	}
+	full := p.One || len(v.Models) <= manyModels
+	p.Overview = !p.One && len(v.Models) > 1
+	for i, m := range v.Models {
+		if p.One && m.Name != o.Model {
+			continue
+		}
+		c := newCard(m, i, full)
+		if !full {
+			c.Link = modelLink(m.Name)
+		}
+		p.Cards = append(p.Cards, c)
+	}
+	if p.One {
+		p.Title = o.Model + " · plancast"
+		if len(p.Cards) == 0 {
+			p.NotFound = oneLine(o.Model, 100)
+		}
+	}
+	if !full {
+		p.One = false
+	}
+	for _, m := range v.Milestones {
+		p.Standings = append(p.Standings, newStanding(m))
+	}
+	return pageTemplate.Execute(w, p)
+}
+
+// Undecided are the models that neither met nor missed a threshold nor failed.
+func (p page) Undecided() int {
+	s := p.View.Summary
+	return s.Models - s.Met - s.Missed - s.Failed
+}
+
+// Full tells whether the cards are shown, or the overview alone.
+func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
+
+func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }
+
+func newCard(m Model, i int, full bool) card {
+	c := card{Model: m, Anchor: fmt.Sprintf("model-%d", i), StatusText: statusText(m.Status)}
+	c.Link = "#" + c.Anchor
+	if row, ok := m.Row(m.Best); ok {
+		c.BestRow, c.Best = row, row.Result
+	}
+	if c.Best == nil {
+		c.Best = lastGood(m)
+	}
+	c.Targets = m.deciding()
+	if !full {
+		return c
+	}
+	c.Header = append([]htmlCell{{Title: "Mode"}}, htmlCells(line{})...)
+	for _, l := range lines(m) {
+		h := htmlLine{Mode: l.mode(), Old: l.old}
+		if l.result == nil {
+			h.Why = l.why()
+		} else {
+			h.Cells = htmlCells(l)
+			c.Figures = true
+		}
+		c.Lines = append(c.Lines, h)
+	}
+	for _, r := range m.Rows {
+		if r.State == RowFailed {
+			c.Failures = append(c.Failures, r.Failure)
+		}
+	}
+	if m.Changed != nil {
+		c.Notes = append(c.Notes, m.Changed.Text)
+	}
+	if m.Candidate != nil && m.Candidate.Note != "" {
+		c.Notes = append(c.Notes, upperFirst(m.Candidate.Note)+".")
+	}
+	for _, d := range details(m) {
+		if !strings.HasPrefix(d, "version ") { // those have a place of their own
+			c.Details = append(c.Details, d)
+		}
+	}
+	c.Chart = newChart(m, c.Anchor)
+	return c
+}
+
+func cellClass(c column, l line) string {
+	switch c.title {
+	case "Change":
+		if ch := l.result.Change; ch != nil && ch.Ratio <= -0.001 {
+			return "good"
+		} else if ch != nil && ch.Ratio >= 0.001 {
+			return "bad"
+		}
+	case "Stable":
+		if !l.result.Stable {
+			return "bad"
+		}
+	}
+	return ""
+}
+
+func newStanding(m Milestone) standing {
+	s := standing{Milestone: m, State: milestoneState(m), Shown: m.Missing, Class: "open"}
+	width := func(n int) string {
+		if m.Total == 0 {
+			return "0"
+		}
+		return coord(float64(n) / float64(m.Total) * 100)
+	}
+	s.DoneWidth, s.NeedAt = width(m.Ready), width(m.Needed)
+	if len(s.Shown) > 3 {
+		s.Shown, s.More = s.Shown[:3], len(s.Shown)-3
+	}
+	switch {
+	case m.Met:
+		s.Class = "met"
+	case m.Remaining != nil && *m.Remaining < 0:
+		s.Class = "missed"
+	}
+	return s
+}
+
+func statusText(s Status) string {
+	switch s {
+	case StatusMet:
+		return "meets its thresholds"
+	case StatusMissed:
+		return "misses a threshold"
+	case StatusFailed:
+		return "newest candidate failed"
+	case StatusMeasuring:
+		return "being measured"
+	case StatusUnknown:
+		return "cannot be judged"
+	case StatusMeasured:
+		return "measured"
+	}
+	return "no result yet"
+}

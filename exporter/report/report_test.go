@@ -1,0 +1,422 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/forecast"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
+
+var forms = map[string]func(io.Writer, report.View) error{
+	"txt":       func(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{}) },
+	"ascii.txt": func(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{ASCII: true}) },
+	"md":        report.Markdown,
+	"json":      report.JSON,
+	"html": func(w io.Writer, v report.View) error {
+		return report.HTML(w, v, report.HTMLOptions{DocsURL: "https://example.org/docs"})
+	},
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+		for i := range max(len(g), len(w)) {
+			var a, b string
+			if i < len(g) {
+				a = g[i]
+			}
+			if i < len(w) {
+				b = w[i]
+			}
+			if a != b {
+				t.Fatalf("%s differs in line %d:\n got %q\nwant %q\nRun go test with -update and read the difference.", name, i+1, a, b)
+			}
+		}
+	}
+}
+
+func inputs() map[string]report.Input {
+	failures := reporttest.Input()
+	failures.Models = failures.Models[3:4] // inception-v1
+	failures.Records = only(failures.Records, "inception-v1")
+	failures.Targets, failures.Milestones, failures.Current, failures.Queue, failures.Refused = nil, nil, nil, nil, nil
+	first := reporttest.Input()
+	first.Models = first.Models[4:5]
+	first.Records = only(first.Records, reporttest.LongName)
+	first.Targets, first.Milestones, first.Current, first.Queue, first.Refused = nil, nil, nil, nil, nil
+	return map[string]report.Input{
+		"everything":    reporttest.Input(),
+		"empty":         {Now: reporttest.Now},
+		"only-failures": failures,
+		"one-iteration": first,
+	}
+}
+
+func only(records []history.Record, model string) []history.Record {
+	var out []history.Record
+	for _, r := range records {
+		if r.Model == model {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func TestGoldens(t *testing.T) {
+	for name, in := range inputs() {
+		for ext, write := range forms {
+			t.Run(name+"."+ext, func(t *testing.T) {
+				var b bytes.Buffer
+				if err := write(&b, report.Build(in)); err != nil {
+					t.Fatal(err)
+				}
+				golden(t, name+"."+ext, b.Bytes())
+			})
+		}
+	}
+}
+
+func model(t *testing.T, v report.View, name string) report.Model {
+	t.Helper()
+	for _, m := range v.Models {
+		if m.Name == name {
+			return m
+		}
+	}
+	t.Fatalf("no model %s in the view", name)
+	return report.Model{}
+}
+
+func row(t *testing.T, m report.Model, p engine.Precision) report.Row {
+	t.Helper()
+	r, ok := m.Row(p)
+	if !ok {
+		t.Fatalf("%s has no row %s", m.Name, p)
+	}
+	return r
+}
+
+func TestHeadlines(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	for name, want := range map[string]string{
+		"squeezenet":        "squeezenet on Intel Xeon Processor @ 2.90GHz: P99 40.8 ms with int8 (down 16 %), 47.8/s, meets the launch threshold",
+		"resnet50":          "resnet50 on Intel Xeon Processor @ 2.90GHz: P99 61 ms with fp32 (down 49 %), 32/s, misses the launch threshold (P99 latency 61 ms, wanted < 50 ms)",
+		"silero-vad":        "silero-vad on Intel Xeon Processor @ 2.90GHz: version 3 failed, unsupported operator; last good result: version 2, P99 2.6 ms, 15 d ago",
+		"inception-v1":      "inception-v1 on Intel Xeon Processor @ 2.90GHz: version 1 failed, the worker crashed",
+		"shufflenet":        "shufflenet: no result yet; version 1 is pending: still being copied: 5 MiB, changed 1 s ago",
+		"densenet":          "densenet on Intel Xeon Processor @ 2.90GHz: P99 125 ms with fp32 (down 11 %), 15.6/s, still being measured",
+		reporttest.LongName: reporttest.LongName + " on Intel Xeon Processor @ 2.90GHz: P99 18.2 ms, 107/s, cannot be judged on the spring-release milestone (accuracy deviation not measured)",
+	} {
+		if got := model(t, v, name).Headline; got != want {
+			t.Errorf("headline of %s\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+func TestChangeIsAgainstTheCandidateBefore(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	squeeze := model(t, v, "squeezenet")
+	if c := row(t, squeeze, engine.INT8).Result.Change; c == nil || !c.Same || c.Version != "3" || math.Abs(c.Ratio-(0.068/0.081-1)) > 1e-12 {
+		t.Errorf("int8 against int8 of version 3: %+v", c)
+	}
+	// The candidate before failed: the last good one of the same precision counts.
+	resnet := reporttest.Input()
+	resnet.Records = only(resnet.Records, "resnet50")[:9] // up to version 6's first row
+	r := row(t, model(t, report.Build(resnet), "resnet50"), engine.FP32)
+	if c := r.Result.Change; c == nil || c.Version != "4" || r.Result.Version != "6" {
+		t.Errorf("version %s against version 4, over the failed 5: %+v", r.Result.Version, c)
+	}
+	// No int8 before: the candidate's best engine, and that is said.
+	in := reporttest.Input()
+	in.Records = only(in.Records, "squeezenet")[:7]
+	if c := row(t, model(t, report.Build(in), "squeezenet"), engine.INT8).Result.Change; c == nil || c.Same || c.Precision != engine.FP32 || c.Version != "2" {
+		t.Errorf("first int8 against fp32 of version 2: %+v", c)
+	}
+	// Never across environments.
+	in.Records = only(reporttest.Input().Records, "resnet50")[:3]
+	m := model(t, report.Build(in), "resnet50")
+	if c := row(t, m, engine.FP32).Result.Change; c != nil {
+		t.Errorf("compared across environments: %+v", c)
+	}
+	if m.Changed == nil || m.Changed.Iterations != 2 || !strings.Contains(m.Changed.Text, "ONNX Runtime 1.31.0 became 1.32.0") {
+		t.Errorf("the change of environment is not told: %+v", m.Changed)
+	}
+}
+
+func TestFailuresKeepTheLastGoodResult(t *testing.T) {
+	m := model(t, report.Build(reporttest.Input()), "silero-vad")
+	r := row(t, m, engine.FP32)
+	if m.Status != report.StatusFailed || r.State != report.RowFailed || r.LastGood == nil || r.LastGood.Version != "2" {
+		t.Fatalf("row %+v", r)
+	}
+	if got, want := r.Failure.Text(), "unsupported operator (operator If, node /decoder/If_0): no kernel for If(16) with subgraph outputs of different ranks"; got != want {
+		t.Errorf("failure reads %q", got)
+	}
+	if r.LastGood.Age <= 0 || r.Failure.Hint == "" {
+		t.Errorf("age or hint is missing: %+v", r)
+	}
+}
+
+func TestMarks(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	if c := model(t, v, reporttest.LongName).Candidate; c.Mark != report.MarkWithdrawn {
+		t.Errorf("a version that is gone: %+v", c)
+	}
+	if o := model(t, v, "resnet50").OutOfOrder; len(o) != 1 || o[0].Mark != report.MarkOutOfOrder || o[0].Version != "2b" {
+		t.Errorf("out of order: %+v", o)
+	}
+	if r := row(t, model(t, v, "squeezenet"), engine.FP16); r.State != report.RowUnsupported {
+		t.Errorf("an unsupported precision is %s", r.State)
+	}
+	if r := row(t, model(t, v, "densenet"), engine.INT8); r.State != report.RowWaiting || r.LastGood == nil {
+		t.Errorf("a precision still to come: %+v", r)
+	}
+	in := reporttest.Input()
+	in.Models[0].Versions[3].Digest = "other"
+	if c := model(t, report.Build(in), "squeezenet").Candidate; c.Mark != report.MarkReplaced {
+		t.Errorf("replaced: %+v", c)
+	}
+	in = reporttest.Input()
+	in.Models[0].Versions[3].Version = "5"
+	if c := model(t, report.Build(in), "squeezenet").Candidate; c.Mark != report.MarkRenamed {
+		t.Errorf("renamed: %+v", c)
+	}
+	if len(v.Gone) != 1 || v.Gone[0] != "deleted-model" {
+		t.Errorf("gone: %v", v.Gone)
+	}
+}
+
+func TestMilestonesCountModels(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	m := v.Milestones[0]
+	// squeezenet, resnet50 and silero-vad (by its last good result) meet it.
+	if m.Total != 7 || m.Needed != 6 || m.Ready != 3 || m.Met {
+		t.Errorf("%d of %d ready, %d needed, met %v", m.Ready, m.Total, m.Needed, m.Met)
+	}
+	if want := "P99 latency below 65 ms and accuracy deviation below 0.5 % for at least 80 % of 7 models, by 31 March 2026"; m.Text != want {
+		t.Errorf("text %q", m.Text)
+	}
+	if m.Missing[0].Model != reporttest.LongName && m.Missing[0].Model != "densenet" {
+		t.Errorf("the nearest model comes first: %+v", m.Missing)
+	}
+	if s := v.Milestones[1]; !s.Met || s.Ready != 1 {
+		t.Errorf("a milestone stands on the last good result: %+v", s)
+	}
+	in := reporttest.Input()
+	in.Forecasts = map[string]*report.Forecast{"speech-beta": report.NewForecast(forecast.Forecast{State: forecast.Met, Summary: "met"}, nil)}
+	if f := report.Build(in).Milestones[1].Forecast; f == nil || f.State != forecast.Met {
+		t.Error("the forecast did not arrive")
+	}
+	// 0.8 of 5 is 4, whatever the last binary digit says.
+	in = reporttest.Many(5, 1)
+	if got := report.Build(in).Milestones[0].Needed; got != 4 {
+		t.Errorf("80 %% of 5 models are %d", got)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	for name, want := range map[string]int{
+		"squeezenet": verdict.ExitMet, "resnet50": verdict.ExitMissed, "silero-vad": verdict.ExitError,
+		"densenet": verdict.ExitError, "inception-v1": verdict.ExitError, reporttest.LongName: verdict.ExitMet,
+	} {
+		if got := v.ExitCode(func(m string) bool { return m == name }); got != want {
+			t.Errorf("%s: exit code %d; want %d", name, got, want)
+		}
+	}
+	if got := v.ExitCode(nil); got != verdict.ExitError {
+		t.Errorf("all: %d", got)
+	}
+}
+
+// No number of a broken measurement may reach a reader or break the JSON form.
+func TestNumbersThatAreNoneAreLeftOut(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	in := reporttest.Input()
+	in.Records = []history.Record{{ID: 1, Model: "squeezenet", Version: "1", Precision: engine.FP32, Iteration: 1, Finished: reporttest.Now,
+		Measurement: &bench.Measurement{
+			Throughput: inf, Accuracy: &bench.Accuracy{Deviation: nan, Top1: &nan, Top1Agreement: &inf},
+			Latency: bench.Latency{Mean: nan, Quantiles: []bench.Quantile{{Q: 0.5, Value: inf}, {Q: 0.99, Value: nan, Upper: &inf}}},
+		}}}
+	for ext, write := range forms {
+		var b bytes.Buffer
+		if err := write(&b, report.Build(in)); err != nil {
+			t.Errorf("%s: %v", ext, err)
+		}
+		if strings.Contains(b.String(), "NaN") || strings.Contains(b.String(), "∞") {
+			t.Errorf("%s shows a number that is none", ext)
+		}
+	}
+}
+
+func TestOutsideTextIsHarmless(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	for ext, write := range forms {
+		var b bytes.Buffer
+		if err := write(&b, v); err != nil {
+			t.Fatal(err)
+		}
+		s := b.String()
+		if !utf8.ValidString(s) {
+			t.Errorf("%s is not UTF-8", ext)
+		}
+		for _, bad := range []string{"\x1b", "\u202e"} {
+			if strings.Contains(s, bad) {
+				t.Errorf("%s holds %q", ext, bad)
+			}
+		}
+		if (ext == "html" || ext == "json") && strings.Contains(s, "<script>") {
+			t.Errorf("%s holds a script", ext)
+		}
+		if ext == "ascii.txt" && strings.IndexFunc(s, func(r rune) bool { return r > 126 }) >= 0 {
+			t.Errorf("%s is not ASCII", ext)
+		}
+	}
+}
+
+func TestPageIsWellFormedAndLean(t *testing.T) {
+	var b bytes.Buffer
+	if err := report.HTML(&b, report.Build(reporttest.Input()), report.HTMLOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	s := b.String()
+	if strings.Contains(s, "<script") || strings.Contains(s, " style=") || strings.Contains(s, "ZgotmplZ") {
+		t.Error("the page has a script, an inline style, or a value its template refused")
+	}
+	d := xml.NewDecoder(strings.NewReader(strings.TrimPrefix(s, "<!DOCTYPE html>")))
+	d.Strict, d.AutoClose, d.Entity = false, xml.HTMLAutoClose, xml.HTMLEntity
+	ids := map[string]bool{}
+	var open []string
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatalf("not well-formed: %v", err)
+		}
+		switch e := tok.(type) {
+		case xml.StartElement:
+			open = append(open, e.Name.Local)
+			for _, a := range e.Attr {
+				if a.Name.Local == "id" {
+					if ids[a.Value] {
+						t.Errorf("id %q appears twice", a.Value)
+					}
+					ids[a.Value] = true
+				}
+			}
+		case xml.EndElement:
+			open = open[:len(open)-1]
+		}
+	}
+	for _, want := range []string{"<main", "<nav", "<footer", "<caption>", "<title id=", "<desc id=", `http-equiv="refresh"`} {
+		if !strings.Contains(s, want) {
+			t.Errorf("the page lacks %s", want)
+		}
+	}
+	idle := reporttest.Input()
+	idle.Current = nil
+	b.Reset()
+	if err := report.HTML(&b, report.Build(idle), report.HTMLOptions{}); err != nil || strings.Contains(b.String(), `http-equiv="refresh"`) {
+		t.Errorf("an idle page reloads itself (%v)", err)
+	}
+}
+
+func TestManyModelsStayReadable(t *testing.T) {
+	v := report.Build(reporttest.Many(300, 3))
+	var b bytes.Buffer
+	if err := report.HTML(&b, v, report.HTMLOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if b.Len() > 400<<10 {
+		t.Errorf("the page of 300 models has %d KiB", b.Len()>>10)
+	}
+	if !strings.Contains(b.String(), `href="?model=model-123"`) {
+		t.Error("the overview does not lead to a model's own page")
+	}
+	b.Reset()
+	if err := report.HTML(&b, v, report.HTMLOptions{Model: "model-123"}); err != nil {
+		t.Fatal(err)
+	}
+	if s := b.String(); !strings.Contains(s, "<svg class=\"chart\"") || strings.Contains(s, "model-124") {
+		t.Error("a model's own page shows that model with its chart, and no other")
+	}
+	b.Reset()
+	if err := report.HTML(&b, v, report.HTMLOptions{Model: "no <such>"}); err != nil || !strings.Contains(b.String(), "no model named “no &lt;such&gt;”") {
+		t.Errorf("an unknown model is told (%v)", err)
+	}
+}
+
+func TestJSONRoundTrips(t *testing.T) {
+	v := report.Build(reporttest.Input())
+	var b bytes.Buffer
+	if err := report.JSON(&b, v); err != nil {
+		t.Fatal(err)
+	}
+	var back report.View
+	d := json.NewDecoder(&b)
+	d.DisallowUnknownFields()
+	if err := d.Decode(&back); err != nil {
+		t.Fatal(err)
+	}
+	if back.SchemaVersion != report.SchemaVersion || len(back.Models) != len(v.Models) {
+		t.Errorf("schema %d, %d models", back.SchemaVersion, len(back.Models))
+	}
+}
+
+func TestTargetJudgesTheNewestCandidateOnly(t *testing.T) {
+	in := reporttest.Input()
+	in.Targets = []config.Target{{Name: "all", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 10s")}}
+	v := report.Build(in)
+	for name, want := range map[string]verdict.Outcome{"squeezenet": verdict.Met, "silero-vad": verdict.Unknown, "shufflenet": ""} {
+		var got verdict.Outcome
+		for _, x := range model(t, v, name).Verdicts {
+			if x.Kind == report.KindTarget {
+				got = x.Outcome
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %q; want %q", name, got, want)
+		}
+	}
+}
+
+func BenchmarkBuild300Models(b *testing.B) {
+	in := reporttest.Many(300, 20)
+	b.ReportAllocs()
+	for b.Loop() {
+		report.Build(in)
+	}
+}

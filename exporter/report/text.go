@@ -1,0 +1,244 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/plancast/plancast/units"
+)
+
+// TextOptions choose the form of Text; the zero value is for a UTF-8 terminal.
+type TextOptions struct {
+	ASCII bool // nothing but ASCII: for terminals and logs that garble the rest
+}
+
+// Text writes the view as aligned tables for a terminal, a block for each
+// model, without colour.
+func Text(w io.Writer, v View, o TextOptions) error {
+	b := bufio.NewWriter(w)
+	p := func(format string, args ...any) {
+		s := fmt.Sprintf(format, args...)
+		if o.ASCII {
+			s = ascii(s)
+		}
+		b.WriteString(s)
+	}
+	p("%s\n", summaryText(v))
+	if v.Backend.Name != "" {
+		p("Backend: %s\n", backendText(v.Backend))
+	}
+	if j := v.Current; j != nil {
+		p("Running: %s\n", jobText(*j))
+	}
+	if n := len(v.Queue); n > 0 {
+		p("Waiting: %s\n", units.Count(n, "job"))
+	}
+	for _, m := range v.Models {
+		p("\n%s\n", m.Headline)
+		for _, n := range notes(m) {
+			p("  %s\n", n)
+		}
+		grid, spans := [][]string{}, map[int]string{}
+		head := make([]string, len(columns))
+		for i, c := range columns {
+			head[i] = strings.ToUpper(c.title)
+		}
+		grid = append(grid, head)
+		for _, l := range lines(m) {
+			if l.result == nil {
+				version := m.Candidate.Version
+				spans[len(grid)] = l.why()
+				grid = append(grid, []string{l.mode(), version})
+				continue
+			}
+			cells := make([]string, len(columns))
+			for i, c := range columns {
+				cells[i] = c.cell(l)
+			}
+			grid = append(grid, cells)
+		}
+		if len(grid) == 1 {
+			continue
+		}
+		widths := make([]int, len(columns))
+		for r, cells := range grid {
+			for i, s := range cells {
+				if o.ASCII {
+					grid[r][i] = ascii(s)
+				}
+				widths[i] = max(widths[i], utf8.RuneCountInString(grid[r][i]))
+			}
+		}
+		for r, cells := range grid {
+			var s strings.Builder
+			for i, cell := range cells {
+				pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+				s.WriteString("  ")
+				if columns[i].right {
+					s.WriteString(pad + cell)
+				} else {
+					s.WriteString(cell + pad)
+				}
+			}
+			if why, ok := spans[r]; ok {
+				s.WriteString("  " + oneLine(why, 200))
+			}
+			p("%s\n", strings.TrimRight(s.String(), " "))
+		}
+		for _, n := range details(m) {
+			p("  %s\n", n)
+		}
+	}
+	for i, m := range v.Milestones {
+		if i == 0 {
+			p("\nMilestones\n")
+		}
+		p("  %s: %s. %s\n", m.Name, m.Text, milestoneState(m))
+		if f := m.Forecast; f != nil {
+			for _, s := range append(f.Lines(), f.Notes()...) {
+				p("    %s\n", s)
+			}
+		}
+	}
+	if t := v.TrackText(); t != "" {
+		p("  %s\n", t)
+	}
+	for _, r := range v.Refused {
+		p("\nRefused: %q: %s\n", r.Name, r.Reason)
+	}
+	if len(v.Gone) > 0 {
+		p("\nNo longer in the repository: %s\n", goneText(v.Gone))
+	}
+	return b.Flush()
+}
+
+func goneText(gone []string) string {
+	if len(gone) > 10 {
+		return strings.Join(gone[:10], ", ") + fmt.Sprintf(" and %d more", len(gone)-10)
+	}
+	return strings.Join(gone, ", ")
+}
+
+// summaryText is the first line of a report.
+func summaryText(v View) string {
+	s := v.Summary
+	if s.Models == 0 {
+		return "No model in the repository yet"
+	}
+	parts := []string{units.Count(s.Models, "model")}
+	if s.Judged > 0 {
+		parts = append(parts, fmt.Sprintf("thresholds met by %d and missed by %d", s.Met, s.Missed))
+	} else {
+		parts = append(parts, fmt.Sprintf("%d measured", s.Measured))
+	}
+	if s.Failed > 0 {
+		parts = append(parts, fmt.Sprintf("%d failed", s.Failed))
+	}
+	if s.NoResult > 0 {
+		parts = append(parts, fmt.Sprintf("%d without a result", s.NoResult))
+	}
+	return strings.Join(parts, ", ") + " (" + v.Generated.Format("2006-01-02 15:04:05 UTC") + ")"
+}
+
+func backendText(b Backend) string {
+	s := strings.TrimSpace(backendTitle(b.Name) + " " + b.Version)
+	if b.Reason != "" {
+		s += " (" + oneLine(b.Reason, 300) + ")"
+	}
+	return s
+}
+
+func jobText(j JobView) string {
+	s := fmt.Sprintf("%s version %s %s", j.Model, j.Version, j.Precision)
+	if j.Stage != "" {
+		s += ", " + j.Stage
+	}
+	if j.Progress != nil {
+		s += " " + units.Percent(*j.Progress)
+	}
+	if j.Message != "" {
+		s += ", " + j.Message
+	}
+	if j.Elapsed >= 1 {
+		s += ", for " + units.Span(seconds(j.Elapsed))
+	}
+	return s
+}
+
+func milestoneState(m Milestone) string {
+	s := fmt.Sprintf("%d of %s ready, %d needed", m.Ready, units.Count(m.Total, "model"), m.Needed)
+	switch {
+	case m.Met:
+		s += ": met"
+	case m.Remaining != nil && *m.Remaining < 0:
+		s += fmt.Sprintf(": the deadline passed %s", units.Ago(seconds(-*m.Remaining)))
+	case m.Remaining != nil:
+		s += fmt.Sprintf(": %s left", units.Span(seconds(*m.Remaining)))
+	}
+	return s
+}
+
+// notes are sentences above the table: what the reader must know first.
+func notes(m Model) []string {
+	var out []string
+	if m.Environment != nil {
+		out = append(out, "Environment "+m.Environment.Fingerprint+": "+m.Environment.Text)
+	}
+	if m.Changed != nil {
+		out = append(out, m.Changed.Text)
+	}
+	if m.Candidate != nil && m.Candidate.Note != "" {
+		out = append(out, "Note: "+m.Candidate.Note)
+	}
+	return out
+}
+
+// details are sentences below the table.
+func details(m Model) []string {
+	var out []string
+	for _, r := range m.Rows {
+		if f := r.Failure; f != nil && f.Hint != "" {
+			out = append(out, string(r.Precision)+": "+f.Hint)
+		}
+		for _, v := range r.Verdicts {
+			if !m.decides(r.Precision, v) {
+				continue
+			}
+			for _, s := range v.misses() {
+				out = append(out, string(r.Precision)+" misses "+s)
+			}
+		}
+		if x := r.Result; x != nil {
+			for _, w := range x.Warnings {
+				out = append(out, string(r.Precision)+": "+w)
+			}
+		}
+	}
+	for _, w := range m.Waiting {
+		s := "version " + w.Version + " is " + string(w.State)
+		if w.Reason != "" {
+			s += ": " + w.Reason
+		}
+		out = append(out, s)
+	}
+	for _, c := range m.OutOfOrder {
+		out = append(out, "version "+c.Version+": "+c.Note)
+	}
+	return out
+}
+
+var asciiReplacer = strings.NewReplacer(
+	"µ", "u", "–", "-", "—", "-", "…", "...", "≤", "<=", "≥", ">=", "∞", "inf", "×", "x", "▸", ">", "“", `"`, "”", `"`, "’", "'",
+)
+
+func ascii(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r > 126 {
+			return '?'
+		}
+		return r
+	}, asciiReplacer.Replace(s))
+}

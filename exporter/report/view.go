@@ -1,0 +1,312 @@
+package report
+
+import (
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// SchemaVersion is that of the JSON form of View. It grows when a field
+// changes its meaning or goes away; new fields may come without that.
+const SchemaVersion = 1
+
+// View is everything a report says, ready to be written in any form. Values
+// are in base units (seconds, bytes, ratios, inferences per second) and are
+// nil where unknown; text is one line, without control characters.
+type View struct {
+	SchemaVersion int             `json:"schema_version"`
+	Generated     time.Time       `json:"generated"`
+	Version       string          `json:"plancast_version,omitempty"`
+	Summary       Summary         `json:"summary"`
+	Backend       Backend         `json:"backend"`
+	Current       *JobView        `json:"current_job,omitempty"`
+	Queue         []JobView       `json:"queue"`
+	LastCycle     *CycleView      `json:"last_cycle,omitempty"`
+	NextCycle     *time.Time      `json:"next_cycle,omitempty"`
+	Milestones    []Milestone     `json:"milestones"`
+	Track         *forecast.Score `json:"forecast_track,omitempty"` // the forecast's own record on this history
+	Models        []Model         `json:"models"`                   // in the repository, by name
+	Gone          []string        `json:"gone"`                     // models of the history that the repository no longer holds
+	Refused       []Refusal       `json:"refused,omitempty"`        // model folders refused by name
+}
+
+// Summary counts models by status.
+type Summary struct {
+	Models   int `json:"models"`
+	Measured int `json:"measured"`  // the newest candidate has a result
+	Judged   int `json:"judged"`    // met or missed their thresholds
+	Met      int `json:"met"`       //
+	Missed   int `json:"missed"`    //
+	Failed   int `json:"failed"`    // the newest candidate failed altogether
+	NoResult int `json:"no_result"` // nothing measured yet
+}
+
+// JobView is a running or waiting job.
+type JobView struct {
+	Model     string           `json:"model"`
+	Version   string           `json:"version"`
+	Precision engine.Precision `json:"precision"`
+	Stage     string           `json:"stage,omitempty"`
+	Message   string           `json:"message,omitempty"`
+	Progress  *float64         `json:"progress_ratio,omitempty"` // of the stage; nil when its end is not known
+	Elapsed   float64          `json:"elapsed_s,omitempty"`
+}
+
+// CycleView is the last finished pass over the repository.
+type CycleView struct {
+	Finished time.Time `json:"finished"`
+	Duration float64   `json:"duration_s"`
+}
+
+// Status sums a model up in one word.
+type Status string
+
+// The statuses of a model. The first that applies holds.
+const (
+	StatusNoResult  Status = "no_result" // no job ended yet in any environment
+	StatusFailed    Status = "failed"    // the newest candidate failed altogether
+	StatusMeasuring Status = "measuring" // the newest candidate is not through yet
+	StatusMissed    Status = "missed"    // a threshold is missed
+	StatusUnknown   Status = "unknown"   // a threshold cannot be judged
+	StatusMet       Status = "met"       // every threshold is met
+	StatusMeasured  Status = "measured"  // there is no threshold for this model
+)
+
+// Model is one model with its newest candidate in its newest environment.
+type Model struct {
+	Name     string `json:"name"`
+	Owner    string `json:"owner,omitempty"`
+	Status   Status `json:"status"`
+	Headline string `json:"headline"` // the result in one sentence
+
+	Environment *Environment       `json:"environment,omitempty"` // nil before the first job
+	Changed     *EnvironmentChange `json:"environment_change,omitempty"`
+	Candidate   *Candidate         `json:"candidate,omitempty"` // the newest; nil before the first
+	Best        engine.Precision   `json:"best,omitempty"`      // the row that the headline speaks of
+	Rows        []Row              `json:"rows"`                // one for each precision, most exact first
+	Verdicts    []Verdict          `json:"verdicts"`            // targets first, then milestones
+
+	Waiting    []VersionView `json:"waiting,omitempty"` // pending and refused versions, with the reason
+	OutOfOrder []Candidate   `json:"out_of_order,omitempty"`
+	History    []History     `json:"history"` // the series in the newest environment, by precision
+	Truncated  bool          `json:"history_truncated,omitempty"`
+}
+
+// Environment is where the results hold.
+type Environment struct {
+	engine.Environment
+	Fingerprint string    `json:"fingerprint"`
+	Text        string    `json:"text"` // for people
+	Since       time.Time `json:"since"`
+}
+
+// EnvironmentChange says that earlier results exist that are not comparable.
+type EnvironmentChange struct {
+	At         time.Time `json:"at"`
+	From       string    `json:"from"` // the earlier fingerprint
+	What       string    `json:"what"` // "ONNX Runtime 1.31.0 became 1.32.0"
+	Iterations int       `json:"iterations"`
+	Text       string    `json:"text"`
+}
+
+// CandidateMark says what has become of a candidate's version.
+type CandidateMark string
+
+// The marks of a candidate; empty when there is nothing to say.
+const (
+	MarkWithdrawn  CandidateMark = "withdrawn"    // the repository no longer holds it
+	MarkReplaced   CandidateMark = "replaced"     // another file has its version now
+	MarkRenamed    CandidateMark = "renamed"      // its file has another version now
+	MarkOutOfOrder CandidateMark = "out_of_order" // came after a newer version: no iteration
+)
+
+// Candidate is a version that was measured, or at least tried.
+type Candidate struct {
+	Version   string        `json:"version"`
+	Digest    string        `json:"digest"`
+	Iteration int           `json:"iteration,omitempty"`
+	Finished  time.Time     `json:"finished"`
+	Mark      CandidateMark `json:"mark,omitempty"`
+	Note      string        `json:"note,omitempty"` // the mark in words
+}
+
+// VersionView is a version that is not measured.
+type VersionView struct {
+	Version string         `json:"version"`
+	State   CandidateState `json:"state"`
+	Reason  string         `json:"reason,omitempty"`
+}
+
+// RowState says what a row holds.
+type RowState string
+
+// The states of a row.
+const (
+	RowMeasured    RowState = "measured"
+	RowFailed      RowState = "failed"
+	RowUnsupported RowState = "unsupported" // the backend cannot give this precision
+	RowWaiting     RowState = "waiting"     // not measured yet
+)
+
+// Row is one precision of the newest candidate.
+type Row struct {
+	Precision engine.Precision `json:"precision"`
+	State     RowState         `json:"state"`
+	Result    *Result          `json:"result,omitempty"`    // when measured
+	Failure   *Failure         `json:"failure,omitempty"`   // when failed or unsupported
+	LastGood  *Result          `json:"last_good,omitempty"` // of an earlier candidate, when this one has no result
+	Verdicts  []RowVerdict     `json:"verdicts,omitempty"`  // of Result
+}
+
+// Shown is the row's own result, or else the last good one; nil without either.
+func (r Row) Shown() *Result {
+	if r.Result != nil {
+		return r.Result
+	}
+	return r.LastGood
+}
+
+// Result is what was measured.
+type Result struct {
+	Version       string      `json:"version"`
+	Iteration     int         `json:"iteration"`
+	Finished      time.Time   `json:"finished"`
+	Age           float64     `json:"age_s"`
+	Mean          *float64    `json:"mean_s,omitempty"`
+	P50           *float64    `json:"p50_s,omitempty"`
+	P90           *float64    `json:"p90_s,omitempty"`
+	P95           *float64    `json:"p95_s,omitempty"`
+	P99           *Percentile `json:"p99,omitempty"` // nil under 459 queries
+	Queries       int         `json:"queries"`
+	Batch         int         `json:"batch"`
+	Throughput    *float64    `json:"throughput_per_s,omitempty"`
+	Top1          *float64    `json:"top1_ratio,omitempty"`
+	Top1Agreement *float64    `json:"top1_agreement_ratio,omitempty"`
+	Deviation     *float64    `json:"accuracy_deviation_ratio,omitempty"`
+	Measure       string      `json:"accuracy_measure,omitempty"`
+	Reference     string      `json:"accuracy_reference,omitempty"`
+	PeakMemory    *float64    `json:"peak_memory_bytes,omitempty"`
+	Size          *float64    `json:"size_bytes,omitempty"`
+	Build         *float64    `json:"build_s,omitempty"` // nil when the engine was reused
+	Stable        bool        `json:"stable"`
+	Change        *Change     `json:"p99_change,omitempty"`
+	Warnings      []string    `json:"warnings,omitempty"`
+}
+
+// Percentile is a percentile with its evidence.
+type Percentile struct {
+	Value   float64  `json:"value_s"`
+	Upper   *float64 `json:"upper_s,omitempty"` // early-stopping bound, 99 % confidence
+	Queries int      `json:"queries"`
+}
+
+// Change compares P99 with that of an earlier candidate in the same environment.
+type Change struct {
+	Ratio     float64          `json:"ratio"`  // new/old - 1: -0.38 is 38 % faster
+	From      float64          `json:"from_s"` // the earlier P99
+	Version   string           `json:"version"`
+	Iteration int              `json:"iteration"`
+	Precision engine.Precision `json:"precision"`
+	Same      bool             `json:"same_precision"` // false: compared with the earlier candidate's best engine
+	Text      string           `json:"text"`           // "down 38 %"
+}
+
+// Failure says in plain words why there is no result.
+type Failure struct {
+	Kind     engine.Kind `json:"kind"`
+	Title    string      `json:"title"` // the kind in words
+	Op       string      `json:"op,omitempty"`
+	Message  string      `json:"message"`
+	Node     string      `json:"node,omitempty"`
+	Operator string      `json:"operator,omitempty"`
+	Hint     string      `json:"hint,omitempty"`
+	Version  string      `json:"version"`
+	Finished time.Time   `json:"finished"`
+	Age      float64     `json:"age_s"`
+	Log      []string    `json:"log,omitempty"`
+}
+
+// ThresholdKind tells targets from milestones.
+type ThresholdKind string
+
+// The two kinds of thresholds.
+const (
+	KindTarget    ThresholdKind = "target"
+	KindMilestone ThresholdKind = "milestone"
+)
+
+// RowVerdict is the answer of a threshold for one engine.
+type RowVerdict struct {
+	Kind     ThresholdKind   `json:"kind"`
+	Name     string          `json:"name"`
+	Outcome  verdict.Outcome `json:"outcome"`
+	Criteria []CriterionView `json:"criteria"`
+}
+
+// CriterionView is a criterion and its answer.
+type CriterionView struct {
+	Text    string          `json:"text"`   // "p99 < 50 ms"
+	Metric  string          `json:"metric"` // "p99"
+	Title   string          `json:"title"`  // "P99 latency"
+	Target  float64         `json:"target"`
+	Unit    units.Unit      `json:"unit"`
+	Outcome verdict.Outcome `json:"outcome"`
+	Value   *float64        `json:"value,omitempty"`
+}
+
+// Verdict is the answer of a threshold for a model.
+type Verdict struct {
+	Kind      ThresholdKind    `json:"kind"`
+	Name      string           `json:"name"`
+	Outcome   verdict.Outcome  `json:"outcome"`
+	Precision engine.Precision `json:"precision,omitempty"` // the engine that decides
+	Version   string           `json:"version,omitempty"`   // the candidate judged
+	Why       string           `json:"why,omitempty"`       // what is missed or unknown, in words
+	P99Target *float64         `json:"p99_target_s,omitempty"`
+}
+
+// History is one precision's iterations in the newest environment.
+type History struct {
+	Precision engine.Precision `json:"precision"`
+	Points    []Point          `json:"points"` // ascending iteration
+}
+
+// Point is one iteration of a History.
+type Point struct {
+	Iteration  int         `json:"iteration"`
+	Version    string      `json:"version"`
+	Finished   time.Time   `json:"finished"`
+	P99        *float64    `json:"p99_s,omitempty"`
+	Throughput *float64    `json:"throughput_per_s,omitempty"`
+	Failure    engine.Kind `json:"failure,omitempty"`
+}
+
+// Milestone is where a milestone stands now.
+type Milestone struct {
+	Name        string     `json:"name"`
+	Description string     `json:"description,omitempty"`
+	Text        string     `json:"text"` // the condition in words
+	Criteria    []string   `json:"criteria"`
+	Precision   string     `json:"precision"` // one precision, or "best"
+	Share       float64    `json:"share"`
+	Total       int        `json:"models_total"`
+	Ready       int        `json:"models_ready"`
+	Needed      int        `json:"models_needed"`
+	Met         bool       `json:"met"`
+	Deadline    *time.Time `json:"deadline,omitempty"`
+	Remaining   *float64   `json:"remaining_s,omitempty"` // to the deadline; negative when it has passed
+	Horizon     int        `json:"horizon_iterations,omitempty"`
+	Threshold   float64    `json:"ready_probability,omitempty"`
+	Missing     []Missing  `json:"missing"` // selected models that are not ready, the nearest first
+	Forecast    *Forecast  `json:"forecast,omitempty"`
+}
+
+// Missing is a model that a milestone waits for.
+type Missing struct {
+	Model   string          `json:"model"`
+	Outcome verdict.Outcome `json:"outcome"`
+	Why     string          `json:"why"`
+}

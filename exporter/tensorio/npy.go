@@ -1,0 +1,370 @@
+// Package tensorio moves tensors between NumPy's .npy and .npz files and
+// engine.Tensor, and generates inputs where there are none.
+//
+// Files come from people and pipelines: object arrays (pickles), lying
+// headers, size bombs and zip tricks are refused with the array's name. NumPy's
+// format is public and small; the Go library for it (sbinet/npyio) knows
+// neither float16 nor Fortran order beyond two dimensions and allocates what a
+// header claims before it has seen the data.
+package tensorio
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"math/bits"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+const (
+	magic = "\x93NUMPY"
+	// maxHeader is far above what NumPy writes for an array that has no fields.
+	maxHeader = 64 << 10
+	maxRank   = 32 // NumPy's own limit before 2.0
+	// MaxBytes bounds one file's arrays after decompression.
+	MaxBytes = 4 << 30
+)
+
+// ReadNPY reads one array of at most limit bytes. Complaints are those of
+// KindInvalidInput without a subject; callers know the file.
+func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
+	var t engine.Tensor
+	var head [8]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:6]) != magic {
+		return t, errors.New("it is not a NumPy array")
+	}
+	var length int64
+	var size [4]byte
+	switch head[6] {
+	case 1:
+		if _, err := io.ReadFull(r, size[:2]); err != nil {
+			return t, errors.New("the header is cut off")
+		}
+		length = int64(binary.LittleEndian.Uint16(size[:2]))
+	case 2, 3:
+		if _, err := io.ReadFull(r, size[:]); err != nil {
+			return t, errors.New("the header is cut off")
+		}
+		length = int64(binary.LittleEndian.Uint32(size[:]))
+	default:
+		return t, fmt.Errorf("NumPy format version %d.%d is not known", head[6], head[7])
+	}
+	if length > maxHeader {
+		return t, fmt.Errorf("the header has %d bytes, more than the %d of a plain array", length, maxHeader)
+	}
+	header := make([]byte, length)
+	if _, err := io.ReadFull(r, header); err != nil {
+		return t, errors.New("the header is cut off")
+	}
+	h, err := parseHeader(string(header))
+	if err != nil {
+		return t, err
+	}
+	n, err := engine.Elements(h.shape)
+	if err != nil {
+		return t, err
+	}
+	if n > limit/int64(h.dtype.Size()) {
+		return t, fmt.Errorf("%s%v takes more than %d bytes", h.dtype, h.shape, limit)
+	}
+	// Grown while it is read, so that a lying header costs nothing.
+	want := n * int64(h.dtype.Size())
+	var data bytes.Buffer
+	if want <= 1<<20 {
+		data.Grow(int(want))
+	}
+	got, err := io.Copy(&data, io.LimitReader(r, want))
+	switch {
+	case err != nil:
+		return t, err
+	case got < want:
+		return t, fmt.Errorf("%s%v needs %d bytes and has %d", h.dtype, h.shape, want, got)
+	}
+	if extra, err := io.CopyN(io.Discard, r, 1); extra > 0 {
+		return t, fmt.Errorf("there are bytes behind the %d of %s%v", want, h.dtype, h.shape)
+	} else if err != io.EOF {
+		return t, err
+	}
+	t = engine.Tensor{DType: h.dtype, Shape: h.shape, Data: data.Bytes()}
+	if h.bigEndian {
+		swap(t.Data, h.dtype.Size())
+	}
+	if h.fortran {
+		t.Data = rowMajor(t.Data, h.shape, h.dtype.Size())
+	}
+	if t.DType == engine.Bool {
+		for i, b := range t.Data {
+			if b > 1 {
+				return engine.Tensor{}, fmt.Errorf("element %d of a bool array is %d", i, b)
+			}
+		}
+	}
+	return t, nil
+}
+
+type header struct {
+	dtype     engine.DType
+	shape     []int64
+	fortran   bool
+	bigEndian bool
+}
+
+// parseHeader reads the Python dictionary of a header: exactly the keys descr,
+// fortran_order and shape, in any order.
+func parseHeader(s string) (header, error) {
+	var h header
+	p := &parser{s: s}
+	seen := map[string]bool{}
+	if !p.take("{") {
+		return h, errors.New("the header is not a dictionary")
+	}
+	for !p.take("}") {
+		key, ok := p.quoted()
+		if !ok || !p.take(":") {
+			return h, errors.New("the header is not a dictionary of names")
+		}
+		if seen[key] {
+			return h, fmt.Errorf("the header has two %q", key)
+		}
+		seen[key] = true
+		switch key {
+		case "descr":
+			descr, ok := p.quoted()
+			if !ok {
+				return h, errors.New("it is a structured array; plancast reads plain ones")
+			}
+			var err error
+			if h.dtype, h.bigEndian, err = parseDescr(descr); err != nil {
+				return h, err
+			}
+		case "fortran_order":
+			switch {
+			case p.take("True"):
+				h.fortran = true
+			case !p.take("False"):
+				return h, errors.New("fortran_order is neither True nor False")
+			}
+		case "shape":
+			if !p.take("(") {
+				return h, errors.New("the shape is not a tuple")
+			}
+			h.shape = []int64{}
+			for !p.take(")") {
+				n, ok := p.number()
+				if !ok || len(h.shape) == maxRank {
+					return h, fmt.Errorf("the shape is not a tuple of at most %d sizes", maxRank)
+				}
+				h.shape = append(h.shape, n)
+				p.take(",")
+			}
+		default:
+			return h, fmt.Errorf("the header has an unknown %q", key)
+		}
+		p.take(",")
+	}
+	if strings.TrimSpace(p.s) != "" {
+		return h, errors.New("there is text behind the header's dictionary")
+	}
+	for _, key := range []string{"descr", "fortran_order", "shape"} {
+		if !seen[key] {
+			return h, fmt.Errorf("the header has no %q", key)
+		}
+	}
+	return h, nil
+}
+
+type parser struct{ s string }
+
+func (p *parser) take(prefix string) bool {
+	s := strings.TrimLeft(p.s, " \n\t")
+	if rest, ok := strings.CutPrefix(s, prefix); ok {
+		p.s = rest
+		return true
+	}
+	return false
+}
+
+func (p *parser) quoted() (string, bool) {
+	s := strings.TrimLeft(p.s, " \n\t")
+	if s == "" || (s[0] != '\'' && s[0] != '"') {
+		return "", false
+	}
+	text, rest, ok := strings.Cut(s[1:], s[:1])
+	if !ok || strings.ContainsRune(text, '\\') {
+		return "", false
+	}
+	p.s = rest
+	return text, true
+}
+
+func (p *parser) number() (int64, bool) {
+	s := strings.TrimLeft(p.s, " \n\t")
+	end := 0
+	for end < len(s) && s[end] >= '0' && s[end] <= '9' {
+		end++
+	}
+	n, err := strconv.ParseInt(s[:end], 10, 64)
+	p.s = strings.TrimPrefix(s[end:], "L") // Python 2 wrote 3L
+	return n, err == nil
+}
+
+var descrs = map[string]engine.DType{
+	"f2": engine.Float16, "f4": engine.Float32, "f8": engine.Float64,
+	"i1": engine.Int8, "i2": engine.Int16, "i4": engine.Int32, "i8": engine.Int64,
+	"u1": engine.Uint8, "u2": engine.Uint16, "u4": engine.Uint32, "u8": engine.Uint64,
+	"b1": engine.Bool,
+}
+
+func parseDescr(descr string) (dtype engine.DType, bigEndian bool, err error) {
+	order, code := byte('|'), descr
+	if descr != "" && strings.IndexByte("<>|=", descr[0]) >= 0 {
+		order, code = descr[0], descr[1:]
+	}
+	if strings.HasPrefix(code, "O") {
+		return "", false, errors.New("it holds Python objects (a pickle), which plancast never opens: save a plain array")
+	}
+	dtype, ok := descrs[code]
+	if !ok {
+		return "", false, fmt.Errorf("element type %q is not supported: use float16, float32, float64, bool or an integer type", descr)
+	}
+	return dtype, order == '>', nil
+}
+
+func swap(data []byte, size int) {
+	if size == 1 {
+		return
+	}
+	for i := 0; i+size <= len(data); i += size {
+		slices.Reverse(data[i : i+size])
+	}
+}
+
+// rowMajor rewrites an array whose first dimension varies fastest.
+func rowMajor(data []byte, shape []int64, size int) []byte {
+	if len(shape) < 2 || len(data) == 0 {
+		return data
+	}
+	out := make([]byte, len(data))
+	index := make([]int64, len(shape))
+	strides := make([]int64, len(shape))
+	stride := int64(size)
+	for i, n := range shape {
+		strides[i] = stride
+		stride *= n
+	}
+	var from int64
+	for to := 0; to < len(out); to += size {
+		copy(out[to:to+size], data[from:])
+		for i := len(shape) - 1; i >= 0; i-- {
+			index[i]++
+			from += strides[i]
+			if index[i] < shape[i] {
+				break
+			}
+			from -= strides[i] * shape[i]
+			index[i] = 0
+		}
+	}
+	return out
+}
+
+// WriteNPY writes t as an array of format version 1.0. NumPy has no bfloat16,
+// so such a tensor is written as the float32 of the same values.
+func WriteNPY(w io.Writer, t engine.Tensor) error {
+	code := ""
+	for c, d := range descrs {
+		if d == t.DType {
+			code = c
+		}
+	}
+	data := t.Data
+	if t.DType == engine.BFloat16 {
+		code, data = "f4", make([]byte, 2*len(t.Data))
+		for i := 0; i < len(t.Data); i += 2 {
+			copy(data[2*i+2:], t.Data[i:i+2])
+		}
+	}
+	if code == "" {
+		return fmt.Errorf("NumPy has no element type for %s", t.DType)
+	}
+	order := "<"
+	if code[1] == '1' {
+		order = "|"
+	}
+	var shape strings.Builder
+	for i, n := range t.Shape {
+		if i > 0 {
+			shape.WriteString(" ")
+		}
+		fmt.Fprintf(&shape, "%d,", n)
+	}
+	dims := shape.String()
+	if len(t.Shape) > 1 {
+		dims = strings.TrimSuffix(dims, ",")
+	}
+	h := fmt.Sprintf("{'descr': '%s%s', 'fortran_order': False, 'shape': (%s), }", order, code, dims)
+	// The format wants the data aligned to 64 bytes.
+	h += strings.Repeat(" ", 63-(len(magic)+4+len(h))%64) + "\n"
+	if len(h) > math.MaxUint16 {
+		return fmt.Errorf("a shape of %d dimensions does not fit a NumPy header", len(t.Shape))
+	}
+	head := append([]byte(magic+"\x01\x00"), byte(len(h)), byte(len(h)>>8))
+	if _, err := w.Write(append(head, h...)); err != nil {
+		return err
+	}
+	_, err := w.Write(data)
+	return err
+}
+
+// ReadNPYFile reads the array at name, such as labels.npy.
+func ReadNPYFile(name string) (engine.Tensor, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return engine.Tensor{}, engine.Errorf(engine.KindInvalidInput, "read array", name, "%v", err)
+	}
+	defer f.Close()
+	t, err := ReadNPY(f, MaxBytes)
+	if err != nil {
+		return t, engine.Errorf(engine.KindInvalidInput, "read array", name, "%v", err)
+	}
+	return t, nil
+}
+
+// Float32s are the elements of t as float32.
+func Float32s(t engine.Tensor) []float32 {
+	out := make([]float32, t.Len())
+	for i := range out {
+		out[i] = float32(t.At(i))
+	}
+	return out
+}
+
+// halfBits is the IEEE 754 binary16 nearest to f, ties to even.
+func halfBits(f float64) uint16 {
+	var sign uint16
+	if math.Signbit(f) {
+		sign, f = 0x8000, -f
+	}
+	switch {
+	case math.IsNaN(f):
+		return 0x7e00
+	case f >= 65520: // halfway to the next step above the largest
+		return sign | 0x7c00
+	case f < 0x1p-14: // subnormal
+		return sign | uint16(math.RoundToEven(f*0x1p24))
+	}
+	frac, exp := math.Frexp(f) // f = frac * 2^exp, frac in [0.5, 1)
+	m := uint16(math.RoundToEven(frac * 0x1p11))
+	if bits.Len16(m) > 11 {
+		m, exp = m>>1, exp+1
+	}
+	return sign | uint16(exp+14)<<10 | m&0x3ff
+}

@@ -1,0 +1,394 @@
+package tensorio
+
+import (
+	"archive/zip"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// npy assembles a file of version 1.0 around a header and data.
+func npy(header string, data ...byte) []byte {
+	b := append([]byte(magic+"\x01\x00"), byte(len(header)), byte(len(header)>>8))
+	return append(append(b, header...), data...)
+}
+
+func head(descr, order, shape string) string {
+	return fmt.Sprintf("{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n", descr, order, shape)
+}
+
+func TestReadNPY(t *testing.T) {
+	for name, c := range map[string]struct {
+		file  []byte
+		dtype engine.DType
+		shape []int64
+		want  []float64
+	}{
+		"float32":                 {npy(head("<f4", "False", "(2,)"), 0, 0, 0x80, 0x3f, 0, 0, 0, 0xc0), engine.Float32, []int64{2}, []float64{1, -2}},
+		"float16":                 {npy(head("<f2", "False", "(3,)"), 0, 0x3c, 0xff, 0x7b, 1, 0), engine.Float16, []int64{3}, []float64{1, 65504, 0x1p-24}},
+		"big endian":              {npy(head(">i2", "False", "(2,)"), 1, 0, 0xff, 0xff), engine.Int16, []int64{2}, []float64{256, -1}},
+		"bool":                    {npy(head("|b1", "False", "(2,)"), 0, 1), engine.Bool, []int64{2}, []float64{0, 1}},
+		"a scalar":                {npy(head("|u1", "False", "()"), 7), engine.Uint8, []int64{}, []float64{7}},
+		"nothing":                 {npy(head("|u1", "False", "(0, 3)")), engine.Uint8, []int64{0, 3}, nil},
+		"Fortran order":           {npy(head("|u1", "True", "(2, 3)"), 0, 3, 1, 4, 2, 5), engine.Uint8, []int64{2, 3}, []float64{0, 1, 2, 3, 4, 5}},
+		"Fortran order, rank 3":   {npy(head("|u1", "True", "(2, 1, 2)"), 0, 2, 1, 3), engine.Uint8, []int64{2, 1, 2}, []float64{0, 1, 2, 3}},
+		"keys in another order":   {npy("{'shape': (1,), 'fortran_order': False, 'descr': '|i1'}", 0xff), engine.Int8, []int64{1}, []float64{-1}},
+		"double quotes, long int": {npy(`{"descr": "|i1", "fortran_order": False, "shape": (1L,)}`, 3), engine.Int8, []int64{1}, []float64{3}},
+	} {
+		got, err := ReadNPY(bytes.NewReader(c.file), 1<<20)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		var values []float64
+		for i := range got.Len() {
+			values = append(values, got.At(i))
+		}
+		if got.DType != c.dtype || !reflect.DeepEqual(got.Shape, c.shape) || !reflect.DeepEqual(values, c.want) {
+			t.Errorf("%s: %s%v %v", name, got.DType, got.Shape, values)
+		}
+	}
+}
+
+func TestReadNPYRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		file []byte
+		want string
+	}{
+		"empty":                     {nil, "not a NumPy array"},
+		"text":                      {[]byte("1,2,3,4,5,6,7,8,9"), "not a NumPy array"},
+		"a future version":          {append([]byte(magic), 9, 0, 0, 0), "version 9.0"},
+		"a header cut off":          {npy(head("<f4", "False", "(2,)"))[:30], "cut off"},
+		"a header bomb":             {append([]byte(magic), 2, 0, 0xff, 0xff, 0xff, 0x7f), "header has 2147483647 bytes"},
+		"pickled objects":           {npy(head("|O", "False", "(1,)"), 0x80), "pickle"},
+		"a structured array":        {npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,)}"), "structured"},
+		"text elements":             {npy(head("<U5", "False", "(1,)")), `"<U5"`},
+		"complex elements":          {npy(head("<c8", "False", "(1,)")), `"<c8"`},
+		"a size bomb":               {npy(head("<f4", "False", "(1000000, 1000000)")), "takes more than"},
+		"an overflowing size":       {npy(head("<f4", "False", "(4611686018427387904, 4)")), "too many elements"},
+		"a negative size":           {npy(head("<f4", "False", "(-1,)")), "tuple"},
+		"too little data":           {npy(head("<f4", "False", "(2,)"), 0, 0, 0, 0), "needs 8 bytes and has 4"},
+		"too much data":             {npy(head("|u1", "False", "(1,)"), 1, 2), "bytes behind"},
+		"a boolean that is neither": {npy(head("|b1", "False", "(1,)"), 7), "is 7"},
+		"a key twice":               {npy("{'descr': '|u1', 'descr': '|u1', 'fortran_order': False, 'shape': ()}", 1), "two"},
+		"an unknown key":            {npy("{'descr': '|u1', 'x': False, 'shape': ()}", 1), `unknown "x"`},
+		"a missing key":             {npy("{'descr': '|u1', 'shape': ()}", 1), "fortran_order"},
+		"code behind the header":    {npy("{'descr': '|u1', 'fortran_order': False, 'shape': ()}; import os", 1), "behind the header"},
+	} {
+		if _, err := ReadNPY(bytes.NewReader(c.file), 1<<20); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestWhatIsWrittenIsRead(t *testing.T) {
+	var tensors []engine.Tensor
+	for _, d := range []engine.DType{
+		engine.Float16, engine.Float32, engine.Float64, engine.Int8, engine.Int16, engine.Int32, engine.Int64,
+		engine.Uint8, engine.Uint16, engine.Uint32, engine.Uint64, engine.Bool,
+	} {
+		for i, shape := range [][]int64{{}, {3}, {0}, {2, 3}, {1, 2, 3, 4}} {
+			in := engine.TensorInfo{Name: fmt.Sprintf("%s/%d", d, i), DType: d, Dims: make([]engine.Dim, len(shape))}
+			g, err := Generate([]engine.TensorInfo{in}, [][]int64{shape}, 5)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tensors = append(tensors, g[0])
+		}
+	}
+	name := filepath.Join(t.TempDir(), "x.npz")
+	if err := WriteNPZ(name, tensors); err != nil {
+		t.Fatal(err)
+	}
+	got, err := ReadNPZ(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range tensors {
+		if !bytes.Equal(got[i].Data, tensors[i].Data) || got[i].Name != tensors[i].Name || got[i].DType != tensors[i].DType || !slices.Equal(got[i].Shape, tensors[i].Shape) {
+			t.Errorf("%+v became %+v", tensors[i], got[i])
+		}
+	}
+}
+
+func TestHeadersAreAlignedAsNumPyWritesThem(t *testing.T) {
+	var b bytes.Buffer
+	if err := WriteNPY(&b, engine.Tensor{DType: engine.Float32, Shape: []int64{2, 3}, Data: make([]byte, 24)}); err != nil {
+		t.Fatal(err)
+	}
+	if (b.Len()-24)%64 != 0 || !strings.Contains(b.String(), "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }") {
+		t.Errorf("%s", hex.Dump(b.Bytes()))
+	}
+}
+
+func TestReadNPZRefuses(t *testing.T) {
+	dir := t.TempDir()
+	archive := func(members ...string) string {
+		f, err := os.CreateTemp(dir, "*.npz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		z := zip.NewWriter(f)
+		for i := 0; i+1 < len(members); i += 2 {
+			w, err := z.Create(members[i])
+			if err == nil {
+				_, err = io.WriteString(w, members[i+1])
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := errors.Join(z.Close(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return f.Name()
+	}
+	good := string(npy(head("|u1", "False", "(1,)"), 1))
+	text := filepath.Join(dir, "text.npz")
+	if err := os.WriteFile(text, []byte("not a zip"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct{ path, want string }{
+		"missing":             {filepath.Join(dir, "none.npz"), "no such file"},
+		"no archive":          {text, "not an .npz"},
+		"empty":               {archive(), "no arrays"},
+		"another member":      {archive("x.txt", "hi"), `"x.txt"`},
+		"a name twice":        {archive("x.npy", good, "x.npy", good), `"x" is there twice`},
+		"a damaged array":     {archive("x.npy", good[:20]), `array "x"`},
+		"a bomb behind a lie": {archive("x.npy", string(npy(head("|u1", "False", "(1,)"), 1))+strings.Repeat("\x00", 1<<20)), `array "x": there are bytes behind`},
+	} {
+		_, err := ReadNPZ(c.path)
+		if e := engine.AsError(err); err == nil || e.Kind != engine.KindInvalidInput || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), c.path) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func info(name string, dtype engine.DType, dims ...any) engine.TensorInfo {
+	t := engine.TensorInfo{Name: name, DType: dtype}
+	for _, d := range dims {
+		switch d := d.(type) {
+		case int:
+			t.Dims = append(t.Dims, engine.Dim{Size: int64(d)})
+		case string:
+			t.Dims = append(t.Dims, engine.Dim{Size: -1, Name: d})
+		}
+	}
+	return t
+}
+
+func TestShapes(t *testing.T) {
+	f := engine.Float32
+	for name, c := range map[string]struct {
+		s       Shapes
+		inputs  []engine.TensorInfo
+		want    [][]int64
+		refusal string
+	}{
+		"fixed":                             {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, 1, 3)}, [][]int64{{1, 3}}, ""},
+		"the first dimension is the batch":  {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "N", 3), info("y", f, "")}, [][]int64{{4, 3}, {4}}, ""},
+		"its symbol elsewhere, too":         {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "N", 3), info("state", f, 2, "N")}, [][]int64{{4, 3}, {2, 4}}, ""},
+		"by symbol":                         {Shapes{Batch: 1, Dims: map[string]int64{"T": 9}}, []engine.TensorInfo{info("x", f, "N", "T")}, [][]int64{{1, 9}}, ""},
+		"by position, which goes first":     {Shapes{Batch: 1, Dims: map[string]int64{"T": 9, "x/1": 7}}, []engine.TensorInfo{info("x", f, "N", "T")}, [][]int64{{1, 7}}, ""},
+		"by config.pbtxt without the batch": {Shapes{Batch: 2, InputDims: map[string][]int64{"x": {5, -1}}, Dims: map[string]int64{"T": 9}}, []engine.TensorInfo{info("x", f, "N", "C", "T")}, [][]int64{{2, 5, 9}}, ""},
+		"by config.pbtxt with the batch":    {Shapes{Batch: 2, InputDims: map[string][]int64{"x": {8, 5}}}, []engine.TensorInfo{info("x", f, "N", "C")}, [][]int64{{8, 5}}, ""},
+		"a scalar":                          {Shapes{Batch: 2}, []engine.TensorInfo{info("x", f)}, [][]int64{{}}, ""},
+		"no size":                           {Shapes{Batch: 1}, []engine.TensorInfo{info("x", f, "N", "T")}, nil, `x float32[N,T]: dimension 1 has no size, only the name "T": write dims: {"T": SIZE}`},
+		"no size and no name":               {Shapes{Batch: 1}, []engine.TensorInfo{info("x", f, "N", "")}, nil, `write dims: {"x/1": SIZE}`},
+		"a size against the model":          {Shapes{Batch: 1, Dims: map[string]int64{"x/1": 4}}, []engine.TensorInfo{info("x", f, "N", 3)}, nil, "dimension 1 is fixed to 3 in the model and given as 4"},
+		"config.pbtxt of another rank":      {Shapes{Batch: 1, InputDims: map[string][]int64{"x": {1, 2, 3, 4}}}, []engine.TensorInfo{info("x", f, "N", 3)}, nil, "config.pbtxt gives 4"},
+		"a size of zero":                    {Shapes{Batch: 1, Dims: map[string]int64{"T": 0}}, []engine.TensorInfo{info("x", f, "N", "T")}, nil, "at least 1"},
+	} {
+		got, err := c.s.Resolve(c.inputs)
+		if c.refusal != "" {
+			if err == nil || !strings.Contains(err.Error(), c.refusal) {
+				t.Errorf("%s: %v, want %q", name, err, c.refusal)
+			}
+		} else if err != nil || !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%s: %v %v, want %v", name, got, err, c.want)
+		}
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	inputs := []engine.TensorInfo{info("x", engine.Float32, 100, 100), info("k", engine.Int64, 1000), info("m", engine.Bool, 1000), info("h", engine.Float16, 1000)}
+	shapes := [][]int64{{100, 100}, {1000}, {1000}, {1000}}
+	a, err := Generate(inputs, shapes, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := Generate(inputs, shapes, 1)
+	other, _ := Generate(inputs, shapes, 2)
+	if !reflect.DeepEqual(a, again) || reflect.DeepEqual(a, other) {
+		t.Error("the seed does not decide")
+	}
+	var sum, square float64
+	for i := range a[0].Len() {
+		sum, square = sum+a[0].At(i), square+a[0].At(i)*a[0].At(i)
+	}
+	if math.Abs(sum/1e4) > 0.05 || math.Abs(square/1e4-1) > 0.05 {
+		t.Errorf("mean %v, variance %v", sum/1e4, square/1e4)
+	}
+	for i := range 1000 {
+		if k, m, h := a[1].At(i), a[2].At(i), a[3].At(i); k < 0 || k > 9 || m*(1-m) != 0 || math.Abs(h) > 6 {
+			t.Fatalf("%v %v %v", k, m, h)
+		}
+	}
+	if _, err := Generate([]engine.TensorInfo{info("s", engine.String, 1)}, [][]int64{{1}}, 1); err == nil || !strings.Contains(err.Error(), "inputs.npz") {
+		t.Errorf("text: %v", err)
+	}
+}
+
+func TestHalvesRoundToTheNearest(t *testing.T) {
+	for f, want := range map[float64]uint16{
+		0: 0, 1: 0x3c00, -2: 0xc000, 65504: 0x7bff, 65519.9: 0x7bff, 65520: 0x7c00, 1e9: 0x7c00, 0x1p-24: 1, 0x1p-25: 0, 0x1.8p-24: 2,
+		1 + 0x1p-11: 0x3c00, 1 + 0x1.8p-10: 0x3c02, 0x1.ff8p-15: 0x3ff, 0x1.ffep-15: 0x400, math.Inf(-1): 0xfc00,
+	} {
+		if got := halfBits(f); got != want {
+			t.Errorf("%v is %#04x, want %#04x", f, got, want)
+		}
+	}
+	h := engine.Tensor{DType: engine.Float16, Data: make([]byte, 2)}
+	for bits := range 1 << 16 {
+		h.Data[0], h.Data[1] = byte(bits), byte(bits>>8)
+		if v := h.At(0); !math.IsNaN(v) && halfBits(v) != uint16(bits) {
+			t.Fatalf("%#04x is %v is %#04x", bits, v, halfBits(v))
+		}
+	}
+}
+
+func TestConvert(t *testing.T) {
+	double := engine.Tensor{DType: engine.Float64, Shape: []int64{1}, Data: []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x3f}}
+	if got, err := Convert(double, engine.Float32); err != nil || got.At(0) != 1.5 {
+		t.Errorf("%v %v", got, err)
+	}
+	long := engine.Tensor{DType: engine.Int64, Shape: []int64{1}, Data: []byte{0x2c, 1, 0, 0, 0, 0, 0, 0}}
+	if got, err := Convert(long, engine.Int32); err != nil || got.At(0) != 300 {
+		t.Errorf("%v %v", got, err)
+	}
+	for to, want := range map[engine.DType]string{engine.Uint8: "300, which does not fit", engine.Float32: "it is int64 and the model wants float32", engine.Bool: "wants bool"} {
+		if _, err := Convert(long, to); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("to %s: %v", to, err)
+		}
+	}
+}
+
+func array(name string, shape ...int64) engine.Tensor {
+	n, _ := engine.Elements(shape)
+	t := engine.Tensor{Name: name, DType: engine.Uint8, Shape: append([]int64{}, shape...), Data: make([]byte, n)}
+	for i := range t.Data {
+		t.Data[i] = byte(i)
+	}
+	return t
+}
+
+func TestCalls(t *testing.T) {
+	u := engine.Uint8
+	x := info("x", u, "N", 2)
+	for name, c := range map[string]struct {
+		inputs []engine.TensorInfo
+		batch  int64
+		arrays []engine.Tensor
+		want   string // shapes of each call
+	}{
+		"samples along the batch":          {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 3, 2)}, "[1 2] [1 2] [1 2]"},
+		"in batches, the last one smaller": {[]engine.TensorInfo{x}, 2, []engine.Tensor{array("x", 3, 2)}, "[2 2] [1 2]"},
+		"a fixed batch must divide":        {[]engine.TensorInfo{info("x", u, 2, 2)}, 1, []engine.Tensor{array("x", 3, 2)}, "error: does not divide into [2 2]"},
+		"a fixed batch that divides":       {[]engine.TensorInfo{info("x", u, 2, 2)}, 1, []engine.Tensor{array("x", 4, 2)}, "[2 2] [2 2]"},
+		"an axis of samples in front":      {[]engine.TensorInfo{info("x", u, 1, 2)}, 1, []engine.Tensor{array("x", 2, 1, 2)}, "[1 2] [1 2]"},
+		"an axis in front, larger batches": {[]engine.TensorInfo{x}, 2, []engine.Tensor{array("x", 3, 1, 2)}, "[2 2] [1 2]"},
+		"scalars by sample":                {[]engine.TensorInfo{x, info("s", u)}, 1, []engine.Tensor{array("x", 2, 2), array("s", 2)}, "[1 2][] [1 2][]"},
+		"one scalar for all":               {[]engine.TensorInfo{x, info("s", u)}, 1, []engine.Tensor{array("x", 2, 2), array("s")}, "[1 2][] [1 2][]"},
+		"a state that all share":           {[]engine.TensorInfo{x, info("h", u, 3, "N", 2)}, 1, []engine.Tensor{array("x", 2, 2), array("h", 3, 1, 2)}, "[1 2][3 1 2] [1 2][3 1 2]"},
+		"different numbers":                {[]engine.TensorInfo{x, info("y", u, "N")}, 1, []engine.Tensor{array("x", 4, 2), array("y", 3)}, "error: makes 3 calls where another input's makes 4"},
+		"another shape":                    {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 3, 5)}, "error: shape [3 5], which does not divide into [1 2]"},
+		"none":                             {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("y", 3, 2)}, "error: no array of that name, only y"},
+		"no samples":                       {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 0, 2)}, "error: does not divide"},
+		"the wrong type":                   {[]engine.TensorInfo{info("x", engine.Float32, "N", 2)}, 1, []engine.Tensor{array("x", 1, 2)}, "error: it is uint8 and the model wants float32"},
+	} {
+		s := Shapes{Batch: c.batch, Dims: DimsOf(c.inputs, c.arrays)}
+		shapes, err := s.Resolve(c.inputs)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		calls, err := Calls(c.inputs, shapes, c.arrays)
+		if want, refused := strings.CutPrefix(c.want, "error: "); refused {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: %v, want %q", name, err, want)
+			}
+			continue
+		}
+		var got []string
+		var data []byte
+		for _, call := range calls {
+			s := ""
+			for _, t := range call {
+				s += fmt.Sprint(t.Shape)
+			}
+			got = append(got, s)
+			data = append(data, call[0].Data...)
+		}
+		if strings.Join(got, " ") != c.want || err != nil {
+			t.Errorf("%s: %v %v, want %s", name, got, err, c.want)
+		}
+		if !bytes.Equal(data, c.arrays[0].Data) {
+			t.Errorf("%s: the calls do not hold the array", name)
+		}
+	}
+}
+
+func TestConcatUndoesCalls(t *testing.T) {
+	a := array("x", 5, 2)
+	calls, err := Calls([]engine.TensorInfo{info("x", engine.Uint8, "N", 2)}, [][]int64{{2, 2}}, []engine.Tensor{a})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []engine.Tensor
+	for _, c := range calls {
+		parts = append(parts, c[0])
+	}
+	if got := Concat(parts); !reflect.DeepEqual(got, a) {
+		t.Errorf("%+v", got)
+	}
+	if got := Concat([]engine.Tensor{array("s"), array("s")}); !reflect.DeepEqual(got.Shape, []int64{2}) {
+		t.Errorf("scalars: %v", got.Shape)
+	}
+	if got := Concat([]engine.Tensor{array("v", 1, 2), array("v", 1, 3)}); !reflect.DeepEqual(got.Shape, []int64{5}) {
+		t.Errorf("shapes that differ: %v", got.Shape)
+	}
+}
+
+func FuzzReadNPY(f *testing.F) {
+	f.Add(npy(head("<f4", "False", "(1,)"), 0, 0, 0x80, 0x3f))
+	f.Add(npy(head(">i2", "True", "(2, 1)"), 1, 0, 2, 0))
+	f.Add(npy(head("|O", "False", "()")))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := ReadNPY(bytes.NewReader(b), 1<<16)
+		if err != nil {
+			return
+		}
+		if n, err := engine.Elements(a.Shape); err != nil || int(n) != a.Len() {
+			t.Fatalf("%v with %d elements", a.Shape, a.Len())
+		}
+		var out bytes.Buffer
+		if err := WriteNPY(&out, a); err != nil {
+			t.Fatal(err)
+		}
+		again, err := ReadNPY(&out, 1<<16)
+		if err != nil || !bytes.Equal(again.Data, a.Data) || !reflect.DeepEqual(again.Shape, a.Shape) {
+			t.Fatalf("%+v became %+v, %v", a, again, err)
+		}
+	})
+}

@@ -1,0 +1,199 @@
+package forecast
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/plancast/plancast/units"
+)
+
+// fleet is a milestone of n models with two criteria each, of all kinds.
+func fleet(n, results int, seed uint64) Milestone {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	m := Milestone{Name: "launch", Share: 0.8, Goal: Goal{Iterations: 12, Deadline: after(results + 14)}}
+	for i := range n {
+		v := made(kinds[i%4], results, rng)
+		c := latency
+		c.Target = slices.Min(v) * (0.85 + 0.2*rng.Float64())
+		d := Criterion{Metric: "accuracy_deviation", Comparison: AtMost, Target: 0.005, Unit: units.Ratio}
+		w := make([]float64, results)
+		for k := range w {
+			w[k] = 0.006 * math.Exp(0.1*rng.NormFloat64())
+		}
+		model := fmt.Sprint("model", i)
+		m.Series = append(m.Series, Series{Model: model, Criterion: c, Observations: daily(v...)}, Series{Model: model, Criterion: d, Observations: daily(w...)})
+	}
+	return m
+}
+
+func joined(t testing.TB, m Milestone, o Options) Forecast {
+	t.Helper()
+	f, err := Joint(m, after(len(m.Series[0].Observations)), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asJSON(t, f)
+	return f
+}
+
+func TestMilestoneOfOneSeriesIsThatSeries(t *testing.T) {
+	m := fleet(1, 30, 3)
+	m.Series = m.Series[:1]
+	got := joined(t, m, Options{})
+	want := single(t, m.Series[0], m.Goal, after(30))
+	got.Parts = nil
+	if asJSON(t, got) != asJSON(t, want) {
+		t.Errorf("milestone\n%s\nsingle\n%s", asJSON(t, got), asJSON(t, want))
+	}
+}
+
+// Simulated marginals must be the ones of the curves: a model that is needed
+// alone is reached as surely as by itself.
+func TestSimulationKeepsTheMarginals(t *testing.T) {
+	m := fleet(2, 30, 4)
+	alone := m.Series[2:3]
+	met := Series{Model: "met", Criterion: latency, Observations: daily(0.01, 0.01)}
+	m.Series = []Series{alone[0], met}
+	m.Share = 1
+	got := joined(t, m, Options{Futures: 20_000})
+	want := single(t, alone[0], m.Goal, after(30))
+	for i := range want.Within {
+		if d := got.Within[i].Value - want.Within[i].Value; math.Abs(d) > 0.01 {
+			t.Errorf("within %d: simulated %v, exact %v", i+1, got.Within[i].Value, want.Within[i].Value)
+		}
+	}
+	if d := got.ByDeadline.Value - want.ByDeadline.Value; math.Abs(d) > 0.01 {
+		t.Errorf("by the deadline: simulated %v, exact %v", got.ByDeadline, want.ByDeadline)
+	}
+}
+
+func TestMilestoneLaws(t *testing.T) {
+	for seed := range uint64(4) {
+		m := fleet(5, 25, seed)
+		f := joined(t, m, Options{})
+		for i, p := range f.Within {
+			if !(p.Lower <= p.Value && p.Value <= p.Upper) || i > 0 && p.Value < f.Within[i-1].Value {
+				t.Fatalf("within %d: %+v", i+1, p)
+			}
+			if !f.Met && (p.Value <= 0 || p.Value >= 1) {
+				t.Fatalf("within %d is certain: %+v", i+1, p)
+			}
+		}
+		last := 0.0
+		for _, days := range []int{0, 1, 7, 30, 365} {
+			k := m
+			k.Goal = Goal{Deadline: after(25 + days)}
+			p := joined(t, k, Options{}).ByDeadline.Value
+			if p < last {
+				t.Fatalf("in %d days %v, before %v", days, p, last)
+			}
+			if last = p; days == 0 && !f.Met && p != 0 {
+				t.Fatalf("deadline now: %v", p)
+			}
+		}
+		last = 2
+		for _, share := range []float64{0.2, 0.4, 0.6, 0.8, 1} {
+			k := m
+			k.Share = share
+			p := joined(t, k, Options{}).Probability.Value
+			if p > last {
+				t.Fatalf("share %v: %v, of fewer models %v", share, p, last)
+			}
+			last = p
+		}
+		easier := m
+		easier.Series = slices.Clone(m.Series)
+		for i := range easier.Series {
+			easier.Series[i].Criterion.Target *= 1.05
+		}
+		if a, b := f.Probability.Value, joined(t, easier, Options{}).Probability.Value; b < a {
+			t.Fatalf("easier targets: %v, before %v", b, a)
+		}
+	}
+}
+
+func TestShareIsCountedInsideEachFuture(t *testing.T) {
+	var m Milestone
+	v := made("noise", 20, rand.New(rand.NewPCG(2, 3)))
+	for i := range 5 {
+		c := Criterion{Metric: "x", Comparison: AtMost, Target: 0.98 * slices.Min(v)}
+		m.Series = append(m.Series, Series{Model: fmt.Sprint(i), Criterion: c, Observations: daily(v...)})
+	}
+	m.Goal = Goal{Iterations: 20}
+	m.Share = 0.8
+	// Histories that move as one lean on one component: nearly all or none.
+	p := single(t, m.Series[0], m.Goal, after(20)).Probability.Value
+	f := joined(t, m, Options{Futures: 20_000})
+	if f.Evidence.Correlation < 0.8 {
+		t.Fatalf("correlation %v of equal histories", f.Evidence.Correlation)
+	}
+	independent := 5*math.Pow(p, 4)*(1-p) + math.Pow(p, 5)
+	if f.Probability.Value < 1.5*independent || f.Probability.Value > p {
+		t.Errorf("4 of 5 together: %v; each %v; if they were independent %v", f.Probability.Value, p, independent)
+	}
+}
+
+func TestCorrelationNeedsEvidence(t *testing.T) {
+	seen := func(values ...[]float64) (looks []*look) {
+		for _, v := range values {
+			l, err := see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			looks = append(looks, l)
+		}
+		return looks
+	}
+	rng := rand.New(rand.NewPCG(1, 9))
+	a, b := made("noise", 200, rng), made("noise", 200, rng)
+	for name, c := range map[string]struct {
+		looks    []*look
+		low, top float64
+	}{
+		"no shared times is the prior": {seen(a[:1], b[:1]), priorCorrelation, priorCorrelation},
+		"independent":                  {seen(a, b), 0, 0.15},
+		"the same":                     {seen(a, a), 0.8, mostCorrelation},
+		"constant":                     {seen(slices.Repeat([]float64{1}, 200), a), 0, 0.1},
+	} {
+		if r := correlation(c.looks); r < c.low || r > c.top {
+			t.Errorf("%s: correlation %v, want %v to %v", name, r, c.low, c.top)
+		}
+	}
+}
+
+func TestMilestoneSaysWhatHoldsItBack(t *testing.T) {
+	m := fleet(3, 30, 8)
+	m.Series[2].Criterion.Target /= 3
+	f := joined(t, m, Options{})
+	if f.Parts[0].Model != "model1" || f.Parts[0].Criterion.Metric != "p99" {
+		t.Errorf("first part is %s of %s", f.Parts[0].Criterion.Metric, f.Parts[0].Model)
+	}
+	if !strings.Contains(f.Advice[0], "of model1 holds it back most") {
+		t.Errorf("advice %q", f.Advice)
+	}
+	if f.ModelsTotal != 3 {
+		t.Errorf("%d models", f.ModelsTotal)
+	}
+}
+
+func TestMilestoneWithAnUnknownModelIsInsufficientData(t *testing.T) {
+	m := fleet(2, 30, 8)
+	m.Series = append(m.Series, Series{Model: "new", Criterion: latency})
+	m.Share = 1
+	if f := joined(t, m, Options{}); f.State != InsufficientData || f.Probability.Value > 0.001 {
+		t.Errorf("state %s, probability %v", f.State, f.Probability)
+	}
+	m.Series = m.Series[4:]
+	m.Series = append(m.Series, m.Series[0])
+	f, err := Joint(m, epoch, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.State != InsufficientData || f.Probability != nil {
+		t.Errorf("nothing known: state %s, probability %v", f.State, f.Probability)
+	}
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# The demo: prepares real models, measures them on this machine, prints the
+# report and serves it until interrupted. Called by make demo.
+#
+#   DEMO_DIR      where configuration and results lie      (build/demo)
+#   DEMO_ADDRESS  where the report is served               (localhost:9833)
+#   DEMO_ONCE     1: end once everything is measured       (serve on)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+readonly dir=${DEMO_DIR:-build/demo} address=${DEMO_ADDRESS:-localhost:9833}
+
+variables=$(scripts/setup.sh --demo)
+eval "$variables"
+mkdir -p "$dir"
+ln -sfn "${PLANCAST_DEMO_REPOSITORY:?}" "$dir/models"
+cp demo/plancast.yml "$dir/plancast.yml"
+
+bin/plancast check --config.file="$dir/plancast.yml"
+echo
+echo "Measuring. The report is at http://$address/ from now on; it renews itself."
+bin/plancast serve --config.file="$dir/plancast.yml" --web.listen-address="$address" &
+server=$!
+trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null' EXIT
+trap 'exit 130' INT TERM
+
+# fetch prints a page of the daemon, without depending on curl.
+fetch() { "${PLANCAST_PYTHON:?}" -c 'import sys, urllib.request as u; sys.stdout.write(u.urlopen(sys.argv[1], timeout=10).read().decode())' "http://$address$1"; }
+# done_measuring: a pass has ended, nothing runs and nothing waits.
+done_measuring() { fetch /api/v1/report 2>/dev/null | "$PLANCAST_PYTHON" -c '
+import json, sys
+r = json.load(sys.stdin)
+waiting = [v for m in r["models"] for v in m.get("waiting") or []]
+sys.exit(not (r["models"] and r.get("last_cycle") and not r.get("current_job") and not r["queue"] and not waiting))'; }
+
+until done_measuring; do
+  kill -0 "$server" 2>/dev/null || { wait "$server"; exit; }
+  sleep 1
+done
+echo
+fetch '/api/v1/report?format=text'
+echo
+echo "All measured. The report: http://$address/   the metrics: http://$address/metrics"
+[[ ${DEMO_ONCE:-} != 1 ]] || exit 0
+echo "Serving until interrupted (Ctrl-C)."
+wait "$server"

@@ -1,0 +1,681 @@
+//go:build tensorrt && cgo && gpu
+
+package trt_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/trt"
+)
+
+// These tests need a GPU. TRT_TEST_OUT names a folder for what the inspector says,
+// from which testdata is made.
+
+func keep(t *testing.T, name string, content []byte) {
+	t.Helper()
+	if dir := os.Getenv("TRT_TEST_OUT"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func parse(t *testing.T, model []byte) *trt.Network {
+	t.Helper()
+	b, err := library(t).NewBuilder(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	n, err := b.Parse(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Close)
+	return n
+}
+
+func build(t *testing.T, model []byte, o trt.BuildOptions) *trt.BuildResult {
+	t.Helper()
+	if o.OptimizationLevel == 0 {
+		o.OptimizationLevel = 1 // quick
+	}
+	r, err := parse(t, model).Build(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func load(t *testing.T, plan []byte) *trt.Engine {
+	t.Helper()
+	r, err := library(t).NewRuntime(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close() // the engine stays usable
+	e, err := r.Load(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Close)
+	return e
+}
+
+var fp32Plan = sync.OnceValues(func() (*trt.BuildResult, error) {
+	l, err := trt.Open(trt.Options{})
+	if err != nil {
+		return nil, err
+	}
+	b, err := l.NewBuilder(0)
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	n, err := b.Parse(newConvNet(16, 1).model())
+	if err != nil {
+		return nil, err
+	}
+	defer n.Close()
+	return n.Build(context.Background(), trt.BuildOptions{OptimizationLevel: 1})
+})
+
+func smallPlan(t *testing.T) []byte {
+	t.Helper()
+	r, err := fp32Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Plan
+}
+
+func images(batch int64, seed uint64) trt.Tensor {
+	x, err := trt.RandomTensor(trt.Float32, trt.Shape{batch, 3, 32, 32}, seed)
+	if err != nil {
+		panic(err)
+	}
+	return x
+}
+
+func TestDevice(t *testing.T) {
+	ds, err := library(t).Devices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range ds {
+		if d.Index != i || !strings.HasPrefix(d.UUID, "GPU-") && !strings.HasPrefix(d.UUID, "MIG-") || len(d.UUID) != 40 || d.Multiprocessors < 1 || d.MemoryBytes < 1<<30 {
+			t.Errorf("device %+v", d)
+		}
+		t.Logf("%+v", d)
+	}
+	if v := library(t).Versions(); v.CUDA == "" || v.Driver == "" {
+		t.Errorf("versions %+v", v)
+	} else {
+		t.Logf("%+v", v)
+	}
+	if _, err := library(t).NewRuntime(len(ds)); !errors.Is(err, trt.ErrNoDevice) {
+		t.Errorf("a device too far: %v", err)
+	}
+}
+
+// The results of each precision lie near those computed by hand in float64.
+func TestInferAgreesWithReference(t *testing.T) {
+	net := newConvNet(16, 1)
+	for _, tc := range []struct {
+		name  string
+		model []byte
+		o     trt.BuildOptions
+		tol   float64
+	}{
+		{"fp32", net.model(), trt.BuildOptions{}, 1e-4},
+		{"tf32", net.model(), trt.BuildOptions{TF32: true}, 5e-3},
+		{"fp16", net.model(), trt.BuildOptions{Precision: trt.FP16}, 1e-2},
+		{"int8-qdq", net.quantized(), trt.BuildOptions{Precision: trt.INT8, FP16Fallback: true}, 0.1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := build(t, tc.model, tc.o)
+			e := load(t, r.Plan)
+			raw, err := e.InspectJSON()
+			if err != nil {
+				t.Fatal(err)
+			}
+			keep(t, "inspect-"+tc.name+".json", raw)
+			c, err := e.NewContext(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for _, batch := range []int64{1, 8, 3} {
+				x := images(batch, uint64(batch))
+				out, err := c.Infer(map[string]trt.Tensor{"image": x})
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := out["logits"].Float32s()
+				if err != nil || int64(len(got)) != batch*10 {
+					t.Fatalf("%d logits, %v", len(got), err)
+				}
+				pixels, _ := x.Float32s()
+				worst := 0.0
+				for b := range int(batch) {
+					for k, want := range net.logits(pixels[b*3072 : (b+1)*3072]) {
+						worst = max(worst, math.Abs(float64(got[b*10+k])-want))
+					}
+				}
+				if worst > tc.tol {
+					t.Errorf("batch %d: worst deviation %g", batch, worst)
+				}
+				if batch == 8 {
+					t.Logf("worst deviation %.2g, build %v, %v", worst, r.Duration.Round(time.Millisecond), e.Info())
+				}
+			}
+			layers, err := e.Layers()
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%+v", trt.Summarize(layers))
+		})
+	}
+}
+
+func TestEveryParserErrorIsData(t *testing.T) {
+	g := &graph{}
+	g.input("x", -1, 8)
+	g.node("first", "Relu", "", []string{"x"}, []string{"a"})
+	g.node("strange", "MyMish", "example", []string{"a"}, []string{"b"})
+	g.node("stranger", "MyGelu", "example", []string{"b"}, []string{"y"})
+	g.output("y", -1, 8)
+	b, err := library(t).NewBuilder(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	_, err = b.Parse(g.model())
+	var refused *trt.ParseError
+	if !errors.As(err, &refused) {
+		t.Fatalf("got %v", err)
+	}
+	for _, e := range refused.Errors {
+		t.Logf("%v [%s] %s", e, e.Source, e.Functions)
+	}
+	ops := refused.Operators()
+	if len(ops) != 2 || ops[0] != "MyMish" || ops[1] != "MyGelu" || refused.Errors[0].NodeName != "strange" || refused.Errors[0].NodeIndex != 1 {
+		t.Errorf("operators %q, first %+v", ops, refused.Errors[0])
+	}
+	model := newConvNet(16, 1).model()
+	if _, err := b.Parse(model[:len(model)/2]); !errors.As(err, &refused) {
+		t.Errorf("a truncated model: %v", err)
+	} else {
+		t.Log(err)
+	}
+	if _, err := b.ParseFile("/nowhere.onnx"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a missing file: %v", err)
+	}
+}
+
+func TestBadPlans(t *testing.T) {
+	plan := smallPlan(t)
+	r, err := library(t).NewRuntime(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for name, bad := range map[string][]byte{
+		"half":     plan[:len(plan)/2],
+		"header":   plan[:16],
+		"nonsense": bytes.Repeat([]byte("no plan "), 1000),
+		"empty":    nil,
+	} {
+		_, err := r.Load(bad)
+		t.Logf("%s: %v", name, err)
+		if !errors.Is(err, trt.ErrCorruptPlan) && !errors.Is(err, trt.ErrIncompatiblePlan) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// The version tag follows the magic number and the length of the header.
+	for at := 4; at < 32; at += 4 {
+		other := bytes.Clone(plan)
+		other[at]++
+		e, err := r.Load(other)
+		t.Logf("byte %d changed: %v", at, err)
+		if err == nil {
+			e.Close()
+		}
+	}
+}
+
+func TestProgressAndCancel(t *testing.T) {
+	var seen []trt.Progress
+	r := build(t, newConvNet(32, 2).model(), trt.BuildOptions{Progress: func(p trt.Progress) { seen = append(seen, p) }})
+	if len(seen) < 3 {
+		t.Fatalf("%d reports", len(seen))
+	}
+	if seen[len(seen)-1].Fraction != 1 {
+		t.Errorf("%d reports, the last %+v", len(seen), seen[len(seen)-1])
+	}
+	phases := map[string]bool{}
+	for _, p := range seen {
+		phases[p.Phase] = true
+	}
+	t.Logf("%d reports of %v in %v", len(seen), phases, r.Duration)
+
+	ctx, cancel := context.WithCancelCause(t.Context())
+	why := errors.New("the candidate was withdrawn")
+	_, err := parse(t, newConvNet(32, 3).model()).Build(ctx, trt.BuildOptions{
+		OptimizationLevel: 3, Progress: func(p trt.Progress) { cancel(why) },
+	})
+	if !errors.Is(err, why) {
+		t.Errorf("cancelled: %v", err)
+	}
+	func() {
+		defer func() {
+			if p := recover(); p != "oops" {
+				t.Errorf("a panic in Progress came back as %v", p)
+			}
+		}()
+		_, err := parse(t, newConvNet(32, 3).model()).Build(t.Context(), trt.BuildOptions{Progress: func(trt.Progress) { panic("oops") }})
+		t.Errorf("no panic, %v", err)
+	}()
+}
+
+func TestTimingCache(t *testing.T) {
+	model := newConvNet(24, 4).model()
+	cold := build(t, model, trt.BuildOptions{})
+	if cold.CacheUse.Supplied || cold.CacheUse.Hit() || cold.CacheUse.Misses() < 1 || len(cold.TimingCache) == 0 {
+		t.Errorf("cold: %+v, %d bytes", cold.CacheUse, len(cold.TimingCache))
+	}
+	warm := build(t, model, trt.BuildOptions{TimingCache: cold.TimingCache})
+	if !warm.CacheUse.Hit() || warm.CacheUse.Misses() != 0 {
+		t.Errorf("warm: %+v", warm.CacheUse)
+	}
+	t.Logf("cold %v %+v, warm %v %+v", cold.Duration, cold.CacheUse, warm.Duration, warm.CacheUse)
+	for _, l := range warm.Log {
+		t.Logf("%v: %s", l.Severity, l.Text)
+	}
+	other := build(t, newConvNet(40, 5).model(), trt.BuildOptions{TimingCache: cold.TimingCache})
+	if other.CacheUse.Hit() || other.CacheUse.Misses() < 1 {
+		t.Errorf("another model: %+v", other.CacheUse)
+	}
+	damaged := bytes.Clone(cold.TimingCache)
+	for i := range min(64, len(damaged)) {
+		damaged[i] ^= 0x5a
+	}
+	for name, cache := range map[string][]byte{"damaged": damaged, "nonsense": []byte("nonsense")} {
+		r := build(t, model, trt.BuildOptions{TimingCache: cache})
+		if r.CacheUse.Valid || r.CacheUse.Reason == "" || r.CacheUse.Hit() {
+			t.Errorf("%s: %+v", name, r.CacheUse)
+		}
+	}
+}
+
+func TestCalibration(t *testing.T) {
+	net := newConvNet(32, 6)
+	batches := func(n int, fail error) func() (map[string][]float32, error) {
+		return func() (map[string][]float32, error) {
+			if n == 0 {
+				if fail != nil {
+					return nil, fail
+				}
+				return nil, io.EOF
+			}
+			n--
+			v, err := images(8, uint64(n)).Float32s()
+			return map[string][]float32{"image": v}, err
+		}
+	}
+	o := trt.BuildOptions{Precision: trt.INT8, FP16Fallback: true, Calibration: &trt.Calibration{Next: batches(4, nil)}}
+	first := build(t, net.model(), o)
+	if c := first.Calibration; c == nil || c.Batches != 4 || c.Samples != 32 || c.FromCache {
+		t.Errorf("calibration %+v", c)
+	}
+	cache, err := trt.ParseCalibrationCache(first.Calibration.Cache)
+	if err != nil {
+		t.Fatalf("%v in %q", err, first.Calibration.Cache)
+	}
+	if s := cache.Scales["image"]; math.Abs(float64(s)*127-1) > 0.2 {
+		t.Errorf("the scale of a picture in [-1, 1) is %g", s)
+	}
+	t.Logf("%s", first.Calibration.Cache)
+	e := load(t, first.Plan)
+	layers, err := e.Layers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, _ := e.InspectJSON()
+	keep(t, "inspect-int8-calibrated.json", raw)
+	t.Logf("%+v", trt.Summarize(layers))
+
+	o.Calibration = &trt.Calibration{Cache: first.Calibration.Cache}
+	second := build(t, net.model(), o)
+	if c := second.Calibration; c == nil || c.Batches != 0 || !c.FromCache {
+		t.Errorf("from the cache: %+v", c)
+	}
+
+	broken := errors.New("the archive ends early")
+	o.Calibration = &trt.Calibration{Next: batches(1, broken)}
+	if _, err := parse(t, net.model()).Build(t.Context(), o); !errors.Is(err, broken) {
+		t.Errorf("a failing source: %v", err)
+	}
+	o.Calibration = &trt.Calibration{Next: func() (map[string][]float32, error) { return map[string][]float32{"image": {1}}, nil }}
+	if _, err := parse(t, net.model()).Build(t.Context(), o); !errors.Is(err, trt.ErrInvalid) {
+		t.Errorf("a short batch: %v", err)
+	}
+}
+
+func TestQuantizedModelIsRecognised(t *testing.T) {
+	n := parse(t, newConvNet(16, 1).quantized())
+	if q := n.Info().QuantizeLayers; q != 8 {
+		t.Errorf("%d quantize layers, want 8", q)
+	}
+	if q := parse(t, newConvNet(16, 1).model()).Info(); q.QuantizeLayers != 0 || len(q.Inputs) != 1 || q.Inputs[0].Shape.String() != "?x3x32x32" || q.Outputs[0].Name != "logits" {
+		t.Errorf("plain model: %+v", q)
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	e := load(t, smallPlan(t))
+	for _, o := range []trt.BenchOptions{
+		{},
+		{CUDAGraph: true},
+		{CUDAGraph: true, SpinWait: true, Depth: 1},
+		{CUDAGraph: true, Streams: 4},
+		{Transfers: true},
+		{Transfers: true, CUDAGraph: true, Streams: 2, Depth: 1},
+	} {
+		b, err := e.NewBencher(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // a bencher serves many windows
+			begun := time.Now()
+			s, err := b.Run(t.Context(), trt.Window{Warmup: 20 * time.Millisecond, MinDuration: 100 * time.Millisecond, MinQueries: 500})
+			went := time.Since(begun).Seconds()
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := s.Queries()
+			streams := max(o.Streams, 1)
+			if n < 500*streams || len(s.Enqueue) != n || len(s.EndToEnd) != n || len(s.Start) != n || len(s.Stream) != n || (len(s.H2D) == n) != o.Transfers {
+				t.Fatalf("%+v: %d queries", o, n)
+			}
+			perStream := make([]int, streams)
+			for i := range n {
+				perStream[s.Stream[i]]++
+				if s.Compute[i] <= 0 || s.Enqueue[i] <= 0 || s.EndToEnd[i] < s.Compute[i]*0.9 || i > 0 && s.Start[i] < s.Start[i-1] {
+					t.Fatalf("%+v: query %d: %g %g %g %g", o, i, s.Compute[i], s.Enqueue[i], s.EndToEnd[i], s.Start[i])
+				}
+			}
+			for i, k := range perStream {
+				if k < 500 {
+					t.Errorf("%+v: stream %d has %d queries", o, i, k)
+				}
+			}
+			if s.Wall < 0.095 || s.Wall > s.HostWall.Seconds() || s.HostWall.Seconds() > went || s.Warmup < 1 || s.PeakBytes <= 0 {
+				t.Errorf("%+v: wall %g, host %v, call %g, warm-up %d, peak %d", o, s.Wall, s.HostWall, went, s.Warmup, s.PeakBytes)
+			}
+			t.Logf("streams %d graph %v transfers %v spin %v depth %d: %.0f/s, enqueue %.1f compute %.1f end to end %.1f us", streams, o.CUDAGraph, o.Transfers, o.SpinWait, o.Depth,
+				s.Throughput(), mean(s.Enqueue)*1e6, mean(s.Compute)*1e6, mean(s.EndToEnd)*1e6)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		if _, err := b.Run(ctx, trt.Window{MinDuration: time.Hour}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("an hour in 50 ms: %v", err)
+		}
+		cancel()
+		if _, err := b.Run(t.Context(), trt.Window{MinQueries: 10}); err != nil {
+			t.Errorf("after an aborted window: %v", err)
+		}
+		b.Close()
+	}
+}
+
+func mean(v []float64) float64 {
+	s := 0.0
+	for _, x := range v {
+		s += x
+	}
+	return s / float64(len(v))
+}
+
+func TestCloseInAnyOrder(t *testing.T) {
+	l := library(t)
+	before := l.Live()
+	r, err := l.NewRuntime(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := r.Load(smallPlan(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := e.NewContext(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := e.NewBencher(trt.BenchOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	e.Close()
+	if _, err := e.NewContext(0); !errors.Is(err, trt.ErrClosed) {
+		t.Errorf("a context of a closed engine: %v", err)
+	}
+	if _, err := c.Infer(map[string]trt.Tensor{"image": images(1, 1)}); err != nil {
+		t.Errorf("a context outlives its engine's Close: %v", err)
+	}
+	if _, err := b.Run(t.Context(), trt.Window{MinQueries: 5}); err != nil {
+		t.Error(err)
+	}
+	b.Close()
+	c.Close()
+	c.Close()
+	if got := l.Live(); got != before {
+		t.Errorf("live %+v, before %+v", got, before)
+	}
+}
+
+func TestOutOfDeviceMemory(t *testing.T) {
+	l := library(t)
+	total, err := l.DeviceMemory(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A context for the largest batch takes tens of GB; enough of them cannot fit.
+	r := build(t, newConvNet(16, 7).model(), trt.BuildOptions{Batch: trt.BatchRange{Min: 1, Opt: 8, Max: 100000}})
+	e := load(t, r.Plan)
+	need := e.Info().ContextBytes
+	streams := int(total.TotalBytes/max(need, 1)) + 1
+	if streams > 128 {
+		t.Skipf("a context takes only %d bytes", need)
+	}
+	before, _ := l.DeviceMemory(0)
+	_, err = e.NewBencher(trt.BenchOptions{Streams: streams})
+	if !errors.Is(err, trt.ErrOutOfMemory) {
+		t.Errorf("%d contexts of %d bytes: %v", streams, need, err)
+	}
+	t.Log(err)
+	after, _ := l.DeviceMemory(0)
+	if lost := before.FreeBytes - after.FreeBytes; lost > 64<<20 {
+		t.Errorf("%d bytes lost", lost)
+	}
+	c, err := e.NewContext(0)
+	if err != nil {
+		t.Fatalf("the device is usable afterwards: %v", err)
+	}
+	defer c.Close()
+	if _, err := c.Infer(map[string]trt.Tensor{"image": images(2, 1)}); err != nil {
+		t.Error(err)
+	}
+}
+
+func residentBytes(t *testing.T) int64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.ParseInt(strings.Fields(string(b))[1], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+// leaks runs cycles and compares memory after the first fifth, when every cache and
+// pool has filled, with memory at the end.
+func leaks(t *testing.T, cycles int, cycle func(i int)) {
+	t.Helper()
+	l := library(t)
+	state := func() (int64, int64, trt.Objects) {
+		runtime.GC()
+		m, err := l.DeviceMemory(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.FreeBytes, residentBytes(t), l.Live()
+	}
+	var free, resident int64
+	var live trt.Objects
+	for i := range cycles {
+		if i == cycles/5 {
+			free, resident, live = state()
+		}
+		cycle(i)
+	}
+	freeEnd, residentEnd, liveEnd := state()
+	if free-freeEnd > 8<<20 {
+		t.Errorf("device memory: %d bytes lost", free-freeEnd)
+	}
+	if residentEnd-resident > 16<<20 {
+		t.Errorf("host memory: %d bytes more", residentEnd-resident)
+	}
+	if liveEnd != live {
+		t.Errorf("live objects %+v, before %+v", liveEnd, live)
+	}
+	t.Logf("%d cycles: device %+d bytes, host %+d bytes", cycles, free-freeEnd, residentEnd-resident)
+}
+
+func TestNoLeakInUse(t *testing.T) {
+	plan := smallPlan(t)
+	l := library(t)
+	r, err := l.NewRuntime(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	x := images(4, 1)
+	leaks(t, 1000, func(i int) {
+		e, err := r.Load(plan)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		c, err := e.NewContext(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Infer(map[string]trt.Tensor{"image": x}); err != nil {
+			t.Fatal(err)
+		}
+		b, err := e.NewBencher(trt.BenchOptions{CUDAGraph: true, Transfers: i%2 == 0})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if _, err := b.Run(t.Context(), trt.Window{MinQueries: 10}); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestNoLeakInFailure(t *testing.T) {
+	plan := smallPlan(t)
+	l := library(t)
+	b, err := l.NewBuilder(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	r, err := l.NewRuntime(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	model := newConvNet(16, 1).model()
+	random := rand.New(rand.NewPCG(1, 1))
+	leaks(t, 200, func(i int) {
+		switch i % 3 {
+		case 0:
+			if _, err := r.Load(plan[:random.IntN(len(plan)-1)+1]); err == nil {
+				t.Error("a truncated plan was loaded")
+			}
+		case 1:
+			// From inside the graph on: the bytes before it are a whole, empty model.
+			if _, err := b.Parse(model[:20+random.IntN(len(model)/2)]); err == nil {
+				t.Error("a truncated model was parsed")
+			}
+		case 2:
+			n, err := b.Parse(model)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			if _, err := n.Build(ctx, trt.BuildOptions{OptimizationLevel: 1, Progress: func(trt.Progress) { cancel() }}); !errors.Is(err, context.Canceled) {
+				t.Errorf("cancelled: %v", err)
+			}
+		}
+	})
+}
+
+// What a window costs beside the native loop, which measures itself.
+func BenchmarkWindowOverhead(b *testing.B) {
+	l, err := trt.Open(trt.Options{})
+	if err != nil {
+		b.Skip(err)
+	}
+	r, err := l.NewRuntime(0)
+	if err != nil {
+		b.Skip(err)
+	}
+	defer r.Close()
+	p, err := fp32Plan()
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := r.Load(p.Plan)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	bench, err := e.NewBencher(trt.BenchOptions{CUDAGraph: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer bench.Close()
+	var outside, queries float64
+	for b.Loop() {
+		begun := time.Now()
+		s, err := bench.Run(b.Context(), trt.Window{MinQueries: 1000})
+		if err != nil {
+			b.Fatal(err)
+		}
+		outside += (time.Since(begun) - s.HostWall).Seconds()
+		queries += float64(s.Queries())
+	}
+	b.ReportMetric(outside/queries*1e9, "ns-outside/query")
+}

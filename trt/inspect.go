@@ -1,0 +1,399 @@
+package trt
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"sort"
+	"strings"
+)
+
+// Layer is a layer of an engine, after fusion.
+type Layer struct {
+	Name string
+	Type string // the kind of kernel, such as "gemm" or "CaskConvolution"
+	// Operation is what the layer computes where the inspector says it, such as
+	// "Convolution"; else empty.
+	Operation string
+	// Precision is what the layer computes in: the type of its weights; where the
+	// inspector names none, 8 bits for a convolution or matrix product that takes an
+	// 8-bit input, else the type of the first output.
+	Precision string // "fp32", "fp16", "int8", ...; empty when the inspector does not say
+	Inputs    []LayerTensor
+	Outputs   []LayerTensor
+	Tactic    string   // the kernel chosen; may be empty
+	Origin    []string // the ONNX nodes the layer does the work of
+}
+
+// LayerTensor is an input or output of a layer.
+type LayerTensor struct {
+	Name      string
+	Shape     Shape
+	Precision string
+	Format    string // as the inspector writes it
+}
+
+// Fused tells whether the layer does the work of several ONNX nodes.
+func (l Layer) Fused() bool { return len(l.Origin) > 1 }
+
+// Quantizable tells whether INT8 kernels exist for what the layer does:
+// convolutions and matrix products.
+func (l Layer) Quantizable() bool { return quantizable.MatchString(l.Operation + " " + l.Type) }
+
+var quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|mha`)
+
+// Quantized tells whether the layer computes in 8 bits or fewer.
+func (l Layer) Quantized() bool {
+	return eightBits(l.Precision) || l.Precision == "int4" || l.Precision == "fp4"
+}
+
+func eightBits(precision string) bool { return precision == "int8" || precision == "fp8" }
+
+// LayerSummary counts what an engine came to.
+type LayerSummary struct {
+	Layers      int
+	Fused       int            // layers that do the work of several ONNX nodes
+	FusedNodes  int            // ONNX nodes inside those
+	Reformats   int            // layers that only convert types or memory layouts
+	ByPrecision map[string]int // layers by precision; "unknown" where it is not told
+	Quantizable int            // convolutions and matrix products
+	Unquantized []string       // those that do not compute in 8 bits: the ONNX nodes, else layer names
+}
+
+// Summarize counts layers.
+func Summarize(layers []Layer) LayerSummary {
+	s := LayerSummary{Layers: len(layers), ByPrecision: map[string]int{}}
+	for _, l := range layers {
+		if l.Fused() {
+			s.Fused++
+			s.FusedNodes += len(l.Origin)
+		}
+		if l.reformat() {
+			s.Reformats++
+		}
+		p := l.Precision
+		if p == "" {
+			p = "unknown"
+		}
+		s.ByPrecision[p]++
+		if l.Quantizable() {
+			s.Quantizable++
+			if !l.Quantized() {
+				s.Unquantized = append(s.Unquantized, l.label())
+			}
+		}
+	}
+	return s
+}
+
+func (l Layer) reformat() bool {
+	return strings.EqualFold(l.Type, "Reformat") || strings.Contains(l.Type, "NoOp") || strings.HasPrefix(l.Name, "Reformatting CopyNode")
+}
+
+func (l Layer) label() string {
+	if len(l.Origin) > 0 {
+		return strings.Join(l.Origin, " + ")
+	}
+	return l.Name
+}
+
+// ParseLayers reads the engine inspector's JSON (LayerInformationFormat::kJSON).
+// Plans built by this package carry the detail it needs; of others only names may
+// be known.
+func ParseLayers(inspector []byte) ([]Layer, error) {
+	var doc struct{ Layers []json.RawMessage }
+	if err := json.Unmarshal(inspector, &doc); err != nil {
+		return nil, fmt.Errorf("tensorrt: read inspector output: %w", err)
+	}
+	layers := make([]Layer, 0, len(doc.Layers))
+	for i, raw := range doc.Layers {
+		l, err := parseLayer(raw)
+		if err != nil {
+			return nil, fmt.Errorf("tensorrt: read inspector output: layer %d: %w", i, err)
+		}
+		layers = append(layers, l)
+	}
+	return layers, nil
+}
+
+type jsonTensor struct {
+	Name       string
+	Dimensions []int64
+	Format     string `json:"Format/Datatype"`
+	Datatype   string
+}
+
+func parseLayer(raw json.RawMessage) (Layer, error) {
+	var name string
+	if json.Unmarshal(raw, &name) == nil { // names only
+		return Layer{Name: name, Origin: originOf("", name)}, nil
+	}
+	var j struct {
+		Name          string
+		LayerType     string
+		ParameterType string
+		Inputs        []jsonTensor
+		Outputs       []jsonTensor
+		Weights       struct{ Type string }
+		TacticName    string
+		TacticValue   json.RawMessage
+		Metadata      string
+	}
+	if err := json.Unmarshal(raw, &j); err != nil {
+		return Layer{}, err
+	}
+	l := Layer{
+		Name: j.Name, Type: j.LayerType, Operation: j.ParameterType,
+		Inputs: layerTensors(j.Inputs), Outputs: layerTensors(j.Outputs),
+		Tactic: j.TacticName, Origin: originOf(j.Metadata, j.Name),
+	}
+	if l.Tactic == "" {
+		l.Tactic = strings.Trim(string(j.TacticValue), `"`)
+	}
+	l.Precision = precisionOf(j.Weights.Type)
+	if l.Precision == "" && l.Quantizable() && len(l.Inputs) > 0 && eightBits(l.Inputs[0].Precision) {
+		l.Precision = l.Inputs[0].Precision
+	}
+	if l.Precision == "" && len(l.Outputs) > 0 {
+		l.Precision = l.Outputs[0].Precision
+	}
+	return l, nil
+}
+
+func layerTensors(ts []jsonTensor) []LayerTensor {
+	out := make([]LayerTensor, len(ts))
+	for i, t := range ts {
+		format := t.Format
+		if t.Datatype != "" {
+			format = strings.TrimSpace(t.Datatype + " " + format)
+		}
+		out[i] = LayerTensor{Name: t.Name, Shape: t.Dimensions, Format: format, Precision: precisionOf(format)}
+	}
+	return out
+}
+
+var precisions = []struct {
+	match *regexp.Regexp
+	name  string
+}{
+	{regexp.MustCompile(`(?i)\b(bf16|bfloat16)\b`), "bf16"},
+	{regexp.MustCompile(`(?i)\b(fp16|half|float16)\b`), "fp16"},
+	{regexp.MustCompile(`(?i)\bfp8\b`), "fp8"},
+	{regexp.MustCompile(`(?i)\bfp4\b`), "fp4"},
+	{regexp.MustCompile(`(?i)\b(fp32|float|float32)\b`), "fp32"},
+	{regexp.MustCompile(`(?i)\bint8\b`), "int8"},
+	{regexp.MustCompile(`(?i)\bint4\b`), "int4"},
+	{regexp.MustCompile(`(?i)\bint32\b`), "int32"},
+	{regexp.MustCompile(`(?i)\bint64\b`), "int64"},
+	{regexp.MustCompile(`(?i)\buint8\b`), "uint8"},
+	{regexp.MustCompile(`(?i)\bbool\b`), "bool"},
+}
+
+func precisionOf(text string) string {
+	for _, p := range precisions {
+		if p.match.MatchString(text) {
+			return p.name
+		}
+	}
+	return ""
+}
+
+// originOf finds the ONNX nodes: in the metadata the parser gave each layer, or in
+// a name that joins them with " + ".
+func originOf(metadata, name string) []string {
+	var nodes []string
+	seen := map[string]bool{}
+	add := func(n string) {
+		if n = strings.TrimSpace(n); n != "" && !seen[n] {
+			seen[n] = true
+			nodes = append(nodes, n)
+		}
+	}
+	// Entries read "[ONNX Layer: name]", with or without a control character between
+	// them; names may hold brackets.
+	const mark = "[ONNX Layer: "
+	for i, part := range strings.Split(metadata, mark) {
+		if i > 0 {
+			add(strings.TrimSuffix(strings.TrimRight(part, "\x1e\x1f \n"), "]"))
+		}
+	}
+	if nodes == nil && !strings.HasPrefix(name, "Reformatting CopyNode") && strings.Contains(name, " + ") {
+		for _, n := range strings.Split(name, " + ") {
+			add(n)
+		}
+	}
+	return nodes
+}
+
+// ChangeKind is what happened to layers between two plans.
+type ChangeKind string
+
+// The kinds of change.
+const (
+	Added            ChangeKind = "added"             // in the second plan only
+	Removed          ChangeKind = "removed"           // in the first plan only
+	FusionChanged    ChangeKind = "fusion changed"    // the same ONNX nodes, grouped otherwise
+	PrecisionChanged ChangeKind = "precision changed" // the same group in another precision
+	TacticChanged    ChangeKind = "tactic changed"    // the same group and precision, another kernel
+)
+
+// Change is one difference between two plans.
+type Change struct {
+	Kind          ChangeKind
+	Before, After []Layer // one each, except when fusion changed
+}
+
+func (c Change) String() string {
+	names := func(ls []Layer) string {
+		parts := make([]string, len(ls))
+		for i, l := range ls {
+			parts[i] = "[" + l.label() + "]"
+		}
+		return strings.Join(parts, " ")
+	}
+	switch c.Kind {
+	case Added:
+		return "added " + names(c.After)
+	case Removed:
+		return "removed " + names(c.Before)
+	case PrecisionChanged:
+		return fmt.Sprintf("%s: %s -> %s", names(c.After), orUnknown(c.Before[0].Precision), orUnknown(c.After[0].Precision))
+	case TacticChanged:
+		return fmt.Sprintf("%s: tactic %s -> %s", names(c.After), orUnknown(c.Before[0].Tactic), orUnknown(c.After[0].Tactic))
+	}
+	return fmt.Sprintf("fusion %s -> %s", names(c.Before), names(c.After))
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "unknown"
+	}
+	return s
+}
+
+// Diff names what changed from plan a to plan b. Layers are the same when they do
+// the work of the same ONNX nodes, or, without such, have the same name. Changes
+// come in the order of b's layers, removed ones last in a's order; a group that
+// changed fusion comes once.
+func Diff(a, b []Layer) []Change {
+	var changes []Change
+	left := map[string][]int{} // layers of a not yet matched, by key
+	for i, l := range a {
+		left[l.key()] = append(left[l.key()], i)
+	}
+	matched := make([]int, len(b)) // index into a, or -1
+	for i, l := range b {
+		matched[i] = -1
+		if same := left[l.key()]; len(same) > 0 {
+			matched[i] = same[0]
+			left[l.key()] = same[1:]
+		}
+	}
+	rest := map[int]bool{}
+	for _, is := range left {
+		for _, i := range is {
+			rest[i] = true
+		}
+	}
+	// Unmatched layers that share ONNX nodes belong together, through any number of
+	// steps: the nodes were regrouped.
+	groupOf := regroup(a, b, rest, matched)
+	done := map[int]bool{}
+	for i, l := range b {
+		if m := matched[i]; m >= 0 {
+			old := a[m]
+			switch {
+			case old.Precision != l.Precision:
+				changes = append(changes, Change{PrecisionChanged, []Layer{old}, []Layer{l}})
+			case old.Tactic != l.Tactic:
+				changes = append(changes, Change{TacticChanged, []Layer{old}, []Layer{l}})
+			}
+			continue
+		}
+		g := groupOf.find(len(a) + i)
+		if done[g] {
+			continue
+		}
+		done[g] = true
+		var c Change
+		for k := range a {
+			if rest[k] && groupOf.find(k) == g {
+				c.Before = append(c.Before, a[k])
+			}
+		}
+		for k := range b {
+			if matched[k] < 0 && groupOf.find(len(a)+k) == g {
+				c.After = append(c.After, b[k])
+			}
+		}
+		if len(c.Before) > 0 {
+			c.Kind = FusionChanged
+			changes = append(changes, c)
+			continue
+		}
+		for _, l := range c.After {
+			changes = append(changes, Change{Kind: Added, After: []Layer{l}})
+		}
+	}
+	for i, l := range a {
+		if rest[i] && !done[groupOf.find(i)] {
+			changes = append(changes, Change{Kind: Removed, Before: []Layer{l}})
+		}
+	}
+	return changes
+}
+
+func (l Layer) key() string {
+	if len(l.Origin) == 0 {
+		return "name:" + l.Name
+	}
+	nodes := append([]string(nil), l.Origin...)
+	sort.Strings(nodes)
+	kind := "work:"
+	if l.reformat() {
+		kind = "reformat:" + l.Name + ":"
+	}
+	return kind + strings.Join(nodes, "\x00")
+}
+
+// groups is a union-find over the layers of a, then those of b.
+type groups []int
+
+func (g groups) find(i int) int {
+	for g[i] != i {
+		g[i] = g[g[i]]
+		i = g[i]
+	}
+	return i
+}
+
+func regroup(a, b []Layer, restA map[int]bool, matchedB []int) groups {
+	g := make(groups, len(a)+len(b))
+	owner := map[string]int{}
+	for i := range g {
+		g[i] = i
+	}
+	join := func(i int, l Layer) {
+		if l.reformat() {
+			return
+		}
+		for _, n := range l.Origin {
+			if o, ok := owner[n]; ok {
+				g[g.find(i)] = g.find(o)
+			} else {
+				owner[n] = i
+			}
+		}
+	}
+	for i, l := range a {
+		if restA[i] {
+			join(i, l)
+		}
+	}
+	for i, l := range b {
+		if matchedB[i] < 0 {
+			join(len(a)+i, l)
+		}
+	}
+	return g
+}
