@@ -41,8 +41,14 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
     return { ...DEFAULT_QUERY, iterations: this.horizon };
   }
 
+  /** A query that nobody has touched, as Explore opens with, asks the default question. */
+  complete(q: MilestoneQuery): MilestoneQuery {
+    return q.type || q.criteria ? q : { ...q, ...DEFAULT_QUERY, type: 'probability', iterations: this.horizon };
+  }
+
   /** A query that asks nothing yet is not sent. */
-  filterQuery(q: MilestoneQuery): boolean {
+  filterQuery(given: MilestoneQuery): boolean {
+    const q = this.complete(given);
     if (q.hide) {
       return false;
     }
@@ -59,7 +65,8 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
     return super.query(request);
   }
 
-  applyTemplateVariables(q: MilestoneQuery, scoped: ScopedVars, filters?: AdHocVariableFilter[]): MilestoneQuery {
+  applyTemplateVariables(given: MilestoneQuery, scoped: ScopedVars, filters?: AdHocVariableFilter[]): MilestoneQuery {
+    const q = this.complete(given);
     const replace = this.replacer(scoped);
     const text = (t?: string) => (t ? this.templateSrv.replace(t, scoped) : t);
     return {

@@ -32,9 +32,40 @@ export const COMPARISONS: Array<{ value: Comparison; label: string }> = [
 
 const word = (c: Comparison) => COMPARISONS.find((x) => x.value === c)?.label ?? c;
 
+const SELECTOR = /^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{([^{}]*)\})?\s*$/;
+
+/** The figure that an expression selects, whatever further labels it names; pkg/models/metrics.go does the same. */
+export function figureOf(expr: string, figures: Figure[]): Figure | undefined {
+  const have = SELECTOR.exec(expr);
+  return figures.find((f) => {
+    const want = SELECTOR.exec(f.expr);
+    return (
+      f.expr === expr ||
+      (have && want && have[1] === want[1] && (!want[2] || (have[2] ?? '').replace(/ /g, '').includes(want[2])))
+    );
+  });
+}
+
+/** The expression of another figure, with the further labels of this one. */
+export function exprOf(figure: Figure, from: string, figures: Figure[]): string {
+  const old = figureOf(from, figures);
+  const have = SELECTOR.exec(from);
+  const own = old && SELECTOR.exec(old.expr);
+  const want = SELECTOR.exec(figure.expr);
+  if (!old || !have?.[2] || !want || !own) {
+    return figure.expr;
+  }
+  const rest = have[2]
+    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
+    .map((m) => m.trim())
+    .filter((m) => m && m.replace(/ /g, '') !== own[2]);
+  const matchers = [...(want[2] ? [want[2]] : []), ...rest];
+  return matchers.length ? `${want[1]}{${matchers.join(', ')}}` : want[1];
+}
+
 /** What a criterion is about, in the words of people where there are any. */
 export function subject(c: Criterion, figures: Figure[]): string {
-  return c.name?.trim() || figures.find((f) => f.expr === c.expr)?.title || c.expr.trim() || 'an expression';
+  return c.name?.trim() || figureOf(c.expr, figures)?.title || c.expr.trim() || 'an expression';
 }
 
 function conditions(q: MilestoneQuery, figures: Figure[]): string {

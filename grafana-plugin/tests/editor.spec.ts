@@ -13,7 +13,7 @@ test('the editor asks in words, completes PromQL by keyboard and reads the quest
   const uid = await dashboard(request, 'Editor', [panel(1, 'P', 'stat', query('probability'))]);
   const edit = await gotoPanelEditPage({ dashboard: { uid }, id: '1' });
   const row = edit.getQueryEditorRow('A');
-  await expect(row.getByRole('status')).toContainText('The probability that plancast_engine_latency_seconds');
+  await expect(row.getByRole('status')).toContainText('The probability that P99 latency is below 40ms');
   await expect(row.getByRole('status')).toContainText('within 5 further iterations');
 
   const promql = row.getByRole('combobox', { name: 'PromQL' });
@@ -58,7 +58,7 @@ test('the editor has nothing for axe to complain about', async ({ page, request,
     await expect(edit.getQueryEditorRow('A').getByRole('status')).toBeVisible();
     await edit.getQueryEditorRow('A').getByText('How the history is read').click();
     await picture(page, `editor-open-${theme}`);
-    const result = await new AxeBuilder({ page }).include('[data-testid="data-testid Query editor row"]').analyze();
+    const result = await new AxeBuilder({ page }).include('[data-testid="plancast-query-editor"]').analyze();
     const complaints = result.violations.flatMap((v) =>
       v.nodes.map((n) => `${v.id}: ${n.target.join(' ')} ${n.html.slice(0, 160)}`)
     );

@@ -41,7 +41,7 @@ test('the bundled dashboard works, and its variables choose', async ({ page, got
   await page.setViewportSize({ width: 1440, height: 1500 });
   const board = await gotoDashboardPage({ uid: 'plancast-milestone' });
   await expect(board.getPanelByTitle('Latest results').locator.getByText('yolo-v8').first()).toBeVisible();
-  await expect(board.getPanelByTitle('Ready within 5 iterations').locator).toContainText(/\d+%/);
+  await expect(board.getPanelByTitle('Ready in 5 iterations').locator).toContainText(/\d+%/);
   await picture(page, 'dashboard-dark');
   await page.goto('/d/plancast-milestone?var-model=resnet50&var-precision=int8');
   await expect(board.getPanelByTitle('Latest results').locator.getByText('resnet50').first()).toBeVisible();

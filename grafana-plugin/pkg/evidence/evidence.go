@@ -100,7 +100,7 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 	}
 
 	values := make([]prom.Answer, len(q.Criteria))
-	var numbers, times, environments, unquantized prom.Answer
+	var numbers, times, environments, unquantized, built prom.Answer
 	g, gctx := errgroup.WithContext(ctx)
 	for i, c := range q.Criteria {
 		h.Executed = append(h.Executed, c.Expr)
@@ -116,6 +116,7 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 		}
 		if q.IterationOf == models.IterationSeries {
 			g.Go(func() error { return ask(gctx, "plancast_engine_unquantized_layers", nil, false, &unquantized) })
+			g.Go(func() error { return ask(gctx, "plancast_engine_last_build_success", nil, false, &built) })
 		}
 	}
 	label := q.Environment
@@ -128,7 +129,7 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized) {
+	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, built) {
 		h.Requests += a.Requests
 		for _, w := range a.Warnings {
 			h.note("the server warns: %s", w)
@@ -137,7 +138,7 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 	e := iterations.Evidence{
 		By: q.By, Numbers: iterations.NewJoin(numbers.Series), Times: iterations.NewJoin(times.Series),
 		Environments: iterations.NewJoin(environments.Series), EnvironmentLabel: label, Step: plan.Step,
-		Unquantized: iterations.NewJoin(unquantized.Series),
+		Unquantized: iterations.NewJoin(unquantized.Series), Built: iterations.NewJoin(built.Series),
 	}
 	for i, c := range q.Criteria {
 		if err := h.rebuild(q, c, values[i].Series, e); err != nil {

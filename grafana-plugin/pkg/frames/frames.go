@@ -85,6 +85,14 @@ func Plain(name, unit string) *data.FieldConfig {
 	return &data.FieldConfig{DisplayNameFromDS: name, Unit: unit}
 }
 
+// Neutral is Plain for a value that is neither good nor bad: thresholds do not
+// colour it.
+func Neutral(name, unit string) *data.FieldConfig {
+	c := Plain(name, unit)
+	c.Color = map[string]any{"mode": "fixed", "fixedColor": "text"}
+	return c
+}
+
 // Unit is Grafana's name of a base unit.
 func Unit(u units.Unit) string {
 	switch u {

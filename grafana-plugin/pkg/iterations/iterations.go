@@ -38,6 +38,8 @@ type Evidence struct {
 	Numbers, Times, Environments *Join
 	// Unquantized counts the layers of an engine that stayed as they were.
 	Unquantized *Join
+	// Built is whether the newest build gave a result: 0 or 1.
+	Built *Join
 	// EnvironmentLabel is the label, of the value or of an environment series,
 	// whose value tells environments apart.
 	EnvironmentLabel string
@@ -144,6 +146,8 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	times, _ := pick(e.Times.Of(s.Labels))
 	unquantized, _ := pick(e.Unquantized.Of(s.Labels))
 	all := spans(number)
+	siblings := e.siblings(s.Labels)
+	layers := 0.0
 
 	type result struct {
 		value, stamp float64
@@ -155,9 +159,13 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		value, valid := within(s, sp.from, sp.to)
 		stamp, stamped := within(times, sp.from, sp.to)
 		r := result{value, stamp}
+		if stamped {
+			stamp = finished(siblings, sp, stamp)
+		}
 		next := iteration(sp, value, valid, stamp, stamped, e.Step)
-		if n, ok := within(unquantized, sp.from, sp.to); ok && n > 0 {
-			next.Concern = fmt.Sprintf("%s layers stayed unquantized", units.Number(n))
+		if n, ok := within(unquantized, sp.from, sp.to); ok && n > layers {
+			next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
+			layers = n
 		}
 		if i > 0 && sp.number < last {
 			if before, seen := epoch[sp.number]; seen && before == r {
@@ -178,6 +186,12 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		}
 		out = append(out, next)
 		epoch[sp.number], last = r, sp.number
+	}
+	if built, _ := pick(e.Built.Of(s.Labels)); len(out) > 0 && len(built.Points) > 0 {
+		// The newest result is an earlier one: at least one iteration failed since.
+		if p := built.Points[len(built.Points)-1]; !p.Gone && p.V == 0 && at(p.T).After(out[len(out)-1].Seen) {
+			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Seen: at(p.T)})
+		}
 	}
 	// One that has no value before the first with one says nothing.
 	for len(out) > 0 && !out[0].Valid {
@@ -204,6 +218,46 @@ func iteration(sp span, value float64, valid bool, stamp float64, stamped bool, 
 		}
 	}
 	return it
+}
+
+// sibling is another precision of the same candidates.
+type sibling struct {
+	spans []span
+	times prom.Series
+}
+
+// siblings finds the other precisions of an engine. A candidate is finished
+// when the last of them is.
+func (e Evidence) siblings(labels model.Metric) []sibling {
+	const precision = "precision"
+	if labels[precision] == "" || e.Times == nil {
+		return nil
+	}
+	other := labels.Clone()
+	delete(other, precision)
+	var out []sibling
+	for _, s := range e.Numbers.Of(other) {
+		if s.Labels[precision] != labels[precision] {
+			times, _ := pick(e.Times.Of(s.Labels))
+			out = append(out, sibling{spans(s), times})
+		}
+	}
+	return out
+}
+
+// finished is when all precisions of a candidate were done.
+func finished(siblings []sibling, sp span, stamp float64) float64 {
+	for _, b := range siblings {
+		for _, other := range b.spans {
+			if other.number != sp.number || other.from >= sp.to || other.to <= sp.from {
+				continue
+			}
+			if t, ok := within(b.times, other.from, other.to); ok {
+				stamp = math.Max(stamp, t)
+			}
+		}
+	}
+	return stamp
 }
 
 // missed are the n iterations that came between two and gave no result.

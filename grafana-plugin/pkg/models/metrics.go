@@ -2,6 +2,7 @@ package models
 
 import (
 	"regexp"
+	"strings"
 
 	"github.com/plancast/plancast/units"
 )
@@ -44,15 +45,32 @@ func MetricByName(name string) (Metric, bool) {
 	return Metric{}, false
 }
 
-var firstName = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
+var (
+	firstName = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
+	selector  = regexp.MustCompile(`^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{([^{}]*)\})?\s*$`)
+)
+
+// MetricOf finds the figure that an expression selects, whatever further
+// labels it names. src/sentence.ts does the same.
+func MetricOf(expr string) (Metric, bool) {
+	have := selector.FindStringSubmatch(expr)
+	for _, m := range Metrics() {
+		if m.Expr == expr {
+			return m, true
+		}
+		want := selector.FindStringSubmatch(m.Expr)
+		if have != nil && want != nil && have[1] == want[1] && (want[2] == "" || strings.Contains(strings.ReplaceAll(have[2], " ", ""), want[2])) {
+			return m, true
+		}
+	}
+	return Metric{}, false
+}
 
 // Title is a name for an expression that was given none: plancast's own words
 // where they fit, else the expression when it is short, else its first metric.
 func Title(expr string) string {
-	for _, m := range Metrics() {
-		if m.Expr == expr {
-			return m.Title
-		}
+	if m, ok := MetricOf(expr); ok {
+		return m.Title
 	}
 	if r := []rune(expr); len(r) <= 40 {
 		return expr

@@ -97,6 +97,11 @@ func (a *asked) fan(s evidence.Series, x seen, single bool) data.Frames {
 	band := func(part, percentile string, v []*float64, custom map[string]any) {
 		c := frames.Plain(name(part), unit)
 		c.Custom = custom
+		if single {
+			c.Color = map[string]any{"mode": "fixed", "fixedColor": "blue"}
+		} else if percentile != "50" {
+			custom["hideFrom"] = map[string]bool{"legend": true, "tooltip": false, "viz": false}
+		}
 		out = append(out, frames.Series("value", frames.With(x.labels, "part", "forecast", "percentile", percentile), future, v, c))
 	}
 	band("10 %", "10", low, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never"})

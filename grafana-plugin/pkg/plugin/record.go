@@ -32,7 +32,7 @@ func (d *Datasource) record(ctx context.Context, a *asked) (data.Frames, error) 
 	s := r.Plancast
 	var out data.Frames
 	add := func(measure, title string, v *float64, unit string, decimals uint16) {
-		c := frames.Plain(title, unit)
+		c := frames.Neutral(title, unit)
 		c.Decimals = &decimals
 		out = append(out, frames.Numeric("score", data.Labels{"measure": measure}, v, c))
 	}

@@ -174,7 +174,9 @@ func table(order []engineOf, columns []*column, change map[string]float64, exec 
 			}
 			f.Fields = append(f.Fields, data.NewField(c.title, nil, v))
 		default:
-			f.Fields = append(f.Fields, number(c.title, c.unit, of))
+			if len(c.values) > 0 { // a figure that nobody measures has no column
+				f.Fields = append(f.Fields, number(c.title, c.unit, of))
+			}
 		}
 	}
 	f.Fields = append(f.Fields, text("device", func(r engineOf) string { return r.device }))

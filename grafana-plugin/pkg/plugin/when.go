@@ -47,13 +47,13 @@ func (d *Datasource) when(ctx context.Context, a *asked) (data.Frames, error) {
 			if len(all) == 1 {
 				name = fmt.Sprintf("%.0f %%", 100*q)
 			}
-			config := frames.Plain(name, "dateTimeAsIso")
+			config := frames.Neutral(name, "time:YYYY-MM-DD")
 			if a.Show == models.ShowIterations {
 				decimals := uint16(1)
-				config = frames.Plain(name, "none")
+				config = frames.Neutral(name, "none")
 				config.Decimals = &decimals
 			}
-			config.NoValue = "beyond what can be foreseen"
+			config.NoValue = "not foreseeable"
 			out = append(out, frames.Numeric(string(a.Show), frames.With(x.labels, "percentile", strconv.Itoa(int(100*q))), v, config))
 		}
 	}
@@ -65,15 +65,17 @@ func (d *Datasource) when(ctx context.Context, a *asked) (data.Frames, error) {
 // the second next, ... iteration; a histogram of one bucket an iteration.
 func distribution(x seen) *data.Frame {
 	n := len(x.forecast.Within)
+	number := make([]string, n)
 	low, high, chance := make([]float64, n), make([]float64, n), make([]float64, n)
 	before := 0.0
 	for i, p := range x.forecast.Within {
+		number[i] = strconv.Itoa(i + 1)
 		low[i], high[i], chance[i] = float64(i)+0.5, float64(i)+1.5, p.Value-before
 		before = p.Value
 	}
 	c := data.NewField("chance", x.labels, chance)
 	c.Config = &data.FieldConfig{DisplayNameFromDS: x.name, Unit: "percentunit"}
-	f := data.NewFrame("distribution", data.NewField("xMin", nil, low), data.NewField("xMax", nil, high), c)
+	f := data.NewFrame("distribution", data.NewField("iteration", nil, number), data.NewField("xMin", nil, low), data.NewField("xMax", nil, high), c)
 	f.Meta = &data.FrameMeta{Type: "histogram"}
 	return f
 }

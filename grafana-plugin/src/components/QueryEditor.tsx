@@ -14,20 +14,9 @@ import {
 import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
-import { COMPARISONS, QUESTIONS, sentence } from '../sentence';
-import {
-  By,
-  Comparison,
-  Criterion,
-  DEFAULT_QUERY,
-  Figure,
-  Horizon,
-  MilestoneOptions,
-  MilestoneQuery,
-  P99,
-  Show,
-  Unit,
-} from '../types';
+import { COMPARISONS, exprOf, figureOf, QUESTIONS, sentence } from '../sentence';
+import { By, Criterion, Figure, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, Unit } from '../types';
+import { Pick } from './Pick';
 import { PromQLField } from './PromQLField';
 import { TextField } from './TextField';
 
@@ -69,9 +58,7 @@ const BY: Array<{ value: By; label: string; description: string }> = [
 
 export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: Props) {
   const styles = useStyles2(getStyles);
-  const query: MilestoneQuery = given.type
-    ? given
-    : { ...DEFAULT_QUERY, iterations: datasource.horizon, ...given, type: 'probability' };
+  const query = datasource.complete(given);
   const [figures, setFigures] = useState<Figure[]>([P99]);
   const [milestones, setMilestones] = useState<string[]>([]);
   const [open, setOpen] = useState(false);
@@ -111,38 +98,43 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
   const horizon = query.horizon ?? (byMilestone ? undefined : 'iterations');
 
   const criterion = (c: Criterion, i: number) => {
-    const figure = figures.find((f) => f.expr === c.expr);
+    const figure = figureOf(c.expr, figures);
     const n = criteria.length > 1 ? ` ${i + 1}` : '';
     return (
       <div key={i} role="group" aria-label={`Criterion${n}`} className={styles.criterion}>
         <Stack direction="row" gap={1} wrap="wrap" alignItems="center">
           <span className={styles.word}>{i === 0 ? 'that' : 'and'}</span>
-          <Combobox
+          <Pick
             id={id(`figure-${i}`)}
-            aria-label={`Figure${n}`}
+            label={`Figure${n}`}
             width={26}
             options={[
               ...figures.map((f) => ({ value: f.name, label: f.title })),
               { value: OWN, label: 'a PromQL expression' },
             ]}
             value={figure?.name ?? OWN}
-            onChange={(o) => {
-              const f = figures.find((x) => x.name === o.value);
+            onChange={(v) => {
+              const f = figures.find((x) => x.name === v);
               if (f) {
-                setCriterion(i, { expr: f.expr, unit: f.unit, comparison: f.lower ? '<' : '>', name: undefined });
+                setCriterion(i, {
+                  expr: exprOf(f, c.expr, figures),
+                  unit: f.unit,
+                  comparison: f.lower ? '<' : '>',
+                  name: undefined,
+                });
               } else {
                 setCriterion(i, { expr: '', name: undefined });
               }
             }}
           />
           <span className={styles.word}>is</span>
-          <Combobox<Comparison>
+          <Pick
             id={id(`comparison-${i}`)}
-            aria-label={`Comparison${n}`}
+            label={`Comparison${n}`}
             width={14}
             options={COMPARISONS}
             value={c.comparison}
-            onChange={(o) => setCriterion(i, { comparison: o.value })}
+            onChange={(comparison) => setCriterion(i, { comparison })}
           />
           <TextField
             id={id(`target-${i}`)}
@@ -155,13 +147,13 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             onChange={(target) => setCriterion(i, { target })}
           />
           {!figure && (
-            <Combobox
+            <Pick
               id={id(`unit-${i}`)}
-              aria-label={`Unit${n}`}
+              label={`Unit${n}`}
               width={14}
               options={UNITS}
               value={c.unit || 'none'}
-              onChange={(o) => setCriterion(i, { unit: o.value === 'none' ? '' : o.value })}
+              onChange={(unit) => setCriterion(i, { unit: unit === 'none' ? '' : unit })}
             />
           )}
           {criteria.length > 1 && (
@@ -186,15 +178,15 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
   };
 
   return (
-    <Stack direction="column" gap={1}>
+    <div data-testid="plancast-query-editor" className={styles.editor}>
       <Stack direction="row" gap={1} wrap="wrap" alignItems="center">
-        <Combobox
+        <Pick
           id={id('question')}
-          aria-label="Question"
+          label="Question"
           width={30}
           options={QUESTIONS}
           value={query.type}
-          onChange={(o) => change({ type: o.value, show: SHOWS[o.value]?.[0].value })}
+          onChange={(type) => change({ type, show: SHOWS[type]?.[0].value })}
         />
         {SHOWS[query.type] && (
           <RadioButtonGroup<Show>
@@ -222,15 +214,15 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
       {asksCriteria && byMilestone && (
         <Stack direction="row" gap={1} wrap="wrap" alignItems="center">
           <span className={styles.word}>that the milestone</span>
-          <Combobox
+          <Pick
             id={id('milestone')}
-            aria-label="Milestone"
+            label="Milestone"
             width={30}
             createCustomValue
             options={milestones.map((m) => ({ value: m, label: m }))}
             value={query.milestone || null}
             placeholder="choose one"
-            onChange={(o) => change({ milestone: o.value })}
+            onChange={(milestone) => change({ milestone })}
           />
           <span className={styles.word}>is met</span>
         </Stack>
@@ -302,17 +294,17 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           )}
           {timed && (
             <>
-              <Combobox
+              <Pick
                 id={id('horizon')}
-                aria-label="Horizon"
+                label="Horizon"
                 width={byMilestone ? 24 : 20}
                 options={
                   byMilestone ? [{ value: 'own' as const, label: 'by its own deadline' }, ...HORIZONS] : HORIZONS
                 }
                 value={horizon ?? 'own'}
-                onChange={(o) =>
+                onChange={(v) =>
                   change({
-                    horizon: o.value === 'own' ? undefined : o.value,
+                    horizon: v === 'own' ? undefined : v,
                     iterations: query.iterations ?? datasource.horizon,
                   })
                 }
@@ -471,12 +463,13 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           )}
         </Stack>
       </Collapse>
-    </Stack>
+    </div>
   );
 }
 
 const getStyles = (theme: GrafanaTheme2) => ({
   word: css({ color: theme.colors.text.primary, whiteSpace: 'nowrap' }),
+  editor: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(1) }),
   criterion: css({ display: 'flex', flexDirection: 'column', gap: theme.spacing(0.5) }),
   sentence: css({
     margin: 0,

@@ -227,9 +227,9 @@ func provision(dir, open, secret string) (string, error) {
 		return "", err
 	}
 	text := strings.ReplaceAll(string(own), "http://prometheus:9090", open)
-	text += fmt.Sprintf(`  - {name: down, uid: down, type: plancast-milestone-datasource, access: proxy, url: "http://127.0.0.1:%d"}
-  - {name: secret, uid: secret, type: plancast-milestone-datasource, access: proxy, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: %q}}
-  - {name: wrong, uid: wrong, type: plancast-milestone-datasource, access: proxy, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: not-the-password}}
+	text += fmt.Sprintf(`  - {name: x-down, uid: down, type: plancast-milestone-datasource, access: proxy, editable: true, url: "http://127.0.0.1:%d"}
+  - {name: x-secret, uid: secret, type: plancast-milestone-datasource, access: proxy, editable: true, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: %q}}
+  - {name: x-wrong, uid: wrong, type: plancast-milestone-datasource, access: proxy, editable: true, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: not-the-password}}
 `, free(), secret, password, secret)
 	if err := os.WriteFile(filepath.Join(out, "datasources", "plancast.yml"), []byte(text), 0o600); err != nil {
 		return "", err
