@@ -5,6 +5,7 @@ package prom
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -88,8 +89,15 @@ func (t *transport) Do(ctx context.Context, req *http.Request) (*http.Response, 
 	}
 	switch code := resp.StatusCode; {
 	case code/100 == 2, code == http.StatusBadRequest, code == http.StatusUnprocessableEntity:
-	case code == http.StatusServiceUnavailable && strings.Contains(resp.Header.Get("Content-Type"), "json"):
 	default:
+		// The API's own errors come with other statuses, too: 503 for a timeout.
+		var told struct {
+			Type v1.ErrorType `json:"errorType"`
+			Text string       `json:"error"`
+		}
+		if json.Unmarshal(body, &told) == nil && told.Type != "" && code >= 500 {
+			return resp, body, &v1.Error{Type: told.Type, Msg: told.Text}
+		}
 		return resp, body, &httpStatus{code}
 	}
 	return resp, body, nil

@@ -47,7 +47,7 @@ func explain(err error, host string, maxBytes int64) error {
 		return nil
 	}
 	var known *Error
-	if errors.As(err, &known) {
+	if errors.As(err, &known) || errors.Is(err, models.ErrInvalid) {
 		return err
 	}
 	downstream := func(status backend.Status, format string, args ...any) *Error {
@@ -122,7 +122,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// Refuse is an error about the query, the user's to mend.
+// refuse is an error about the query, the user's to mend.
 func refuse(format string, args ...any) error {
 	return &models.Invalid{Field: "expression", Reason: fmt.Sprintf(format, args...)}
 }

@@ -87,7 +87,7 @@ func each(e parser.Expr, f func(*parser.VectorSelector)) {
 	})
 }
 
-// reads tells whether the expression calls a function that depends on the
+// timed tells whether the expression calls a function that depends on the
 // moment it is evaluated at.
 func (e Expr) timed() bool {
 	found := false
