@@ -159,10 +159,10 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		value, valid := within(s, sp.from, sp.to)
 		stamp, stamped := within(times, sp.from, sp.to)
 		r := result{value, stamp}
-		if stamped {
-			stamp = finished(siblings, sp, stamp)
-		}
 		next := iteration(sp, value, valid, stamp, stamped, e.Step)
+		if f := finished(siblings, sp, stamp); stamped && f > stamp {
+			next.Time = moment(f)
+		}
 		if n, ok := within(unquantized, sp.from, sp.to); ok && n > layers {
 			next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
 			layers = n
@@ -211,13 +211,17 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 func iteration(sp span, value float64, valid bool, stamp float64, stamped bool, step time.Duration) Iteration {
 	it := Iteration{Number: sp.number, Time: at(sp.from), Seen: at(sp.from), Value: value, Valid: valid}
 	if stamped && stamp > 0 && stamp < 1e11 {
-		whole, frac := math.Modf(stamp)
-		t := time.Unix(int64(whole), int64(math.Round(frac*1e3))*1e6).UTC()
-		if !t.After(it.Seen.Add(step + 5*time.Minute)) {
+		if t := moment(stamp); !t.After(it.Seen.Add(step + 5*time.Minute)) {
 			it.Time = t
 		}
 	}
 	return it
+}
+
+// moment is a time in seconds since the epoch, to the millisecond.
+func moment(seconds float64) time.Time {
+	whole, frac := math.Modf(seconds)
+	return time.Unix(int64(whole), int64(math.Round(frac*1e3))*1e6).UTC()
 }
 
 // sibling is another precision of the same candidates.

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"os"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"github.com/grafana/grafana-plugin-sdk-go/experimental/datasourcetest"
 	"go.uber.org/goleak"
@@ -17,15 +21,50 @@ import (
 	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
 )
 
+// plugin is the one that all tests ask: a process can serve only one, as in
+// Grafana. Each test has data source instances of its own.
+var plugin = sync.OnceValues(func() (datasourcetest.TestPlugin, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return datasourcetest.TestPlugin{}, err
+	}
+	address := l.Addr().String()
+	l.Close()
+	served = true
+	return datasourcetest.Manage(func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
+		d, err := newAt(ctx, s, func() time.Time { return now })
+		if err != nil {
+			return nil, err
+		}
+		return d, nil
+	}, datasourcetest.ManageOpts{Address: address})
+})
+
+var (
+	served    bool // whether the plugin was started
+	instances atomic.Int64
+)
+
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
-		// Kept by the SDK and by HTTP servers of the standard library.
-		goleak.IgnoreAnyFunction("github.com/grafana/grafana-plugin-sdk-go/backend/datasource.NewInstanceManager"),
-		goleak.IgnoreAnyFunction("github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt.newTTLInstanceManager"),
-		goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
-		goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
-		goleak.IgnoreTopFunction("internal/poll.runtime_pollWait"),
-	)
+	backend.Logger = log.NewNullLogger()
+	code := m.Run()
+	if served {
+		if p, err := plugin(); err == nil {
+			_ = p.Shutdown()
+		}
+	}
+	if code == 0 {
+		if err := goleak.Find(
+			// The SDK's instance manager lives as long as the process.
+			goleak.IgnoreAnyFunction("github.com/grafana/grafana-plugin-sdk-go/backend/datasource.NewInstanceManager"),
+			goleak.IgnoreTopFunction("github.com/patrickmn/go-cache.(*janitor).Run"),
+			goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"),
+		); err != nil {
+			fmt.Fprintln(os.Stderr, "goroutines are left:", err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 // begin and now are the time span of the tests' history.
@@ -34,34 +73,20 @@ var (
 	now   = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
 )
 
-// served is a plugin that answers over gRPC.
-type served struct {
+// source is a data source that answers over gRPC.
+type source struct {
 	t        testing.TB
 	plugin   datasourcetest.TestPlugin
 	settings backend.DataSourceInstanceSettings
 }
 
 // serve runs the plugin the way Grafana does, against the API at url.
-func serve(t testing.TB, url string, jsonData map[string]any, secrets map[string]string) *served {
+func serve(t testing.TB, url string, jsonData map[string]any, secrets map[string]string) *source {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	p, err := plugin()
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
-	factory := func(ctx context.Context, s backend.DataSourceInstanceSettings) (instancemgmt.Instance, error) {
-		d, err := newAt(ctx, s, func() time.Time { return now })
-		if err != nil {
-			return nil, err
-		}
-		return d, nil
-	}
-	p, err := datasourcetest.Manage(factory, datasourcetest.ManageOpts{Address: address})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = p.Shutdown() })
 	raw, err := json.Marshal(jsonData)
 	if err != nil {
 		t.Fatal(err)
@@ -69,12 +94,12 @@ func serve(t testing.TB, url string, jsonData map[string]any, secrets map[string
 	if jsonData == nil {
 		raw = []byte(`{}`)
 	}
-	return &served{t, p, backend.DataSourceInstanceSettings{
-		ID: 1, UID: "test", Name: "plancast", Type: ID, URL: url, JSONData: raw, DecryptedSecureJSONData: secrets, Updated: now,
+	return &source{t, p, backend.DataSourceInstanceSettings{
+		ID: 1, UID: fmt.Sprintf("test-%d", instances.Add(1)), Name: "plancast", Type: ID, URL: url, JSONData: raw, DecryptedSecureJSONData: secrets, Updated: now,
 	}}
 }
 
-func (s *served) context() backend.PluginContext {
+func (s *source) context() backend.PluginContext {
 	return backend.PluginContext{OrgID: 1, PluginID: ID, DataSourceInstanceSettings: &s.settings}
 }
 
@@ -93,7 +118,7 @@ func (q query) data(refID string) backend.DataQuery {
 }
 
 // ask sends queries by refId.
-func (s *served) ask(queries map[string]query) backend.Responses {
+func (s *source) ask(queries map[string]query) backend.Responses {
 	s.t.Helper()
 	req := &backend.QueryDataRequest{PluginContext: s.context(), Headers: map[string]string{}}
 	for id, q := range queries {
@@ -107,7 +132,7 @@ func (s *served) ask(queries map[string]query) backend.Responses {
 }
 
 // one sends one query and expects an answer.
-func (s *served) one(q query) data.Frames {
+func (s *source) one(q query) data.Frames {
 	s.t.Helper()
 	r := s.ask(map[string]query{"A": q})["A"]
 	if r.Error != nil {

@@ -66,6 +66,13 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
   const id = (part: string) => `plancast-${query.refId}-${part}`;
 
   useEffect(() => {
+    // Explore does not run a query that holds nothing, so the default question is written down.
+    if (query !== given) {
+      onChange(query);
+    }
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- once, when the editor opens
+  }, []);
+  useEffect(() => {
     let here = true;
     void datasource.figures().then((f) => here && setFigures(f));
     return () => {
