@@ -152,7 +152,8 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	type result struct {
 		value, stamp float64
 	}
-	epoch := map[float64]result{} // the numbers since they last started again
+	out = make([]Iteration, 0, len(all)+1)
+	epoch := make(map[float64]result, len(all)) // the numbers since they last started again
 	var last float64
 	restarts := 0
 	for i, sp := range all {

@@ -11,7 +11,11 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/instancemgmt"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/resource/httpadapter"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
 
+	"golang.org/x/sync/semaphore"
+
+	"github.com/plancast/plancast/grafana-plugin/pkg/cache"
 	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
 	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
@@ -33,6 +37,8 @@ type Datasource struct {
 	settings models.Settings
 	client   *prom.Client
 	loader   *evidence.Loader
+	answers  *cache.Cache[data.Frames]
+	gate     *semaphore.Weighted
 	now      func() time.Time
 	backend.CallResourceHandler
 }
@@ -63,7 +69,7 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 	if err != nil {
 		return nil, backend.DownstreamError(err)
 	}
-	d := &Datasource{settings: settings, client: p, loader: evidence.NewLoader(p, settings, now), now: now}
+	d := &Datasource{settings: settings, client: p, loader: evidence.NewLoader(p, settings, now), answers: cache.New(settings.CacheBytes/4, size, now), gate: semaphore.NewWeighted(1), now: now}
 	d.CallResourceHandler = httpadapter.New(d.routes())
 	return d, nil
 }

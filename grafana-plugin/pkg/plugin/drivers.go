@@ -27,6 +27,10 @@ func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error)
 		k := key{s.Model, s.Criterion.String()}
 		index[k] = append(index[k], i)
 	}
+	if err := a.gate.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer a.gate.Release(1)
 	f, err := forecast.Joint(m, a.at, forecast.Options{})
 	if err != nil {
 		return nil, err

@@ -66,6 +66,10 @@ func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
 		known = time.Time{}
 	}
 	if a.Joint {
+		if err := a.gate.Acquire(ctx, 1); err != nil {
+			return nil, err
+		}
+		defer a.gate.Release(1)
 		f, err := forecast.Joint(a.history.Milestone(a.Query, known), at, o)
 		if err != nil {
 			return nil, err

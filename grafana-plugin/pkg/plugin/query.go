@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -11,6 +12,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
@@ -51,6 +53,7 @@ type asked struct {
 	interval time.Duration
 	identity string
 	history  *evidence.History
+	gate     *semaphore.Weighted // lets one joint forecast, which uses all cores, run at a time
 }
 
 // answers maps each question to who answers it.
@@ -65,30 +68,67 @@ var answers = map[models.Type]func(*Datasource, context.Context, *asked) (data.F
 	models.Annotations: (*Datasource).annotations,
 }
 
-func (d *Datasource) answer(ctx context.Context, q backend.DataQuery, who string) (r backend.DataResponse) {
-	defer func() {
-		if p := recover(); p != nil {
-			backend.Logger.Error("a query panicked", "refId", q.RefID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			r = backend.DataResponse{
-				Status: backend.StatusInternal, ErrorSource: backend.ErrorSourcePlugin,
-				Error: errors.New("the plugin failed on this query; its log has the details"),
-			}
-		}
-	}()
+func (d *Datasource) answer(ctx context.Context, q backend.DataQuery, who string) backend.DataResponse {
 	query, err := models.ParseQuery(q, d.settings)
 	if err != nil {
 		return failed(err)
 	}
 	a := &asked{
 		Query: query, at: d.loader.Moment(q.TimeRange.To), from: q.TimeRange.From.UTC(), to: q.TimeRange.To.UTC(),
-		points: int(q.MaxDataPoints), interval: q.Interval, identity: who,
+		points: int(q.MaxDataPoints), interval: q.Interval, identity: who, gate: d.gate,
 	}
-	frames, err := answers[query.Type](d, ctx, a)
+	frames, err := d.answers.Get(ctx, d.question(q, a), d.settings.Fresh, func(ctx context.Context) (frames data.Frames, err error) {
+		defer func() {
+			if p := recover(); p != nil {
+				backend.Logger.Error("a query panicked", "refId", q.RefID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+				err = errPanic
+			}
+		}()
+		if frames, err = answers[query.Type](d, ctx, a); err == nil {
+			a.evidence(frames)
+		}
+		return frames, err
+	})
 	if err != nil {
 		return failed(err)
 	}
-	a.evidence(frames)
 	return backend.DataResponse{Frames: frames, Status: backend.StatusOK}
+}
+
+// errPanic stands for a defect of the plugin; what it was is in the log.
+var errPanic = errors.New("the plugin failed on this query; its log has the details")
+
+// question is what makes two queries the same: who asks what about which time.
+// Those who load a dashboard together get one answer, computed once.
+func (d *Datasource) question(q backend.DataQuery, a *asked) string {
+	round := func(t time.Time) int64 { return t.Truncate(max(d.settings.Fresh, time.Millisecond)).UnixMilli() }
+	// refId and the like do not change the answer.
+	var fields map[string]json.RawMessage
+	text := string(q.JSON)
+	if json.Unmarshal(q.JSON, &fields) == nil {
+		for _, f := range []string{"refId", "key", "datasource", "datasourceId", "intervalMs", "maxDataPoints", "hide"} {
+			delete(fields, f)
+		}
+		if b, err := json.Marshal(fields); err == nil {
+			text = string(b)
+		}
+	}
+	return fmt.Sprint(a.identity, "\x00", round(a.at), round(a.from), round(a.to), a.points, a.interval, "\x00", q.QueryType, "\x00", text)
+}
+
+// size is about how much memory frames take.
+func size(frames data.Frames) int64 {
+	var n int64
+	for _, f := range frames {
+		n += 512
+		for _, x := range f.Fields {
+			n += 256 + 24*int64(x.Len())
+			for k, v := range x.Labels {
+				n += 48 + int64(len(k)+len(v))
+			}
+		}
+	}
+	return n
 }
 
 // load finds the evidence of a query.
