@@ -11,6 +11,7 @@ import (
 	"sort"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
@@ -25,7 +26,8 @@ import (
 // Loader loads evidence for the queries of one data source instance.
 type Loader struct {
 	client   *prom.Client
-	cache    *cache.Cache[prom.Answer]
+	cache    *cache.Cache[prom.Answer] // what the API answered: criteria share it
+	rebuilt  *cache.Cache[*History]    // what was made of it: questions share it
 	settings models.Settings
 	now      func() time.Time
 }
@@ -34,7 +36,8 @@ type Loader struct {
 func NewLoader(c *prom.Client, s models.Settings, now func() time.Time) *Loader {
 	return &Loader{
 		client: c, settings: s, now: now,
-		cache: cache.New(s.CacheBytes, prom.Answer.Bytes, now),
+		cache:   cache.New(s.CacheBytes*3/8, prom.Answer.Bytes, now),
+		rebuilt: cache.New(s.CacheBytes/2, (*History).bytes, now),
 	}
 }
 
@@ -80,6 +83,30 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 	if err != nil {
 		return nil, err
 	}
+	// The question itself is no part of the key: its evidence is.
+	key := strings.Join([]string{identity, fmt.Sprintf("%q %q %q %q %q %q %q %q", q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models),
+		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
+	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
+	if err != nil {
+		return nil, err
+	}
+	h := *shared
+	h.Notes = slices.Clone(shared.Notes)
+	h.notes(q)
+	return &h, nil
+}
+
+// bytes is about how much memory a history takes.
+func (h *History) bytes() int64 {
+	n := int64(1024)
+	for _, s := range h.Series {
+		n += 512 + int64(cap(s.Iterations))*int64(unsafe.Sizeof(iterations.Iteration{}))
+	}
+	return n
+}
+
+// load asks the API, or the cache of its answers, and rebuilds the iterations.
+func (l *Loader) load(ctx context.Context, q models.Query, plan prom.Plan, ttl time.Duration, identity string) (*History, error) {
 	h := &History{Plan: plan}
 	ask := func(ctx context.Context, text string, filters []models.Filter, samples bool, to *prom.Answer) error {
 		e, err := prom.Parse(prom.Macros(text, plan, l.settings.Resolution))
@@ -145,7 +172,6 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 			return nil, err
 		}
 	}
-	h.notes(q)
 	return h, nil
 }
 

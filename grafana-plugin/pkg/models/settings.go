@@ -52,7 +52,7 @@ const (
 	DefaultHorizon    = 5
 	DefaultResolution = 15 * time.Second
 	DefaultFresh      = 30 * time.Second
-	DefaultCacheBytes = 64 << 20
+	DefaultCacheBytes = 96 << 20
 	DefaultMaxSeries  = 2000
 	DefaultMaxBytes   = 64 << 20
 	DefaultRequests   = 6

@@ -69,7 +69,7 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 	if err != nil {
 		return nil, backend.DownstreamError(err)
 	}
-	d := &Datasource{settings: settings, client: p, loader: evidence.NewLoader(p, settings, now), answers: cache.New(settings.CacheBytes/4, size, now), gate: semaphore.NewWeighted(1), now: now}
+	d := &Datasource{settings: settings, client: p, loader: evidence.NewLoader(p, settings, now), answers: cache.New(settings.CacheBytes/8, size, now), gate: semaphore.NewWeighted(1), now: now}
 	d.CallResourceHandler = httpadapter.New(d.routes())
 	return d, nil
 }

@@ -39,7 +39,7 @@ const LIMITS: NumberSetting[] = [
     description: 'How long an answer that reaches into the present is kept; 0 keeps none',
     placeholder: '30',
   },
-  { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for histories', placeholder: '64' },
+  { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for histories', placeholder: '96' },
   { key: 'maxSeries', label: 'Series', description: 'At most in one answer of the server', placeholder: '2000' },
   { key: 'maxMegabytes', label: 'Answer (MiB)', description: 'At most in one answer of the server', placeholder: '64' },
   { key: 'maxRequests', label: 'Requests', description: 'At the same time', placeholder: '6' },
