@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,7 @@ func computed(b *testing.B, models int, q query) {
 // the fake server's own answers in the same process included.
 func Benchmark100Dashboards(b *testing.B) {
 	url := large(b, 1000, 200)
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(MemoryLimit)) // as main does
 	var peak uint64
 	for b.Loop() {
 		d := instance(b, url)

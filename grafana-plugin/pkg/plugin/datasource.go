@@ -24,6 +24,11 @@ import (
 // ID is the plugin's id.
 const ID = "plancast-milestone-datasource"
 
+// MemoryLimit is from how many bytes on the plugin collects garbage more
+// eagerly, so that many who load large dashboards at once do not let it grow.
+// GOMEMLIMIT overrides it.
+const MemoryLimit = 200 << 20
+
 var (
 	_ backend.QueryDataHandler      = (*Datasource)(nil)
 	_ backend.CallResourceHandler   = (*Datasource)(nil)
