@@ -139,6 +139,25 @@ func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
 	return n
 }
 
+// unpace is the inverse of pace: the x at which n iterations come, found by
+// Newton's method on the logarithms from a guess nearby.
+func (c *cadence) unpace(n, z, guess float64) float64 {
+	x := guess
+	for range 60 {
+		w := c.spread/c.count + 0.01 + c.spread/math.Max(x, 1)
+		slope := 1.0
+		if x > 1 {
+			slope -= z * c.spread / (2 * x * math.Sqrt(w))
+		}
+		miss := math.Log(n/x) - z*math.Sqrt(w)
+		if math.Abs(miss) < 1e-12 {
+			break
+		}
+		x *= math.Exp(miss / math.Max(slope, 0.2))
+	}
+	return x
+}
+
 // expect returns how many iterations are expected until deadline.
 func (c *cadence) expect(now, deadline time.Time) float64 {
 	return c.rate * c.working(now, deadline)

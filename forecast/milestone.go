@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -45,12 +48,12 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 		return fail(fmt.Errorf("%w: share of models %v, want 0 to 1", ErrGoal, m.Share))
 	}
 	looks := make([]*look, len(m.Series))
-	for i, s := range m.Series {
-		l, err := see(s, m.Goal, now, o)
+	errs := make([]error, len(m.Series))
+	spread(len(m.Series), func(i int) { looks[i], errs[i] = see(m.Series[i], m.Goal, now, o) })
+	for i, err := range errs {
 		if err != nil {
-			return fail(fmt.Errorf("%s: %w", s.Model, err))
+			return fail(fmt.Errorf("%s: %w", m.Series[i].Model, err))
 		}
-		looks[i] = l
 	}
 	j := newJoint(m, looks)
 	var f Forecast
@@ -64,6 +67,21 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	}
 	slices.SortStableFunc(f.Parts, func(a, b Part) int { return cmp.Compare(a.chance(), b.chance()) })
 	return f, nil
+}
+
+// spread calls f for 0 to n-1 on all cores. Each call has a result of its own,
+// so their order changes nothing.
+func spread(n int, f func(int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // chance orders parts by what holds back most; nothing known comes first.
@@ -174,12 +192,12 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 	}
 	draws := j.draw(futures, f.Evidence.Correlation, o.Seed)
 	clocks := make([]clock, len(j.looks))
-	for i, l := range j.looks {
-		clocks[i].fill(l, now)
-	}
-	middle := j.simulate(draws, futures, clocks, func(l *look) curve { return l.curve })
-	lower := j.simulate(draws, futures, clocks, func(l *look) curve { return l.lower })
-	upper := j.simulate(draws, futures, clocks, func(l *look) curve { return l.upper })
+	spread(len(j.looks), func(i int) { clocks[i].fill(j.looks[i], now) })
+	var three [3]arrivals
+	spread(len(three), func(i int) {
+		three[i] = j.simulate(draws, futures, clocks, func(l *look) curve { return [...]curve{l.curve, l.lower, l.upper}[i] })
+	})
+	middle, lower, upper := three[0], three[1], three[2]
 	read := func(of func(*arrivals) float64) Probability {
 		return Probability{of(&middle), of(&lower), of(&upper)}
 	}
@@ -320,20 +338,9 @@ func (c *clock) fill(l *look, now time.Time) {
 	}
 	for k, z := range nodes {
 		c[k] = make([]float64, len(l.curve))
-		x := 0.0
+		x := 1.0
 		for i := 1; i < len(c[k]); i++ {
-			lo, hi := x, math.Max(2*x, 1)
-			for l.cadence.pace(hi, z) < float64(i) {
-				hi *= 2
-			}
-			for range 24 {
-				if m := (lo + hi) / 2; l.cadence.pace(m, z) >= float64(i) {
-					hi = m
-				} else {
-					lo = m
-				}
-			}
-			x = hi
+			x = l.cadence.unpace(float64(i), z, x)
 			c[k][i] = l.cadence.date(now, x).Sub(now).Seconds()
 		}
 	}
@@ -406,6 +413,7 @@ const (
 	priorCorrelation = 0.3
 	correlationMass  = 30.0
 	mostCorrelation  = 0.95
+	mostPairs        = 2000 // that the estimate looks at
 )
 
 // correlation estimates the shared component of the series from the ranks of
@@ -425,8 +433,14 @@ func correlation(looks []*look) float64 {
 	}
 	sum, mass := priorCorrelation*correlationMass, correlationMass
 	var a, b []float64
+	// All pairs of few series; of many, each with its nearest neighbours, so
+	// that the cost grows with the series and not with their square.
+	near := max(1, mostPairs/max(len(looks), 1))
+	if len(looks)*(len(looks)-1)/2 <= mostPairs {
+		near = len(looks)
+	}
 	for i := range looks {
-		for k := range i {
+		for k := max(0, i-near); k < i; k++ {
 			a, b = a[:0], b[:0]
 			h := looks[i].history
 			for t := 1; t < len(h.times); t++ { // in time order: sums must not depend on a map's
