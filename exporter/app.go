@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
@@ -51,6 +53,7 @@ type app struct {
 	scanned   bool
 	current   *report.Job
 	waiting   []report.Job
+	told      time.Time // when the log last told of the running job
 	lastCycle *report.Cycle
 	passErr   error // of the last pass; nil when it went through
 	reloadErr error
@@ -62,6 +65,8 @@ type app struct {
 	tracked   int // records that track rests on
 
 	metrics *metrics.Collector
+	news    *notify.Notifier
+	quiet   bool // what is recorded now is no news
 }
 
 // openApp takes the state folder for itself and reads the history.
@@ -100,7 +105,7 @@ func (a *app) open() error {
 		a.add(r)
 	}
 	a.refresh()
-	return nil
+	return a.openNews(context.Background())
 }
 
 func historyPath(cfg config.Config) string { return filepath.Join(cfg.State, "history.db") }
@@ -124,7 +129,8 @@ func (a *app) add(r history.Record) {
 				break
 			}
 			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep = nil, nil
+			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
+			slim.Plan.Path, slim.Plan.Warnings = "", nil
 			old.Measurement = &slim
 			break
 		}
@@ -133,7 +139,7 @@ func (a *app) add(r history.Record) {
 }
 
 // pass makes one pass over the models that only selects.
-func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.passing.Lock()
 	defer a.passing.Unlock()
 	started := a.now()
@@ -141,10 +147,10 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	cfg, known := a.cfg, slices.Clone(a.records)
 	a.mu.Unlock()
 
-	made, err := func() ([]history.Record, error) {
+	err := func() error {
 		repo, err := openRepository(ctx, cfg, a.store, a.now)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer repo.Close()
 		return a.runner(cfg, repo, known).Once(ctx, only)
@@ -158,7 +164,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	}
 	a.mu.Unlock()
 	a.act()
-	return made, err
+	return err
 }
 
 // planNow says what a pass would do, without doing it.
@@ -175,7 +181,8 @@ func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []hist
 	return cycle.New(cycle.Options{
 		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
+			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+				Env: notify.Environ(os.Environ(), cfg.Notifications)}, req)
 		},
 		Now: a.now, Log: a.log, Observe: a,
 	}, known)
@@ -206,6 +213,7 @@ func (a *app) Scanned(p cycle.Plan) {
 		a.refresh()
 	}
 	a.act()
+	a.tell(0) // what a predecessor recorded and did not live to tell
 }
 
 // Started implements cycle.Observer.
@@ -213,23 +221,30 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.mu.Lock()
 	job := asJob(j)
 	job.Started = a.now()
-	a.current, a.waiting = &job, jobs(waiting)
+	a.current, a.waiting, a.told = &job, jobs(waiting), a.now()
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
 	a.act()
 }
 
+// logProgressEvery is how often a running job is told in the log; the report
+// shows it all the time.
+const logProgressEvery = 10 * time.Second
+
 // Progressed implements cycle.Observer.
 func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	a.mu.Lock()
-	news := a.current != nil && a.current.Progress.Stage != p.Stage
 	if a.current != nil {
 		job := *a.current
 		job.Progress = p
 		a.current = &job
 	}
+	tell := a.now().Sub(a.told) >= logProgressEvery
+	if tell {
+		a.told = a.now()
+	}
 	a.mu.Unlock()
-	if news {
+	if tell {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
 }
@@ -242,6 +257,7 @@ func (a *app) Recorded(r history.Record) {
 	a.mu.Unlock()
 	a.refresh()
 	a.act()
+	a.tell(r.ID)
 	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
@@ -317,6 +333,7 @@ func (a *app) asTimePasses() {
 		a.mu.Unlock()
 	}
 	a.refresh()
+	debug.FreeOSMemory() // the forecasts needed more than an idle daemon holds
 }
 
 // act tells the metrics what the daemon does now.
@@ -394,5 +411,8 @@ func (a *app) reload(path string) error {
 	}
 	a.mu.Unlock()
 	a.refresh()
+	if err == nil {
+		a.news.Configure(cfg)
+	}
 	return err
 }

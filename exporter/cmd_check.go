@@ -53,6 +53,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	fmt.Fprintf(w, "Backend     %s %s on %s: %s\n", plan.Backend.Name, plan.Backend.Environment.BackendVersion, plan.Backend.Environment.Device, plan.Backend.Reason)
 	fmt.Fprintf(w, "History     %s, %d records\n", a.store.Path(), len(a.records))
 	writePlan(w, plan)
+	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil
 }
 
@@ -95,7 +96,7 @@ func milestoneSentence(m config.Milestone, cfg config.Config) string {
 		share = "for " + units.Format(m.Share, units.Ratio) + " of them"
 	}
 	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s",
-		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " or "), units.Format(m.Ready, units.Ratio))
+		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio))
 }
 
 func writePlan(w io.Writer, plan cycle.Plan) {
@@ -105,7 +106,9 @@ func writePlan(w io.Writer, plan cycle.Plan) {
 		versions := plan.Scan.Models[name]
 		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
 	}
-	tw.Flush()
+	if err := tw.Flush(); err != nil {
+		fmt.Fprintln(w, err)
+	}
 	for _, x := range plan.Scan.Pending {
 		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
 	}

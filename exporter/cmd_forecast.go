@@ -224,7 +224,7 @@ func (c *backtestCommand) run(ctx context.Context, p program) (int, error) {
 
 func (c *backtestCommand) series(ctx context.Context, p program) ([]forecast.Series, error) {
 	if len(*c.csv) > 0 {
-		return c.fromFiles(p)
+		return c.fromFiles()
 	}
 	q, err := history.QuantityByName(*c.metric)
 	if err != nil {
@@ -260,7 +260,7 @@ func figure(name string, u units.Unit, lowerIsBetter bool) forecast.Criterion {
 	return c
 }
 
-func (c *backtestCommand) fromFiles(p program) ([]forecast.Series, error) {
+func (c *backtestCommand) fromFiles() ([]forecast.Series, error) {
 	var out []forecast.Series
 	for _, name := range *c.csv {
 		f, err := os.Open(name)

@@ -76,6 +76,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 
 	var working sync.WaitGroup
 	working.Go(func() { a.schedule(ctx, k) })
+	working.Go(func() { a.news.Run(ctx) })
 	defer working.Wait()
 	defer cancel()
 	for {

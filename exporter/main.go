@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,6 +37,8 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(worker.Main(openBackend))
 	}
+	// Notifications go through the default client, which would wait for ever.
+	http.DefaultClient.Timeout = time.Minute
 	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
 }
 
@@ -87,7 +90,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
 		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)

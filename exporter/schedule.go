@@ -94,7 +94,7 @@ func (a *app) serveKicks(ctx context.Context, k *kicks, renewed <-chan struct{})
 }
 
 func (a *app) tryPass(ctx context.Context, only func(model string) bool) {
-	if _, err := a.pass(ctx, only); err != nil && ctx.Err() == nil {
+	if err := a.pass(ctx, only); err != nil && ctx.Err() == nil {
 		a.log.Error("Pass ended early", "err", err)
 	}
 }

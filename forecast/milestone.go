@@ -402,8 +402,8 @@ func (j *joint) words(f *Forecast, m Milestone) {
 			f.Advice = append(f.Advice, m.Series[i].Model+": "+l.forecast.Advice[0])
 		}
 	}
-	if f.Needs != nil && f.Needs.Deadline != nil && f.Probability.Value < m.Goal.ready() {
-		f.Advice = append(f.Advice, fmt.Sprintf("At the present pace the launch is expected to move to %s.", onDay(*f.Needs.Deadline)))
+	if f.Probability.Value < m.Goal.ready() {
+		f.moves(m.Goal, func(format string, args ...any) { f.Advice = append(f.Advice, fmt.Sprintf(format, args...)) })
 	}
 }
 

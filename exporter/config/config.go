@@ -46,6 +46,8 @@ type Config struct {
 	Models      []Model
 	Targets     []Target
 	Milestones  []Milestone
+	// Notifications says whom plancast tells of its own accord.
+	Notifications Notifications
 	// Location is the time zone of dates without one.
 	Location *time.Location
 }
@@ -88,15 +90,16 @@ type Model struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
-		State:       "plancast-data",
-		Cron:        "@every 1m",
-		Backend:     "auto",
-		ONNXRuntime: ONNXRuntime{GraphOptimization: "all"},
-		Precisions:  slices.Clone(engine.Precisions),
-		Worker:      Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
-		Benchmark:   bench.DefaultOptions(),
-		Location:    time.UTC,
+		Repository:    Repository{URL: "models", Quiet: 5 * time.Second},
+		State:         "plancast-data",
+		Cron:          "@every 1m",
+		Backend:       "auto",
+		ONNXRuntime:   ONNXRuntime{GraphOptimization: "all"},
+		Precisions:    slices.Clone(engine.Precisions),
+		Worker:        Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
+		Benchmark:     bench.DefaultOptions(),
+		Location:      time.UTC,
+		Notifications: defaultNotifications(),
 	}
 	c.Schedule, _ = cron.ParseStandard(c.Cron)
 	return c
@@ -140,6 +143,11 @@ func Load(path string) (Config, error) {
 	}
 	if c.ONNXRuntime.Library != "" {
 		c.ONNXRuntime.Library = relativeTo(base, c.ONNXRuntime.Library)
+	}
+	for i, r := range c.Notifications.Receivers {
+		if r.URLFile != "" {
+			c.Notifications.Receivers[i].URLFile = relativeTo(base, r.URLFile)
+		}
 	}
 	return c, nil
 }
@@ -219,10 +227,11 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 				"memory":  d.bytes(&c.Worker.Memory, 64<<20, 1<<50),
 			})
 		},
-		"benchmark":  func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
-		"models":     d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
-		"targets":    d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
-		"milestones": d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
+		"benchmark":     func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
+		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
+		"targets":       d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
+		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },
+		"milestones":    d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
 	})
 	for _, f := range late {
 		f()
@@ -251,7 +260,7 @@ func (c *Config) repositoryURL(s string) error {
 func (c *Config) schedule(s string) error {
 	schedule, err := cron.ParseStandard(s)
 	if err != nil {
-		return fmt.Errorf(`%q is not a cron expression (%v): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
+		return fmt.Errorf(`%q is not a cron expression (%w): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
 	}
 	c.Cron, c.Schedule = s, schedule
 	return nil

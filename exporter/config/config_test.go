@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -152,4 +153,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted without what the program needs: %+v", c)
 		}
 	})
+}
+
+// Every key of the decoder is in the documentation, and the other way round.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source []byte
+	for _, file := range []string{"config.go", "notifications.go"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, part...)
+	}
+	keys := regexp.MustCompile(`(?m)^\s+"([a-z0-9_]+)":\s+(?:d\.|func|c\.)`).FindAllSubmatch(source, -1)
+	if len(keys) < 30 {
+		t.Fatalf("only %d keys found: the expression no longer fits the source", len(keys))
+	}
+	for _, k := range keys {
+		if !regexp.MustCompile("[`.]" + string(k[1]) + "[`.\\[]").Match(text) {
+			t.Errorf("docs/configuration.md does not tell of %s", k[1])
+		}
+	}
 }

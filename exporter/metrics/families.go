@@ -109,7 +109,11 @@ var (
 	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
 	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
-	buildInfo     = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
+	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
+		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
+	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
+	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. Minutes say that a receiver does not take its messages.", true}
+	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured through; one that failed does not replace it.", false}
@@ -147,6 +151,7 @@ func Families() []Family {
 		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
+		notifications, notificationQueue, notificationAge,
 		buildInfo, modelsReady, modelsSelected, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,

@@ -128,6 +128,9 @@ func All(in report.Input) (map[string]*report.Forecast, error) {
 	models := Models(in)
 	var errs []error
 	for _, m := range in.Milestones {
+		if !slices.ContainsFunc(models, func(x Model) bool { return m.Matches(x.Name) }) {
+			continue // there is nothing to forecast yet
+		}
 		now, err := Forecast(m, models, in.Now)
 		if err != nil {
 			errs = append(errs, err)

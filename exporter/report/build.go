@@ -186,7 +186,7 @@ func (b builder) model() Model {
 	}
 	m.Candidate = new(b.candidate(current))
 	m.Rows = b.rows(s, current)
-	m.Verdicts = b.verdicts(s, current)
+	m.Verdicts = b.verdicts(current)
 	m.History, m.Truncated = points(s)
 	m.Status = b.status(m, current, expected(b.state, s))
 	m.Best = best(m)
@@ -504,7 +504,7 @@ func p99Target(criteria []forecast.Criterion) *float64 {
 	return nil
 }
 
-func (b builder) verdicts(s history.Series, current history.Candidate) []Verdict {
+func (b builder) verdicts(current history.Candidate) []Verdict {
 	out := []Verdict{}
 	for _, t := range b.thresholds {
 		if t.sel.Matches(b.state.Name) {
@@ -917,6 +917,12 @@ func milestone(in Input, m config.Milestone, models []ModelState, byName map[str
 		d := m.Deadline.UTC()
 		v.Deadline, v.Remaining = &d, num(m.Deadline.Sub(in.Now).Seconds())
 		v.Text += ", by " + m.Deadline.Format("2 January 2006") // in the zone it was given in
+	}
+	if m.Horizon > 0 {
+		if !m.Deadline.IsZero() {
+			v.Text += " and"
+		}
+		v.Text += " within " + units.Count(m.Horizon, "further iteration")
 	}
 	return v
 }

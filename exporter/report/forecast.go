@@ -99,6 +99,7 @@ func (f Forecast) Expected() string {
 	}
 	text := "expected " + dates[0.5]
 	switch {
+	case dates[0.1] == dates[0.5] && dates[0.9] == dates[0.5]:
 	case dates[0.1] != "" && dates[0.9] != "":
 		text += fmt.Sprintf(" (10 %%: %s, 90 %%: %s)", dates[0.1], dates[0.9])
 	case dates[0.1] != "":
