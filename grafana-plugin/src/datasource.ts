@@ -1,6 +1,7 @@
 import {
   AdHocVariableFilter,
   CoreApp,
+  DataFrame,
   DataQueryRequest,
   DataQueryResponse,
   DataSourceGetTagValuesOptions,
@@ -10,8 +11,9 @@ import {
   ScopedVars,
 } from '@grafana/data';
 import { DataSourceWithBackend, getTemplateSrv, TemplateSrv } from '@grafana/runtime';
-import { Observable } from 'rxjs';
+import { map, Observable } from 'rxjs';
 
+import { numbersAsTable } from './explore';
 import { interpolateExpr, interpolateRegex, Replace } from './interpolate';
 import { AdHocFilter, DEFAULT_QUERY, Figure, MilestoneOptions, MilestoneQuery, P99, VariableQuery } from './types';
 import { VariableSupport } from './variables';
@@ -62,7 +64,17 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
   }
 
   query(request: DataQueryRequest<MilestoneQuery>): Observable<DataQueryResponse> {
-    return super.query(request);
+    const answer = super.query(request);
+    if (request.app !== CoreApp.Explore) {
+      return answer;
+    }
+    // Each query by itself: one table for each.
+    return answer.pipe(
+      map((r) => {
+        const ids = [...new Set(r.data.map((f: DataFrame) => f.refId))];
+        return { ...r, data: ids.flatMap((id) => numbersAsTable(r.data.filter((f: DataFrame) => f.refId === id))) };
+      })
+    );
   }
 
   applyTemplateVariables(given: MilestoneQuery, scoped: ScopedVars, filters?: AdHocVariableFilter[]): MilestoneQuery {
