@@ -44,7 +44,7 @@ func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error
 		out = append(out, a.fan(s, x, len(a.history.Series) == 1)...)
 		if key := s.Criterion.String(); !targets[key] {
 			targets[key] = true
-			out = append(out, a.target(s, x))
+			out = append(out, a.target(s))
 		}
 	}
 	a.tell(out[0], all)
@@ -115,7 +115,7 @@ func dashes(on, off int) map[string]any {
 }
 
 // target is a line from the first result to the end of the panel.
-func (a *asked) target(s evidence.Series, x seen) *data.Frame {
+func (a *asked) target(s evidence.Series) *data.Frame {
 	end := a.to
 	if end.Before(a.at) {
 		end = a.at

@@ -100,7 +100,7 @@ func serve(t testing.TB, url string, jsonData map[string]any, secrets map[string
 }
 
 func (s *source) context() backend.PluginContext {
-	return backend.PluginContext{OrgID: 1, PluginID: ID, DataSourceInstanceSettings: &s.settings}
+	return backend.PluginContext{Namespace: "default", PluginID: ID, DataSourceInstanceSettings: &s.settings}
 }
 
 // query is one question in the editor's JSON.

@@ -121,7 +121,7 @@ func run(ctx context.Context, command []string) (int, error) {
 	var told bytes.Buffer
 	grafana.Stdout, grafana.Stderr = &told, os.Stderr
 	if err := grafana.Run(); err != nil {
-		return 1, fmt.Errorf("Grafana does not start: %w", err)
+		return 1, fmt.Errorf("start Grafana: %w", err)
 	}
 	lines := strings.Fields(told.String())
 	pid, err := strconv.Atoi(lines[len(lines)-1])
@@ -212,7 +212,7 @@ func prometheus(ctx context.Context, dir, data, web string) (url string, stop fu
 		time.Sleep(100 * time.Millisecond)
 	}
 	stop()
-	return "", nil, errors.New("Prometheus is not ready after a minute")
+	return "", nil, errors.New("wait for Prometheus: it is not ready after a minute")
 }
 
 // provision writes the repository's own provisioning files with the addresses
