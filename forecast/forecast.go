@@ -249,9 +249,8 @@ func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
 // answer fills in the forecast of a history with at least one result.
 func (l *look) answer(g Goal, now time.Time) {
 	h, f := l.history, &l.forecast
-	var e law.Engine
+	e, target := h.condense()
 	var la law.Law
-	target := h.condense(&e)
 	steps := max(curveSteps, g.Iterations)
 	learned := law.Default()
 	e.Law(&learned, steps, &la)
@@ -278,8 +277,9 @@ func (l *look) answer(g Goal, now time.Time) {
 
 	f.Evidence.Steady = la.TrendShare()
 	names, weights := la.ExpertWeights()
+	f.Evidence.Weights = make([]Weight, len(names))
 	for i, n := range names {
-		f.Evidence.Weights = append(f.Evidence.Weights, Weight{n, weights[i]})
+		f.Evidence.Weights[i] = Weight{n, weights[i]}
 	}
 	l.probabilities(g, now)
 	f.Bands = bands(h, &la, max(withinMin, g.Iterations))
@@ -306,7 +306,8 @@ func (l *look) probabilities(g Goal, now time.Time) {
 	read := func(of func(curve) float64) Probability {
 		return Probability{of(l.curve), of(l.lower), of(l.upper)}
 	}
-	for i := 1; i <= max(withinMin, g.Iterations); i++ {
+	f.Within = make([]Probability, 0, max(withinMin, g.Iterations))
+	for i := 1; i <= cap(f.Within); i++ {
 		f.Within = append(f.Within, read(func(c curve) float64 { return c[i] }))
 	}
 	if !g.Deadline.IsZero() {
@@ -333,14 +334,13 @@ func (l *look) probabilities(g Goal, now time.Time) {
 // bands returns the bands of the next values, on the metric's own scale.
 func bands(h *history, la *law.Law, steps int) []Band {
 	out := make([]Band, steps)
-	for i := range out {
-		low, mid, high := la.Band(i + 1)
+	la.Bands(steps, func(i int, low, mid, high float64) {
 		b := Band{h.scale.From(low), h.scale.From(mid), h.scale.From(high)}
 		if !h.criterion.Comparison.LowerIsBetter() {
 			b.Low, b.High = b.High, b.Low
 		}
-		out[i] = b
-	}
+		out[i-1] = b
+	})
 	return out
 }
 
@@ -381,15 +381,14 @@ const (
 // it would take.
 func (l *look) effort(target float64, g Goal, now time.Time) {
 	f, h := &l.forecast, l.history
-	at := h.scale.To(h.values[len(h.values)-1])
-	gap := at - target
+	gap := h.z[len(h.z)-1] - target
 	if gap <= 0 { // on the bound of a strict criterion
 		gap = leastGain
 	}
-	best := h.scale.To(h.values[0])
+	best := h.z[0]
 	sum, count := 0.0, 0.0
-	for _, v := range h.values[1:] {
-		if z := h.scale.To(v); best-z >= leastGain {
+	for _, z := range h.z[1:] {
+		if best-z >= leastGain {
 			sum += best - z
 			count++
 			best = z
