@@ -198,7 +198,9 @@ type look struct {
 	forecast     Forecast
 	history      *history
 	cadence      cadence
-	curve        curve // nil when nothing is known
+	law          law.Law
+	target       float64 // on the scale
+	curve        curve   // nil when nothing is known
 	lower, upper curve
 }
 
@@ -250,26 +252,27 @@ func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
 func (l *look) answer(g Goal, now time.Time) {
 	h, f := l.history, &l.forecast
 	e, target := h.condense()
-	var la law.Law
+	la := &l.law
 	steps := max(curveSteps, g.Iterations)
 	learned := law.Default()
-	e.Law(&learned, steps, &la)
+	e.Law(&learned, steps, la)
 
 	current := h.values[len(h.values)-1]
 	f.Met = h.criterion.Met(current)
 	if f.Met {
 		f.ModelsReady = 1
 	}
+	switch h.criterion.Comparison {
+	case Below, Above: // to stay on the bound is not to pass it
+		target -= strictly
+	}
+	l.target = target
 	l.curve = make(curve, steps+1)
 	if f.Met {
 		for i := range l.curve {
 			l.curve[i] = 1
 		}
 	} else {
-		switch h.criterion.Comparison {
-		case Below, Above: // to stay on the bound is not to pass it
-			target -= strictly
-		}
 		la.Reached(target, l.curve[1:])
 	}
 	doubt := intervalWidth * la.Doubt()
@@ -282,12 +285,12 @@ func (l *look) answer(g Goal, now time.Time) {
 		f.Evidence.Weights[i] = Weight{n, weights[i]}
 	}
 	l.probabilities(g, now)
-	f.Bands = bands(h, &la, max(withinMin, g.Iterations))
+	f.Bands = bands(h, la, max(withinMin, g.Iterations))
 
 	attained := h.attained(f.Met)
 	f.Attained = &attained
 	f.Atypical = atypical(h)
-	f.Limit = limit(h, &la, l.curve)
+	f.Limit = limit(h, la, l.curve)
 	if !f.Met {
 		l.effort(target, g, now)
 	}
