@@ -17,6 +17,14 @@ const (
 	quietGain       = 0.005 // the spread of gains is never taken as smaller
 )
 
+// gainLaw is the predictive law of one more gain, in units of its spread, with
+// the points below which a gain is atypical.
+var (
+	gainLaw   = distuv.StudentsT{Sigma: 1, Nu: atypicalGains - 1}
+	alarmed   = gainLaw.Quantile(FalseAlarms)
+	concerned = gainLaw.Quantile(ConcernedAlarms)
+)
+
 // atypical compares the newest gain with the predictive distribution of the
 // five before it: Student's t with four degrees of freedom around their mean,
 // the textbook interval for one more draw of a normal population with unknown
@@ -31,13 +39,15 @@ func atypical(h *history) *Atypical {
 	if n == 0 || !h.valid[n-1] {
 		return nil // a missed iteration has no gain to judge
 	}
-	var z []float64
-	for i := n - 1; i >= 0 && len(z) < atypicalGains+2; i-- {
+	var z [atypicalGains + 2]float64 // the newest valid results, newest first
+	found := 0
+	for i := n - 1; i >= 0 && found < len(z); i-- {
 		if h.valid[i] {
-			z = append(z, h.scale.To(h.values[i]))
+			z[found] = h.z[i]
+			found++
 		}
 	}
-	if len(z) < atypicalGains+2 {
+	if found < len(z) {
 		return nil
 	}
 	var gains [atypicalGains]float64
@@ -52,17 +62,17 @@ func atypical(h *history) *Atypical {
 		square += (g - mean) * (g - mean)
 	}
 	sd := math.Max(math.Sqrt(square/(atypicalGains-1)), quietGain)
-	t := distuv.StudentsT{Mu: mean, Sigma: sd * math.Sqrt(1+1.0/atypicalGains), Nu: atypicalGains - 1}
-	level := FalseAlarms
+	sigma := sd * math.Sqrt(1+1.0/atypicalGains)
+	level, lowest := FalseAlarms, alarmed
 	if h.concern != "" {
-		level = ConcernedAlarms
+		level, lowest = ConcernedAlarms, concerned
 	}
-	chance := t.CDF(newest)
+	chance := gainLaw.CDF((newest - mean) / sigma)
 	return &Atypical{
 		Is:       chance < level,
 		Gain:     ratio(h, newest),
 		Expected: ratio(h, mean),
-		Lowest:   ratio(h, t.Quantile(level)),
+		Lowest:   ratio(h, mean+sigma*lowest),
 		Chance:   chance,
 		Concern:  h.concern,
 	}

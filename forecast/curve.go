@@ -48,7 +48,7 @@ func (f curve) shifted(d float64) curve {
 	factor := math.Exp(-d)
 	for i, p := range f {
 		if g[i] = p; p > 0 && p < 1 {
-			g[i] = 1 / (1 + (1-p)/p*factor)
+			g[i] = p / (p + (1-p)*factor)
 		}
 	}
 	return g

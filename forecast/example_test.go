@@ -80,7 +80,7 @@ func ExampleJoint() {
 		fmt.Println(p.Model, p.Criterion, p.Forecast.State)
 	}
 	// Output:
-	// 0 of 2 models ready, 2 needed; 96 % of the way; 26 % (6-58 %) within 10 iterations
+	// 0 of 2 models ready, 2 needed; 96 % of the way; 24 % (6-57 %) within 10 iterations
 	// bert accuracy_deviation < 0.5 % at_risk
 	// resnet50 p99 < 50 ms at_risk
 	// resnet50 accuracy_deviation < 0.5 % met

@@ -198,7 +198,9 @@ type look struct {
 	forecast     Forecast
 	history      *history
 	cadence      cadence
-	curve        curve // nil when nothing is known
+	law          law.Law
+	target       float64 // on the scale
+	curve        curve   // nil when nothing is known
 	lower, upper curve
 }
 
@@ -249,28 +251,28 @@ func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
 // answer fills in the forecast of a history with at least one result.
 func (l *look) answer(g Goal, now time.Time) {
 	h, f := l.history, &l.forecast
-	var e law.Engine
-	var la law.Law
-	target := h.condense(&e)
+	e, target := h.condense()
+	la := &l.law
 	steps := max(curveSteps, g.Iterations)
 	learned := law.Default()
-	e.Law(&learned, steps, &la)
+	e.Law(&learned, steps, la)
 
 	current := h.values[len(h.values)-1]
 	f.Met = h.criterion.Met(current)
 	if f.Met {
 		f.ModelsReady = 1
 	}
+	switch h.criterion.Comparison {
+	case Below, Above: // to stay on the bound is not to pass it
+		target -= strictly
+	}
+	l.target = target
 	l.curve = make(curve, steps+1)
 	if f.Met {
 		for i := range l.curve {
 			l.curve[i] = 1
 		}
 	} else {
-		switch h.criterion.Comparison {
-		case Below, Above: // to stay on the bound is not to pass it
-			target -= strictly
-		}
 		la.Reached(target, l.curve[1:])
 	}
 	doubt := intervalWidth * la.Doubt()
@@ -278,16 +280,17 @@ func (l *look) answer(g Goal, now time.Time) {
 
 	f.Evidence.Steady = la.TrendShare()
 	names, weights := la.ExpertWeights()
+	f.Evidence.Weights = make([]Weight, len(names))
 	for i, n := range names {
-		f.Evidence.Weights = append(f.Evidence.Weights, Weight{n, weights[i]})
+		f.Evidence.Weights[i] = Weight{n, weights[i]}
 	}
 	l.probabilities(g, now)
-	f.Bands = bands(h, &la, max(withinMin, g.Iterations))
+	f.Bands = bands(h, la, max(withinMin, g.Iterations))
 
 	attained := h.attained(f.Met)
 	f.Attained = &attained
 	f.Atypical = atypical(h)
-	f.Limit = limit(h, &la, l.curve)
+	f.Limit = limit(h, la, l.curve)
 	if !f.Met {
 		l.effort(target, g, now)
 	}
@@ -306,7 +309,8 @@ func (l *look) probabilities(g Goal, now time.Time) {
 	read := func(of func(curve) float64) Probability {
 		return Probability{of(l.curve), of(l.lower), of(l.upper)}
 	}
-	for i := 1; i <= max(withinMin, g.Iterations); i++ {
+	f.Within = make([]Probability, 0, max(withinMin, g.Iterations))
+	for i := 1; i <= cap(f.Within); i++ {
 		f.Within = append(f.Within, read(func(c curve) float64 { return c[i] }))
 	}
 	if !g.Deadline.IsZero() {
@@ -333,14 +337,13 @@ func (l *look) probabilities(g Goal, now time.Time) {
 // bands returns the bands of the next values, on the metric's own scale.
 func bands(h *history, la *law.Law, steps int) []Band {
 	out := make([]Band, steps)
-	for i := range out {
-		low, mid, high := la.Band(i + 1)
+	la.Bands(steps, func(i int, low, mid, high float64) {
 		b := Band{h.scale.From(low), h.scale.From(mid), h.scale.From(high)}
 		if !h.criterion.Comparison.LowerIsBetter() {
 			b.Low, b.High = b.High, b.Low
 		}
-		out[i] = b
-	}
+		out[i-1] = b
+	})
 	return out
 }
 
@@ -381,15 +384,14 @@ const (
 // it would take.
 func (l *look) effort(target float64, g Goal, now time.Time) {
 	f, h := &l.forecast, l.history
-	at := h.scale.To(h.values[len(h.values)-1])
-	gap := at - target
+	gap := h.z[len(h.z)-1] - target
 	if gap <= 0 { // on the bound of a strict criterion
 		gap = leastGain
 	}
-	best := h.scale.To(h.values[0])
+	best := h.z[0]
 	sum, count := 0.0, 0.0
-	for _, v := range h.values[1:] {
-		if z := h.scale.To(v); best-z >= leastGain {
+	for _, z := range h.z[1:] {
+		if best-z >= leastGain {
 			sum += best - z
 			count++
 			best = z

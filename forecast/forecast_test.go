@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/plancast/plancast/forecast/internal/law"
 )
 
 // ramp is a history that improves by a share with every result.
@@ -240,7 +238,6 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(11, 13))
 			flagged := 0
-			var e law.Engine
 			for range n {
 				v, level := make([]float64, 9), 0.0
 				for i := range v {
@@ -257,7 +254,7 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h.condense(&e)
+				h.condense()
 				if a := atypical(h); a != nil && a.Is {
 					flagged++
 				}

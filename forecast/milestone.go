@@ -13,12 +13,13 @@ import (
 
 	"gonum.org/v1/gonum/stat/distuv"
 
+	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
 )
 
 // Milestone is a goal that several series have to reach together: a model is
-// ready once all its criteria have been met, the milestone once Share of the
-// models are.
+// ready once one iteration of it has met all its criteria, the milestone once
+// Share of the models are.
 type Milestone struct {
 	Name   string
 	Series []Series
@@ -30,15 +31,17 @@ type Milestone struct {
 const defaultFutures = 2000
 
 // Joint forecasts a milestone as seen at now. Futures are simulated: in each,
-// every series reaches its target at an iteration drawn from its own curve of
-// probabilities, and the ready models are counted. Series lean on a shared
-// component, so that they may be early or late together; how strongly is
-// estimated from the gains they made at the same times, and drawn towards a
-// documented prior while there are few.
+// every model becomes ready at an iteration drawn from its curve of
+// probabilities, and the ready models are counted. The curve of a model with
+// one criterion is that of its series; with several, all have to be met by the
+// same iteration (see model). Models lean on a shared component, so that they
+// may be early or late together; how strongly is estimated from the gains their
+// series made at the same times, and drawn towards a documented prior while
+// there are few.
 //
-// A series is taken to keep what it has once reached. Draws are the same for
-// every horizon, deadline and target, so a milestone obeys the same laws as
-// one series. A milestone of one series is exactly Single.
+// A model is taken to stay ready. Draws are the same for every horizon,
+// deadline and target, so a milestone obeys the same laws as one series. A
+// milestone of one series is exactly Single.
 func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	fail := func(err error) (Forecast, error) { return Forecast{}, fmt.Errorf("milestone %s: %w", m.Name, err) }
 	if len(m.Series) == 0 {
@@ -98,25 +101,132 @@ func (p *Part) chance() float64 {
 // joint is a milestone of several series.
 type joint struct {
 	looks  []*look
-	models [][]int // series of each model
-	need   int     // models that have to be ready
+	models []*model
+	need   int // models that have to be ready
 }
 
 func newJoint(m Milestone, looks []*look) *joint {
 	j := &joint{looks: looks}
-	index := map[string]int{}
+	index := map[string]*model{}
 	for i, s := range m.Series {
 		k, ok := index[s.Model]
 		if !ok {
-			k = len(j.models)
+			k = &model{name: s.Model}
 			index[s.Model] = k
-			j.models = append(j.models, nil)
+			j.models = append(j.models, k)
 		}
-		j.models[k] = append(j.models[k], i)
+		k.series = append(k.series, i)
+		k.looks = append(k.looks, looks[i])
+	}
+	for _, k := range j.models {
+		k.combine()
 	}
 	// 0.8 of 5 models is 4 of them, whatever 0.8*5 is in binary.
 	j.need = min(len(j.models), max(1, int(math.Ceil(cmp.Or(m.Share, 1)*float64(len(j.models))-1e-9))))
 	return j
+}
+
+// model is one model of a milestone: the criteria that one and the same
+// iteration of it has to meet.
+//
+// Its curve is the least of the curves of its criteria, none of which can be
+// met later than all, and of law.Together: the chance that they are met at
+// once. Criteria that were met one after the other but never together (faster,
+// but less accurate) are as far from ready as the iteration that came nearest.
+// All parts keep the laws of one series, and so does the least of them.
+type model struct {
+	name         string
+	series       []int // in the milestone
+	looks        []*look
+	met          bool  // by the newest iteration
+	apart        bool  // every criterion was met at some time, but never all at once
+	curve        curve // nil when nothing is known of a criterion
+	lower, upper curve
+}
+
+func (m *model) combine() {
+	if len(m.looks) == 1 {
+		l := m.looks[0]
+		m.met, m.curve, m.lower, m.upper = l.forecast.Met, l.curve, l.lower, l.upper
+		return
+	}
+	steps, doubt := math.MaxInt, 0.0
+	m.met = true
+	for _, l := range m.looks {
+		m.met = m.met && l.forecast.Met
+		if l.curve == nil {
+			return
+		}
+		steps = min(steps, len(l.curve))
+		doubt = max(doubt, intervalWidth*l.law.Doubt())
+	}
+	gap, n, newest := m.nearest()
+	m.met = m.met && newest
+	m.curve = make(curve, steps)
+	if m.met {
+		for i := range m.curve {
+			m.curve[i] = 1
+		}
+	} else {
+		criteria := make([]law.Criterion, len(m.looks))
+		m.apart = gap > 0
+		for i, l := range m.looks {
+			criteria[i] = law.Criterion{Law: &l.law, X: l.target}
+			m.apart = m.apart && l.law.Best() <= l.target
+		}
+		law.Together(criteria, gap, n, m.curve[1:])
+		for i, p := range m.curve {
+			for _, l := range m.looks {
+				p = min(p, l.curve[i])
+			}
+			m.curve[i] = p
+		}
+	}
+	m.lower, m.upper = m.curve.shifted(-doubt), m.curve.shifted(doubt)
+}
+
+// nearest looks at the iterations that have a valid result for every criterion:
+// how far the nearest of them was from meeting all, as a gain on the scale, how
+// many there are, and whether the newest met all. Where no iteration has all,
+// the criteria are taken one by one.
+func (m *model) nearest() (gap float64, n int, newest bool) {
+	gap, newest = math.Inf(1), true
+	at := make([]int, len(m.looks))
+	first := m.looks[0].history
+	for i, t := range first.times {
+		worst, whole, met := math.Inf(-1), true, true
+		for k, l := range m.looks {
+			h := l.history
+			for at[k] < len(h.times) && h.times[at[k]].Before(t) {
+				at[k]++
+			}
+			if k == 0 {
+				at[k] = i
+			}
+			if whole = at[k] < len(h.times) && h.times[at[k]].Equal(t) && h.valid[at[k]]; !whole {
+				break
+			}
+			worst = max(worst, h.z[at[k]]-l.target)
+			met = met && h.criterion.Met(h.values[at[k]])
+		}
+		if met {
+			worst = 0
+		}
+		if whole {
+			n++
+			gap = min(gap, max(worst, 0))
+			newest = met
+		}
+	}
+	if n > 0 {
+		return gap, n, newest
+	}
+	gap, n = 0, math.MaxInt
+	for _, l := range m.looks {
+		gap = max(gap, l.law.Best()-l.target)
+		n = min(n, len(l.history.values))
+	}
+	return gap, n, true
 }
 
 // arrivals are when the milestone is reached in each future: in iterations and
@@ -140,17 +250,17 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	g := m.Goal
 	f := Forecast{ModelsTotal: len(j.models)}
 	attained, known := 0.0, false
-	for _, series := range j.models {
-		ready, share := true, 0.0
-		for _, i := range series {
-			p := &j.looks[i].forecast
-			ready = ready && p.Met
-			if p.Attained != nil {
-				share += *p.Attained / float64(len(series))
+	for _, k := range j.models {
+		share := 0.0
+		for _, l := range k.looks {
+			if a := l.forecast.Attained; a != nil {
+				share += *a / float64(len(k.looks))
 			}
 		}
-		if ready {
+		if k.met {
 			f.ModelsReady++
+		} else {
+			share = min(share, nearlyThere)
 		}
 		attained += share
 	}
@@ -195,7 +305,7 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 	spread(len(j.looks), func(i int) { clocks[i].fill(j.looks[i], now) })
 	var three [3]arrivals
 	spread(len(three), func(i int) {
-		three[i] = j.simulate(draws, futures, clocks, func(l *look) curve { return [...]curve{l.curve, l.lower, l.upper}[i] })
+		three[i] = j.simulate(draws, futures, clocks, func(k *model) curve { return [...]curve{k.curve, k.lower, k.upper}[i] })
 	})
 	middle, lower, upper := three[0], three[1], three[2]
 	read := func(of func(*arrivals) float64) Probability {
@@ -266,10 +376,10 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 // ahead of them: those that are nearest count.
 func (j *joint) effective() float64 {
 	var left []float64
-	for _, series := range j.models {
+	for _, k := range j.models {
 		most := 0.0
-		for _, i := range series {
-			f := &j.looks[i].forecast
+		for _, l := range k.looks {
+			f := &l.forecast
 			switch {
 			case f.Met:
 			case f.Effort == nil:
@@ -285,38 +395,37 @@ func (j *joint) effective() float64 {
 }
 
 // draw returns, for each future, a pace and one uniform number for each
-// series, in that order. The shared component enters through a normal copula
+// model, in that order. The shared component enters through a normal copula
 // (Li 2000): u = Phi(sqrt(r) Z + sqrt(1-r) e).
 func (j *joint) draw(futures int, r float64, seed uint64) []float64 {
 	rng := rand.New(rand.NewPCG(seed, 0x706c616e63617374))
-	out := make([]float64, 0, futures*(1+len(j.looks)))
+	out := make([]float64, 0, futures*(1+len(j.models)))
 	a, b := math.Sqrt(r), math.Sqrt(1-r)
 	for i := range futures {
 		out = append(out, float64(i%cadenceNodes))
 		shared := rng.NormFloat64()
-		for range j.looks {
+		for range j.models {
 			out = append(out, distuv.UnitNormal.CDF(a*shared+b*rng.NormFloat64()))
 		}
 	}
 	return out
 }
 
-func (j *joint) simulate(draws []float64, futures int, clocks []clock, of func(*look) curve) arrivals {
+func (j *joint) simulate(draws []float64, futures int, clocks []clock, of func(*model) curve) arrivals {
 	a := arrivals{make([]float64, futures), make([]float64, futures), make([][2]float64, futures)}
 	steps, seconds := make([]float64, len(j.models)), make([]float64, len(j.models))
 	for k := range futures {
-		row := draws[k*(1+len(j.looks)):]
-		for m, series := range j.models {
-			steps[m], seconds[m] = 0, 0
-			for _, i := range series {
-				c := of(j.looks[i])
-				if c == nil { // nothing known: never within sight
-					steps[m], seconds[m] = math.Inf(1), math.Inf(1)
-					continue
-				}
-				n := c.first(row[1+i])
-				steps[m] = math.Max(steps[m], math.Ceil(n))
-				seconds[m] = math.Max(seconds[m], clocks[i].at(int(row[0]), n))
+		row := draws[k*(1+len(j.models)):]
+		for i, m := range j.models {
+			c := of(m)
+			if c == nil { // nothing known: never within sight
+				steps[i], seconds[i] = math.Inf(1), math.Inf(1)
+				continue
+			}
+			n := c.first(row[1+i])
+			steps[i], seconds[i] = math.Ceil(n), 0
+			for _, s := range m.series {
+				seconds[i] = math.Max(seconds[i], clocks[s].at(int(row[0]), n))
 			}
 		}
 		slices.Sort(steps)
@@ -397,6 +506,11 @@ func (j *joint) words(f *Forecast, m Milestone) {
 		}
 		f.Advice = append(f.Advice, fmt.Sprintf("%s of %s holds it back most: %s.", s.Criterion, s.Model, odds))
 	}
+	for _, k := range j.models {
+		if k.apart {
+			f.Advice = append(f.Advice, fmt.Sprintf("%s has met each criterion, but never all in one iteration.", k.name))
+		}
+	}
 	for i, l := range j.looks {
 		if a := l.forecast.Atypical; a != nil && a.Is && !l.forecast.Met {
 			f.Advice = append(f.Advice, m.Series[i].Model+": "+l.forecast.Advice[0])
@@ -418,13 +532,14 @@ const (
 
 // correlation estimates the shared component of the series from the ranks of
 // gains that pairs of them made between the same two times, drawn towards
-// the prior.
+// the prior. The newest gain of each is left out: a better newest result must
+// not lower a milestone's probability.
 func correlation(looks []*look) float64 {
 	gains := make([]map[[2]int64]float64, len(looks))
 	for i, l := range looks {
 		h := l.history
 		gains[i] = map[[2]int64]float64{}
-		for t := 1; t < len(h.values); t++ {
+		for t := 1; t < len(h.values)-1; t++ {
 			if h.valid[t] && h.valid[t-1] {
 				key := [2]int64{h.times[t-1].UnixNano(), h.times[t].UnixNano()}
 				gains[i][key] = h.scale.To(h.values[t-1]) - h.scale.To(h.values[t])

@@ -45,6 +45,7 @@ type history struct {
 	scale       law.Scale
 	environment string
 	values      []float64   // one an iteration; a missed one repeats the last
+	z           []float64   // the same on the scale, once condensed; the engine's own
 	valid       []bool      // of each
 	times       []time.Time // of each
 	iterations  []time.Time // of all environments, distinct, for the cadence
@@ -60,23 +61,22 @@ func clean(s Series) (*history, error) {
 		return nil, err
 	}
 	h := &history{criterion: s.Criterion}
-	obs := slices.Clone(s.Observations)
-	slices.SortStableFunc(obs, func(a, b Observation) int { return a.Time.Compare(b.Time) })
-	if !slices.IsSortedFunc(s.Observations, func(a, b Observation) int { return a.Time.Compare(b.Time) }) {
+	obs := s.Observations
+	if !sorted(obs) {
+		obs = slices.Clone(obs)
+		slices.SortStableFunc(obs, func(a, b Observation) int { return a.Time.Compare(b.Time) })
 		h.warn("results came out of time order and were sorted")
 	}
-	whole := len(obs)
-	obs = slices.CompactFunc(obs, func(a, b Observation) bool {
-		same := a.Value == b.Value || (math.IsNaN(a.Value) && math.IsNaN(b.Value))
-		return a.Time.Equal(b.Time) && same && a.Environment == b.Environment && a.Valid == b.Valid
-	})
-	if n := whole - len(obs); n > 0 {
+	if n := repetitions(obs); n > 0 {
+		obs = slices.CompactFunc(slices.Clone(obs), func(a, b Observation) bool { return repeats(&a, &b) })
 		h.warn("%s counted once", plural(n, "repeated result was", "repeated results were"))
 	}
+	n := len(obs)
+	h.iterations = make([]time.Time, 0, n)
+	h.values, h.valid = make([]float64, 0, n), make([]bool, 0, n)
 	unusable := 0
 	for i := range obs {
-		if o := &obs[i]; o.Valid && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0)) {
-			o.Valid = false
+		if obs[i].Valid && !obs[i].usable() {
 			unusable++
 		}
 		if n := len(h.iterations); n == 0 || h.iterations[n-1].Before(obs[i].Time) {
@@ -87,36 +87,77 @@ func clean(s Series) (*history, error) {
 		h.warn("%s not a finite number and counted as missed", plural(unusable, "result was", "results were"))
 	}
 	h.environment = s.Environment
-	for _, o := range slices.Backward(obs) {
-		if o.Valid && s.Environment == "" {
-			h.environment = o.Environment
+	for i := n - 1; i >= 0 && s.Environment == ""; i-- {
+		if obs[i].usable() {
+			h.environment = obs[i].Environment
 			break
 		}
 	}
+	whole := len(h.iterations) == n // then both lists of times are one
+	for i := range obs {
+		whole = whole && obs[i].usable() && obs[i].Environment == h.environment
+	}
+	if whole {
+		h.times = h.iterations
+	}
 	var last float64
-	for _, o := range obs {
+	for i := range obs {
+		o := &obs[i]
+		valid := o.usable()
 		switch {
-		case o.Valid && o.Environment != h.environment:
+		case valid && o.Environment != h.environment:
 			h.ignored++
 			continue
-		case !o.Valid && o.Environment != "" && o.Environment != h.environment:
+		case !valid && o.Environment != "" && o.Environment != h.environment:
 			continue
-		case !o.Valid && len(h.values) == 0:
+		case !valid && len(h.values) == 0:
 			h.missed++
 			continue // nothing yet to compare with
-		case !o.Valid:
+		case !valid:
 			h.missed++
 		default:
 			last, h.concern = o.Value, o.Concern
 		}
 		h.values = append(h.values, last)
-		h.valid = append(h.valid, o.Valid)
-		h.times = append(h.times, o.Time)
+		h.valid = append(h.valid, valid)
+		if !whole {
+			h.times = append(h.times, o.Time)
+		}
 	}
 	if h.ignored > 0 {
 		h.warn("%s of another environment left out: a change of environment starts a new series", plural(h.ignored, "result", "results"))
 	}
 	return h, nil
+}
+
+// usable tells whether o has a result that can be counted.
+func (o *Observation) usable() bool {
+	return o.Valid && !math.IsNaN(o.Value) && !math.IsInf(o.Value, 0)
+}
+
+// repeats tells whether b is the same result as a, handed in again.
+func repeats(a, b *Observation) bool {
+	value := a.Value == b.Value || (math.IsNaN(a.Value) && math.IsNaN(b.Value))
+	return value && a.Time.Equal(b.Time) && a.Environment == b.Environment && a.Valid == b.Valid
+}
+
+func sorted(obs []Observation) bool {
+	for i := 1; i < len(obs); i++ {
+		if obs[i].Time.Before(obs[i-1].Time) {
+			return false
+		}
+	}
+	return true
+}
+
+// repetitions counts the observations that repeat the one before.
+func repetitions(obs []Observation) (n int) {
+	for i := 1; i < len(obs); i++ {
+		if repeats(&obs[i-1], &obs[i]) {
+			n++
+		}
+	}
+	return n
 }
 
 func (h *history) warn(format string, args ...any) {
@@ -133,15 +174,15 @@ func (h *history) results() (n int) {
 	return n
 }
 
-// condense puts the history into the engine and returns the target on its scale.
-func (h *history) condense(e *law.Engine) (target float64) {
+// condense puts the history into an engine and returns the target on its scale.
+func (h *history) condense() (e law.Engine, target float64) {
 	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), h.criterion.Target, nil)
-	e.Reset()
-	e.Grow(len(h.values))
+	e = law.Make(len(h.values))
 	for _, v := range h.values {
 		e.Append(h.scale.To(v))
 	}
-	return h.scale.To(h.criterion.Target)
+	h.z = e.Results()
+	return e, h.scale.To(h.criterion.Target)
 }
 
 func plural(n int, one, many string) string {

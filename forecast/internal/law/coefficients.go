@@ -19,12 +19,12 @@ func Default() Coefficients {
 
 // RecordFeatures are the terms of the record law, for fitting it.
 func RecordFeatures(gap float64, steps, n int, spread float64) [5]float64 {
-	return [5]float64{math.Log(gap + gapFloor), gap, math.Log(float64(steps)), math.Log(math.Max(float64(n), shortest)), math.Log(spread + spreadFloor)}
+	return [5]float64{math.Log(gap + gapFloor), gap, math.Log(float64(steps)), math.Log(max(float64(n), shortest)), math.Log(spread + spreadFloor)}
 }
 
 // BaseRate is the record law for a typical history of 30 results: what is
 // known before looking at a history.
 func (c *Coefficients) BaseRate(gap float64, steps int) float64 {
-	f := RecordFeatures(math.Max(gap, 0), steps, 30, spreadPrior)
-	return hazardChance(c.Intercept - c.LogGap*f[0] - c.Gap*f[1] + c.LogSteps*f[2] + c.LogLength*f[3] + c.LogSpread*f[4])
+	f := RecordFeatures(max(gap, 0), steps, 30, spreadPrior)
+	return chance(math.Exp(c.Intercept - c.LogGap*f[0] - c.Gap*f[1] + c.LogSteps*f[2] + c.LogLength*f[3] + c.LogSpread*f[4]))
 }

@@ -63,16 +63,7 @@ type expertState struct {
 	slope [trends]float64
 }
 
-// at returns the forecast of expert e, h steps ahead; damp is Damp(h).
-func (s *expertState) at(e int, damp *[trends]float64) float64 {
-	if e < levels+medians {
-		return s.level[e]
-	}
-	t := e - levels - medians
-	return s.level[e] + s.slope[t]*damp[t]
-}
-
-// Damp returns, for each damped trend, phi + phi^2 + ... + phi^h: how many
+// damp returns, for each damped trend, phi + phi^2 + ... + phi^h: how many
 // slopes it moves in h steps.
 func damp(h int) (d [trends]float64) {
 	for t, p := range phi {
@@ -111,37 +102,49 @@ type Engine struct {
 	z    []float64 // the results
 	best []float64 // the best up to and with each
 
-	now    expertState
-	past   [ring]expertState // after result i at i % ring
-	rec    record            // with the newest result as an outcome
-	before record            // without
+	now  expertState
+	past [ring]expertState // after result i at i % ring
+	recs [2]record         // without and with the newest result as an outcome,
+	with int               // which is the latter
 
-	trend   []trendState          // after each result
-	blended [][len(spans)]float64 // after each result: the blend at each span
-	errs    [len(spans)][]float64 // walk-forward errors of the blend
+	trend   []trendState                   // after each result
+	blended [blendRing][len(spans)]float64 // the blend at each span, after result i at i % blendRing
+	errs    [len(spans)][]float64          // walk-forward errors of the blend
 	scratch []float64
 }
+
+// blendRing is how many results the blends are kept for: more than the longest
+// span, and a power of two.
+const blendRing = 32
 
 type trendState struct{ level, slope [trends]float64 }
 
 // Reset forgets the history.
 func (e *Engine) Reset() {
-	e.z, e.best, e.trend, e.blended = e.z[:0], e.best[:0], e.trend[:0], e.blended[:0]
+	e.z, e.best, e.trend = e.z[:0], e.best[:0], e.trend[:0]
 	for k := range e.errs {
 		e.errs[k] = e.errs[k][:0]
 	}
-	e.rec, e.before = record{}, record{}
+	e.recs = [2]record{}
 }
 
-// Grow makes room for n more results.
-func (e *Engine) Grow(n int) {
-	e.z, e.best = slices.Grow(e.z, n), slices.Grow(e.best, n)
-	e.trend, e.blended = slices.Grow(e.trend, n), slices.Grow(e.blended, n)
-	for k := range e.errs {
-		e.errs[k] = slices.Grow(e.errs[k], n)
+// Make returns an engine with room for n results, in one piece of memory.
+func Make(n int) Engine {
+	room := make([]float64, (3+len(spans))*n)
+	piece := func() []float64 {
+		p := room[:0:n]
+		room = room[n:]
+		return p
 	}
-	e.scratch = slices.Grow(e.scratch, n)
+	e := Engine{z: piece(), best: piece(), scratch: piece(), trend: make([]trendState, 0, n)}
+	for k := range e.errs {
+		e.errs[k] = piece()
+	}
+	return e
 }
+
+// Results returns all results; they are the engine's own.
+func (e *Engine) Results() []float64 { return e.z }
 
 // Len returns the number of results.
 func (e *Engine) Len() int { return len(e.z) }
@@ -160,7 +163,7 @@ func (e *Engine) Append(z float64) {
 		}
 		e.now.slope = [trends]float64{}
 	} else {
-		e.best = append(e.best, math.Min(e.best[i-1], z))
+		e.best = append(e.best, min(e.best[i-1], z))
 		e.judge(i, z)
 		e.move(i, z)
 	}
@@ -171,46 +174,70 @@ func (e *Engine) Append(z float64) {
 	ts.slope = e.now.slope
 	e.trend = append(e.trend, ts)
 
-	w := e.rec.weights()
-	var b [len(spans)]float64
-	for k := range spans {
-		for x := range experts {
-			b[k] += w[x] * e.now.at(x, &spanDamp[k])
-		}
+	var w [experts]float64
+	e.rec().raised(&w)
+	mass, still := 0.0, 0.0
+	for x := range levels + medians {
+		mass += w[x]
+		still += w[x] * e.now.level[x]
 	}
-	e.blended = append(e.blended, b)
+	for x := levels + medians; x < experts; x++ {
+		mass += w[x]
+	}
+	share := 1 / mass
+	b := &e.blended[i%blendRing]
+	for k := range spans {
+		sum := still
+		for t := range trends {
+			x := levels + medians + t
+			sum += w[x] * (e.now.level[x] + e.now.slope[t]*spanDamp[k][t])
+		}
+		b[k] = sum * share
+	}
 }
 
 // judge scores the forecasts made earlier for result i.
 func (e *Engine) judge(i int, z float64) {
-	e.before = e.rec
+	was := &e.recs[e.with]
+	e.with ^= 1
+	rec := &e.recs[e.with]
 	for k, h := range spans {
 		from := i - h
-		if from < warmUp {
-			continue
+		if from >= warmUp {
+			e.errs[k] = append(e.errs[k], z-e.blended[from%blendRing][k])
 		}
-		e.errs[k] = append(e.errs[k], z-e.blended[from][k])
 		if k >= judged {
 			continue
 		}
-		s := &e.past[from%ring]
-		e.rec.mass[k] = e.rec.mass[k]*keep + 1
-		for x := range experts {
-			e.rec.loss[k][x] = e.rec.loss[k][x]*keep + math.Abs(z-s.at(x, &spanDamp[k]))
+		if from < warmUp {
+			rec.mass[k], rec.loss[k] = was.mass[k], was.loss[k]
+			continue
+		}
+		s, old, loss := &e.past[from%ring], &was.loss[k], &rec.loss[k]
+		rec.mass[k] = was.mass[k]*keep + 1
+		for x := range levels + medians {
+			loss[x] = old[x]*keep + math.Abs(z-s.level[x])
+		}
+		for t := range trends {
+			x := levels + medians + t
+			loss[x] = old[x]*keep + math.Abs(z-(s.level[x]+s.slope[t]*spanDamp[k][t]))
 		}
 	}
 }
+
+// rec is the record with the newest result as an outcome, before the one without.
+func (e *Engine) rec() *record    { return &e.recs[e.with] }
+func (e *Engine) before() *record { return &e.recs[e.with^1] }
 
 // move updates the experts with result i.
 func (e *Engine) move(i int, z float64) {
 	s := &e.now
 	first := 1 / float64(i+1)
 	for k, g := range gains {
-		s.level[k] += math.Max(g, first) * (z - s.level[k])
+		s.level[k] += max(g, first) * (z - s.level[k])
 	}
-	s.level[levels] = e.median(3)
-	s.level[levels+1] = e.median(7)
-	a, b := math.Max(trendLevel, first), math.Max(trendSlope, first)
+	s.level[levels], s.level[levels+1] = e.medians()
+	a, b := max(trendLevel, first), max(trendSlope, first)
 	for t, p := range phi {
 		x := levels + medians + t
 		was := s.level[x]
@@ -218,6 +245,23 @@ func (e *Engine) move(i int, z float64) {
 		s.level[x] = expected + a*(z-expected)
 		s.slope[t] = p*s.slope[t] + b*(s.level[x]-was-p*s.slope[t])
 	}
+}
+
+// medians returns the medians of the last three and the last seven results, or
+// of as many as there are.
+func (e *Engine) medians() (of3, of7 float64) {
+	if len(e.z) < 7 {
+		return e.median(3), e.median(7)
+	}
+	z := (*[7]float64)(e.z[len(e.z)-7:])
+	of3 = max(min(z[4], z[5]), min(max(z[4], z[5]), z[6]))
+	// Of seven, leave out the least and the greatest of the first five, of the
+	// three left and the next, and of the two left and the last: none of those
+	// can be the median, and no step of it is a guess for the processor.
+	a, b, c, d := min(z[0], z[1]), max(z[0], z[1]), min(z[2], z[3]), max(z[2], z[3])
+	p, q, r := max(a, c), min(b, d), min(max(min(a, c), z[4]), max(b, d))
+	x, y := max(min(p, q), min(r, z[5])), min(max(p, q), max(r, z[5]))
+	return of3, max(min(x, y), min(max(x, y), z[6]))
 }
 
 // median returns the median of the last k (at most 7) results.
@@ -233,35 +277,7 @@ func (e *Engine) median(k int) float64 {
 // twice the best one's counts 2^-20 with a long record and near its prior
 // without one.
 func (r *record) weights() (w [experts]float64) {
-	mass := r.mass[0] + r.mass[1]
-	if mass == 0 {
-		return normalise(expertPrior)
-	}
-	best := math.Inf(1)
-	for x := range w {
-		w[x] = (r.loss[0][x]+r.loss[1][x])/mass + errorFloor
-		best = math.Min(best, w[x])
-	}
-	power := int(sharpness*mass/(mass+halfMass) + 0.5) // whole, for speed: it saves ten logarithms a result
-	for x := range w {
-		w[x] = expertPrior[x] * whole(best/w[x], power)
-	}
-	return normalise(w)
-}
-
-// whole returns x to the power n >= 0.
-func whole(x float64, n int) float64 {
-	y := 1.0
-	for ; n > 0; n >>= 1 {
-		if n&1 == 1 {
-			y *= x
-		}
-		x *= x
-	}
-	return y
-}
-
-func normalise(w [experts]float64) [experts]float64 {
+	r.raised(&w)
 	sum := 0.0
 	for _, v := range w {
 		sum += v
@@ -272,7 +288,40 @@ func normalise(w [experts]float64) [experts]float64 {
 	return w
 }
 
-// quantile returns the p-quantile of x by linear interpolation; it reorders x.
+// raised fills in numbers in proportion to the weights.
+func (r *record) raised(raised *[experts]float64) {
+	*raised = expertPrior
+	mass := r.mass[0] + r.mass[1]
+	if mass == 0 {
+		return
+	}
+	var w [experts]float64
+	best := math.Inf(1)
+	for x := range w { // mean absolute errors, times mass
+		w[x] = r.loss[0][x] + r.loss[1][x] + errorFloor*mass
+		best = min(best, w[x])
+	}
+	for x := range w {
+		w[x] = best / w[x]
+	}
+	// A whole power, for speed: squaring all at once saves ten logarithms a result.
+	for power := int(sharpness*mass/(mass+halfMass) + 0.5); ; {
+		if power&1 == 1 {
+			for x := range w {
+				raised[x] *= w[x]
+			}
+		}
+		if power >>= 1; power == 0 {
+			return
+		}
+		for x := range w {
+			w[x] *= w[x]
+		}
+	}
+}
+
+// quantile returns the p-quantile of x by linear interpolation; it reorders x,
+// so that the results behind the first p*(len(x)-1) are none smaller.
 func quantile(x []float64, p float64) float64 {
 	at := p * float64(len(x)-1)
 	lo := int(at)
@@ -284,35 +333,63 @@ func quantile(x []float64, p float64) float64 {
 	return a + (at-float64(lo))*(b-a)
 }
 
+// quantiles returns the p- and q-quantiles of x, p < q; it reorders x.
+func quantiles(x []float64, p, q float64) (low, high float64) {
+	low = quantile(x, p)
+	at := q * float64(len(x)-1)
+	lo, from := int(at), int(p*float64(len(x)-1))
+	if lo == from {
+		from--
+	}
+	rest := x[from+1:] // those before are in place
+	a := nth(rest, lo-from-1)
+	if lo+1 == len(x) {
+		return low, a
+	}
+	b := slices.Min(rest[lo-from:])
+	return low, a + (at-float64(lo))*(b-a)
+}
+
 // nth returns the k-th smallest of x (from 0), with the smaller ones moved
-// before it and the larger ones behind: Hoare's quickselect with the middle
-// element as pivot.
+// before it and the larger ones behind: Hoare's quickselect (1961) with the
+// element in that place as pivot, which is done at once where x is in order.
+// Both passes move without guessing, which is several times faster than the
+// branches of the textbook.
 func nth(x []float64, k int) float64 {
-	lo, hi := 0, len(x)-1
-	for lo < hi {
-		pivot := x[lo+(hi-lo)/2]
-		i, j := lo, hi
-		for i <= j {
-			for x[i] < pivot {
-				i++
-			}
-			for x[j] > pivot {
-				j--
-			}
-			if i <= j {
-				x[i], x[j] = x[j], x[i]
-				i++
-				j--
-			}
+	lo, hi := 0, len(x)
+	for hi-lo > 1 {
+		pivot := x[k]
+		part := x[lo:hi]
+		less := 0
+		for j, v := range part {
+			part[j] = part[less]
+			part[less] = v
+			less += one(v < pivot)
 		}
-		switch {
-		case k <= j:
-			hi = j
-		case k >= i:
-			lo = i
-		default:
-			return x[k]
+		if k < lo+less {
+			hi = lo + less
+			continue
 		}
+		lo += less
+		part = x[lo:hi]
+		same := 0
+		for j, v := range part {
+			part[j] = part[same]
+			part[same] = v
+			same += one(v == pivot)
+		}
+		if k < lo+same {
+			return pivot
+		}
+		lo += same
 	}
 	return x[k]
+}
+
+// one is 1 for true, without a branch.
+func one(b bool) (n int) {
+	if b {
+		n = 1
+	}
+	return n
 }

@@ -62,22 +62,78 @@ const Surest = 1 - 1e-5
 // could turn the other way (spread, weights, errors) is computed without the
 // newest result.
 type Law struct {
-	c     Coefficients
-	n     int
-	best  float64
-	steps float64 // intercept of the record law for this history
+	c      Coefficients
+	n      int
+	best   float64
+	steps  float64 // intercept of the record law for this history
+	spread float64 // interquartile range behind it
 
 	weights     [experts]float64 // for bands, newest result judged
 	trendWeight float64
 	level       []float64 // expected path, steps 1.., newest result not judged
-	trend       []float64 // the same of the damped trends alone
-	trendMiddle []float64 // where the best of the steps until then is as likely below as above, on the trend
+	tight       []float64 // log9 over the distance of its 10 % point, newest result not judged; as far as asked for
+	trendMiddle []float64 // where the best of the steps until then is as likely below as above, on the damped trends
 	trendScale  []float64 // and 1 over its scale
-	scale       []float64 // distance of its 10 % point, newest result not judged
 	deepest     deepest   // how far below the trend the best of the next steps falls
 	centre      []float64 // of the bands
+	growth      []float64 // of the record law's hazard from one step to 1, 2, ...
+	grown       float64   // LogSteps behind it
 	errors      Errors    // behind the bands
+	without     Errors    // the same, newest result not judged
 	logStep     []float64 // logarithms of 1, 2, ...
+}
+
+// logs are the logarithms of 1, 2, ...
+var logs = func() (l [1000]float64) {
+	for j := range l {
+		l[j] = math.Log(float64(j + 1))
+	}
+	return l
+}()
+
+func logOf(n int) float64 {
+	if n <= len(logs) {
+		return logs[n-1]
+	}
+	return math.Log(float64(n))
+}
+
+// growth returns 1, 2, ... to a power.
+func growth(power float64, logStep []float64) []float64 {
+	g := make([]float64, len(logStep))
+	for j, x := range logStep {
+		g[j] = math.Exp(power * x)
+	}
+	return g
+}
+
+var usualGrowth = growth(Default().LogSteps, logs[:])
+
+// room makes the law ready for a horizon; all its memory is one piece.
+func (l *Law) room(horizon int) {
+	if parts := []*[]float64{&l.level, &l.tight, &l.trendMiddle, &l.trendScale, &l.centre}; cap(l.centre) < horizon {
+		all := make([]float64, len(parts)*horizon)
+		for i, x := range parts {
+			*x = all[i*horizon : (i+1)*horizon : (i+1)*horizon]
+		}
+	} else {
+		for _, x := range parts {
+			*x = (*x)[:horizon]
+		}
+	}
+	l.tight = l.tight[:0]
+	if len(l.logStep) < horizon {
+		l.logStep, l.growth = logs[:], nil
+		for j := len(logs); j < horizon; j++ {
+			l.logStep = append(l.logStep, logOf(j+1))
+		}
+	}
+	if l.c.LogSteps != l.grown || len(l.growth) < horizon {
+		l.grown = l.c.LogSteps
+		if l.growth = usualGrowth; l.grown != Default().LogSteps || horizon > len(logs) {
+			l.growth = growth(l.grown, l.logStep)
+		}
+	}
 }
 
 // Law prepares answers for up to horizon steps ahead. The history must not be
@@ -85,15 +141,11 @@ type Law struct {
 func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	n := len(e.z)
 	l.c, l.n, l.best = *c, n, e.Best()
-	l.steps = c.Intercept + c.LogLength*math.Log(math.Max(float64(n), shortest)) + c.LogSpread*math.Log(e.spread()+spreadFloor)
-	for _, x := range []*[]float64{&l.level, &l.trend, &l.trendMiddle, &l.trendScale, &l.scale, &l.centre} {
-		*x = slices.Grow((*x)[:0], horizon)[:horizon]
-	}
-	for j := len(l.logStep); j < horizon; j++ {
-		l.logStep = append(l.logStep, math.Log(float64(j+1)))
-	}
-	l.weights = e.rec.weights()
-	w := e.before.weights()
+	l.spread = e.spread()
+	l.steps = c.Intercept + c.LogLength*math.Log(max(float64(n), shortest)) + c.LogSpread*math.Log(l.spread+spreadFloor)
+	l.room(horizon)
+	l.weights = e.rec().weights()
+	w := e.before().weights()
 	tw, sum := w, 0.0 // tw: the trends among themselves
 	for t := range trends {
 		sum += w[levels+medians+t]
@@ -109,27 +161,27 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	var d [trends]float64
 	power := phi
 	for j := range horizon {
-		l.level[j], l.trend[j], l.centre[j] = still, 0, stillBands
+		level, trend, centre := still, 0.0, stillBands
 		for t := range trends {
 			d[t] += power[t]
 			power[t] *= phi[t]
 			x := levels + medians + t
 			v := e.now.level[x] + e.now.slope[t]*d[t]
-			l.level[j] += w[x] * v
-			l.trend[j] += tw[x] * v
-			l.centre[j] += l.weights[x] * v
+			level += w[x] * v
+			trend += tw[x] * v
+			centre += l.weights[x] * v
 		}
+		l.level[j], l.trendMiddle[j], l.centre[j] = level, trend, centre
 	}
-	q := e.errors(&e.before, 1)
-	c.lowSpreads(&q, l.logStep, l.scale)
+	l.without, l.errors = e.errors(&w, &l.weights)
 	l.trendWeight = e.trendShare(c, l, &tw)
-	l.errors = e.errors(&e.rec, 0)
 	l.errors.Steady = l.trendWeight
 	for j := range horizon {
-		l.centre[j] += l.trendWeight * (l.trend[j] - l.centre[j])
+		l.centre[j] += l.trendWeight * (l.trendMiddle[j] - l.centre[j])
 		if l.trendWeight > 0 {
 			m, s := l.deepest.law(j+1, l.logStep[j])
-			l.trendMiddle[j], l.trendScale[j] = l.trend[j]+m, 1/s
+			l.trendMiddle[j] += m
+			l.trendScale[j] = 1 / s
 		}
 	}
 }
@@ -142,9 +194,8 @@ func (e *Engine) spread() float64 {
 	if m == 0 {
 		return spreadPrior
 	}
-	q := quantile(e.scratch, 0.75)
-	q -= quantile(e.scratch, 0.25)
-	return (m*q + spreadMass*spreadPrior) / (m + spreadMass)
+	low, high := quantiles(e.scratch, 0.25, 0.75)
+	return (m*(high-low) + spreadMass*spreadPrior) / (m + spreadMass)
 }
 
 // Errors describes a history's own record of h-step errors, for the bands.
@@ -156,64 +207,95 @@ type Errors struct {
 	Steady    float64             // share to which the history's own errors are all that counts
 }
 
-// errors reads the record; drop is 1 to leave the newest result out as an
-// outcome and 0 otherwise.
-func (e *Engine) errors(r *record, drop int) (q Errors) {
-	q.N = math.Max(float64(len(e.z)), shortest)
-	oneStep := typicalError
-	if r.mass[0] > 0 {
-		w := r.weights()
-		oneStep = 0
-		for x := range w {
-			oneStep += w[x] * r.loss[0][x] / r.mass[0]
-		}
-	}
-	q.OneStep = math.Log(oneStep + errorFloor)
-	for k, h := range spans {
+// errors reads the records without and with the newest result as an outcome,
+// which give the weights w and v. Of the first the high end is not needed.
+func (e *Engine) errors(w, v *[experts]float64) (without, with Errors) {
+	with.N = max(float64(len(e.z)), shortest)
+	without.N = with.N
+	without.OneStep, with.OneStep = e.before().oneStep(w), e.rec().oneStep(v)
+	for k := range spans {
 		x := e.errs[k]
-		if drop > 0 && len(e.z)-1-h >= warmUp {
-			x = x[:len(x)-1]
+		if n := len(x) - 1; n >= 3 {
+			e.scratch = append(e.scratch[:0], x[:n]...)
+			without.Low[k] = tail(-quantile(e.scratch, 0.1))
+			without.Known = true
+			e.scratch = append(e.scratch, x[n])
+		} else {
+			e.scratch = append(e.scratch[:0], x...)
+			if k > 0 {
+				without.Low[k] = without.Low[k-1]
+			}
 		}
 		switch {
 		case len(x) >= 3:
-			e.scratch = append(e.scratch[:0], x...)
-			q.Low[k] = math.Log(math.Max(-quantile(e.scratch, 0.1), 0) + errorFloor)
-			q.High[k] = math.Log(math.Max(quantile(e.scratch, 0.9), 0) + errorFloor)
-			q.Known = true
+			low, high := quantiles(e.scratch, 0.1, 0.9)
+			with.Low[k], with.High[k] = tail(-low), tail(high)
+			with.Known = true
 		case k > 0:
-			q.Low[k], q.High[k] = q.Low[k-1], q.High[k-1]
+			with.Low[k], with.High[k] = with.Low[k-1], with.High[k-1]
 		}
 	}
-	return q
+	return without, with
 }
 
-// lowSpreads fills low with the distances of the 10 % points, for steps 1 and
-// on, whose logarithms are given.
-func (c *Coefficients) lowSpreads(q *Errors, logStep, low []float64) {
-	for j := range low {
-		l, _ := c.logSpread(q, j+1, logStep[j])
-		low[j] = math.Exp(l)
+func tail(x float64) float64 { return math.Log(max(x, 0) + errorFloor) }
+
+// oneStep is the log of the mean absolute error one step ahead.
+func (r *record) oneStep(w *[experts]float64) float64 {
+	mean := typicalError
+	if mass := r.mass[0]; mass > 0 {
+		mean = 0
+		for x := range w {
+			mean += w[x] * r.loss[0][x]
+		}
+		mean /= mass
 	}
+	return math.Log(mean + errorFloor)
 }
 
 // Spread returns the distances of the 10 % and 90 % points from the centre, h
 // steps ahead.
 func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
-	low, high = c.logSpread(q, h, math.Log(float64(h)))
+	s := c.spreads(q)
+	low, high = s.at(h, logOf(h))
 	return math.Exp(low), math.Exp(high)
 }
 
-func (c *Coefficients) logSpread(q *Errors, h int, logStep float64) (low, high float64) {
-	k, a := between(h, logStep)
-	s := c.Error*q.OneStep + c.BandSteps*logStep + c.BandLength*math.Log(q.N/30)
-	low, high = c.Low+s, c.High+s
+// spreads are the logs of those distances as functions of the steps ahead.
+type spreads struct {
+	q               *Errors
+	low, high, step float64 // learned: where they start, and their growth
+	own, shift      float64 // how much the history's own errors count
+}
+
+func (c *Coefficients) spreads(q *Errors) spreads {
+	level := c.Error*q.OneStep + c.BandLength*math.Log(q.N/30)
+	s := spreads{q: q, low: c.Low + level, high: c.High + level, step: c.BandSteps}
 	if q.Known {
-		own := 1 - (1-math.Exp(-c.OwnAfter/q.N))*(1-q.Steady)
-		low += own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + (1-q.Steady)*c.OwnShift - low)
-		high += own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + (1-q.Steady)*c.OwnShift - high)
+		s.own = 1 - (1-math.Exp(-c.OwnAfter/q.N))*(1-q.Steady)
+		s.shift = (1 - q.Steady) * c.OwnShift
+	}
+	return s
+}
+
+func (s *spreads) at(h int, logStep float64) (low, high float64) {
+	low, high = s.low+s.step*logStep, s.high+s.step*logStep
+	if s.own > 0 {
+		k, a := between(h, logStep)
+		q := s.q
+		low += s.own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + s.shift - low)
+		high += s.own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + s.shift - high)
 	}
 	return low, high
 }
+
+// spanShare is 1 over the distance from one span to the next in logarithms.
+var spanShare = func() (s [len(spans)]float64) {
+	for k := range len(spans) - 1 {
+		s[k] = 1 / (logSpans[k+1] - logSpans[k])
+	}
+	return s
+}()
 
 // between finds the spans around h steps: spans[k] and how far towards the
 // next, on the scale of logarithms; beyond the last it stays there.
@@ -221,7 +303,7 @@ func between(h int, logStep float64) (k int, a float64) {
 	for k+2 < len(spans) && h >= spans[k+1] {
 		k++
 	}
-	return k, math.Min(1, (logStep-logSpans[k])/(logSpans[k+1]-logSpans[k]))
+	return k, min(1, (logStep-logSpans[k])*spanShare[k])
 }
 
 // Features of a history that the coefficients are fitted on: its length, best
@@ -230,7 +312,9 @@ func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, c
 	var l Law
 	learned := Default()
 	e.Law(&learned, horizon, &l)
-	return len(e.z), e.Best(), e.spread(), e.errors(&e.rec, 0), l.centre
+	q = l.errors
+	q.Steady = 0
+	return len(e.z), e.Best(), e.spread(), q, l.centre
 }
 
 // The questions on which the record law and the damped trends are compared at
@@ -289,39 +373,40 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 		return 0
 	}
 	stride := max(1, (count+trialCuts-1)/trialCuts)
-	var hazard [len(trialGaps)]float64
+	middle, scale := l.deepest.law(trialSteps, logOf(trialSteps))
+	tight := 1 / scale
+	var hazard, further [len(trialGaps)]float64
 	for k, g := range trialGaps {
-		hazard[k] = l.steps - c.LogLength*math.Log(math.Max(float64(l.n), shortest)) -
-			c.LogGap*math.Log(g+gapFloor) - c.Gap*g + c.LogSteps*math.Log(trialSteps)
+		hazard[k] = math.Exp(l.steps - c.LogLength*math.Log(max(float64(l.n), shortest)) -
+			c.LogGap*math.Log(g+gapFloor) - c.Gap*g + c.LogSteps*logOf(trialSteps))
+		further[k] = math.Exp(g * tight) // at most e^200: the scale is at least 0.001
 	}
-	middle, scale := l.deepest.law(trialSteps, math.Log(trialSteps))
 	perBlock := (trialSteps + stride - 1) / stride
 	var blocks [trialCuts + 1]float64
-	made, inBlock, llr := 0, 0, 0.0
+	made, inBlock := 0, 0
+	trended, recorded := 1.0, 1.0 // over a block, at least 0.005^20
 	for cut := last; cut >= trialFirst-1; cut -= stride {
 		best := e.best[cut]
 		reached := slices.Min(e.z[cut+1 : cut+1+trialSteps])
-		ln := c.LogLength * math.Log(float64(cut+1))
-		centre := e.trend[cut].at(tw, &trialDamp)
-		odds := 1.0
+		rate := math.Exp(c.LogLength * logOf(cut+1))
+		behind := math.Exp((e.trend[cut].at(tw, &trialDamp) + middle - best) * tight)
 		for k, g := range trialGaps {
-			rec := hazardChance(hazard[k] + ln)
-			trd := logistic((best - g - centre - middle) / scale)
-			if reached <= best-g {
-				odds *= clip(trd) / clip(rec)
-			} else {
-				odds *= clip(1-trd) / clip(1-rec)
+			rec := clip(1 - math.Exp(-hazard[k]*rate))
+			trd := clip(1 / (1 + behind*further[k]))
+			if reached > best-g {
+				rec, trd = 1-rec, 1-trd
 			}
+			trended *= trd
+			recorded *= rec
 		}
-		llr += math.Log(odds)
 		if inBlock++; inBlock == perBlock {
-			blocks[made] = llr / float64(perBlock*len(trialGaps))
-			made, inBlock, llr = made+1, 0, 0
+			blocks[made] = math.Log(trended/recorded) / float64(perBlock*len(trialGaps))
+			made, inBlock, trended, recorded = made+1, 0, 1, 1
 		}
 	}
 	b := blocks[:made]
 	slices.Sort(b)
-	llr = 0
+	llr := 0.0
 	for _, x := range b[:made-int(math.Ceil(float64(made)*dropped))] {
 		llr += x
 	}
@@ -335,7 +420,7 @@ func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float
 	return 0
 }
 
-func clip(p float64) float64 { return math.Min(math.Max(p, 0.005), 0.995) }
+func clip(p float64) float64 { return min(max(p, 0.005), 0.995) }
 
 var trialDamp = damp(trialSteps)
 
@@ -356,10 +441,20 @@ type deepest struct {
 
 func (e *Engine) deepest(w *[experts]float64) (d deepest) {
 	end := len(e.z) - 1 // the newest result is not an outcome
+	least := append(e.scratch[:0], e.z[:end]...)
+	e.scratch = least
+	window := 1
 	for k, h := range spans {
+		for window < h { // least[i] is that of z[i:i+window]: one pass widens all
+			step := min(window, h-window)
+			for i := range max(0, len(least)-step) {
+				least[i] = min(least[i], least[i+step])
+			}
+			window += step
+		}
 		var n, sum, square float64
 		for cut := warmUp; cut+h < end; cut++ {
-			x := slices.Min(e.z[cut+1:cut+1+h]) - e.trend[cut].at(w, &spanDamp[k])
+			x := least[cut+1] - e.trend[cut].at(w, &spanDamp[k])
 			n++
 			sum += x
 			square += x * x
@@ -387,31 +482,25 @@ func (d *deepest) law(h int, logStep float64) (middle, scale float64) {
 
 func logistic(u float64) float64 { return 1 / (1 + math.Exp(-u)) }
 
-func softplus(u float64) float64 {
-	switch {
-	case u > 30:
-		return u
-	case u < -30:
-		return math.Exp(u)
-	}
-	return math.Log1p(math.Exp(u))
-}
-
 // Reached fills p with the probabilities that one of the next 1, 2, ...,
 // len(p) results is x or better (lower). len(p) is at most the horizon of Law.
 func (l *Law) Reached(x float64, p []float64) {
-	var path pathChance
-	recorded := l.recorded(x)
-	most := math.Inf(-1)
+	path := pathChance{product: 1}
+	if x >= l.best {
+		l.look(len(p))
+	}
+	hazard := math.Exp(l.recorded(x))
+	most, trd := math.Inf(-1), 0.0
 	for j := range p {
-		rec := hazardChance(recorded + l.c.LogSteps*l.logStep[j])
+		rec := chance(hazard * l.growth[j])
 		if x >= l.best {
-			rec = math.Max(rec, path.add(l, x, j))
+			path.add((x - l.level[j]) * l.tight[j])
+			rec = max(rec, path.chance(l.c.Persistence))
 		}
-		trd := 0.0
 		if l.trendWeight > 0 { // once reached stays reached
-			most = math.Max(most, (x-l.trendMiddle[j])*l.trendScale[j])
-			trd = logistic(most)
+			if u := (x - l.trendMiddle[j]) * l.trendScale[j]; u > most {
+				most, trd = u, logistic(u)
+			}
 		}
 		p[j] = l.mix(rec, trd)
 	}
@@ -419,20 +508,21 @@ func (l *Law) Reached(x float64, p []float64) {
 
 // ReachedWithin is the last of the probabilities that Reached tells for h steps.
 func (l *Law) ReachedWithin(x float64, h int) float64 {
-	rec := hazardChance(l.recorded(x) + l.c.LogSteps*l.logStep[h-1])
+	rec := chance(math.Exp(l.recorded(x)) * l.growth[h-1])
 	if x >= l.best {
-		var path pathChance
-		chance := 0.0
-		for j := range h {
-			chance = path.add(l, x, j)
+		l.look(h)
+		path := pathChance{product: 1}
+		level, tight := l.level[:h], l.tight[:h]
+		for j, v := range level {
+			path.add((x - v) * tight[j])
 		}
-		rec = math.Max(rec, chance)
+		rec = max(rec, path.chance(l.c.Persistence))
 	}
 	trd := 0.0
 	if l.trendWeight > 0 {
 		most := math.Inf(-1)
 		for j := range h {
-			most = math.Max(most, (x-l.trendMiddle[j])*l.trendScale[j])
+			most = max(most, (x-l.trendMiddle[j])*l.trendScale[j])
 		}
 		trd = logistic(most)
 	}
@@ -445,28 +535,54 @@ func (l *Law) ReachedWithin(x float64, h int) float64 {
 // far behind the best, as after an outlier or a regression, that distance less
 // outOfReach is the gap.
 func (l *Law) recorded(x float64) float64 {
-	g := math.Max(math.Max(l.best, l.level[0]-outOfReach)-x, 0)
+	g := max(l.best-x, l.level[0]-outOfReach-x, 0)
 	return l.steps - l.c.LogGap*math.Log(g+gapFloor) - l.c.Gap*g
 }
 
-func hazardChance(logHazard float64) float64 { return -math.Expm1(-math.Exp(logHazard)) }
+// chance is that of an event with this cumulative hazard. It is exact to 1e-16
+// of 1, which is all that a probability of at least 1-Surest needs.
+func chance(hazard float64) float64 { return 1 - math.Exp(-hazard) }
 
 func (l *Law) mix(rec, trd float64) float64 {
 	v := rec + l.trendWeight*(trd-rec)
-	return math.Min(math.Max(v, 1-Surest), Surest)
+	return min(max(v, 1-Surest), Surest)
 }
 
 // pathChance is the chance that one of the results so far on the expected path
-// is x or better, where x has been seen before. Its survival lies between that
-// of the likeliest step alone (steps that move together) and the product of
-// all (steps on their own): Persistence says where.
-type pathChance struct{ sum, most float64 }
+// is x or better, where x has been seen before. The chance of one result is
+// logistic, of odds exp(u). The survival of all lies between that of the
+// likeliest alone (steps that move together) and the product of all (steps on
+// their own): persistence says where.
+type pathChance struct {
+	sum     float64 // of -log of the survival of each
+	product float64 // and of 1/survival, of those not in the sum yet
+	most    float64 // greatest odds
+	surest  float64 // greatest u of those that are nearly certain
+}
 
-func (c *pathChance) add(l *Law, x float64, j int) float64 {
-	s := softplus(log9 * (x - l.level[j]) / l.scale[j])
-	c.sum += s
-	c.most = math.Max(c.most, s)
-	return -math.Expm1(-(1-l.c.Persistence)*c.most - l.c.Persistence*c.sum)
+// nearlyCertain is a u above which log(1+exp(u)) is u.
+const nearlyCertain = 36
+
+func (c *pathChance) add(u float64) {
+	if u > nearlyCertain {
+		c.sum += u
+		c.surest = max(c.surest, u)
+		return
+	}
+	odds := math.Exp(u)
+	c.most = max(c.most, odds)
+	if c.product *= 1 + odds; c.product > 1e280 {
+		c.sum += math.Log(c.product)
+		c.product = 1
+	}
+}
+
+func (c *pathChance) chance(persistence float64) float64 {
+	most := c.surest
+	if most == 0 {
+		most = math.Log(1 + c.most)
+	}
+	return chance((1-persistence)*most + persistence*(c.sum+math.Log(c.product)))
 }
 
 // Band returns the 10, 50 and 90 % points of the value h steps ahead. Its good
@@ -474,45 +590,176 @@ func (c *pathChance) add(l *Law, x float64, j int) float64 {
 // value lies beyond a point is at most the chance that one of all values until
 // then does.
 func (l *Law) Band(h int) (low, middle, high float64) {
-	below, above := l.c.Spread(&l.errors, h)
+	s := l.c.spreads(&l.errors)
+	return l.band(h, &s, &[2]near{})
+}
+
+// Bands calls each with every band for 1, 2, ..., steps ahead.
+func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
+	s := l.c.spreads(&l.errors)
+	var at [2]near
+	for h := 1; h <= steps; h++ {
+		low, middle, high := l.band(h, &s, &at)
+		each(h, low, middle, high)
+	}
+}
+
+func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
+	below, above := s.at(h, l.logStep[h-1])
 	middle = l.centre[h-1]
-	low, high = l.promised(0.1, middle-below, h), middle+above
-	middle = l.promised(0.5, math.Max(middle, low), h)
-	return low, middle, math.Max(high, middle)
+	low, high = l.promised(0.1, middle-math.Exp(below), h, &at[0]), middle+math.Exp(above)
+	middle = l.promised(0.5, max(middle, low), h, &at[1])
+	return low, middle, max(high, middle)
 }
 
 // promised returns the least point from x up whose chance of being reached
 // within h steps is at least p.
-func (l *Law) promised(p, x float64, h int) float64 {
-	if l.ReachedWithin(x, h) >= p {
+func (l *Law) promised(p, x float64, h int, guess *near) float64 {
+	at := l.ReachedWithin(x, h)
+	if at >= p {
 		return x
 	}
-	if x < l.best && l.ReachedWithin(l.best, h) >= p {
-		return l.bisect(p, x, l.best, h)
+	lo, from := x, at
+	if x < l.best {
+		lo = l.best
+		if at = l.ReachedWithin(lo, h); at >= p {
+			return l.root(p, x, lo, from, at, h, guess)
+		}
+		from = at
 	}
-	lo := math.Max(x, l.best)
-	hi := math.Max(lo, l.level[h-1])
-	for w := l.scale[h-1]; l.ReachedWithin(hi, h) < p; w *= 2 {
-		lo, hi = hi, hi+w
+	hi := lo
+	if v := l.level[h-1]; v > lo {
+		hi = v
+		at = l.ReachedWithin(hi, h)
 	}
-	return l.bisect(p, lo, hi, h)
+	for w := l.width(h); at < p; w *= 2 {
+		lo, from, hi = hi, at, hi+w
+		at = l.ReachedWithin(hi, h)
+	}
+	return l.root(p, lo, hi, from, at, h, guess)
 }
 
-// bisect finds where the chance of being reached passes p, between lo, where
-// it does not, and hi, where it does: to a thousandth of a band's width.
-func (l *Law) bisect(p, lo, hi float64, h int) float64 {
-	for hi-lo > 1e-3*l.scale[h-1] {
-		m := (lo + hi) / 2
-		if m <= lo || m >= hi {
-			break
+// near is where the last root was and how steep the chance was there: a guess
+// for the next one, which changes how soon it is found and not where.
+type near struct{ x, slope float64 }
+
+// root finds where the chance of being reached passes p, between lo, where it
+// is from, below p, and hi, where it is at, not below p: it returns the end of
+// the first of equal steps that gets there, each at most a thousandth of a
+// band's width. Those are the steps that halving would end in; secants get
+// there in half as many questions.
+func (l *Law) root(p, lo, hi, from, at float64, h int, guess *near) float64 {
+	steps, step := 1.0, hi-lo
+	for least := 1e-3 * l.width(h); step > least && lo+step/2 > lo && hi-step/2 < hi; {
+		step /= 2
+		steps *= 2
+	}
+	a, b := 0.0, steps                        // the end is behind a and not behind b
+	m, f, was, before := b, at-p, 0.0, from-p // the last two points asked about
+	slope := guess.slope * step
+	for turn := 1; b-a > 1; turn++ {
+		next := m - f*(m-was)/(f-before)
+		switch {
+		case turn == 1 && slope > 0:
+			next = (guess.x - lo) / step
+		case turn == 2 && slope > 0:
+			next = m - f/slope
+		case turn > 8 && turn%2 == 0:
+			next = (a + b) / 2
 		}
-		if l.ReachedWithin(m, h) >= p {
-			hi = m
+		was, before = m, f
+		if m = math.Round(next); !(m > a) {
+			m = a + 1
+		} else if m >= b {
+			m = b - 1
+		}
+		if f = l.ReachedWithin(lo+m*step, h) - p; f >= 0 {
+			b = m
 		} else {
-			lo = m
+			a = m
 		}
 	}
-	return hi
+	if s := (f - before) / (m - was) / step; s > 0 {
+		guess.slope = s
+	}
+	guess.x = hi
+	if b < steps {
+		guess.x = lo + b*step
+	}
+	return guess.x
+}
+
+// width is the distance of the 10 % point from the expected path.
+func (l *Law) width(h int) float64 {
+	l.look(h)
+	return log9 / l.tight[h-1]
+}
+
+// look fills tight for h steps: few questions need all.
+func (l *Law) look(h int) {
+	if len(l.tight) >= h {
+		return
+	}
+	s := l.c.spreads(&l.without)
+	for j := len(l.tight); j < h; j++ {
+		below, _ := s.at(j+1, l.logStep[j])
+		l.tight = append(l.tight, log9/math.Exp(below))
+	}
+}
+
+// Best returns the best result so far.
+func (l *Law) Best() float64 { return l.best }
+
+// Criterion is one of several that the results of one model have to meet in the
+// same iteration.
+type Criterion struct {
+	Law *Law
+	X   float64 // the target
+}
+
+// Together bounds, from above, the probabilities that one of the next 1, 2, ...,
+// len(p) iterations meets all criteria at once. There are two ways to get there,
+// and the bound is the chance that either does:
+//
+//   - a record of the worst margin. gap is how far the best of n iterations so
+//     far was from meeting all (the least, over iterations, of the greatest
+//     gain still missing); that it is bridged is a record like any other, in
+//     the widest of the histories;
+//   - what is expected: at each step the product of the chances that every
+//     criterion is met there, on the expected path or the trend.
+//
+// It grows with every target and falls with no better newest result: gap does,
+// and the rest depends on each criterion as Reached does.
+func Together(criteria []Criterion, gap float64, n int, p []float64) {
+	first := criteria[0].Law
+	spread := 0.0
+	for _, c := range criteria {
+		spread = max(spread, c.Law.spread)
+		c.Law.look(len(p))
+	}
+	f := RecordFeatures(max(gap, 0), 1, n, spread)
+	c := &first.c
+	hazard := math.Exp(c.Intercept - c.LogGap*f[0] - c.Gap*f[1] + c.LogLength*f[3] + c.LogSpread*f[4])
+	path := pathChance{product: 1}
+	for j := range p {
+		all := 1.0
+		for _, c := range criteria {
+			all *= c.Law.expected(c.X, j)
+		}
+		path.add(math.Log(all / max(1-all, 1e-300)))
+		rec := chance(hazard * first.growth[j])
+		v := 1 - (1-rec)*(1-path.chance(c.Persistence))
+		p[j] = min(max(v, 1-Surest), Surest)
+	}
+}
+
+// expected is the chance that the result j+1 steps ahead is x or better.
+func (l *Law) expected(x float64, j int) float64 {
+	v := logistic((x - l.level[j]) * l.tight[j])
+	if l.trendWeight > 0 {
+		v += l.trendWeight * (logistic((x-l.trendMiddle[j])*l.trendScale[j]) - v)
+	}
+	return v
 }
 
 // Doubt is the standard deviation of the log odds of every probability.

@@ -53,7 +53,7 @@ func told(f *data.Frame, name string, x *forecast.Forecast) {
 	if name != "" {
 		prefix = name + ": "
 	}
-	frames.Info(f, prefix+strings.Join(append([]string{x.Summary}, x.Advice...), ". "))
+	frames.Info(f, prefix+strings.Join(append([]string{x.Summary + "."}, x.Advice...), " "))
 	frames.Info(f, prefix+basis(&x.Evidence))
 	for _, w := range x.Evidence.Warnings {
 		frames.Warn(f, prefix+w)
