@@ -38,13 +38,16 @@ var errBusy = errors.New("another plancast is measuring with this state folder: 
 type app struct {
 	log     *slog.Logger
 	now     func() time.Time
-	command []string                // starts a worker
-	names   []string                // of the backends, the preferred first
+	program program
 	only    func(model string) bool // models that the view shows; nil is all
 	store   *history.Store
 	lock    *flock.Flock
 
-	passing sync.Mutex // held during a pass and a reload
+	passing    sync.Mutex            // held during a pass; guards the two below
+	repository *candidate.Repository // nil before the first pass
+	opened     config.Repository     // what repository was opened with
+
+	refreshing sync.Mutex // held while forecasts and metrics are made anew
 
 	mu        sync.Mutex // guards the rest
 	cfg       config.Config
@@ -74,7 +77,7 @@ func openApp(cfg config.Config, p program) (*app, error) {
 	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	a := &app{log: p.log, now: p.now, command: p.worker, names: p.backends, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
+	a := &app{log: p.log, now: p.now, program: p, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
 	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
 	locked, err := a.lock.TryLock()
 	if err != nil {
@@ -112,6 +115,9 @@ func historyPath(cfg config.Config) string { return filepath.Join(cfg.State, "hi
 
 func (a *app) close() error {
 	var errs []error
+	if a.repository != nil {
+		errs = append(errs, a.repository.Close())
+	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
@@ -148,12 +154,10 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.mu.Unlock()
 
 	err := func() error {
-		repo, err := openRepository(ctx, cfg, a.store, a.now)
-		if err != nil {
+		if err := a.openRepository(ctx, cfg); err != nil {
 			return err
 		}
-		defer repo.Close()
-		return a.runner(cfg, repo, known).Once(ctx, only)
+		return newRunner(cfg, a.program, a.store, a.repository, a, known).Once(ctx, only)
 	}()
 
 	a.mu.Lock()
@@ -167,24 +171,33 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	return err
 }
 
-// planNow says what a pass would do, without doing it.
-func (a *app) planNow(ctx context.Context) (cycle.Plan, error) {
-	repo, err := openRepository(ctx, a.cfg, a.store, a.now)
-	if err != nil {
-		return cycle.Plan{}, err
+// openRepository opens the repository, or keeps the open one, which remembers
+// what it saw of files whose times cannot be trusted.
+func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
+	if a.repository != nil && a.opened == cfg.Repository {
+		return nil
 	}
-	defer repo.Close()
-	return a.runner(a.cfg, repo, a.records).Plan(ctx, nil)
+	repo, err := openRepository(ctx, cfg, a.store, a.now)
+	if err != nil {
+		return err
+	}
+	if a.repository != nil {
+		a.repository.Close()
+	}
+	a.repository, a.opened = repo, cfg.Repository
+	return nil
 }
 
-func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []history.Record) *cycle.Runner {
+// newRunner makes the runner of one pass; store and observer may be nil for one
+// that only plans.
+func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer cycle.Observer, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
-		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
+		Config: cfg, Store: store, Repository: repo, Backends: p.backends,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+			return worker.Run(ctx, worker.Spec{Command: p.worker, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
 				Env: notify.Environ(os.Environ(), cfg.Notifications)}, req)
 		},
-		Now: a.now, Log: a.log, Observe: a,
+		Now: p.now, Log: p.log, Observe: observer,
 	}, known)
 }
 
@@ -194,10 +207,14 @@ func openRepository(ctx context.Context, cfg config.Config, memory candidate.Mem
 	})
 }
 
-// whole tells whether an ONNX file can be read to its end.
-func whole(r io.ReaderAt, size int64) error {
-	_, err := onnx.Read(r, size)
-	return err
+// whole tells whether an ONNX file can be read to its end, and which files it
+// keeps weights in.
+func whole(r io.ReaderAt, size int64) ([]string, error) {
+	m, err := onnx.Read(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return m.ExternalData, nil
 }
 
 // Scanned implements cycle.Observer.
@@ -292,6 +309,9 @@ func (a *app) view() report.View {
 // refresh makes the forecasts and the metrics anew. Progress within a job does
 // not: that would take time from what is measured.
 func (a *app) refresh() {
+	// In order, so that an older state never takes the place of a newer one.
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
 	a.mu.Lock()
 	in := a.input()
 	in.Records = slices.Clone(in.Records) // add changes elements in place
@@ -355,6 +375,9 @@ func (a *app) input() report.Input {
 		in.NextCycle = a.nextCycle()
 	}
 	in.Models, in.Refused = modelStates(a.cfg, a.plan.Scan)
+	if a.scanned && a.only == nil {
+		in.Unmatched = unmatched(a.cfg, slices.Sorted(maps.Keys(a.plan.Scan.Models)))
+	}
 	if a.only != nil {
 		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
 	}
@@ -399,10 +422,10 @@ func modelStates(cfg config.Config, scan candidate.Scan) ([]report.ModelState, [
 // reload takes a new configuration; a bad one leaves the old in force.
 func (a *app) reload(path string) error {
 	cfg, err := config.Load(path)
+	a.mu.Lock()
 	if err == nil && cfg.State != a.cfg.State {
 		err = fmt.Errorf("reload %s: state cannot change from %s to %s while plancast runs: restart it", path, a.cfg.State, cfg.State)
 	}
-	a.mu.Lock()
 	a.reloadErr = err
 	if err == nil {
 		a.cfg, a.reloaded = cfg, a.now()

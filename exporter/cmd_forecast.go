@@ -100,7 +100,7 @@ func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.
 		records = append(records, r)
 	}
 	if len(records) == 0 {
-		return forecast.Series{}, fmt.Errorf("history %s has nothing of model %s: plancast history list prints what it has", store.Path(), *s.model)
+		return forecast.Series{}, nothingOf(store, *s.model)
 	}
 	m := config.Milestone{Select: config.Select{Precision: *s.precision}, Criteria: []forecast.Criterion{c}}
 	evidence := milestone.Evidence(m, []milestone.Model{{Name: *s.model, History: history.ByModel(records)[0]}}, now)

@@ -326,8 +326,48 @@ milestones:
 			t.Errorf("check lacks %q", want)
 		}
 	}
-	if status != exitOK || len(s.records()) != 0 {
-		t.Errorf("status %d, records %q\n%s%s", status, s.records(), out, errs)
+	if status != exitOK {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "state")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("check made the state folder: %v", err)
+	}
+	s.open() // as plancast serve would
+	if status, out, errs := s.plancast("check", "--config.file", s.file()); status != exitOK {
+		t.Errorf("beside another plancast: status %d\n%s%s", status, out, errs)
+	}
+}
+
+func TestATargetWithoutModelsIsNoGate(t *testing.T) {
+	s := newSite(t, "targets:\n  - {name: launch, models: resnt, criteria: [\"p99 < 5ms\"]}\n")
+	s.push("resnet", "1", fake.Script{})
+	status, out, errs := s.plancast("run", "--config.file", s.file())
+	if status != exitError || !strings.Contains(out, "target launch selects no model of the repository") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if _, out, _ := s.plancast("check", "--config.file", s.file()); !strings.Contains(out, "target launch selects no model") {
+		t.Errorf("check: %s", out)
+	}
+}
+
+func TestAFileFromTheFutureIsMeasuredOnceItIsQuiet(t *testing.T) {
+	s := newSite(t, "")
+	s.push("net", "1", fake.Script{})
+	future := time.Now().Add(24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(s.dir, "models/net/1/model.onnx"), future, future); err != nil {
+		t.Fatal(err)
+	}
+	a := s.open()
+	now := time.Now()
+	a.now = func() time.Time { return now }
+	for range 2 {
+		if err := a.pass(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(2 * time.Minute) // quiet, and past the grace for a file that is no ONNX
+	}
+	if got := s.records(); !slices.Equal(got, []string{"net/1 1 measured"}) {
+		t.Errorf("records %q", got)
 	}
 }
 

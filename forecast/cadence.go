@@ -23,6 +23,7 @@ type cadence struct {
 
 const (
 	cadenceGaps  = 20              // the newest gaps that the rate is learned from
+	cadenceSpan  = 24 * time.Hour  // of results before their times show a pace
 	cadenceDays  = 14              // days of history before days of the week are told apart
 	cadenceNodes = 9               // equally likely paces in a sum over them
 	defaultPace  = 24 * time.Hour  // between iterations, before two are known
@@ -45,7 +46,9 @@ func newCadence(times []time.Time, now time.Time) cadence {
 	for i := range c.weekday {
 		c.weekday[i] = 1
 	}
-	if len(times) < 2 {
+	// Results that all came within a day were measured in one go, such as a
+	// backlog: their times do not show how often candidates come.
+	if len(times) < 2 || times[len(times)-1].Sub(times[0]) < cadenceSpan {
 		return c
 	}
 	c.known = true

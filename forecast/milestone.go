@@ -249,7 +249,8 @@ func (a *arrivals) within(steps, seconds float64) (n int) {
 func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	g := m.Goal
 	f := Forecast{ModelsTotal: len(j.models)}
-	attained, known := 0.0, false
+	var shares []float64
+	known := false
 	for _, k := range j.models {
 		share := 0.0
 		for _, l := range k.looks {
@@ -262,7 +263,7 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 		} else {
 			share = min(share, nearlyThere)
 		}
-		attained += share
+		shares = append(shares, share)
 	}
 	f.Met = f.ModelsReady >= j.need
 	observations := math.MaxInt
@@ -276,7 +277,13 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	}
 	f.Evidence.Observations = observations
 	if known {
-		share := math.Min(1, attained/float64(j.need))
+		// The nearest models are those that the milestone needs.
+		slices.Sort(shares)
+		attained := 0.0
+		for _, x := range shares[len(shares)-j.need:] {
+			attained += x
+		}
+		share := attained / float64(j.need)
 		if f.Met {
 			share = 1
 		}
@@ -480,6 +487,34 @@ func (j *joint) state(f *Forecast, g Goal) State {
 	return s
 }
 
+// binding is the index of the series that holds the milestone back most: the
+// least likely one of the last model that the needed share has to wait for. It
+// is -1 without series.
+func (j *joint) binding() int {
+	type hold struct {
+		series int
+		chance float64
+	}
+	var models []hold
+	for _, k := range j.models {
+		h := hold{-1, 2}
+		for i, l := range j.looks {
+			p := Part{Forecast: l.forecast}
+			if c := p.chance(); slices.Contains(k.looks, l) && c < h.chance {
+				h = hold{i, c}
+			}
+		}
+		if h.series >= 0 {
+			models = append(models, h)
+		}
+	}
+	if len(models) == 0 {
+		return -1
+	}
+	slices.SortStableFunc(models, func(a, b hold) int { return cmp.Compare(b.chance, a.chance) })
+	return models[min(j.need, len(models))-1].series
+}
+
 func (j *joint) words(f *Forecast, m Milestone) {
 	switch {
 	case f.Met:
@@ -491,14 +526,7 @@ func (j *joint) words(f *Forecast, m Milestone) {
 	}
 	f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; %s of the way; %s %s",
 		f.ModelsReady, f.ModelsTotal, j.need, units.Percent(*f.Attained), f.Probability, m.Goal.until())
-	worst, chance := -1, 2.0
-	for i, l := range j.looks {
-		p := Part{Forecast: l.forecast}
-		if c := p.chance(); c < chance {
-			worst, chance = i, c
-		}
-	}
-	if worst >= 0 {
+	if worst := j.binding(); worst >= 0 {
 		s, p := &m.Series[worst], &j.looks[worst].forecast
 		odds := "no result yet"
 		if p.Probability != nil {

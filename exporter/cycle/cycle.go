@@ -305,7 +305,8 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs, behind []Job) err
 		if err != nil {
 			return err
 		}
-		rec, err = r.Store.Append(ctx, rec)
+		// What is measured is kept, even when plancast is asked to stop meanwhile.
+		rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
 		if errors.Is(err, history.ErrDuplicate) {
 			r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
 			continue

@@ -205,9 +205,11 @@ func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
 		}
 		b.gauge(readyProbability, m.Threshold, m.Name)
-		if f := in.Forecasts[m.Name]; f != nil {
-			b.forecast(m, f.Forecast)
+		f := forecast.Forecast{State: forecast.InsufficientData} // without any model
+		if known := in.Forecasts[m.Name]; known != nil {
+			f = known.Forecast
 		}
+		b.forecast(m, f)
 	}
 	b.track(in.Track)
 	if b.err != nil {

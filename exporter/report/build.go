@@ -64,6 +64,7 @@ func Build(in Input) View {
 			v.Gone = append(v.Gone, m.Name)
 		}
 	}
+	v.Unmatched = in.Unmatched
 	for _, r := range in.Refused {
 		v.Refused = append(v.Refused, Refusal{oneLine(r.Name, 100), oneLine(r.Reason, 500)})
 	}
@@ -942,10 +943,16 @@ func comparisonWords(c forecast.Comparison) string {
 }
 
 // ExitCode is that of plancast run: the targets of every model selected by
-// only (nil for all), and a candidate without any result counts as undecided.
+// only (nil for all); a candidate without any result counts as undecided, and
+// so does a target without any model.
 // Milestones have no say in it.
 func (v View) ExitCode(only func(model string) bool) int {
 	var outcomes []verdict.Outcome
+	for _, u := range v.Unmatched {
+		if u.Kind == KindTarget {
+			outcomes = append(outcomes, verdict.Unknown) // a gate that guards nothing
+		}
+	}
 	for _, m := range v.Models {
 		if only != nil && !only(m.Name) {
 			continue

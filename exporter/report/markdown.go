@@ -85,6 +85,9 @@ func Markdown(w io.Writer, v View) error {
 	if t := v.TrackText(); t != "" {
 		p("\n%s\n", md(t))
 	}
+	for _, u := range v.Unmatched {
+		p("\n**Attention:** %s: look for a misspelt name.\n", md(u.String()))
+	}
 	for i, r := range v.Refused {
 		if i == 0 {
 			p("\n### Refused\n\n")

@@ -106,6 +106,9 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if t := v.TrackText(); t != "" {
 		p("  %s\n", t)
 	}
+	for _, u := range v.Unmatched {
+		p("\nAttention: %s: look for a misspelt name\n", u)
+	}
 	for _, r := range v.Refused {
 		p("\nRefused: %q: %s\n", r.Name, r.Reason)
 	}

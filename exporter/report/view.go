@@ -31,6 +31,7 @@ type View struct {
 	Models        []Model         `json:"models"`                   // in the repository, by name
 	Gone          []string        `json:"gone"`                     // models of the history that the repository no longer holds
 	Refused       []Refusal       `json:"refused,omitempty"`        // model folders refused by name
+	Unmatched     []Unmatched     `json:"unmatched,omitempty"`      // targets and milestones without any model
 }
 
 // Summary counts models by status.
