@@ -182,7 +182,9 @@ func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
 		return err
 	}
 	if a.repository != nil {
-		a.repository.Close()
+		if err := a.repository.Close(); err != nil {
+			a.log.Warn("Model repository does not close", "url", a.opened.URL, "err", err)
+		}
 	}
 	a.repository, a.opened = repo, cfg.Repository
 	return nil
