@@ -33,7 +33,7 @@ func ExampleSingle() {
 	fmt.Println(f.Summary)
 	// Output:
 	// at_risk
-	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 50 % (27-74 %) by 31 January 2027
+	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 76 % (63-86 %) by 31 January 2027
 }
 
 // The newest gain falls short of the five before it, and a reason is known.

@@ -12,7 +12,7 @@ func Default() Coefficients {
 	return Coefficients{
 		Intercept: -1.60, LogGap: 0.41, Gap: 1.82, LogSteps: 0.765, LogLength: -0.77, LogSpread: 0.21,
 		Low: -0.61, High: -0.83, Error: 0.55, BandSteps: 0.12, BandLength: -0.38, OwnAfter: 60, OwnShift: 0.22,
-		TrendPrior: 0.03, TrendOrder: 5, Persistence: 0.3,
+		TrendPrior: 0.03, TrendOrder: 3, Persistence: 0.3,
 		Doubt: 1, SteadyDoubt: 0.5,
 	}
 }

@@ -107,21 +107,20 @@ type Engine struct {
 	recs [2]record         // without and with the newest result as an outcome,
 	with int               // which is the latter
 
-	trend   []trendState                   // after each result
+	level   []float64                      // of the fast damped trend, after each result
 	blended [blendRing][len(spans)]float64 // the blend at each span, after result i at i % blendRing
 	errs    [len(spans)][]float64          // walk-forward errors of the blend
 	scratch []float64
+	path    []float64 // of the approach to a limit, through the newest results but one
 }
 
 // blendRing is how many results the blends are kept for: more than the longest
 // span, and a power of two.
 const blendRing = 32
 
-type trendState struct{ level, slope [trends]float64 }
-
 // Reset forgets the history.
 func (e *Engine) Reset() {
-	e.z, e.best, e.trend = e.z[:0], e.best[:0], e.trend[:0]
+	e.z, e.best, e.level = e.z[:0], e.best[:0], e.level[:0]
 	for k := range e.errs {
 		e.errs[k] = e.errs[k][:0]
 	}
@@ -130,13 +129,13 @@ func (e *Engine) Reset() {
 
 // Make returns an engine with room for n results, in one piece of memory.
 func Make(n int) Engine {
-	room := make([]float64, (3+len(spans))*n)
+	room := make([]float64, (5+len(spans))*n)
 	piece := func() []float64 {
 		p := room[:0:n]
 		room = room[n:]
 		return p
 	}
-	e := Engine{z: piece(), best: piece(), scratch: piece(), trend: make([]trendState, 0, n)}
+	e := Engine{z: piece(), best: piece(), scratch: piece(), level: piece(), path: piece()}
 	for k := range e.errs {
 		e.errs[k] = piece()
 	}
@@ -169,10 +168,7 @@ func (e *Engine) Append(z float64) {
 	}
 	e.past[i%ring] = e.now
 
-	var ts trendState
-	copy(ts.level[:], e.now.level[levels+medians:])
-	ts.slope = e.now.slope
-	e.trend = append(e.trend, ts)
+	e.level = append(e.level, e.now.level[levels+medians])
 
 	var w [experts]float64
 	e.rec().raised(&w)

@@ -1,9 +1,6 @@
 package law
 
-import (
-	"math"
-	"slices"
-)
+import "math"
 
 // Coefficients are what was learned from other histories. Every probability
 // and band is a function of one history and these few numbers.
@@ -24,10 +21,10 @@ type Coefficients struct {
 	// exp(-OwnAfter/n) against that.
 	Low, High, Error, BandSteps, BandLength, OwnAfter, OwnShift float64
 
-	// TrendPrior is the share of histories that keep improving along a damped
-	// trend; TrendOrder is how much is added to its log odds when the stretches
-	// of a history improve in perfect order. Persistence is how far the steps
-	// of one future count as separate chances, from 0 to 1.
+	// TrendPrior is the share of histories that steadily approach a limit, and
+	// TrendOrder what is added to its log odds when the stretches of a history
+	// improve in perfect order. Persistence is how far the steps of one future
+	// count as separate chances, from 0 to 1.
 	TrendPrior, TrendOrder, Persistence float64
 
 	// Doubt is the standard deviation, in log odds, by which the rate of one
@@ -45,6 +42,8 @@ const (
 	typicalError  = 0.03              // one step ahead, before there is a record
 	shortest      = 5                 // histories shorter than this are treated as this long
 	shortestTrend = 7                 // results before a trend is thought of
+	leastTrend    = 0.02              // a smaller weight is none
+	bandWidth     = 1.15              // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
@@ -72,9 +71,9 @@ type Law struct {
 	trendWeight float64
 	level       []float64 // expected path, steps 1.., newest result not judged
 	tight       []float64 // log9 over the distance of its 10 % point, newest result not judged; as far as asked for
-	trendMiddle []float64 // where the best of the steps until then is as likely below as above, on the damped trends
+	trendMiddle []float64 // where the best of the steps until then is as likely below as above, on the approach to a limit
 	trendScale  []float64 // and 1 over its scale
-	deepest     deepest   // how far below the trend the best of the next steps falls
+	around      []float64 // distance of the 10 and 90 % points from the path
 	centre      []float64 // of the bands
 	growth      []float64 // of the record law's hazard from one step to 1, 2, ...
 	grown       float64   // LogSteps behind it
@@ -111,7 +110,7 @@ var usualGrowth = growth(Default().LogSteps, logs[:])
 
 // room makes the law ready for a horizon; all its memory is one piece.
 func (l *Law) room(horizon int) {
-	if parts := []*[]float64{&l.level, &l.tight, &l.trendMiddle, &l.trendScale, &l.centre}; cap(l.centre) < horizon {
+	if parts := []*[]float64{&l.level, &l.tight, &l.trendMiddle, &l.trendScale, &l.around, &l.centre}; cap(l.centre) < horizon {
 		all := make([]float64, len(parts)*horizon)
 		for i, x := range parts {
 			*x = all[i*horizon : (i+1)*horizon : (i+1)*horizon]
@@ -146,13 +145,6 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	l.room(horizon)
 	l.weights = e.rec().weights()
 	w := e.before().weights()
-	tw, sum := w, 0.0 // tw: the trends among themselves
-	for t := range trends {
-		sum += w[levels+medians+t]
-	}
-	for t := range trends {
-		tw[levels+medians+t] /= sum
-	}
 	var still, stillBands float64
 	for x := range levels + medians {
 		still += w[x] * e.now.level[x]
@@ -161,30 +153,51 @@ func (e *Engine) Law(c *Coefficients, horizon int, l *Law) {
 	var d [trends]float64
 	power := phi
 	for j := range horizon {
-		level, trend, centre := still, 0.0, stillBands
+		level, centre := still, stillBands
 		for t := range trends {
 			d[t] += power[t]
 			power[t] *= phi[t]
 			x := levels + medians + t
 			v := e.now.level[x] + e.now.slope[t]*d[t]
 			level += w[x] * v
-			trend += tw[x] * v
 			centre += l.weights[x] * v
 		}
-		l.level[j], l.trendMiddle[j], l.centre[j] = level, trend, centre
+		l.level[j], l.centre[j] = level, centre
 	}
 	l.without, l.errors = e.errors(&w, &l.weights)
-	l.trendWeight = e.trendShare(c, l, &tw)
+	l.trendWeight = 0
+	if n >= shortestTrend {
+		l.follow(e)
+	}
 	l.errors.Steady = l.trendWeight
-	for j := range horizon {
-		l.centre[j] += l.trendWeight * (l.trendMiddle[j] - l.centre[j])
-		if l.trendWeight > 0 {
-			m, s := l.deepest.law(j+1, l.logStep[j])
-			l.trendMiddle[j] += m
-			l.trendScale[j] = 1 / s
+}
+
+// follow weighs the approach to a limit against the record law, and prepares it.
+func (l *Law) follow(e *Engine) {
+	a := e.approach()
+	order := max(0, (e.order()-0.6)/0.4)
+	odds := math.Log(l.c.TrendPrior/(1-l.c.TrendPrior)) + l.c.TrendOrder*order*order + min(a.evidence, surest)
+	if l.trendWeight = logistic(odds); l.trendWeight < leastTrend {
+		l.trendWeight = 0
+		return
+	}
+	x := fade
+	for j := range l.centre {
+		path, variance := a.ahead(&x)
+		for k, f := range fade {
+			x[k] *= f
 		}
+		m, v := a.best(j+1, l.logStep[j])
+		l.centre[j] += l.leads() * (path - l.centre[j])
+		l.around[j] = bandWidth * math.Sqrt(a.spread+variance)
+		l.trendMiddle[j] = path + m
+		l.trendScale[j] = 1 / (math.Sqrt(3)/math.Pi*math.Sqrt(v+variance) + 0.001)
 	}
 }
+
+// leads is how far the approach to a limit leads the bands. They cannot be two
+// things at once as probabilities can, so they follow it when it is likely.
+func (l *Law) leads() float64 { return l.trendWeight * l.trendWeight }
 
 // spread returns the interquartile range of the results before the newest,
 // drawn towards that of a typical history while they are few.
@@ -253,6 +266,30 @@ func (r *record) oneStep(w *[experts]float64) float64 {
 	return math.Log(mean + errorFloor)
 }
 
+// order is Kendall's rank correlation between time and the medians of six equal
+// stretches of the history before the newest result: 1 when every stretch is
+// better than all before it. Steps and plateaus seldom reach 0.9, a steady
+// approach to a limit hardly ever stays below.
+func (e *Engine) order() float64 {
+	const stretches = 6
+	z := e.z[:len(e.z)-1]
+	var m [stretches]float64
+	sum := 0.0
+	for b := range m {
+		e.scratch = append(e.scratch[:0], z[b*len(z)/stretches:(b+1)*len(z)/stretches]...)
+		m[b] = quantile(e.scratch, 0.5)
+		for _, earlier := range m[:b] {
+			switch {
+			case m[b] < earlier:
+				sum++
+			case m[b] > earlier:
+				sum--
+			}
+		}
+	}
+	return sum / (stretches * (stretches - 1) / 2)
+}
+
 // Spread returns the distances of the 10 % and 90 % points from the centre, h
 // steps ahead.
 func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
@@ -315,169 +352,6 @@ func (e *Engine) Features(horizon int) (n int, best, spread float64, q Errors, c
 	q = l.errors
 	q.Steady = 0
 	return len(e.z), e.Best(), e.spread(), q, l.centre
-}
-
-// The questions on which the record law and the damped trends are compared at
-// each past cut: does one of the next trialSteps results beat the best so far
-// by a gain of trialGaps?
-const (
-	trialSteps = 5
-	trialCuts  = 64   // at most, spread over the history
-	fitCost    = 1.0  // in log likelihood, for the trend's laws being fitted to the same results
-	untried    = 2.0  // the same while the history is too short for a trial
-	evidence   = 2    // separate trials that a block of overlapping windows and nested gaps counts for
-	dropped    = 0.25 // share of blocks set aside, the ones that speak most for a trend: one step is no trend
-	leastTrend = 0.02 // a smaller share is none
-	trialFirst = 8    // results before the first cut
-)
-
-var trialGaps = [4]float64{0.02, 0.05, 0.1, 0.2}
-
-// order is Kendall's rank correlation between time and the medians of six equal
-// stretches of the history before the newest result: 1 when every stretch is
-// better than all before it. Steps and plateaus seldom reach 0.9, a steady
-// approach to a limit hardly ever stays below.
-func (e *Engine) order() float64 {
-	const stretches = 6
-	z := e.z[:len(e.z)-1]
-	var m [stretches]float64
-	sum := 0.0
-	for b := range m {
-		e.scratch = append(e.scratch[:0], z[b*len(z)/stretches:(b+1)*len(z)/stretches]...)
-		m[b] = quantile(e.scratch, 0.5)
-		for _, earlier := range m[:b] {
-			switch {
-			case m[b] < earlier:
-				sum++
-			case m[b] > earlier:
-				sum--
-			}
-		}
-	}
-	return sum / (stretches * (stretches - 1) / 2)
-}
-
-// trendShare returns the probability that this history follows its damped
-// trend rather than the record law: Bayes' rule on a prior, which depends on
-// how orderly the improvement has been, and on the walk-forward questions.
-func (e *Engine) trendShare(c *Coefficients, l *Law, tw *[experts]float64) float64 {
-	if len(e.z) < shortestTrend {
-		return 0
-	}
-	order := math.Max(0, (e.order()-0.6)/0.4)
-	logit := math.Log(c.TrendPrior/(1-c.TrendPrior)) + c.TrendOrder*order*order
-	last := len(e.z) - 2 - trialSteps // last cut whose outcome is known without the newest result
-	count := last - (trialFirst - 1) + 1
-	l.deepest = e.deepest(tw)
-	if !l.deepest.known {
-		return 0
-	}
-	stride := max(1, (count+trialCuts-1)/trialCuts)
-	middle, scale := l.deepest.law(trialSteps, logOf(trialSteps))
-	tight := 1 / scale
-	var hazard, further [len(trialGaps)]float64
-	for k, g := range trialGaps {
-		hazard[k] = math.Exp(l.steps - c.LogLength*math.Log(max(float64(l.n), shortest)) -
-			c.LogGap*math.Log(g+gapFloor) - c.Gap*g + c.LogSteps*logOf(trialSteps))
-		further[k] = math.Exp(g * tight) // at most e^200: the scale is at least 0.001
-	}
-	perBlock := (trialSteps + stride - 1) / stride
-	var blocks [trialCuts + 1]float64
-	made, inBlock := 0, 0
-	trended, recorded := 1.0, 1.0 // over a block, at least 0.005^20
-	for cut := last; cut >= trialFirst-1; cut -= stride {
-		best := e.best[cut]
-		reached := slices.Min(e.z[cut+1 : cut+1+trialSteps])
-		rate := math.Exp(c.LogLength * logOf(cut+1))
-		behind := math.Exp((e.trend[cut].at(tw, &trialDamp) + middle - best) * tight)
-		for k, g := range trialGaps {
-			rec := clip(1 - math.Exp(-hazard[k]*rate))
-			trd := clip(1 / (1 + behind*further[k]))
-			if reached > best-g {
-				rec, trd = 1-rec, 1-trd
-			}
-			trended *= trd
-			recorded *= rec
-		}
-		if inBlock++; inBlock == perBlock {
-			blocks[made] = math.Log(trended/recorded) / float64(perBlock*len(trialGaps))
-			made, inBlock, trended, recorded = made+1, 0, 1, 1
-		}
-	}
-	b := blocks[:made]
-	slices.Sort(b)
-	llr := 0.0
-	for _, x := range b[:made-int(math.Ceil(float64(made)*dropped))] {
-		llr += x
-	}
-	cost := fitCost
-	if made == 0 {
-		cost = untried
-	}
-	if w := 1 / (1 + math.Exp(-logit-evidence*llr+cost)); w >= leastTrend {
-		return w
-	}
-	return 0
-}
-
-func clip(p float64) float64 { return min(max(p, 0.005), 0.995) }
-
-var trialDamp = damp(trialSteps)
-
-// at returns the weighted damped trend where d says how many slopes it moved.
-func (s *trendState) at(w *[experts]float64, d *[trends]float64) (v float64) {
-	for t := range trends {
-		v += w[levels+medians+t] * (s.level[t] + s.slope[t]*d[t])
-	}
-	return v
-}
-
-// deepest describes the best of the next h results, relative to the damped
-// trend h steps ahead, as seen so far: a logistic law for each span.
-type deepest struct {
-	known         bool
-	middle, scale [len(spans)]float64
-}
-
-func (e *Engine) deepest(w *[experts]float64) (d deepest) {
-	end := len(e.z) - 1 // the newest result is not an outcome
-	least := append(e.scratch[:0], e.z[:end]...)
-	e.scratch = least
-	window := 1
-	for k, h := range spans {
-		for window < h { // least[i] is that of z[i:i+window]: one pass widens all
-			step := min(window, h-window)
-			for i := range max(0, len(least)-step) {
-				least[i] = min(least[i], least[i+step])
-			}
-			window += step
-		}
-		var n, sum, square float64
-		for cut := warmUp; cut+h < end; cut++ {
-			x := least[cut+1] - e.trend[cut].at(w, &spanDamp[k])
-			n++
-			sum += x
-			square += x * x
-		}
-		if n < 3 {
-			if k > 0 {
-				d.middle[k], d.scale[k] = d.middle[k-1], d.scale[k-1]*1.3
-			}
-			continue
-		}
-		d.known = true
-		m := sum / n
-		apart := n / float64(h) // windows that do not overlap
-		d.middle[k] = m
-		d.scale[k] = math.Sqrt(3)/math.Pi*math.Sqrt(math.Max(square/n-m*m, 0)*(1+2/apart)) + 0.001
-	}
-	return d
-}
-
-// law returns middle and scale for the best of the next h results.
-func (d *deepest) law(h int, logStep float64) (middle, scale float64) {
-	k, a := between(h, logStep)
-	return d.middle[k] + a*(d.middle[k+1]-d.middle[k]), d.scale[k] + a*(d.scale[k+1]-d.scale[k])
 }
 
 func logistic(u float64) float64 { return 1 / (1 + math.Exp(-u)) }
@@ -606,8 +480,13 @@ func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
 
 func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
 	below, above := s.at(h, l.logStep[h-1])
+	below, above = math.Exp(below), math.Exp(above)
+	if l.trendWeight > 0 {
+		below += l.leads() * (l.around[h-1] - below)
+		above += l.leads() * (l.around[h-1] - above)
+	}
 	middle = l.centre[h-1]
-	low, high = l.promised(0.1, middle-math.Exp(below), h, &at[0]), middle+math.Exp(above)
+	low, high = l.promised(0.1, middle-below, h, &at[0]), middle+above
 	middle = l.promised(0.5, max(middle, low), h, &at[1])
 	return low, middle, max(high, middle)
 }
@@ -782,5 +661,5 @@ func (l *Law) ExpertWeights() (names [experts]string, weights [experts]float64) 
 	return expertNames, weights
 }
 
-// TrendShare is the probability that the history follows its damped trend.
+// TrendShare is the probability that the history steadily approaches a limit.
 func (l *Law) TrendShare() float64 { return l.trendWeight }
