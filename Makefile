@@ -6,6 +6,8 @@ SHELL       := bash
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
 REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 VARS     := github.com/prometheus/common/version
+# Google's storage client speaks HTTP here; its gRPC transport would add 12 MB.
+TAGS     ?= disable_grpc_modules,grpcnotrace
 LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION)
 
 # What the tests need, as variables: the ONNX Runtime library and test models.
@@ -17,19 +19,28 @@ help: ## this list
 
 .PHONY: build
 build: ## the plancast program, bin/plancast
-	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plancast ./exporter
+	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/plancast ./exporter
 
 .PHONY: setup
 setup: ## ONNX Runtime and the test models, into the cache outside the checkout
 	scripts/setup.sh --runtime >/dev/null
 
 .PHONY: demo
-demo: build ## measure real models on this machine and serve the report
+demo: ## measure real models on this machine and serve the report
 	scripts/demo.sh
 
 .PHONY: test
 test: ## every Go test, with the race detector
 	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 15m ./...
+
+.PHONY: rules
+rules: ## check and test the alerts with promtool and amtool, and write the PrometheusRule for Kubernetes
+	deploy/kubernetes/generate.sh
+	PLANCAST_REQUIRE_PROMTOOL=1 go test ./alerts
+
+.PHONY: deploy-test
+deploy-test: ## check docker-compose.yml, Dockerfile and the Kubernetes manifests against their readers' libraries
+	cd deploy && go vet ./... && go test -count=1 ./... # the files lie outside of the module, where go does not look for changes
 
 .PHONY: lint
 lint: ## formatting, vet, golangci-lint, shellcheck, ruff: those that are installed

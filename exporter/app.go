@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -21,9 +22,12 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
+	"github.com/plancast/plancast/forecast"
 )
 
 // errBusy says that another plancast measures with the same state folder.
@@ -34,13 +38,16 @@ var errBusy = errors.New("another plancast is measuring with this state folder: 
 type app struct {
 	log     *slog.Logger
 	now     func() time.Time
-	command []string                // starts a worker
-	names   []string                // of the backends, the preferred first
+	program program
 	only    func(model string) bool // models that the view shows; nil is all
 	store   *history.Store
 	lock    *flock.Flock
 
-	passing sync.Mutex // held during a pass and a reload
+	passing    sync.Mutex            // held during a pass; guards the two below
+	repository *candidate.Repository // nil before the first pass
+	opened     config.Repository     // what repository was opened with
+
+	refreshing sync.Mutex // held while forecasts and metrics are made anew
 
 	mu        sync.Mutex // guards the rest
 	cfg       config.Config
@@ -49,14 +56,20 @@ type app struct {
 	scanned   bool
 	current   *report.Job
 	waiting   []report.Job
+	told      time.Time // when the log last told of the running job
 	lastCycle *report.Cycle
 	passErr   error // of the last pass; nil when it went through
 	reloadErr error
 	reloaded  time.Time
 	renewed   chan struct{} // closed by the next reload
 	nextCycle func() time.Time
+	forecasts map[string]*report.Forecast
+	track     *forecast.Score
+	tracked   int // records that track rests on
 
 	metrics *metrics.Collector
+	news    *notify.Notifier
+	quiet   bool // what is recorded now is no news
 }
 
 // openApp takes the state folder for itself and reads the history.
@@ -64,7 +77,7 @@ func openApp(cfg config.Config, p program) (*app, error) {
 	if err := os.MkdirAll(cfg.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	a := &app{log: p.log, now: p.now, command: p.worker, names: p.backends, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
+	a := &app{log: p.log, now: p.now, program: p, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
 	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
 	locked, err := a.lock.TryLock()
 	if err != nil {
@@ -95,13 +108,16 @@ func (a *app) open() error {
 		a.add(r)
 	}
 	a.refresh()
-	return nil
+	return a.openNews(context.Background())
 }
 
 func historyPath(cfg config.Config) string { return filepath.Join(cfg.State, "history.db") }
 
 func (a *app) close() error {
 	var errs []error
+	if a.repository != nil {
+		errs = append(errs, a.repository.Close())
+	}
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
@@ -119,7 +135,8 @@ func (a *app) add(r history.Record) {
 				break
 			}
 			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep, slim.Layers = nil, nil, nil
+			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
+			slim.Plan.Path, slim.Plan.Warnings = "", nil
 			old.Measurement = &slim
 			break
 		}
@@ -128,7 +145,7 @@ func (a *app) add(r history.Record) {
 }
 
 // pass makes one pass over the models that only selects.
-func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.passing.Lock()
 	defer a.passing.Unlock()
 	started := a.now()
@@ -136,13 +153,11 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	cfg, known := a.cfg, slices.Clone(a.records)
 	a.mu.Unlock()
 
-	made, err := func() ([]history.Record, error) {
-		repo, err := openRepository(ctx, cfg, a.store, a.now)
-		if err != nil {
-			return nil, err
+	err := func() error {
+		if err := a.openRepository(ctx, cfg); err != nil {
+			return err
 		}
-		defer repo.Close()
-		return a.runner(cfg, repo, known).Once(ctx, only)
+		return newRunner(cfg, a.program, a.store, a.repository, a, known).Once(ctx, only)
 	}()
 
 	a.mu.Lock()
@@ -153,26 +168,38 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) ([]history
 	}
 	a.mu.Unlock()
 	a.act()
-	return made, err
+	return err
 }
 
-// planNow says what a pass would do, without doing it.
-func (a *app) planNow(ctx context.Context) (cycle.Plan, error) {
-	repo, err := openRepository(ctx, a.cfg, a.store, a.now)
-	if err != nil {
-		return cycle.Plan{}, err
+// openRepository opens the repository, or keeps the open one, which remembers
+// what it saw of files whose times cannot be trusted.
+func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
+	if a.repository != nil && a.opened == cfg.Repository {
+		return nil
 	}
-	defer repo.Close()
-	return a.runner(a.cfg, repo, a.records).Plan(ctx, nil)
+	repo, err := openRepository(ctx, cfg, a.store, a.now)
+	if err != nil {
+		return err
+	}
+	if a.repository != nil {
+		if err := a.repository.Close(); err != nil {
+			a.log.Warn("Model repository does not close", "url", a.opened.URL, "err", err)
+		}
+	}
+	a.repository, a.opened = repo, cfg.Repository
+	return nil
 }
 
-func (a *app) runner(cfg config.Config, repo *candidate.Repository, known []history.Record) *cycle.Runner {
+// newRunner makes the runner of one pass; store and observer may be nil for one
+// that only plans.
+func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer cycle.Observer, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
-		Config: cfg, Store: a.store, Repository: repo, Backends: a.names,
+		Config: cfg, Store: store, Repository: repo, Backends: p.backends,
 		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-			return worker.Run(ctx, worker.Spec{Command: a.command, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress}, req)
+			return worker.Run(ctx, worker.Spec{Command: p.worker, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+				Env: notify.Environ(os.Environ(), cfg.Notifications)}, req)
 		},
-		Now: a.now, Log: a.log, Observe: a,
+		Now: p.now, Log: p.log, Observe: observer,
 	}, known)
 }
 
@@ -182,10 +209,14 @@ func openRepository(ctx context.Context, cfg config.Config, memory candidate.Mem
 	})
 }
 
-// whole tells whether an ONNX file can be read to its end.
-func whole(r io.ReaderAt, size int64) error {
-	_, err := onnx.Read(r, size)
-	return err
+// whole tells whether an ONNX file can be read to its end, and which files it
+// keeps weights in.
+func whole(r io.ReaderAt, size int64) ([]string, error) {
+	m, err := onnx.Read(r, size)
+	if err != nil {
+		return nil, err
+	}
+	return m.ExternalData, nil
 }
 
 // Scanned implements cycle.Observer.
@@ -201,6 +232,7 @@ func (a *app) Scanned(p cycle.Plan) {
 		a.refresh()
 	}
 	a.act()
+	a.tell(0) // what a predecessor recorded and did not live to tell
 }
 
 // Started implements cycle.Observer.
@@ -208,23 +240,30 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.mu.Lock()
 	job := asJob(j)
 	job.Started = a.now()
-	a.current, a.waiting = &job, jobs(waiting)
+	a.current, a.waiting, a.told = &job, jobs(waiting), a.now()
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
 	a.act()
 }
 
+// logProgressEvery is how often a running job is told in the log; the report
+// shows it all the time.
+const logProgressEvery = 10 * time.Second
+
 // Progressed implements cycle.Observer.
 func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	a.mu.Lock()
-	news := a.current != nil && a.current.Progress.Stage != p.Stage
 	if a.current != nil {
 		job := *a.current
 		job.Progress = p
 		a.current = &job
 	}
+	tell := a.now().Sub(a.told) >= logProgressEvery
+	if tell {
+		a.told = a.now()
+	}
 	a.mu.Unlock()
-	if news {
+	if tell {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
 }
@@ -237,6 +276,7 @@ func (a *app) Recorded(r history.Record) {
 	a.mu.Unlock()
 	a.refresh()
 	a.act()
+	a.tell(r.ID)
 	log := a.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
@@ -268,21 +308,54 @@ func (a *app) view() report.View {
 	return report.Build(a.input())
 }
 
-// refresh makes the metrics anew. Progress within a job does not: that would
-// take time from what is measured.
+// refresh makes the forecasts and the metrics anew. Progress within a job does
+// not: that would take time from what is measured.
 func (a *app) refresh() {
+	// In order, so that an older state never takes the place of a newer one.
+	a.refreshing.Lock()
+	defer a.refreshing.Unlock()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	s, err := metrics.NewSnapshot(a.input(), build())
+	in := a.input()
+	in.Records = slices.Clone(in.Records) // add changes elements in place
+	a.mu.Unlock()
+
+	var err error
+	if in.Forecasts, err = milestone.All(in); err != nil {
+		a.log.Error("A milestone has no forecast", "err", err)
+	}
+	s, err := metrics.NewSnapshot(in, build())
 	if err != nil {
 		a.log.Error("Metrics stay as they were", "err", err)
 		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forecasts = in.Forecasts
 	if a.metrics == nil {
 		a.metrics = metrics.NewCollector(s)
 		return
 	}
 	a.metrics.Set(s)
+}
+
+// asTimePasses renews, between jobs, what depends on the time of day and what
+// is too costly to do after every record: the forecast's own record.
+func (a *app) asTimePasses() {
+	a.mu.Lock()
+	in, busy, tracked := a.input(), a.current != nil, a.tracked
+	in.Records = slices.Clone(in.Records)
+	a.mu.Unlock()
+	if busy {
+		return
+	}
+	if n := len(in.Records); n != tracked {
+		score := milestone.Track(in)
+		a.mu.Lock()
+		a.track, a.tracked = &score, n
+		a.mu.Unlock()
+	}
+	a.refresh()
+	debug.FreeOSMemory() // the forecasts needed more than an idle daemon holds
 }
 
 // act tells the metrics what the daemon does now.
@@ -298,12 +371,15 @@ func (a *app) input() report.Input {
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
 		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
-		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle,
+		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
 	}
 	if a.nextCycle != nil {
 		in.NextCycle = a.nextCycle()
 	}
 	in.Models, in.Refused = modelStates(a.cfg, a.plan.Scan)
+	if a.scanned && a.only == nil {
+		in.Unmatched = unmatched(a.cfg, slices.Sorted(maps.Keys(a.plan.Scan.Models)))
+	}
 	if a.only != nil {
 		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
 	}
@@ -348,10 +424,10 @@ func modelStates(cfg config.Config, scan candidate.Scan) ([]report.ModelState, [
 // reload takes a new configuration; a bad one leaves the old in force.
 func (a *app) reload(path string) error {
 	cfg, err := config.Load(path)
+	a.mu.Lock()
 	if err == nil && cfg.State != a.cfg.State {
 		err = fmt.Errorf("reload %s: state cannot change from %s to %s while plancast runs: restart it", path, a.cfg.State, cfg.State)
 	}
-	a.mu.Lock()
 	a.reloadErr = err
 	if err == nil {
 		a.cfg, a.reloaded = cfg, a.now()
@@ -360,5 +436,8 @@ func (a *app) reload(path string) error {
 	}
 	a.mu.Unlock()
 	a.refresh()
+	if err == nil {
+		a.news.Configure(cfg)
+	}
 	return err
 }

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -13,6 +15,8 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/cycle"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -41,19 +45,75 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
 	}
 
-	a, err := openApp(cfg, p)
-	if err != nil {
-		return 0, err
-	}
-	defer a.close()
-	plan, err := a.planNow(ctx)
+	plan, records, err := c.plan(ctx, cfg, p)
 	if err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s %s on %s: %s\n", plan.Backend.Name, plan.Backend.Environment.BackendVersion, plan.Backend.Environment.Device, plan.Backend.Reason)
-	fmt.Fprintf(w, "History     %s, %d records\n", a.store.Path(), len(a.records))
+	fmt.Fprintf(w, "History     %s, %d records\n", historyPath(cfg), records)
 	writePlan(w, plan)
+	for _, x := range unmatched(cfg, slices.Sorted(maps.Keys(plan.Scan.Models))) {
+		fmt.Fprintf(w, "Attention: %s: look for a misspelt name.\n", x)
+	}
+	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil
+}
+
+// plan says what a pass would do. It takes no lock and writes nothing, so that
+// it runs beside plancast serve.
+func (c *checkCommand) plan(ctx context.Context, cfg config.Config, p program) (cycle.Plan, int, error) {
+	var known []history.Record
+	remembered := reading{files: map[string]history.Remembered{}}
+	store, err := history.OpenReadOnly(historyPath(cfg))
+	switch {
+	case errors.Is(err, os.ErrNotExist): // nothing is measured yet
+	case err != nil:
+		return cycle.Plan{}, 0, err
+	default:
+		defer store.Close()
+		for r, err := range store.Records(ctx, history.Filter{}) {
+			if err != nil {
+				return cycle.Plan{}, 0, err
+			}
+			known = append(known, r)
+		}
+		if remembered.files, err = store.Files(ctx); err != nil {
+			return cycle.Plan{}, 0, err
+		}
+	}
+	repo, err := openRepository(ctx, cfg, remembered, p.now)
+	if err != nil {
+		return cycle.Plan{}, 0, err
+	}
+	defer repo.Close()
+	plan, err := newRunner(cfg, p, nil, repo, nil, known).Plan(ctx, nil)
+	return plan, len(known), err
+}
+
+// reading is a candidate.Memory that keeps nothing.
+type reading struct{ files map[string]history.Remembered }
+
+func (r reading) Files(context.Context) (map[string]history.Remembered, error) {
+	return maps.Clone(r.files), nil
+}
+
+func (reading) Remember(context.Context, []history.Remembered, []string) error { return nil }
+
+// unmatched are the targets and milestones that select none of the models.
+func unmatched(cfg config.Config, models []string) []report.Unmatched {
+	var out []report.Unmatched
+	look := func(kind report.ThresholdKind, name string, s config.Select) {
+		if !slices.ContainsFunc(models, s.Matches) {
+			out = append(out, report.Unmatched{Kind: kind, Name: name})
+		}
+	}
+	for _, t := range cfg.Targets {
+		look(report.KindTarget, t.Name, t.Select)
+	}
+	for _, m := range cfg.Milestones {
+		look(report.KindMilestone, m.Name, m.Select)
+	}
+	return out
 }
 
 func cadence(cron string) string {
@@ -95,7 +155,7 @@ func milestoneSentence(m config.Milestone, cfg config.Config) string {
 		share = "for " + units.Format(m.Share, units.Ratio) + " of them"
 	}
 	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s",
-		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " or "), units.Format(m.Ready, units.Ratio))
+		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio))
 }
 
 func writePlan(w io.Writer, plan cycle.Plan) {
@@ -105,7 +165,9 @@ func writePlan(w io.Writer, plan cycle.Plan) {
 		versions := plan.Scan.Models[name]
 		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
 	}
-	tw.Flush()
+	if err := tw.Flush(); err != nil {
+		fmt.Fprintln(w, err)
+	}
 	for _, x := range plan.Scan.Pending {
 		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
 	}

@@ -2,9 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"text/tabwriter"
 	"time"
 
@@ -76,10 +76,16 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	if err := tw.Flush(); err != nil {
 		return 0, err
 	}
-	if n == 0 {
+	if n == 0 && *c.model != "" {
+		return 0, nothingOf(s, *c.model)
+	} else if n == 0 {
 		fmt.Fprintln(p.stderr, "There are no records yet.")
 	}
 	return exitOK, nil
+}
+
+func nothingOf(s *history.Store, model string) error {
+	return fmt.Errorf("history %s has nothing of model %s: plancast history list prints what it has", s.Path(), model)
 }
 
 func writeLine(w io.Writer, r history.Record) {
@@ -127,9 +133,7 @@ func (c *historyShow) run(ctx context.Context, p program) (int, error) {
 		if r.ID != *c.id {
 			break
 		}
-		enc := json.NewEncoder(p.stdout)
-		enc.SetIndent("", "  ")
-		return exitOK, enc.Encode(r)
+		return exitOK, indented(p.stdout, r)
 	}
 	return 0, fmt.Errorf("history %s has no record %d: plancast history list prints what it has", s.Path(), *c.id)
 }
@@ -165,6 +169,14 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 	}
 	defer s.Close()
 	records := s.Records(ctx, history.Filter{Model: *c.model})
+	if *c.model != "" {
+		next, stop := iter.Pull2(records)
+		_, _, any := next()
+		stop()
+		if !any {
+			return 0, nothingOf(s, *c.model)
+		}
+	}
 	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
 		switch *c.format {
 		case "csv":

@@ -29,6 +29,7 @@ type runCommand struct {
 	once   *bool
 	format *string
 	output *string
+	notify *bool
 }
 
 func registerRun(app *kingpin.Application) (string, command) {
@@ -39,6 +40,7 @@ func registerRun(app *kingpin.Application) (string, command) {
 		once:   cmd.Flag("once", "Make exactly one pass: do not wait for files that are still being copied.").Bool(),
 		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
+		notify: cmd.Flag("notify", "Tell the receivers of the configuration, and try each message once before the end; what is left is sent by the next plancast.").Bool(),
 	}
 }
 
@@ -56,9 +58,9 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer a.close()
-	a.only = only
+	a.only, a.quiet = only, !*c.notify
 	for {
-		if _, err := a.pass(ctx, only); err != nil {
+		if err := a.pass(ctx, only); err != nil {
 			return 0, err
 		}
 		if *c.once || !a.waits(only) {
@@ -70,12 +72,22 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		case <-time.After(time.Second):
 		}
 	}
+	a.asTimePasses()
 	v := a.view()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}
 	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return formats[*c.format].write(w, v) }); err != nil {
 		return 0, fmt.Errorf("write report: %w", err)
+	}
+	if *c.notify {
+		left, err := a.news.Flush(ctx)
+		if err != nil {
+			return 0, err
+		}
+		if left > 0 {
+			p.log.Warn("Notifications wait", "left", left, "note", "the next plancast serve or plancast run --notify with this state folder sends them")
+		}
 	}
 	return v.ExitCode(nil), nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -76,6 +77,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 
 	var working sync.WaitGroup
 	working.Go(func() { a.schedule(ctx, k) })
+	working.Go(func() { a.news.Run(ctx) })
 	defer working.Wait()
 	defer cancel()
 	for {
@@ -109,6 +111,13 @@ func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, servin
 		go func() { serving <- web.ListenAndServe(server, flags, log) }()
 		return stop, nil
 	}
+	if err := web.Validate(*flags.WebConfigFile); err != nil {
+		return nil, fmt.Errorf("web configuration %s: %w", *flags.WebConfigFile, err)
+	}
+	scheme := "http://"
+	if text, err := os.ReadFile(*flags.WebConfigFile); err == nil && bytes.Contains(text, []byte("tls_server_config")) {
+		scheme = "https://"
+	}
 	var listeners []net.Listener
 	for _, address := range *flags.WebListenAddresses {
 		l, err := net.Listen("tcp", address)
@@ -119,7 +128,7 @@ func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, servin
 			return nil, fmt.Errorf("listen on %s: %w: choose another with --web.listen-address", address, err)
 		}
 		listeners = append(listeners, l)
-		log.Info("Report at", "url", "http://"+browsable(l.Addr()))
+		log.Info("Report at", "url", scheme+browsable(l.Addr()))
 	}
 	go func() { serving <- web.ServeMultiple(listeners, server, flags, log) }()
 	return stop, nil

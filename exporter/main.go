@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -36,7 +37,9 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(worker.Main(openBackend))
 	}
-	os.Exit(run(ctx, os.Args[1:], program{stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
+	// Notifications go through the default client, which would wait for ever.
+	http.DefaultClient.Timeout = time.Minute
+	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
 }
 
 const workerCommand = "worker"
@@ -48,6 +51,7 @@ func ownWorker() []string { return []string{"/proc/self/exe", workerCommand} }
 // program is what a command works with, so that a test can stand in for the
 // terminal, the clock and the operating system.
 type program struct {
+	stdin          io.Reader
 	stdout, stderr io.Writer
 	now            func() time.Time
 	worker         []string // starts a worker
@@ -86,7 +90,8 @@ func run(ctx context.Context, args []string, p program) (status int) {
 
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)
 		commands[name] = c

@@ -49,6 +49,10 @@ func (k *kicks) take() func(model string) bool {
 	return func(model string) bool { return models[model] }
 }
 
+// forecastEvery is how often the forecasts are made anew while nothing else
+// happens: deadlines come nearer all the same.
+const forecastEvery = time.Minute
+
 // schedule makes a pass at once, whenever the cron fires and whenever kicked,
 // until ctx ends; then it waits for the running pass to end. A reload makes a
 // pass as well, under the new schedule.
@@ -72,20 +76,25 @@ func (a *app) schedule(ctx context.Context, k *kicks) {
 }
 
 func (a *app) serveKicks(ctx context.Context, k *kicks, renewed <-chan struct{}) {
+	clock := time.NewTicker(forecastEvery)
+	defer clock.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-clock.C:
+			a.asTimePasses()
 		case <-renewed:
 			return
 		case <-k.wake:
 			a.tryPass(ctx, k.take())
+			a.asTimePasses()
 		}
 	}
 }
 
 func (a *app) tryPass(ctx context.Context, only func(model string) bool) {
-	if _, err := a.pass(ctx, only); err != nil && ctx.Err() == nil {
+	if err := a.pass(ctx, only); err != nil && ctx.Err() == nil {
 		a.log.Error("Pass ended early", "err", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -44,7 +45,12 @@ func (a *app) handler(l lifecycle) http.Handler {
 
 func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	if err := report.HTML(&b, a.view(), report.HTMLOptions{Model: r.FormValue("model"), DocsURL: docsURL}); err != nil {
+	v, model := a.view(), r.FormValue("model")
+	status := http.StatusOK
+	if model != "" && !slices.ContainsFunc(v.Models, func(m report.Model) bool { return m.Name == model }) {
+		status = http.StatusNotFound // the page says so
+	}
+	if err := report.HTML(&b, v, report.HTMLOptions{Model: model, DocsURL: docsURL}); err != nil {
 		a.log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return
@@ -52,6 +58,7 @@ func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", report.ContentSecurityPolicy())
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
 	_, _ = b.WriteTo(w)
 }
 

@@ -23,6 +23,7 @@ type cadence struct {
 
 const (
 	cadenceGaps  = 20              // the newest gaps that the rate is learned from
+	cadenceSpan  = 24 * time.Hour  // of results before their times show a pace
 	cadenceDays  = 14              // days of history before days of the week are told apart
 	cadenceNodes = 9               // equally likely paces in a sum over them
 	defaultPace  = 24 * time.Hour  // between iterations, before two are known
@@ -45,7 +46,9 @@ func newCadence(times []time.Time, now time.Time) cadence {
 	for i := range c.weekday {
 		c.weekday[i] = 1
 	}
-	if len(times) < 2 {
+	// Results that all came within a day were measured in one go, such as a
+	// backlog: their times do not show how often candidates come.
+	if len(times) < 2 || times[len(times)-1].Sub(times[0]) < cadenceSpan {
 		return c
 	}
 	c.known = true
@@ -137,6 +140,25 @@ func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
 		n[j], n[cadenceNodes-1-j] = x*f, x/f
 	}
 	return n
+}
+
+// unpace is the inverse of pace: the x at which n iterations come, found by
+// Newton's method on the logarithms from a guess nearby.
+func (c *cadence) unpace(n, z, guess float64) float64 {
+	x := guess
+	for range 60 {
+		w := c.spread/c.count + 0.01 + c.spread/math.Max(x, 1)
+		slope := 1.0
+		if x > 1 {
+			slope -= z * c.spread / (2 * x * math.Sqrt(w))
+		}
+		miss := math.Log(n/x) - z*math.Sqrt(w)
+		if math.Abs(miss) < 1e-12 {
+			break
+		}
+		x *= math.Exp(miss / math.Max(slope, 0.2))
+	}
+	return x
 }
 
 // expect returns how many iterations are expected until deadline.

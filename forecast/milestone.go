@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -48,12 +51,12 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 		return fail(fmt.Errorf("%w: share of models %v, want 0 to 1", ErrGoal, m.Share))
 	}
 	looks := make([]*look, len(m.Series))
-	for i, s := range m.Series {
-		l, err := see(s, m.Goal, now, o)
+	errs := make([]error, len(m.Series))
+	spread(len(m.Series), func(i int) { looks[i], errs[i] = see(m.Series[i], m.Goal, now, o) })
+	for i, err := range errs {
 		if err != nil {
-			return fail(fmt.Errorf("%s: %w", s.Model, err))
+			return fail(fmt.Errorf("%s: %w", m.Series[i].Model, err))
 		}
-		looks[i] = l
 	}
 	j := newJoint(m, looks)
 	var f Forecast
@@ -67,6 +70,21 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	}
 	slices.SortStableFunc(f.Parts, func(a, b Part) int { return cmp.Compare(a.chance(), b.chance()) })
 	return f, nil
+}
+
+// spread calls f for 0 to n-1 on all cores. Each call has a result of its own,
+// so their order changes nothing.
+func spread(n int, f func(int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				f(i)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // chance orders parts by what holds back most; nothing known comes first.
@@ -231,7 +249,8 @@ func (a *arrivals) within(steps, seconds float64) (n int) {
 func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	g := m.Goal
 	f := Forecast{ModelsTotal: len(j.models)}
-	attained, known := 0.0, false
+	var shares []float64
+	known := false
 	for _, k := range j.models {
 		share := 0.0
 		for _, l := range k.looks {
@@ -244,7 +263,7 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 		} else {
 			share = min(share, nearlyThere)
 		}
-		attained += share
+		shares = append(shares, share)
 	}
 	f.Met = f.ModelsReady >= j.need
 	observations := math.MaxInt
@@ -258,7 +277,13 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	}
 	f.Evidence.Observations = observations
 	if known {
-		share := math.Min(1, attained/float64(j.need))
+		// The nearest models are those that the milestone needs.
+		slices.Sort(shares)
+		attained := 0.0
+		for _, x := range shares[len(shares)-j.need:] {
+			attained += x
+		}
+		share := attained / float64(j.need)
 		if f.Met {
 			share = 1
 		}
@@ -284,12 +309,12 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 	}
 	draws := j.draw(futures, f.Evidence.Correlation, o.Seed)
 	clocks := make([]clock, len(j.looks))
-	for i, l := range j.looks {
-		clocks[i].fill(l, now)
-	}
-	middle := j.simulate(draws, futures, clocks, func(k *model) curve { return k.curve })
-	lower := j.simulate(draws, futures, clocks, func(k *model) curve { return k.lower })
-	upper := j.simulate(draws, futures, clocks, func(k *model) curve { return k.upper })
+	spread(len(j.looks), func(i int) { clocks[i].fill(j.looks[i], now) })
+	var three [3]arrivals
+	spread(len(three), func(i int) {
+		three[i] = j.simulate(draws, futures, clocks, func(k *model) curve { return [...]curve{k.curve, k.lower, k.upper}[i] })
+	})
+	middle, lower, upper := three[0], three[1], three[2]
 	read := func(of func(*arrivals) float64) Probability {
 		return Probability{of(&middle), of(&lower), of(&upper)}
 	}
@@ -429,20 +454,9 @@ func (c *clock) fill(l *look, now time.Time) {
 	}
 	for k, z := range nodes {
 		c[k] = make([]float64, len(l.curve))
-		x := 0.0
+		x := 1.0
 		for i := 1; i < len(c[k]); i++ {
-			lo, hi := x, math.Max(2*x, 1)
-			for l.cadence.pace(hi, z) < float64(i) {
-				hi *= 2
-			}
-			for range 24 {
-				if m := (lo + hi) / 2; l.cadence.pace(m, z) >= float64(i) {
-					hi = m
-				} else {
-					lo = m
-				}
-			}
-			x = hi
+			x = l.cadence.unpace(float64(i), z, x)
 			c[k][i] = l.cadence.date(now, x).Sub(now).Seconds()
 		}
 	}
@@ -473,6 +487,34 @@ func (j *joint) state(f *Forecast, g Goal) State {
 	return s
 }
 
+// binding is the index of the series that holds the milestone back most: the
+// least likely one of the last model that the needed share has to wait for. It
+// is -1 without series.
+func (j *joint) binding() int {
+	type hold struct {
+		series int
+		chance float64
+	}
+	var models []hold
+	for _, k := range j.models {
+		h := hold{-1, 2}
+		for i, l := range j.looks {
+			p := Part{Forecast: l.forecast}
+			if c := p.chance(); slices.Contains(k.looks, l) && c < h.chance {
+				h = hold{i, c}
+			}
+		}
+		if h.series >= 0 {
+			models = append(models, h)
+		}
+	}
+	if len(models) == 0 {
+		return -1
+	}
+	slices.SortStableFunc(models, func(a, b hold) int { return cmp.Compare(b.chance, a.chance) })
+	return models[min(j.need, len(models))-1].series
+}
+
 func (j *joint) words(f *Forecast, m Milestone) {
 	switch {
 	case f.Met:
@@ -484,14 +526,7 @@ func (j *joint) words(f *Forecast, m Milestone) {
 	}
 	f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; %s of the way; %s %s",
 		f.ModelsReady, f.ModelsTotal, j.need, units.Percent(*f.Attained), f.Probability, m.Goal.until())
-	worst, chance := -1, 2.0
-	for i, l := range j.looks {
-		p := Part{Forecast: l.forecast}
-		if c := p.chance(); c < chance {
-			worst, chance = i, c
-		}
-	}
-	if worst >= 0 {
+	if worst := j.binding(); worst >= 0 {
 		s, p := &m.Series[worst], &j.looks[worst].forecast
 		odds := "no result yet"
 		if p.Probability != nil {
@@ -509,8 +544,8 @@ func (j *joint) words(f *Forecast, m Milestone) {
 			f.Advice = append(f.Advice, m.Series[i].Model+": "+l.forecast.Advice[0])
 		}
 	}
-	if f.Needs != nil && f.Needs.Deadline != nil && f.Probability.Value < m.Goal.ready() {
-		f.Advice = append(f.Advice, fmt.Sprintf("At the present pace the launch is expected to move to %s.", onDay(*f.Needs.Deadline)))
+	if f.Probability.Value < m.Goal.ready() {
+		f.moves(m.Goal, func(format string, args ...any) { f.Advice = append(f.Advice, fmt.Sprintf(format, args...)) })
 	}
 }
 
@@ -520,6 +555,7 @@ const (
 	priorCorrelation = 0.3
 	correlationMass  = 30.0
 	mostCorrelation  = 0.95
+	mostPairs        = 2000 // that the estimate looks at
 )
 
 // correlation estimates the shared component of the series from the ranks of
@@ -540,8 +576,14 @@ func correlation(looks []*look) float64 {
 	}
 	sum, mass := priorCorrelation*correlationMass, correlationMass
 	var a, b []float64
+	// All pairs of few series; of many, each with its nearest neighbours, so
+	// that the cost grows with the series and not with their square.
+	near := max(1, mostPairs/max(len(looks), 1))
+	if len(looks)*(len(looks)-1)/2 <= mostPairs {
+		near = len(looks)
+	}
 	for i := range looks {
-		for k := range i {
+		for k := max(0, i-near); k < i; k++ {
 			a, b = a[:0], b[:0]
 			h := looks[i].history
 			for t := 1; t < len(h.times); t++ { // in time order: sums must not depend on a map's

@@ -14,12 +14,12 @@ func (f *Forecast) words(c Criterion, g Goal) (summary string, advice []string) 
 	target := units.Format(c.Target, c.Unit)
 	switch {
 	case f.Met:
-		return fmt.Sprintf("%s is met", c), f.advice(target)
+		return fmt.Sprintf("%s is met", c), f.advice(target, g)
 	case f.Probability == nil:
 		return fmt.Sprintf("no result yet for %s", c), nil
 	}
 	return fmt.Sprintf("%s of the way to %s; about %s; %s %s",
-		units.Percent(*f.Attained), target, moreIterations(f.Effort.Effective), f.Probability, g.until()), f.advice(target)
+		units.Percent(*f.Attained), target, moreIterations(f.Effort.Effective), f.Probability, g.until()), f.advice(target, g)
 }
 
 func moreIterations(n float64) string {
@@ -51,7 +51,7 @@ func (g Goal) until() string {
 // onDay names a day in the time zone that the time is given in.
 func onDay(t time.Time) string { return t.Format("2 January 2006") }
 
-func (f *Forecast) advice(target string) (out []string) {
+func (f *Forecast) advice(target string, g Goal) (out []string) {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if a := f.Atypical; a != nil && a.Is {
 		reason := ""
@@ -69,13 +69,13 @@ func (f *Forecast) advice(target string) (out []string) {
 			target, units.Percent(f.Limit.Chance), LongRun)
 	}
 	if f.State == IsStalled || f.State == AtRisk || f.State == IsAtypical {
-		f.needs(say)
+		f.needs(g, say)
 	}
 	return out
 }
 
 // needs says what it would take.
-func (f *Forecast) needs(say func(string, ...any)) {
+func (f *Forecast) needs(g Goal, say func(string, ...any)) {
 	n := f.Needs
 	if n == nil {
 		return
@@ -83,7 +83,12 @@ func (f *Forecast) needs(say func(string, ...any)) {
 	if n.GainPerIteration != nil && *n.GainPerIteration < 10 {
 		say("In time it would take a gain of %s in every iteration.", gainWords(*n.GainPerIteration))
 	}
-	if n.Deadline != nil {
+	f.moves(g, say)
+}
+
+// moves says when the ready probability is reached, if that is too late.
+func (f *Forecast) moves(g Goal, say func(string, ...any)) {
+	if n := f.Needs; n != nil && n.Deadline != nil && !g.Deadline.IsZero() && n.Deadline.After(g.Deadline) {
 		say("At the present pace the launch is expected to move to %s.", onDay(*n.Deadline))
 	}
 }

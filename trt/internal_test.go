@@ -200,7 +200,7 @@ func TestClassify(t *testing.T) {
 		{"something else", nil, ""},
 	} {
 		e := (&Error{Op: "x", Log: []LogLine{{SeverityError, tc.log}}}).classify()
-		if !errors.Is(e, tc.kind) && e.Kind != tc.kind || e.Node != tc.node {
+		if !errors.Is(e.Kind, tc.kind) || e.Node != tc.node {
 			t.Errorf("%s: got %v at %q, want %v at %q", tc.log, e.Kind, e.Node, tc.kind, tc.node)
 		}
 	}

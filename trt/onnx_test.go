@@ -1,3 +1,5 @@
+//go:build tensorrt && cgo && gpu
+
 package trt_test
 
 import (

@@ -122,10 +122,10 @@ type Options struct {
 	Quiet  time.Duration // how long a file must not have changed
 	Memory Memory
 	Now    func() time.Time // nil is time.Now
-	// Whole tells whether the ONNX file of that size is complete; an error
-	// is the reason to wait. It is asked of local files only: an object in a
-	// bucket appears at once.
-	Whole func(r io.ReaderAt, size int64) error
+	// Whole tells whether the ONNX file of that size is complete, and which
+	// files it needs beside it; an error is the reason to wait. It is asked of
+	// local files only: an object in a bucket appears at once.
+	Whole func(r io.ReaderAt, size int64) (beside []string, err error)
 }
 
 // Repository is an open model repository.
@@ -300,6 +300,7 @@ func (l *listing) keys(into map[string]bool) {
 func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, error) {
 	models := map[string]*listing{}
 	refused := map[string]Refusal{}
+	odd := map[string]bool{} // versions with a file that cannot be staged
 	it := r.bucket.List(nil)
 	for {
 		o, err := it.Next(ctx)
@@ -352,7 +353,8 @@ func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, 
 			continue
 		}
 		if !fileName.MatchString(parts[2]) {
-			refused[o.Key] = Refusal{Path: path.Join(name, version), Model: name,
+			odd[path.Join(name, version)] = true
+			refused[path.Join(name, version)] = Refusal{Path: path.Join(name, version), Model: name,
 				Reason: fmt.Sprintf("its file %q cannot be staged: use letters, digits, \"-\", \"_\" and \".\" in file names", parts[2])}
 			continue
 		}
@@ -363,19 +365,53 @@ func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, 
 	}
 	for name, m := range models {
 		for version, files := range m.versions {
-			if _, ok := files[ModelFile]; !ok {
-				delete(m.versions, version) // another program's, or not there yet
+			at := path.Join(name, version)
+			if odd[at] {
+				delete(m.versions, version)
+				continue
+			}
+			if _, ok := files[ModelFile]; ok {
+				continue
+			}
+			delete(m.versions, version) // another program's, or not there yet
+			for file := range files {
+				if strings.EqualFold(path.Ext(file), ".onnx") {
+					refused[at] = Refusal{Path: at, Model: name, Reason: fmt.Sprintf("it holds %s: a candidate's file is named %s", file, ModelFile)}
+				}
 			}
 		}
 		if len(m.versions) == 0 {
 			delete(models, name)
 		}
 	}
+	if err := r.links(refused); err != nil {
+		return nil, nil, err
+	}
 	out := make([]Refusal, 0, len(refused))
 	for _, key := range slices.Sorted(maps.Keys(refused)) {
 		out = append(out, refused[key])
 	}
 	return models, out, nil
+}
+
+// links refuses model folders that are links: the walk does not follow them.
+func (r *Repository) links(refused map[string]Refusal) error {
+	if r.dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(r.dir)
+	if err != nil {
+		return fmt.Errorf("list model repository %s: %w", r.opts.URL, err)
+	}
+	for _, e := range entries {
+		if e.Type()&os.ModeSymlink == 0 || strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		if info, err := os.Stat(filepath.Join(r.dir, e.Name())); err == nil && info.IsDir() {
+			refused[e.Name()] = Refusal{Path: e.Name(), Reason: fmt.Sprintf("%q is a link, and links are not followed: copy the folder, or mount it there", e.Name())}
+		}
+	}
+	return nil
 }
 
 // number is the version as a number, 0 when it is none in Triton's sense.
@@ -407,7 +443,7 @@ func (r *Repository) identify(ctx context.Context, c *Candidate, files map[strin
 		f, known := r.recall(o)
 		if !known {
 			if name == ModelFile && r.dir != "" && r.opts.Whole != nil {
-				if why := r.whole(o, now); why != "" {
+				if why := r.whole(o, files, now); why != "" {
 					return why, learnt, nil
 				}
 			}
@@ -462,7 +498,7 @@ func (r *Repository) since(o blob.ListObject, now time.Time) time.Time {
 
 // A file that ends too early is waited for as long as a slow copy may pause;
 // after that it is what it is, and measuring it gives the failure its name.
-func (r *Repository) whole(o blob.ListObject, now time.Time) (reason string) {
+func (r *Repository) whole(o blob.ListObject, files map[string]blob.ListObject, now time.Time) (reason string) {
 	if now.Sub(r.since(o, now)) > max(10*r.opts.Quiet, time.Minute) {
 		return ""
 	}
@@ -471,8 +507,14 @@ func (r *Repository) whole(o blob.ListObject, now time.Time) (reason string) {
 		return fmt.Sprintf("%s cannot be read yet: %v", o.Key, err)
 	}
 	defer f.Close()
-	if err := r.opts.Whole(f, o.Size); err != nil {
+	beside, err := r.opts.Whole(f, o.Size)
+	if err != nil {
 		return fmt.Sprintf("%s is not whole yet: %v", o.Key, err)
+	}
+	for _, name := range beside {
+		if _, ok := files[name]; !ok {
+			return fmt.Sprintf("%s keeps weights in %s, which is not there yet", o.Key, name)
+		}
 	}
 	return ""
 }

@@ -46,7 +46,8 @@ type repo struct {
 	dir    string
 	now    time.Time
 	memory *memory
-	torn   bool // what Whole says
+	torn   bool     // what Whole says
+	beside []string // what it needs
 }
 
 func newRepo(t *testing.T, files ...string) *repo {
@@ -64,11 +65,11 @@ func (r *repo) open() {
 	var err error
 	r.Repository, err = Open(r.t.Context(), Options{
 		URL: r.dir, Quiet: 5 * time.Second, Memory: r.memory, Now: func() time.Time { return r.now },
-		Whole: func(io.ReaderAt, int64) error {
+		Whole: func(io.ReaderAt, int64) ([]string, error) {
 			if r.torn {
-				return errors.New("it ends within node 7")
+				return nil, errors.New("it ends within node 7")
 			}
-			return nil
+			return r.beside, nil
 		},
 	})
 	if err != nil {
@@ -202,6 +203,37 @@ func TestATornFileIsWaitedForButNotForEver(t *testing.T) {
 	}
 }
 
+func TestWeightsInAnotherFileAreWaitedFor(t *testing.T) {
+	r := newRepo(t)
+	r.beside = []string{"weights.bin"}
+	r.writeAt("a/1/model.onnx", "graph", noon.Add(-10*time.Second))
+	if s := r.scan(0); len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "keeps weights in weights.bin, which is not there yet") {
+		t.Errorf("without them: %+v", s)
+	}
+	r.writeAt("a/1/weights.bin", "weights", noon.Add(-9*time.Second))
+	if got := identified(r.scan(0)); !slices.Equal(got, []string{"a/1"}) {
+		t.Errorf("with them: %v", got)
+	}
+}
+
+func TestLinksAndOtherNamesAreRefusedByName(t *testing.T) {
+	r := newRepo(t, "a/1/Model.onnx", "real/1/model.onnx")
+	if err := os.Symlink(filepath.Join(r.dir, "real"), filepath.Join(r.dir, "linked")); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"a/1": "it holds Model.onnx", "linked": "links are not followed"}
+	s := r.scan(0)
+	for _, x := range s.Refused {
+		if !strings.Contains(x.Reason, want[x.Path]) || want[x.Path] == "" {
+			t.Errorf("refused %q: %s", x.Path, x.Reason)
+		}
+		delete(want, x.Path)
+	}
+	if len(want) > 0 || len(s.Models) != 1 {
+		t.Errorf("not refused: %v; models %v", want, s.Models)
+	}
+}
+
 func TestNamesAreRefusedByName(t *testing.T) {
 	r := newRepo(t, "ok/1/model.onnx", "-dash/1/model.onnx", "sp ace/1/model.onnx", "quote\"/1/model.onnx", "новая/1/model.onnx",
 		"ok/01/model.onnx", "ok/v2/model.onnx", "ok/0/model.onnx", "ok/model.onnx", "ok/2/deep/model.onnx", ".hidden/1/model.onnx",
@@ -232,7 +264,7 @@ func TestKeysWithPathTricksAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	for _, key := range []string{"../1/model.onnx", "m/../model.onnx", "m/1/../../../etc/passwd", "m/1/..", "m/1/model.onnx", "m/2/a\\b", "m/2/model.onnx"} {
+	for _, key := range []string{"../1/model.onnx", "m/../model.onnx", "m/1/../../../etc/passwd", "m/1/..", "m/1/model.onnx", "m/2/a\\b", "m/2/model.onnx", "m/3/model.onnx"} {
 		if err := r.bucket.WriteAll(t.Context(), key, []byte("x"), nil); err != nil {
 			t.Fatal(err)
 		}

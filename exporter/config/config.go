@@ -46,6 +46,8 @@ type Config struct {
 	Models      []Model
 	Targets     []Target
 	Milestones  []Milestone
+	// Notifications says whom plancast tells of its own accord.
+	Notifications Notifications
 	// Location is the time zone of dates without one.
 	Location *time.Location
 }
@@ -88,15 +90,16 @@ type Model struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
-		State:       "plancast-data",
-		Cron:        "@every 1m",
-		Backend:     "auto",
-		ONNXRuntime: ONNXRuntime{GraphOptimization: "all"},
-		Precisions:  slices.Clone(engine.Precisions),
-		Worker:      Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
-		Benchmark:   bench.DefaultOptions(),
-		Location:    time.UTC,
+		Repository:    Repository{URL: "models", Quiet: 5 * time.Second},
+		State:         "plancast-data",
+		Cron:          "@every 1m",
+		Backend:       "auto",
+		ONNXRuntime:   ONNXRuntime{GraphOptimization: "all"},
+		Precisions:    slices.Clone(engine.Precisions),
+		Worker:        Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
+		Benchmark:     bench.DefaultOptions(),
+		Location:      time.UTC,
+		Notifications: defaultNotifications(),
 	}
 	c.Schedule, _ = cron.ParseStandard(c.Cron)
 	return c
@@ -140,6 +143,11 @@ func Load(path string) (Config, error) {
 	}
 	if c.ONNXRuntime.Library != "" {
 		c.ONNXRuntime.Library = relativeTo(base, c.ONNXRuntime.Library)
+	}
+	for i, r := range c.Notifications.Receivers {
+		if r.URLFile != "" {
+			c.Notifications.Receivers[i].URLFile = relativeTo(base, r.URLFile)
+		}
 	}
 	return c, nil
 }
@@ -219,10 +227,11 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 				"memory":  d.bytes(&c.Worker.Memory, 64<<20, 1<<50),
 			})
 		},
-		"benchmark":  func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
-		"models":     d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
-		"targets":    d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
-		"milestones": d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
+		"benchmark":     func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
+		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
+		"targets":       d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
+		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },
+		"milestones":    d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
 	})
 	for _, f := range late {
 		f()
@@ -251,7 +260,7 @@ func (c *Config) repositoryURL(s string) error {
 func (c *Config) schedule(s string) error {
 	schedule, err := cron.ParseStandard(s)
 	if err != nil {
-		return fmt.Errorf(`%q is not a cron expression (%v): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
+		return fmt.Errorf(`%q is not a cron expression (%w): write one such as "*/5 * * * *" or "@every 1m"`, s, err)
 	}
 	c.Cron, c.Schedule = s, schedule
 	return nil
@@ -376,7 +385,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
 		"deadline": d.scalar(func(s string) error {
-			t, err := deadline(s, c.Location)
+			t, err := ParseDeadline(s, c.Location)
 			m.Deadline = t
 			return err
 		}),
@@ -443,11 +452,12 @@ func location(s string) (*time.Location, error) {
 	return loc, nil
 }
 
-// deadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due in its last second.
-func deadline(s string, loc *time.Location) (time.Time, error) {
+// ParseDeadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
+// a time zone, or RFC 3339. A date alone is due in its last second. The result
+// keeps the zone, so that it is told as it was given.
+func ParseDeadline(s string, loc *time.Location) (time.Time, error) {
 	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	text := s
 	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
@@ -458,10 +468,10 @@ func deadline(s string, loc *time.Location) (time.Time, error) {
 		text, loc = s[:i], zone
 	}
 	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
-		return t.UTC(), nil
+		return t, nil
 	}
 	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Second).UTC(), nil
+		return t.AddDate(0, 0, 1).Add(-time.Second), nil
 	}
 	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -123,14 +124,14 @@ func TestDeadlinesHaveAZone(t *testing.T) {
 		"2027-01-31 18:00 Europe/Berlin": "2027-01-31T17:00:00Z",
 		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
 	} {
-		got, err := deadline(text, time.UTC)
-		if err != nil || got.Format(time.RFC3339) != want {
-			t.Errorf("deadline(%q) = %v, %v; want %s", text, got, err, want)
+		got, err := ParseDeadline(text, time.UTC)
+		if err != nil || got.UTC().Format(time.RFC3339) != want {
+			t.Errorf("ParseDeadline(%q) = %v, %v; want %s", text, got, err, want)
 		}
 	}
 	for _, text := range []string{"tomorrow", "2027-02-30", "2027-01-31 Local", "2027-01-31 Mars/Base", ""} {
-		if _, err := deadline(text, time.UTC); err == nil {
-			t.Errorf("deadline(%q) is accepted", text)
+		if _, err := ParseDeadline(text, time.UTC); err == nil {
+			t.Errorf("ParseDeadline(%q) is accepted", text)
 		}
 	}
 }
@@ -152,4 +153,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("accepted without what the program needs: %+v", c)
 		}
 	})
+}
+
+// Every key of the decoder is in the documentation, and the other way round.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source []byte
+	for _, file := range []string{"config.go", "notifications.go"} {
+		part, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		source = append(source, part...)
+	}
+	keys := regexp.MustCompile(`(?m)^\s+"([a-z0-9_]+)":\s+(?:d\.|func|c\.)`).FindAllSubmatch(source, -1)
+	if len(keys) < 30 {
+		t.Fatalf("only %d keys found: the expression no longer fits the source", len(keys))
+	}
+	for _, k := range keys {
+		if !regexp.MustCompile("[`.]" + string(k[1]) + "[`.\\[]").Match(text) {
+			t.Errorf("docs/configuration.md does not tell of %s", k[1])
+		}
+	}
 }

@@ -250,31 +250,29 @@ func (r *Runner) inputs(c candidate.Candidate) inputs {
 }
 
 // Once makes one pass over the models that only selects; nil selects all. It
-// returns the records it made and, when it could not go on, why. What a
-// candidate does wrong is a record, not an error.
-func (r *Runner) Once(ctx context.Context, only func(model string) bool) ([]history.Record, error) {
+// returns why it could not go on, if so; what was measured until then is kept.
+// What a candidate does wrong is a record, not an error.
+func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	plan, err := r.Plan(ctx, only)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r.Observe.Scanned(plan)
-	var made []history.Record
 	for len(plan.Jobs) > 0 {
 		// The jobs of one candidate share its staged copy.
 		n := 1
 		for n < len(plan.Jobs) && sameCandidate(plan.Jobs[n], plan.Jobs[0]) {
 			n++
 		}
-		records, err := r.measure(ctx, plan.Backend, plan.Jobs[:n], plan.Jobs[n:])
-		made = append(made, records...)
+		err := r.measure(ctx, plan.Backend, plan.Jobs[:n], plan.Jobs[n:])
 		if errors.Is(err, candidate.ErrChanged) {
 			r.Log.Warn("Candidate left for the next pass", "model", plan.Jobs[0].Candidate.Model, "version", plan.Jobs[0].Candidate.Version, "err", err)
 		} else if err != nil {
-			return made, err
+			return err
 		}
 		plan.Jobs = plan.Jobs[n:]
 	}
-	return made, nil
+	return nil
 }
 
 func sameCandidate(a, b Job) bool {
@@ -285,42 +283,41 @@ func sameCandidate(a, b Job) bool {
 func WorkDir(state string) string { return filepath.Join(state, "work") }
 
 // measure runs the jobs of one candidate.
-func (r *Runner) measure(ctx context.Context, b Backend, jobs, behind []Job) ([]history.Record, error) {
+func (r *Runner) measure(ctx context.Context, b Backend, jobs, behind []Job) error {
 	if err := os.MkdirAll(WorkDir(r.Config.State), 0o755); err != nil {
-		return nil, fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("make room for work: %w", err)
 	}
 	dir, err := os.MkdirTemp(WorkDir(r.Config.State), "job-")
 	if err != nil {
-		return nil, fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("make room for work: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	staged := filepath.Join(dir, "candidate")
 	if err := os.Mkdir(staged, 0o755); err != nil {
-		return nil, fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("make room for work: %w", err)
 	}
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
-		return nil, err
+		return err
 	}
-	var made []history.Record
 	for i, job := range jobs {
 		r.Observe.Started(job, slices.Concat(jobs[i+1:], behind))
 		rec, err := r.run(ctx, b, job, staged, filepath.Join(dir, string(job.Precision)))
 		if err != nil {
-			return made, err
+			return err
 		}
-		rec, err = r.Store.Append(ctx, rec)
+		// What is measured is kept, even when plancast is asked to stop meanwhile.
+		rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
 		if errors.Is(err, history.ErrDuplicate) {
 			r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
 			continue
 		}
 		if err != nil {
-			return made, err
+			return err
 		}
 		r.note(rec)
-		made = append(made, rec)
 		r.Observe.Recorded(rec)
 	}
-	return made, nil
+	return nil
 }
 
 // run does one job in a worker and returns its record.
@@ -374,6 +371,7 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 	}
 	if o.Failure != nil {
 		rec.Failure = &history.Failure{Error: *o.Failure, Log: o.Log}
+		withoutScratch(rec.Failure, staged, dir)
 	}
 	if o.Measurement != nil && req.Job.OutputsPath != "" {
 		if err := r.keepReference(c, job.Precision, req.Job.OutputsPath); err != nil {
@@ -381,6 +379,20 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 		}
 	}
 	return rec, nil
+}
+
+// withoutScratch takes the folders that are gone by the time a failure is read
+// out of its words: what remains is the file's name.
+func withoutScratch(f *history.Failure, dirs ...string) {
+	var pairs []string
+	for _, dir := range dirs {
+		pairs = append(pairs, dir+string(filepath.Separator), "")
+	}
+	r := strings.NewReplacer(pairs...)
+	f.Subject, f.Message, f.Hint = r.Replace(f.Subject), r.Replace(f.Message), r.Replace(f.Hint)
+	for i, line := range f.Log {
+		f.Log[i] = r.Replace(line)
+	}
 }
 
 func cmpOr[M ~map[K]V, K comparable, V any](a, b M) M {

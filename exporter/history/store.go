@@ -24,40 +24,10 @@ const (
 	// applicationID marks a file as plancast's in SQLite's own header field:
 	// "plan" in ASCII.
 	applicationID = 0x706c616e
-	// schemaVersion is what this program writes. A higher one is refused.
-	schemaVersion = 1
+	// schemaVersion is what this program writes. A lower one is upgraded, a
+	// higher one is refused.
+	schemaVersion = 2
 )
-
-const schema = `
-CREATE TABLE records (
-	id             INTEGER PRIMARY KEY AUTOINCREMENT,
-	model          TEXT    NOT NULL,
-	version        TEXT    NOT NULL,
-	digest         TEXT    NOT NULL,
-	precision      TEXT    NOT NULL,
-	fingerprint    TEXT    NOT NULL,
-	iteration      INTEGER NOT NULL,
-	backend        TEXT    NOT NULL,
-	device         TEXT    NOT NULL,
-	candidate_time INTEGER NOT NULL, -- Unix nanoseconds, as the two below
-	started        INTEGER NOT NULL,
-	finished       INTEGER NOT NULL,
-	outcome        TEXT    NOT NULL, -- 'success' or the failure kind
-	body           TEXT    NOT NULL, -- JSON: environment, settings, measurement or failure
-	layers         TEXT              -- JSON: the layers of the measurement, kept apart for their size
-) STRICT;
--- Nothing is measured twice that has a measurement.
-CREATE UNIQUE INDEX one_success ON records (model, digest, precision, fingerprint) WHERE outcome = 'success';
-CREATE INDEX by_series ON records (model, fingerprint, precision, iteration);
--- What was once read of a file that has not changed since.
-CREATE TABLE files (
-	path     TEXT    PRIMARY KEY,
-	size     INTEGER NOT NULL,
-	modified INTEGER NOT NULL,
-	tag      TEXT    NOT NULL,
-	facts    TEXT    NOT NULL  -- JSON, the caller's
-) STRICT, WITHOUT ROWID;
-`
 
 // Errors that callers branch on.
 var (
@@ -78,8 +48,8 @@ type Store struct {
 	path string
 }
 
-// Open opens the history at path for reading and writing, and creates it when
-// there is none. A file that is damaged, foreign or newer is refused with
+// Open opens the history at path for reading and writing, creates it when there
+// is none and upgrades that of an older plancast. A file that is damaged, foreign or newer is refused with
 // ErrDamaged, ErrNotHistory or ErrNewer, and not touched.
 func Open(path string) (*Store, error) {
 	exists, err := inspect(path)
@@ -91,7 +61,14 @@ func Open(path string) (*Store, error) {
 			return nil, fmt.Errorf("create history %s: %w", path, err)
 		}
 	}
-	return open(path, "rw")
+	s, err := open(path, "rw")
+	if err != nil {
+		return nil, err
+	}
+	if err := upgrade(context.Background(), s.db); err != nil {
+		return nil, errors.Join(fmt.Errorf("open history %s: %w", path, err), s.Close())
+	}
+	return s, nil
 }
 
 // OpenReadOnly opens an existing history for reading, while another process
@@ -140,7 +117,7 @@ func inspect(path string) (exists bool, err error) {
 		return false, fmt.Errorf("%w: it is another program's SQLite database", ErrNotHistory)
 	}
 	if v := binary.BigEndian.Uint32(header[60:]); v > schemaVersion {
-		return false, fmt.Errorf("%w: its schema is version %d and this plancast knows up to %d: update plancast", ErrNewer, v, schemaVersion)
+		return false, newer(int(v))
 	}
 	return true, nil
 }
@@ -167,7 +144,7 @@ func create(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", schema, applicationID, schemaVersion))
+	_, err = db.Exec(creation())
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
@@ -405,8 +382,10 @@ func (s *Store) Records(ctx context.Context, f Filter) iter.Seq2[Record, error] 
 			return
 		}
 		defer rows.Close()
+		shared := interner{}
 		for rows.Next() {
 			r, err := scan(rows)
+			shared.intern(&r)
 			if err != nil {
 				yield(Record{}, fmt.Errorf("read history %s, record %d: %w", s.path, r.ID, err))
 				return
@@ -419,6 +398,26 @@ func (s *Store) Records(ctx context.Context, f Filter) iter.Seq2[Record, error] 
 			yield(Record{}, fmt.Errorf("read history %s: %w", s.path, err))
 		}
 	}
+}
+
+// interner lets the records of a long history share what they have in common:
+// a fingerprint stands for one environment and its settings.
+type interner map[string]Record
+
+func (i interner) intern(r *Record) {
+	first, ok := i[r.Fingerprint]
+	if !ok || first.Environment != r.Environment {
+		i[r.Fingerprint] = *r
+		return
+	}
+	r.Environment, r.Fingerprint, r.Backend, r.Device = first.Environment, first.Fingerprint, first.Backend, first.Device
+	if r.Model == first.Model {
+		r.Model = first.Model
+	}
+	if r.Precision == first.Precision {
+		r.Precision = first.Precision
+	}
+	r.Settings.GraphOptimization = first.Settings.GraphOptimization
 }
 
 func scan(rows *sql.Rows) (Record, error) {

@@ -109,12 +109,40 @@ var (
 	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
 	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
-	buildInfo     = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
+	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
+		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
+	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
+	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. Minutes say that a receiver does not take its messages.", true}
+	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured through; one that failed does not replace it.", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models of the repository that the milestone selects.", "", false}
 	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
+)
+
+// The forecast of a milestone. Probabilities come with the bounds of their
+// 80 % credible interval.
+var (
+	probability = Family{Name: "plancast_milestone_probability", Type: Gauge, Labels: []string{"milestone"},
+		Help: "Probability that the milestone is met in time: by its deadline and within its iterations, whichever are given.",
+		Note: "1 once it is met. Absent without models."}
+	probabilityLower       = Family{Name: "plancast_milestone_probability_lower", Type: Gauge, Labels: []string{"milestone"}, Help: "Lower bound of plancast_milestone_probability (80 % credible interval)."}
+	probabilityUpper       = Family{Name: "plancast_milestone_probability_upper", Type: Gauge, Labels: []string{"milestone"}, Help: "Upper bound of plancast_milestone_probability (80 % credible interval)."}
+	probabilityWithin      = Family{Name: "plancast_milestone_probability_within_iterations", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Probability that the milestone is met within that many further iterations, whatever the deadline.", Note: "iterations is 1, 2, 3, 5, 10 and the milestone's own horizon."}
+	probabilityWithinLower = Family{Name: "plancast_milestone_probability_within_iterations_lower", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Lower bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
+	probabilityWithinUpper = Family{Name: "plancast_milestone_probability_within_iterations_upper", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Upper bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
+	readyProbability       = Family{Name: "plancast_milestone_ready_probability", Type: Gauge, Labels: []string{"milestone"}, Help: "Probability from which the milestone counts as on track, from the configuration."}
+	attained               = Family{Name: "plancast_milestone_attained_ratio", Type: Gauge, Labels: []string{"milestone"}, Help: "Share of the way from the first results to the targets that is covered, a ratio."}
+	expectedIterations     = Family{Name: "plancast_milestone_expected_iterations", Type: Gauge, Labels: []string{"milestone"}, Help: "Further effective iterations that close the gap: improvements of the size usual in this history."}
+	eta                    = Family{Name: "plancast_milestone_eta_timestamp_seconds", Type: Gauge, Labels: []string{"milestone", "probability"}, Help: "When the milestone is met with that probability, in seconds since the epoch.", Note: "probability is 0.1, 0.5 or 0.9; one that lies beyond what can be foreseen is absent."}
+	criterionProbability   = Family{Name: "plancast_milestone_criterion_probability", Type: Gauge, Labels: []string{"milestone", "criterion", "model"}, Help: "Probability that one model meets one criterion in time: what holds the milestone back.", Note: "1 for what is met."}
+	state                  = Family{Name: "plancast_milestone_state", Type: Gauge, Labels: []string{"milestone", "state"}, Help: "State of the milestone: exactly one is 1.", Note: "state is met, insufficient_data, atypical, stalled, on_track or at_risk; the first that applies, in this order."}
+
+	trackBrier       = Family{Name: "plancast_forecast_brier_score", Type: Gauge, Help: "Brier score of the forecast on this history, walked through from its beginning: 0 is perfect.", Note: "The four are absent until there is a question that can be answered."}
+	trackSkill       = Family{Name: "plancast_forecast_skill_score", Type: Gauge, Help: "Brier skill against the base rate: above 0 is better than quoting how often such questions come true."}
+	trackCalibration = Family{Name: "plancast_forecast_calibration_error", Type: Gauge, Help: "Mean distance between the probabilities that were said and the shares that came true."}
+	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
 )
 
 // Families lists every metric this package exports.
@@ -123,7 +151,10 @@ func Families() []Family {
 		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
+		notifications, notificationQueue, notificationAge,
 		buildInfo, modelsReady, modelsSelected, deadline,
+		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
+		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
 	}
 }
 

@@ -40,7 +40,7 @@ func (c *Collector) Handler(rest prometheus.Gatherer, onError func(error)) http.
 
 // serve writes the response, or returns an error before it wrote any of it.
 func (c *Collector) serve(w http.ResponseWriter, r *http.Request, rest prometheus.Gatherer) error {
-	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultOpenMetricsAcceptedFormats()...)
 	body, err := c.current.Load().exposition(format)
 	if err != nil {
 		return err

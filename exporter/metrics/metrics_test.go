@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -48,6 +49,9 @@ func collector(t testing.TB, in report.Input) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
 	c.SetActivity(Activity{QueueLength: len(in.Queue), LastCycle: in.LastCycle})
+	c.SetNotifications(func() Notifications {
+		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
+	})
 	return c
 }
 

@@ -28,14 +28,16 @@ type Build struct {
 }
 
 // Snapshot is what one scrape sees: immutable, safe for any number of
-// scrapes at once. It shares nothing with the records it was made from.
+// scrapes at once.
 type Snapshot struct {
-	metrics []prometheus.Metric
-	cache   expositions
+	in    report.Input
+	build Build
+	size  int // metrics in all
+	cache expositions
 }
 
 // Len is the number of metrics in the snapshot.
-func (s *Snapshot) Len() int { return len(s.metrics) }
+func (s *Snapshot) Len() int { return s.size }
 
 // Activity is what the daemon does now. It changes often, so it is no part of
 // a snapshot.
@@ -49,6 +51,14 @@ type Activity struct {
 type Collector struct {
 	current  atomic.Pointer[Snapshot]
 	activity atomic.Pointer[Activity]
+	notified atomic.Pointer[func() Notifications]
+}
+
+// Notifications is how the notifications fare.
+type Notifications struct {
+	Results   map[string]map[string]uint64 // counts by receiver and result
+	Queued    int
+	OldestAge time.Duration
 }
 
 // NewCollector returns a collector of s.
@@ -74,6 +84,10 @@ func (c *Collector) Set(s *Snapshot) {
 // SetActivity says what the daemon does now.
 func (c *Collector) SetActivity(a Activity) { c.activity.Store(&a) }
 
+// SetNotifications says whom to ask, at each scrape, how the notifications
+// fare; without it their metrics are absent.
+func (c *Collector) SetNotifications(ask func() Notifications) { c.notified.Store(&ask) }
+
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
 	snapshotCollector{}.Describe(ch)
@@ -90,7 +104,12 @@ type snapshotCollector struct{ s *Snapshot }
 
 func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
 func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, m := range c.s.metrics {
+	metrics, err := c.s.metrics()
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(descs[models.Name], err) // NewSnapshot has seen it succeed
+		return
+	}
+	for _, m := range metrics {
 		ch <- m
 	}
 }
@@ -107,6 +126,16 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 	if a.LastCycle != nil {
 		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
 		gauge(cycleTime, timestamp(a.LastCycle.Finished))
+	}
+	if ask := l.c.notified.Load(); ask != nil {
+		n := (*ask)()
+		gauge(notificationQueue, float64(n.Queued))
+		gauge(notificationAge, n.OldestAge.Seconds())
+		for receiver, results := range n.Results {
+			for result, v := range results {
+				ch <- prometheus.MustNewConstMetric(descs[notifications.Name], prometheus.CounterValue, float64(v), receiver, result)
+			}
+		}
 	}
 }
 
@@ -137,7 +166,21 @@ var descs = func() map[string]*prometheus.Desc {
 // NewSnapshot makes the metrics of in, the same evidence that the report is
 // made from. It fails only when two series would be the same, which is a fault
 // of the caller.
+// The snapshot keeps in, which must not change any more.
 func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
+	s := &Snapshot{in: in, build: build}
+	metrics, err := s.metrics()
+	if err != nil {
+		return nil, err
+	}
+	s.size = len(metrics)
+	return s, nil
+}
+
+// metrics makes the metrics anew: they are many small objects, and needed only
+// once for every format.
+func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
+	in, build := s.in, s.build
 	b := &snapshotBuilder{seen: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
 	b.gauge(models, float64(len(in.Models)), "accepted")
@@ -150,7 +193,7 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 	}
 	totals := count(in.Records)
 	for _, state := range in.Models {
-		b.model(in, state, totals[state.Name])
+		b.model(state, totals[state.Name])
 		if h, ok := byName[state.Name]; ok {
 			b.engines(in, state.Name, h.Newest())
 		}
@@ -161,11 +204,18 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 		if m.Deadline != nil {
 			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
 		}
+		b.gauge(readyProbability, m.Threshold, m.Name)
+		f := forecast.Forecast{State: forecast.InsufficientData} // without any model
+		if known := in.Forecasts[m.Name]; known != nil {
+			f = known.Forecast
+		}
+		b.forecast(m, f)
 	}
+	b.track(in.Track)
 	if b.err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", b.err)
 	}
-	return &Snapshot{metrics: b.metrics}, nil
+	return b.metrics, nil
 }
 
 type snapshotBuilder struct {
@@ -245,7 +295,7 @@ func count(records []history.Record) map[string]*total {
 	return out
 }
 
-func (b *snapshotBuilder) model(in report.Input, state report.ModelState, t *total) {
+func (b *snapshotBuilder) model(state report.ModelState, t *total) {
 	b.gauge(modelInfo, 1, state.Name, state.Owner)
 	if t == nil {
 		t = &total{}
@@ -385,3 +435,52 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func formatQuantile(q float64) string { return strconv.FormatFloat(q, 'g', -1, 64) }
+
+// withinShown are the numbers of iterations that every milestone is asked for.
+var withinShown = []int{1, 2, 3, 5, 10}
+
+func (b *snapshotBuilder) forecast(m report.Milestone, f forecast.Forecast) {
+	if p := f.Probability; p != nil {
+		b.gauge(probability, p.Value, m.Name)
+		b.gauge(probabilityLower, p.Lower, m.Name)
+		b.gauge(probabilityUpper, p.Upper, m.Name)
+	}
+	for i, p := range f.Within {
+		if n := i + 1; slices.Contains(withinShown, n) || n == m.Horizon {
+			b.gauge(probabilityWithin, p.Value, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinLower, p.Lower, m.Name, strconv.Itoa(n))
+			b.gauge(probabilityWithinUpper, p.Upper, m.Name, strconv.Itoa(n))
+		}
+	}
+	if f.Attained != nil {
+		b.gauge(attained, *f.Attained, m.Name)
+	}
+	if f.Effort != nil {
+		b.gauge(expectedIterations, f.Effort.Effective, m.Name)
+	}
+	for _, d := range f.When {
+		b.gauge(eta, timestamp(d.Time), m.Name, strconv.FormatFloat(d.Quantile, 'g', -1, 64))
+	}
+	for _, part := range f.Parts {
+		if p := part.Forecast.Probability; p != nil {
+			b.gauge(criterionProbability, p.Value, m.Name, part.Criterion.String(), part.Model)
+		}
+	}
+	for _, s := range forecast.States() {
+		v := 0.0
+		if s == f.State {
+			v = 1
+		}
+		b.gauge(state, v, m.Name, string(s))
+	}
+}
+
+func (b *snapshotBuilder) track(s *forecast.Score) {
+	if s == nil || s.Questions == 0 {
+		return
+	}
+	b.gauge(trackBrier, s.Brier)
+	b.gauge(trackSkill, s.Skill)
+	b.gauge(trackCalibration, s.CalibrationError)
+	b.gauge(trackQuestions, float64(s.Questions))
+}

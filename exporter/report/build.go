@@ -51,6 +51,9 @@ func Build(in Input) View {
 		SchemaVersion: SchemaVersion, Generated: in.Now.UTC(), Version: in.Version, Backend: in.Backend,
 		Queue: []JobView{}, Milestones: []Milestone{}, Models: []Model{}, Gone: []string{},
 	}
+	if in.Track != nil && in.Track.Questions > 0 {
+		v.Track = in.Track
+	}
 	present := map[string]bool{}
 	for _, m := range in.Models {
 		present[m.Name] = true
@@ -61,6 +64,7 @@ func Build(in Input) View {
 			v.Gone = append(v.Gone, m.Name)
 		}
 	}
+	v.Unmatched = in.Unmatched
 	for _, r := range in.Refused {
 		v.Refused = append(v.Refused, Refusal{oneLine(r.Name, 100), oneLine(r.Reason, 500)})
 	}
@@ -183,7 +187,7 @@ func (b builder) model() Model {
 	}
 	m.Candidate = new(b.candidate(current))
 	m.Rows = b.rows(s, current)
-	m.Verdicts = b.verdicts(s, current)
+	m.Verdicts = b.verdicts(current)
 	m.History, m.Truncated = points(s)
 	m.Status = b.status(m, current, expected(b.state, s))
 	m.Best = best(m)
@@ -501,7 +505,7 @@ func p99Target(criteria []forecast.Criterion) *float64 {
 	return nil
 }
 
-func (b builder) verdicts(s history.Series, current history.Candidate) []Verdict {
+func (b builder) verdicts(current history.Candidate) []Verdict {
 	out := []Verdict{}
 	for _, t := range b.thresholds {
 		if t.sel.Matches(b.state.Name) {
@@ -851,7 +855,7 @@ func upperFirst(s string) string {
 func milestone(in Input, m config.Milestone, models []ModelState, byName map[string]history.Model) Milestone {
 	v := Milestone{
 		Name: m.Name, Description: oneLine(m.Description, 500), Precision: m.Precision, Share: m.Share,
-		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: in.Forecasts[m.Name],
+		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: in.Forecasts[m.Name].short(),
 	}
 	t := threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}
 	type gap struct {
@@ -913,7 +917,13 @@ func milestone(in Input, m config.Milestone, models []ModelState, byName map[str
 	if !m.Deadline.IsZero() {
 		d := m.Deadline.UTC()
 		v.Deadline, v.Remaining = &d, num(m.Deadline.Sub(in.Now).Seconds())
-		v.Text += ", by " + d.Format("2 January 2006")
+		v.Text += ", by " + m.Deadline.Format("2 January 2006") // in the zone it was given in
+	}
+	if m.Horizon > 0 {
+		if !m.Deadline.IsZero() {
+			v.Text += " and"
+		}
+		v.Text += " within " + units.Count(m.Horizon, "further iteration")
 	}
 	return v
 }
@@ -933,10 +943,16 @@ func comparisonWords(c forecast.Comparison) string {
 }
 
 // ExitCode is that of plancast run: the targets of every model selected by
-// only (nil for all), and a candidate without any result counts as undecided.
+// only (nil for all); a candidate without any result counts as undecided, and
+// so does a target without any model.
 // Milestones have no say in it.
 func (v View) ExitCode(only func(model string) bool) int {
 	var outcomes []verdict.Outcome
+	for _, u := range v.Unmatched {
+		if u.Kind == KindTarget {
+			outcomes = append(outcomes, verdict.Unknown) // a gate that guards nothing
+		}
+	}
 	for _, m := range v.Models {
 		if only != nil && !only(m.Name) {
 			continue

@@ -1,11 +1,13 @@
 package report
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
 )
 
 // Input is the evidence that a report is made from. Build reads it and keeps
@@ -17,10 +19,13 @@ type Input struct {
 	Records []history.Record // all of them, ascending ID
 	Models  []ModelState     // what the repository holds now; other models are left out of the report
 	Refused []Refusal        // model folders refused by name
+	// Unmatched are the targets and milestones that select no model at all.
+	Unmatched []Unmatched
 
 	Targets    []config.Target
 	Milestones []config.Milestone
 	Forecasts  map[string]*Forecast // by milestone; nil or absent leaves the forecast out
+	Track      *forecast.Score      // the forecast's own record on this history; nil or without questions leaves it out
 
 	Backend Backend
 	Current *Job  // what runs now; nil when idle
@@ -28,6 +33,18 @@ type Input struct {
 
 	LastCycle *Cycle    // the last pass over the repository that ended; nil before the first
 	NextCycle time.Time // when the schedule fires next; zero when there is none
+}
+
+// Unmatched is a target or milestone that selects no model of the repository:
+// most likely a name is misspelt.
+type Unmatched struct {
+	Kind ThresholdKind `json:"kind"`
+	Name string        `json:"name"`
+}
+
+// String reads "target launch selects no model of the repository".
+func (u Unmatched) String() string {
+	return fmt.Sprintf("%s %s selects no model of the repository", u.Kind, u.Name)
 }
 
 // Cycle is one pass over the repository.

@@ -70,17 +70,23 @@ func Markdown(w io.Writer, v View) error {
 		}
 	}
 	if len(v.Milestones) > 0 {
-		p("\n### Milestones\n\n| Milestone | Condition | Ready | State |\n| --- | --- | ---: | --- |\n")
+		p("\n### Milestones\n\n| Milestone | Condition | Ready | Probability | State |\n| --- | --- | ---: | ---: | --- |\n")
 	}
 	for _, m := range v.Milestones {
-		p("| %s | %s | %d of %d, %d needed | %s |\n", md(m.Name), md(m.Text), m.Ready, m.Total, m.Needed, md(milestoneState(m)))
+		p("| %s | %s | %d of %d, %d needed | %s | %s |\n", md(m.Name), md(m.Text), m.Ready, m.Total, m.Needed, md(probabilityText(m.Forecast)), md(milestoneState(m)))
 	}
 	for _, m := range v.Milestones {
 		if m.Forecast != nil {
-			for _, s := range m.Forecast.Text {
+			for _, s := range append(m.Forecast.Lines(), m.Forecast.Notes()...) {
 				p("\n%s: %s\n", md(m.Name), md(s))
 			}
 		}
+	}
+	if t := v.TrackText(); t != "" {
+		p("\n%s\n", md(t))
+	}
+	for _, u := range v.Unmatched {
+		p("\n**Attention:** %s: look for a misspelt name.\n", md(u.String()))
 	}
 	for i, r := range v.Refused {
 		if i == 0 {

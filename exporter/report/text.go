@@ -98,10 +98,16 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		}
 		p("  %s: %s. %s\n", m.Name, m.Text, milestoneState(m))
 		if f := m.Forecast; f != nil {
-			for _, s := range f.Text {
+			for _, s := range append(f.Lines(), f.Notes()...) {
 				p("    %s\n", s)
 			}
 		}
+	}
+	if t := v.TrackText(); t != "" {
+		p("  %s\n", t)
+	}
+	for _, u := range v.Unmatched {
+		p("\nAttention: %s: look for a misspelt name\n", u)
 	}
 	for _, r := range v.Refused {
 		p("\nRefused: %q: %s\n", r.Name, r.Reason)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
 
@@ -16,19 +17,21 @@ const SchemaVersion = 1
 // are in base units (seconds, bytes, ratios, inferences per second) and are
 // nil where unknown; text is one line, without control characters.
 type View struct {
-	SchemaVersion int         `json:"schema_version"`
-	Generated     time.Time   `json:"generated"`
-	Version       string      `json:"plancast_version,omitempty"`
-	Summary       Summary     `json:"summary"`
-	Backend       Backend     `json:"backend"`
-	Current       *JobView    `json:"current_job,omitempty"`
-	Queue         []JobView   `json:"queue"`
-	LastCycle     *CycleView  `json:"last_cycle,omitempty"`
-	NextCycle     *time.Time  `json:"next_cycle,omitempty"`
-	Milestones    []Milestone `json:"milestones"`
-	Models        []Model     `json:"models"`            // in the repository, by name
-	Gone          []string    `json:"gone"`              // models of the history that the repository no longer holds
-	Refused       []Refusal   `json:"refused,omitempty"` // model folders refused by name
+	SchemaVersion int             `json:"schema_version"`
+	Generated     time.Time       `json:"generated"`
+	Version       string          `json:"plancast_version,omitempty"`
+	Summary       Summary         `json:"summary"`
+	Backend       Backend         `json:"backend"`
+	Current       *JobView        `json:"current_job,omitempty"`
+	Queue         []JobView       `json:"queue"`
+	LastCycle     *CycleView      `json:"last_cycle,omitempty"`
+	NextCycle     *time.Time      `json:"next_cycle,omitempty"`
+	Milestones    []Milestone     `json:"milestones"`
+	Track         *forecast.Score `json:"forecast_track,omitempty"` // the forecast's own record on this history
+	Models        []Model         `json:"models"`                   // in the repository, by name
+	Gone          []string        `json:"gone"`                     // models of the history that the repository no longer holds
+	Refused       []Refusal       `json:"refused,omitempty"`        // model folders refused by name
+	Unmatched     []Unmatched     `json:"unmatched,omitempty"`      // targets and milestones without any model
 }
 
 // Summary counts models by status.
@@ -307,13 +310,4 @@ type Missing struct {
 	Model   string          `json:"model"`
 	Outcome verdict.Outcome `json:"outcome"`
 	Why     string          `json:"why"`
-}
-
-// Forecast is what is expected of a milestone; who forecasts fills it in.
-type Forecast struct {
-	State       string   `json:"state"`                 // "on_track", "at_risk", ...
-	Probability *float64 `json:"probability,omitempty"` // of being met by the deadline, or within the horizon
-	Lower       *float64 `json:"lower,omitempty"`
-	Upper       *float64 `json:"upper,omitempty"`
-	Text        []string `json:"text"` // sentences, the most important first
 }

@@ -90,7 +90,7 @@ func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 	}
 	if extra, err := io.CopyN(io.Discard, r, 1); extra > 0 {
 		return t, fmt.Errorf("there are bytes behind the %d of %s%v", want, h.dtype, h.shape)
-	} else if err != io.EOF {
+	} else if !errors.Is(err, io.EOF) {
 		return t, err
 	}
 	t = engine.Tensor{DType: h.dtype, Shape: h.shape, Data: data.Bytes()}

@@ -13,6 +13,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/milestone"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 )
@@ -207,7 +208,7 @@ func Input() report.Input {
 
 	two := []engine.Precision{engine.FP32, engine.INT8}
 	one := []engine.Precision{engine.FP32}
-	return report.Input{
+	in := report.Input{
 		Now: Now, Version: "0.1.0", Records: b.Records,
 		Models: []report.ModelState{
 			{Name: "squeezenet", Owner: "vision team", Versions: versions("squeezenet", "1", "2", "3", "4"), Precisions: all},
@@ -232,7 +233,11 @@ func Input() report.Input {
 			},
 			{
 				Name: "speech-beta", Select: config.Select{Models: []string{"silero-vad"}, Precision: "fp32"},
-				Criteria: Criteria("p99 < 5ms"), Share: 1, Deadline: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC),
+				Criteria: Criteria("p99 < 5ms"), Share: 1, Deadline: time.Date(2026, 1, 31, 0, 0, 0, 0, time.UTC), Ready: 0.9,
+			},
+			{
+				Name: "resnet-on-edge", Select: config.Select{Models: []string{"resnet50"}, Precision: config.Best},
+				Criteria: Criteria("p99 < 40ms"), Share: 1, Horizon: 5, Ready: 0.9,
 			},
 		},
 		Backend:   report.Backend{Name: "onnxruntime", Version: "1.32.0", Reason: "backend auto: no TensorRT library was found"},
@@ -240,6 +245,19 @@ func Input() report.Input {
 		Queue:     []report.Job{{Model: "resnet50", Version: "9", Precision: engine.FP32}},
 		LastCycle: &report.Cycle{Finished: Now.Add(-17 * time.Minute), Duration: 384 * time.Second}, NextCycle: Now.Add(13 * time.Minute),
 	}
+	return forecasted(in)
+}
+
+// forecasted adds what the milestones of in are expected to come to, and a
+// record of the forecast, which histories this short do not have yet.
+func forecasted(in report.Input) report.Input {
+	forecasts, err := milestone.All(in)
+	if err != nil {
+		panic(err) // the evidence above is wrong
+	}
+	in.Forecasts = forecasts
+	in.Track = &forecast.Score{Questions: 240, HitRate: 0.14, Brier: 0.093, Skill: 0.06, CalibrationError: 0.021}
+	return in
 }
 
 // Many is a repository of n models, each measured at every precision for the

@@ -1,0 +1,189 @@
+package deploy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	apps "k8s.io/api/apps/v1"
+	core "k8s.io/api/core/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+)
+
+// manifests reads every manifest into the type of its kind. Decoding is
+// strict: a key that the API does not know, or twice, is an error.
+func manifests(t *testing.T) map[string]meta.Object {
+	t.Helper()
+	files, err := filepath.Glob("kubernetes/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no manifests: %v", err)
+	}
+	out := map[string]meta.Object{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, doc := range bytes.Split(text, []byte("\n---\n")) {
+			var kind meta.TypeMeta
+			if err := yaml.Unmarshal(doc, &kind); err != nil {
+				t.Fatalf("%s: %v", file, err)
+			}
+			o := map[string]meta.Object{
+				"v1/Namespace": &core.Namespace{}, "v1/ConfigMap": &core.ConfigMap{}, "v1/Service": &core.Service{},
+				"v1/PersistentVolumeClaim": &core.PersistentVolumeClaim{}, "apps/v1/Deployment": &apps.Deployment{}, "apps/v1/DaemonSet": &apps.DaemonSet{},
+				"monitoring.coreos.com/v1/ServiceMonitor": &monitoring.ServiceMonitor{}, "monitoring.coreos.com/v1/PrometheusRule": &monitoring.PrometheusRule{},
+			}[kind.APIVersion+"/"+kind.Kind]
+			if o == nil {
+				t.Errorf("%s: document %d is a %s %s, of which this test knows no type", file, i+1, kind.APIVersion, kind.Kind)
+				continue
+			}
+			if err := decodeStrictly(doc, o); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+			if ns := o.GetNamespace(); kind.Kind != "Namespace" && ns != "plancast" {
+				t.Errorf("%s: %s is in namespace %q", file, o.GetName(), ns)
+			}
+			out[kind.Kind+"/"+o.GetName()] = o
+		}
+	}
+	return out
+}
+
+// decodeStrictly decodes as an API server with strict field validation does:
+// keys are known, written in the right case, and there once.
+func decodeStrictly(doc []byte, into any) error {
+	text, err := yaml.YAMLToJSONStrict(doc)
+	if err != nil {
+		return err
+	}
+	strict, err := json.UnmarshalStrict(text, into)
+	return errors.Join(append(strict, err)...)
+}
+
+func find[T meta.Object](t *testing.T, all map[string]meta.Object, name string) T {
+	t.Helper()
+	o, ok := all[name].(T)
+	if !ok {
+		t.Fatalf("there is no %s", name)
+	}
+	return o
+}
+
+type workload struct {
+	selector *meta.LabelSelector
+	template core.PodTemplateSpec
+}
+
+func workloads(t *testing.T, all map[string]meta.Object) map[string]workload {
+	t.Helper()
+	cpu, gpu := find[*apps.Deployment](t, all, "Deployment/plancast-cpu"), find[*apps.DaemonSet](t, all, "DaemonSet/plancast-gpu")
+	if *cpu.Spec.Replicas != 1 || cpu.Spec.Strategy.Type != apps.RecreateDeploymentStrategyType {
+		t.Error("two exporters would share a state folder: want one replica, and Recreate")
+	}
+	return map[string]workload{"Deployment": {cpu.Spec.Selector, cpu.Spec.Template}, "DaemonSet": {gpu.Spec.Selector, gpu.Spec.Template}}
+}
+
+func TestManifestsFitTogether(t *testing.T) {
+	all := manifests(t)
+	service := find[*core.Service](t, all, "Service/plancast")
+	monitor := find[*monitoring.ServiceMonitor](t, all, "ServiceMonitor/plancast")
+	matches := func(what string, s *meta.LabelSelector, of map[string]string) {
+		t.Helper()
+		selector, err := meta.LabelSelectorAsSelector(s)
+		if err != nil || !selector.Matches(labels.Set(of)) {
+			t.Errorf("%s selects %v, which does not fit %v (%v)", what, s, of, err)
+		}
+	}
+	matches("the ServiceMonitor", &monitor.Spec.Selector, service.Labels)
+	if monitor.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
+		t.Error("the ServiceMonitor scrapes a port that the Service does not have")
+	}
+	seen := map[string]map[string]string{}
+	for name, w := range workloads(t, all) {
+		of := w.template.Labels
+		matches(name, w.selector, of)
+		matches("the Service", &meta.LabelSelector{MatchLabels: service.Spec.Selector}, of)
+		for other, l := range seen {
+			selector, err := meta.LabelSelectorAsSelector(w.selector)
+			if err != nil || selector.Matches(labels.Set(l)) {
+				t.Errorf("%s also takes the pods of %s (%v)", name, other, err)
+			}
+		}
+		seen[name] = of
+
+		spec := w.template.Spec
+		volumes := map[string]bool{}
+		for _, v := range spec.Volumes {
+			volumes[v.Name] = true
+			if c := v.PersistentVolumeClaim; c != nil {
+				find[*core.PersistentVolumeClaim](t, all, "PersistentVolumeClaim/"+c.ClaimName)
+			}
+			if c := v.ConfigMap; c != nil {
+				find[*core.ConfigMap](t, all, "ConfigMap/"+c.Name)
+			}
+		}
+		for _, c := range slices.Concat(spec.InitContainers, spec.Containers) {
+			for _, m := range c.VolumeMounts {
+				if !volumes[m.Name] {
+					t.Errorf("%s: %s mounts %s, which is no volume", name, c.Name, m.Name)
+				}
+			}
+			if s := c.SecurityContext; s == nil || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation || s.ReadOnlyRootFilesystem == nil || !*s.ReadOnlyRootFilesystem || s.Capabilities == nil || !slices.Equal(s.Capabilities.Drop, []core.Capability{"ALL"}) {
+				t.Errorf("%s: %s may do more than it needs", name, c.Name)
+			}
+		}
+		c := spec.Containers[0]
+		if c.Ports[0].Name != service.Spec.Ports[0].TargetPort.StrVal || c.ReadinessProbe.HTTPGet.Path != "/-/ready" || c.LivenessProbe.HTTPGet.Path != "/-/healthy" {
+			t.Errorf("%s: ports or probes do not fit", name)
+		}
+		if fmt.Sprint(c.Resources.Requests) != fmt.Sprint(c.Resources.Limits) {
+			t.Errorf("%s: requests and limits differ, so the cores are not its own", name)
+		}
+	}
+	config := find[*core.ConfigMap](t, all, "ConfigMap/plancast")
+	if !strings.Contains(config.Data["plancast.yml"], "state: /var/lib/plancast\n") {
+		t.Error("the state is not on the volume")
+	}
+}
+
+// The job's name is what the rules know, and instance has to outlive a pod.
+func TestServiceMonitorNamesJobAndInstance(t *testing.T) {
+	monitor := find[*monitoring.ServiceMonitor](t, manifests(t), "ServiceMonitor/plancast")
+	set := map[string]string{}
+	for _, r := range monitor.Spec.Endpoints[0].RelabelConfigs {
+		value := fmt.Sprint(r.SourceLabels)
+		if r.Replacement != nil {
+			value = *r.Replacement
+		}
+		set[r.TargetLabel] = value
+	}
+	if set["job"] != "plancast" || !strings.Contains(set["instance"], "node_name") {
+		t.Errorf("job is %q and instance %q; want plancast, and something of the node", set["job"], set["instance"])
+	}
+}
+
+func TestPrometheusRuleIsCurrent(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "kubernetes/generate.sh", "--check").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	rules := find[*monitoring.PrometheusRule](t, manifests(t), "PrometheusRule/plancast")
+	n := 0
+	for _, g := range rules.Spec.Groups {
+		n += len(g.Rules)
+	}
+	if n < 25 {
+		t.Errorf("%d rules arrive; want all", n)
+	}
+}

@@ -1,0 +1,298 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/forecasting"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// source says where a series comes from: the durable history, a CSV file or a
+// Prometheus-compatible API.
+type source struct {
+	historyFlags
+	model, precision *string
+	csv, unit        *string
+	url, query       *string
+	last, step       *time.Duration
+	everySample      *bool
+}
+
+func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
+	return source{
+		historyFlags: flags,
+		model:        cmd.Flag("model", "History: the model.").String(),
+		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		csv:          cmd.Flag("csv", "CSV file with the columns time,value and perhaps valid,environment; - is stdin.").String(),
+		unit:         cmd.Flag("unit", "CSV and Prometheus: base unit of the values.").Default("").Enum("", string(units.Seconds), string(units.Ratio), string(units.Bytes), string(units.PerSec)),
+		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
+		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
+		last:         cmd.Flag("last", "Prometheus: how far to look back.").Default("2160h").Duration(),
+		step:         cmd.Flag("step", "Prometheus: resolution; the finest possible without it.").Duration(),
+		everySample:  cmd.Flag("every-sample", "Prometheus: every sample is an iteration, not every change of value.").Bool(),
+	}
+}
+
+// unitOf is the unit of a metric: those of the history have theirs, others that
+// of --unit.
+func (s source) unitOf(metric string) (units.Unit, error) {
+	if *s.csv == "" && *s.url == "" {
+		return history.UnitOf(metric)
+	}
+	return units.Unit(*s.unit), nil
+}
+
+// read returns the series that c is about.
+func (s source) read(ctx context.Context, p program, c forecast.Criterion) (forecast.Series, error) {
+	out := forecast.Series{Model: *s.model, Criterion: c}
+	var err error
+	switch {
+	case *s.csv != "" && *s.url != "":
+		return out, errors.New("--csv and --prometheus.url exclude each other: give one source")
+	case *s.csv == "-":
+		out.Observations, err = forecasting.ReadCSV(p.stdin, c.Unit)
+	case *s.csv != "":
+		var f *os.File
+		if f, err = os.Open(*s.csv); err == nil {
+			defer f.Close()
+			out.Observations, err = forecasting.ReadCSV(f, c.Unit)
+		}
+	case *s.url != "":
+		if *s.query == "" {
+			return out, errors.New("--prometheus.url needs --query, a PromQL expression")
+		}
+		now := p.now()
+		out.Observations, out.Model, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
+			URL: *s.url, Expr: *s.query, Start: now.Add(-*s.last), End: now, Step: *s.step, EverySample: *s.everySample,
+		})
+	default:
+		out, err = s.fromHistory(ctx, c, p.now())
+	}
+	return out, err
+}
+
+func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (forecast.Series, error) {
+	if *s.model == "" {
+		return forecast.Series{}, errors.New("name a --model of the history, or give --csv or --prometheus.url")
+	}
+	store, err := s.open()
+	if err != nil {
+		return forecast.Series{}, err
+	}
+	defer store.Close()
+	var records []history.Record
+	for r, err := range store.Records(ctx, history.Filter{Model: *s.model}) {
+		if err != nil {
+			return forecast.Series{}, err
+		}
+		records = append(records, r)
+	}
+	if len(records) == 0 {
+		return forecast.Series{}, nothingOf(store, *s.model)
+	}
+	m := config.Milestone{Select: config.Select{Precision: *s.precision}, Criteria: []forecast.Criterion{c}}
+	evidence := milestone.Evidence(m, []milestone.Model{{Name: *s.model, History: history.ByModel(records)[0]}}, now)
+	return evidence.Series[0], nil
+}
+
+// forecastCommand is plancast forecast.
+type forecastCommand struct {
+	source
+	jsonl     *bool
+	criterion *string
+	deadline  *string
+	horizon   *int
+	ready     *float64
+	format    *string
+	output    *string
+}
+
+func registerForecast(app *kingpin.Application) (string, command) {
+	cmd := app.Command("forecast", "Says how likely one series reaches a target, and when.")
+	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String()}
+	return cmd.FullCommand(), &forecastCommand{
+		source:    sourceFlags(cmd, flags),
+		jsonl:     cmd.Flag("jsonl", "Answer questions on stdin, a line of JSON each, on stdout; everything else is ignored (docs/forecasting.md).").Bool(),
+		criterion: cmd.Flag("criterion", `The target, such as "p99 < 50ms".`).String(),
+		deadline:  cmd.Flag("deadline", `Until when, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
+		horizon:   cmd.Flag("horizon", "Within how many further iterations.").Int(),
+		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default("0.9").Float64(),
+		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and what is ahead.").Default("text").Enum("text", "json", "svg"),
+		output:    cmd.Flag("output", "File to write; stdout without it.").String(),
+	}
+}
+
+func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
+	if *c.jsonl {
+		return exitOK, forecasting.ServeJSONL(p.stdin, p.stdout)
+	}
+	if *c.criterion == "" {
+		return 0, errors.New(`--criterion is needed, such as --criterion "p99 < 50ms"`)
+	}
+	criterion, err := forecast.ParseCriterion(*c.criterion, c.unitOf)
+	if err != nil {
+		return 0, fmt.Errorf("--criterion: %w", err)
+	}
+	goal := forecast.Goal{Iterations: *c.horizon, Ready: *c.ready}
+	if *c.deadline != "" {
+		if goal.Deadline, err = config.ParseDeadline(*c.deadline, time.UTC); err != nil {
+			return 0, fmt.Errorf("--deadline: %w", err)
+		}
+	}
+	series, err := c.read(ctx, p, criterion)
+	if err != nil {
+		return 0, err
+	}
+	f, err := forecast.Single(series, goal, p.now(), forecast.Options{Score: true})
+	if err != nil {
+		return 0, err
+	}
+	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
+		switch *c.format {
+		case "json":
+			return indented(w, f)
+		case "svg":
+			return forecasting.FanChart(w, series, f, goal)
+		default:
+			return forecasting.WriteText(w, f, criterion.Unit)
+		}
+	})
+}
+
+func indented(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// backtestCommand is plancast backtest.
+type backtestCommand struct {
+	historyFlags
+	metric    *string
+	precision *string
+	csv       *[]string
+	higher    *bool
+	format    *string
+	output    *string
+}
+
+func registerBacktest(app *kingpin.Application) (string, command) {
+	cmd := app.Command("backtest", "Scores the forecast on the past: what would have been said at each moment, against what came.")
+	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String()}
+	return cmd.FullCommand(), &backtestCommand{
+		historyFlags: flags,
+		metric:       cmd.Flag("metric", "History: the figure, such as p99.").Default("p99").String(),
+		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		csv:          cmd.Flag("csv", "CSV file of one series, with the columns time,value; instead of the history. Repeatable.").Strings(),
+		higher:       cmd.Flag("higher-is-better", "CSV: larger values are better.").Bool(),
+		format:       cmd.Flag("format", "text, json, or svg: the reliability diagram.").Default("text").Enum("text", "json", "svg"),
+		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
+	}
+}
+
+func (c *backtestCommand) run(ctx context.Context, p program) (int, error) {
+	series, err := c.series(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	bar := progressBar{w: p.stderr}
+	report := forecast.Backtest(series, forecast.BacktestOptions{Peers: true, Progress: bar.show})
+	bar.end()
+	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
+		switch *c.format {
+		case "json":
+			return indented(w, report)
+		case "svg":
+			return forecasting.ReliabilityDiagram(w, report)
+		default:
+			return forecasting.WriteReport(w, report)
+		}
+	})
+}
+
+func (c *backtestCommand) series(ctx context.Context, p program) ([]forecast.Series, error) {
+	if len(*c.csv) > 0 {
+		return c.fromFiles()
+	}
+	q, err := history.QuantityByName(*c.metric)
+	if err != nil {
+		return nil, fmt.Errorf("--metric: %w", err)
+	}
+	s, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer s.Close()
+	var records []history.Record
+	for r, err := range s.Records(ctx, history.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	// The back-test asks about targets of its own; this one only says which
+	// figure is meant and which way is better.
+	m := config.Milestone{Select: config.Select{Precision: *c.precision}, Criteria: []forecast.Criterion{figure(q.Name, q.Unit, q.LowerIsBetter)}}
+	var models []milestone.Model
+	for _, h := range history.ByModel(records) {
+		models = append(models, milestone.Model{Name: h.Name, History: h})
+	}
+	return milestone.Evidence(m, models, p.now()).Series, nil
+}
+
+func figure(name string, u units.Unit, lowerIsBetter bool) forecast.Criterion {
+	c := forecast.Criterion{Metric: name, Comparison: forecast.AtMost, Unit: u}
+	if !lowerIsBetter {
+		c.Comparison = forecast.AtLeast
+	}
+	return c
+}
+
+func (c *backtestCommand) fromFiles() ([]forecast.Series, error) {
+	var out []forecast.Series
+	for _, name := range *c.csv {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		observations, err := forecasting.ReadCSV(f, units.None)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		out = append(out, forecast.Series{Model: name, Criterion: figure("value", units.None, !*c.higher), Observations: observations})
+	}
+	return out, nil
+}
+
+// progressBar shows how far a long command is, on a terminal or in a log.
+type progressBar struct {
+	w     io.Writer
+	shown int // in twentieths
+}
+
+func (b *progressBar) show(done, total int) {
+	const width = 20
+	if n := done * width / max(total, 1); n > b.shown {
+		b.shown = n
+		fmt.Fprintf(b.w, "\r%3d %% of %d %s", n*100/width, total, "histories")
+	}
+}
+
+func (b *progressBar) end() {
+	if b.shown > 0 {
+		fmt.Fprintln(b.w)
+	}
+}

@@ -1,0 +1,178 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// version1 makes a history as the first plancast left it, with n records.
+func version1(t *testing.T, n int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.db")
+	db, err := sql.Open("sqlite", dsn(path, "rwc", "WAL")+"&_pragma=journal_mode(WAL)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec(fmt.Sprintf("BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=1; COMMIT;", migrations[0], applicationID)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		if _, err := db.Exec(`INSERT INTO records (model, version, digest, precision, fingerprint, iteration, backend, device, candidate_time, started, finished, outcome, body)
+			VALUES ('m', ?, ?, 'fp32', 'f', ?, 'b', 'd', 0, 0, 0, 'crashed', '{"failure":{"kind":"crashed","op":"x","message":"y"}}')`, fmt.Sprint(i+1), fmt.Sprint(i), i+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// schemaOf reads version and tables straight from the file.
+func schemaOf(t *testing.T, path string) (version int, tables string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path, "ro", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.QueryRow("PRAGMA user_version").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.QueryRow("SELECT group_concat(name, ' ') FROM (SELECT name FROM sqlite_master WHERE type='table' AND name NOT LIKE 'sqlite_%' ORDER BY name)").Scan(&tables); err != nil {
+		t.Fatal(err)
+	}
+	return version, tables
+}
+
+func told(t *testing.T, s *Store) (id int64) {
+	t.Helper()
+	if err := s.UpdateOutbox(t.Context(), func(tx *OutboxTx) (err error) { id, err = tx.Told(); return err }); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func TestAnOlderHistoryIsUpgraded(t *testing.T) {
+	path := version1(t, 3)
+	// Reading alone changes nothing.
+	ro, err := OpenReadOnly(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ro.Close()
+	if v, _ := schemaOf(t, path); v != 1 {
+		t.Fatalf("reading upgraded to %d", v)
+	}
+	var wg sync.WaitGroup
+	for range 3 { // who comes first upgrades, and the others find it done
+		wg.Go(func() {
+			s, err := Open(path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			s.Close()
+		})
+	}
+	wg.Wait()
+	if v, tables := schemaOf(t, path); v != schemaVersion || tables != "files outbox outbox_notes records" {
+		t.Errorf("version %d with %s", v, tables)
+	}
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := 0
+	for r, err := range s.Records(t.Context(), Filter{}) {
+		if err != nil || r.Failure == nil {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		n++
+	}
+	if n != 3 || told(t, s) != 3 {
+		t.Errorf("%d records, told up to %d; want 3 and no old news", n, told(t, s))
+	}
+	// The version stands in the header, where an older plancast looks.
+	header := make([]byte, 64)
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Read(header); err != nil || header[63] != schemaVersion {
+		t.Errorf("header says version %d, %v", header[63], err)
+	}
+}
+
+func TestAFreshHistoryIsAnUpgradedOne(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "h.db")
+	s, err := Open(fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	old := version1(t, 0)
+	u, err := Open(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	dump := func(path string) (out string) {
+		db, err := sql.Open("sqlite", dsn(path, "ro", ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.QueryRow("SELECT group_concat(sql, char(10)) FROM (SELECT sql FROM sqlite_master ORDER BY type, name)").Scan(&out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if a, b := dump(fresh), dump(old); a != b {
+		t.Errorf("fresh:\n%s\nupgraded:\n%s", a, b)
+	}
+	if told(t, s) != 0 || told(t, u) != 0 {
+		t.Error("an empty history has been told of")
+	}
+}
+
+func TestAFailedUpgradeLeavesTheFileAsItWas(t *testing.T) {
+	path := version1(t, 2)
+	db, err := sql.Open("sqlite", dsn(path, "rw", "WAL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The last statement of the upgrade will fail on this.
+	if _, err := db.Exec("CREATE TABLE outbox_notes (x)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "from version 1 to 2") || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+	if v, tables := schemaOf(t, path); v != 1 || tables != "files outbox_notes records" {
+		t.Errorf("half upgraded: version %d with %s", v, tables)
+	}
+}
+
+func TestAVersionInTheLogAloneIsSeen(t *testing.T) {
+	path := version1(t, 1)
+	db, err := sql.Open("sqlite", dsn(path, "rw", "WAL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() // until then the change stays in the write-ahead log
+	if _, err := db.ExecContext(context.Background(), "PRAGMA user_version=99"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrNewer) {
+		t.Errorf("error %v; want ErrNewer", err)
+	}
+}

@@ -1,0 +1,148 @@
+package history_test
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/history"
+)
+
+func entry(receiver, key string) history.OutboxEntry {
+	return history.OutboxEntry{Receiver: receiver, Key: key, Topic: "t", Created: noon, Due: noon, Body: []byte(`{"text":"x"}`)}
+}
+
+func waiting(t *testing.T, s *history.Store) []history.OutboxEntry {
+	t.Helper()
+	list, err := s.Waiting(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestNewsAreQueuedOncePerReceiver(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	if err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		for _, c := range []struct {
+			receiver, key string
+			want          bool
+		}{{"a", "k", true}, {"a", "k", false}, {"b", "k", true}, {"a", "l", true}} {
+			if added, err := tx.Add(entry(c.receiver, c.key)); err != nil || added != c.want {
+				t.Errorf("%s %s: added %v, %v", c.receiver, c.key, added, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	list := waiting(t, s)
+	if len(list) != 3 || list[0].Receiver != "a" || !list[0].Due.Equal(noon) || list[0].State != history.OutboxWaiting || string(list[0].Body) != `{"text":"x"}` {
+		t.Fatalf("waiting: %+v", list)
+	}
+	if err := s.Settle(t.Context(), list[0].ID, history.OutboxSent, noon); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Postpone(t.Context(), list[1].ID, noon.Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	list = waiting(t, s)
+	if len(list) != 2 || list[0].Attempts != 1 || !list[0].Due.Equal(noon.Add(time.Minute)) {
+		t.Errorf("after one was sent and one failed: %+v", list)
+	}
+	// What was sent is still known, so it is not queued again; until it is old.
+	again := func() bool {
+		var added bool
+		if err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+			var err error
+			added, err = tx.Add(entry("a", "k"))
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		return added
+	}
+	if again() {
+		t.Error("sent news is queued again")
+	}
+	if err := s.PruneOutbox(t.Context(), noon); err != nil {
+		t.Fatal(err)
+	}
+	if again() {
+		t.Error("pruned too early")
+	}
+	if err := s.PruneOutbox(t.Context(), noon.Add(1)); err != nil {
+		t.Fatal(err)
+	}
+	if len(waiting(t, s)) != 2 || !again() {
+		t.Error("pruning took what waits, or left what is settled")
+	}
+}
+
+func TestAnErrorUndoesTheWholeUpdate(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	no := errors.New("no")
+	err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		if _, err := tx.Add(entry("a", "k")); err != nil {
+			return err
+		}
+		if err := errors.Join(tx.SetTold(7), tx.SetNote("x", "y")); err != nil {
+			return err
+		}
+		return no
+	})
+	if !errors.Is(err, no) || len(waiting(t, s)) != 0 {
+		t.Errorf("%v, %+v", err, waiting(t, s))
+	}
+	_ = s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		if told, err := tx.Told(); told != 0 || err != nil {
+			t.Errorf("told %d, %v", told, err)
+		}
+		if _, ok, err := tx.Note("x"); ok || err != nil {
+			t.Errorf("note %v, %v", ok, err)
+		}
+		return nil
+	})
+}
+
+func TestRepeatsAreCountedOnWhatWaits(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		for _, k := range []string{"1", "2"} {
+			if _, err := tx.Add(entry("a", k)); err != nil {
+				return err
+			}
+		}
+		e, ok, err := tx.Newest("a", "t")
+		if err != nil || !ok || e.Key != "2" {
+			t.Errorf("newest %+v, %v, %v", e, ok, err)
+		}
+		if err := tx.Repeat(e.ID, []byte(`{}`)); err != nil {
+			return err
+		}
+		if e, _, _ = tx.Newest("a", "t"); e.Repeats != 1 || string(e.Body) != "{}" {
+			t.Errorf("repeated %+v", e)
+		}
+		if _, ok, _ = tx.Newest("b", "t"); ok {
+			t.Error("another receiver's message is found")
+		}
+		// The mark only goes forward.
+		if err := errors.Join(tx.SetTold(5), tx.SetTold(3)); err != nil {
+			return err
+		}
+		if told, _ := tx.Told(); told != 5 {
+			t.Errorf("told %d; want 5", told)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.UpdateOutbox(ctx, func(*history.OutboxTx) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled update: %v", err)
+	}
+}

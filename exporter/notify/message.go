@@ -1,0 +1,250 @@
+package notify
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// Message is one piece of news, as the outbox keeps it. Its text is plain, in
+// lines, and holds no control characters besides their ends.
+type Message struct {
+	// ID is the same whenever the message is sent, so that a receiver can tell a
+	// repeat.
+	ID      string         `json:"id"`
+	Events  []config.Event `json:"events"`
+	Title   string         `json:"title"` // one line
+	Text    string         `json:"text"`
+	Model   string         `json:"model,omitempty"`
+	Version string         `json:"version,omitempty"`
+	Owner   string         `json:"owner,omitempty"`
+	Link    string         `json:"link,omitempty"` // the model's part of the report
+
+	// Of failures, to recognize repeats.
+	Digest string    `json:"digest,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+}
+
+func (m Message) event() string {
+	words := make([]string, len(m.Events))
+	for i, e := range m.Events {
+		words[i] = string(e)
+	}
+	return strings.Join(words, ",")
+}
+
+// milestoneNews is what a result does to the probability of a milestone.
+type milestoneNews struct {
+	report.Milestone
+	was *float64 // when it was told before
+}
+
+// result is the news that a candidate is measured through. changed says that
+// the environment is another than that of the result told before.
+func result(m report.Model, milestones []milestoneNews, changed bool, in place) Message {
+	events := []config.Event{config.EventResult}
+	title := fmt.Sprintf("%s version %s is measured", m.Name, m.Candidate.Version)
+	switch m.Status {
+	case report.StatusMissed:
+		events = append(events, config.EventMissed)
+		title = fmt.Sprintf("%s version %s misses its threshold", m.Name, m.Candidate.Version)
+	case report.StatusMet:
+		title = fmt.Sprintf("%s version %s meets its threshold", m.Name, m.Candidate.Version)
+	}
+	headline := m.Headline
+	lines := []string{}
+	for _, x := range milestones {
+		if s := probability(x, in.location); s != "" {
+			headline += "; " + s
+		}
+	}
+	lines = append(lines, headline)
+	for _, x := range milestones {
+		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
+			lines = append(lines, clean(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
+		}
+	}
+	if changed && m.Changed != nil {
+		events = append(events, config.EventEnvironment)
+		lines = append(lines, m.Changed.Text)
+	}
+	for _, r := range m.Rows {
+		if r.State == report.RowFailed && r.Failure != nil {
+			lines = append(lines, fmt.Sprintf("%s failed: %s", r.Precision, r.Failure.Text()))
+		}
+	}
+	if row, ok := m.Row(m.Best); ok && row.Result != nil {
+		for _, w := range row.Result.Warnings[:min(len(row.Result.Warnings), 3)] {
+			lines = append(lines, "Note: "+w)
+		}
+	}
+	return in.message(m.Name, m.Candidate.Version, m.Owner, title, lines, events)
+}
+
+// worrying are the forecast's states whose words belong into a notification.
+var worrying = []forecast.State{forecast.AtRisk, forecast.IsAtypical, forecast.IsStalled}
+
+// probability reads "probability of launch by 31 Jan 83 % (was 71 %)"; it is
+// empty without one, and says so when the milestone is met already.
+func probability(m milestoneNews, loc *time.Location) string {
+	if m.Met {
+		return "milestone " + m.Name + " is met"
+	}
+	if m.Forecast == nil || m.Forecast.Probability == nil {
+		return ""
+	}
+	s := "probability of " + m.Name
+	switch {
+	case m.Deadline != nil:
+		layout := "2 Jan"
+		if m.Remaining != nil && *m.Remaining > 300*24*3600 {
+			layout = "2 Jan 2006" // the month alone could be this year's
+		}
+		s += " by " + m.Deadline.In(loc).Format(layout)
+	case m.Horizon > 0:
+		s += " within " + units.Count(m.Horizon, "iteration")
+	}
+	now := units.Percent(m.Forecast.Probability.Value)
+	s += " " + now
+	if m.was != nil && units.Percent(*m.was) != now {
+		s += " (was " + units.Percent(*m.was) + ")"
+	}
+	return s
+}
+
+const (
+	logLines = 10
+	logWidth = 300
+)
+
+// failure is the news that a job failed.
+func failure(r history.Record, owner string, lastGood string, in place) Message {
+	f := r.Failure
+	kind := report.KindTitle(f.Kind)
+	title := fmt.Sprintf("%s version %s %s failed: %s", r.Model, r.Version, r.Precision, kind)
+	what := clean(strings.TrimSpace(f.Op+" "+f.Subject), 200)
+	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, report.DeviceName(r.Device), clean(r.Version, 100), r.Precision, kind, f.Kind)}
+	for _, x := range []struct{ name, text string }{
+		{"Operator", clean(f.Operator, 100)}, {"Node", clean(f.Node, 200)}, {"While", what},
+		{"Why", clean(f.Message, 1000)}, {"What to do", clean(f.Hint, 500)}, {"Last good result", lastGood},
+	} {
+		if x.text != "" {
+			lines = append(lines, x.name+": "+x.text)
+		}
+	}
+	if tail := f.Log[max(len(f.Log)-logLines, 0):]; len(tail) > 0 {
+		lines = append(lines, "The end of the worker's log:")
+		for _, l := range tail {
+			lines = append(lines, "    "+clean(l, logWidth))
+		}
+	}
+	m := in.message(r.Model, r.Version, owner, title, lines, []config.Event{config.EventFailure})
+	m.Digest, m.Since = r.Digest, in.now.UTC()
+	return m
+}
+
+// repeated is the news that a failure came again after it was told, and was
+// only counted since. Its count is known when it is sent.
+func repeated(r history.Record, owner string, since time.Time, in place) Message {
+	kind := report.KindTitle(r.Failure.Kind)
+	title := fmt.Sprintf("%s failed again: %s", r.Model, kind)
+	m := in.message(r.Model, r.Version, owner, title, []string{fmt.Sprintf("the last time with version %s %s", clean(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
+	m.Since = since.UTC()
+	return m
+}
+
+// counted completes the text of repeated news.
+func (m Message) counted(n int) Message {
+	m.Text = fmt.Sprintf("%s: the same failure came %s more since %s, %s", m.Model, units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
+	return m
+}
+
+// lastGoodText is the model's last good result in words; "" without one.
+func lastGoodText(m report.Model) string {
+	var best *report.Result
+	for _, r := range m.Rows {
+		if x := r.Shown(); x != nil && (best == nil || x.Iteration > best.Iteration) {
+			best = x
+		}
+	}
+	if best == nil || best.P99 == nil {
+		return ""
+	}
+	return fmt.Sprintf("version %s, P99 %s", best.Version, units.Format(best.P99.Value, units.Seconds))
+}
+
+// test is what plancast notify test sends.
+func test(receiver string, in place) Message {
+	m := in.message("", "", "", "plancast can reach you", []string{fmt.Sprintf("This is a test of receiver %s by plancast notify test. No model is concerned.", receiver)}, nil)
+	m.ID = fmt.Sprintf("test-%d", in.now.Unix())
+	return m
+}
+
+// place is what messages need to know beyond their news.
+type place struct {
+	now       time.Time
+	location  *time.Location
+	reportURL string
+}
+
+func (p place) message(model, version, owner, title string, lines []string, events []config.Event) Message {
+	m := Message{Events: events, Model: model, Version: clean(version, 100), Owner: clean(owner, 100)}
+	if p.reportURL != "" && model != "" {
+		m.Link = strings.TrimSuffix(p.reportURL, "/") + "/?" + url.Values{"model": {model}}.Encode()
+	}
+	if m.Owner != "" {
+		lines = append(lines, "Owner: "+m.Owner)
+	}
+	for i, l := range lines {
+		lines[i] = harmless(l)
+	}
+	if m.Link != "" {
+		lines = append(lines, m.Link)
+	}
+	m.Title, m.Text = harmless(clean(title, 200)), strings.Join(lines, "\n")
+	return m
+}
+
+// harmless keeps text from outside from calling a whole channel: a zero-width
+// space breaks what chat services take for a mention.
+func harmless(s string) string {
+	return strings.NewReplacer("<!", "<\u200b!", "<@", "<\u200b@",
+		"@everyone", "@\u200beveryone", "@here", "@\u200bhere", "@channel", "@\u200bchannel", "@all", "@\u200ball").Replace(s)
+}
+
+// clean makes one line of outside text: control characters and what changes
+// the direction of text are left out, and it is cut after limit characters.
+func clean(s string, limit int) string {
+	out := strings.Join(strings.Fields(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r) || unicode.IsControl(r):
+			return ' '
+		case unicode.Is(unicode.Cf, r):
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
+	if runes := []rune(out); len(runes) > limit {
+		return string(runes[:limit]) + "…"
+	}
+	return out
+}
+
+// resultKey names the news that a candidate is measured through.
+func resultKey(m report.Model) string {
+	return fmt.Sprintf("result/%s/%s/%s", m.Name, m.Environment.Fingerprint, cmp.Or(m.Candidate.Digest, m.Candidate.Version))
+}
+
+func failureTopic(r history.Record) string {
+	return fmt.Sprintf("failure/%s/%s", r.Model, r.Failure.Kind)
+}

@@ -1,0 +1,420 @@
+package notify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/forecast"
+)
+
+// settle lets everything under way come to rest. SQLite sleeps while another
+// connection writes, which to synctest is rest.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
+// bubble runs a test on synthetic time.
+func bubble(t *testing.T, config string, test func(t *testing.T, d *desk)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { test(t, newDesk(t, config)) })
+}
+
+func TestACandidateIsToldOnceWhenItIsMeasuredThrough(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.version("vision-net", "1", engine.FP32, engine.FP16, engine.INT8)
+		d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
+		d.observe()
+		d.flush()
+		d.want() // two precisions are to come
+		d.record("vision-net", "1", engine.FP16, reporttest.Unsupported)
+		d.record("vision-net", "1", engine.INT8, reporttest.Measured(0.01))
+		d.observe()
+		d.observe()
+		d.flush()
+		d.want("chat: vision-net version 1 is measured")
+	})
+}
+
+func TestOnlyTheNewestOfABacklogIsTold(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		for _, v := range []string{"1", "2", "3"} {
+			d.in.Queue = nil
+			if v != "3" {
+				d.in.Queue = []report.Job{{Model: "vision-net", Version: "3", Precision: engine.FP32}}
+			}
+			d.measured("vision-net", v, 0.02)
+		}
+		d.flush()
+		d.want("chat: vision-net version 3 is measured")
+	})
+}
+
+func TestNewsGoesToItsOwner(t *testing.T) {
+	bubble(t, `
+notifications:
+  receivers: [{name: vision, url_env: A}, {name: speech, url_env: B}, {name: ops, url_env: C}]
+  routes:
+    - {owners: vision, receivers: [vision]}
+    - {owners: speech, events: [missed, failure], receivers: [speech]}
+    - {events: [failure], receivers: [ops]}
+`, func(t *testing.T, d *desk) {
+		d.in.Targets = []config.Target{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 50ms")}}
+		d.measured("vision-net", "1", 0.02)
+		d.measured("speech-net", "1", 0.02)
+		d.measured("nobodys", "1", 0.09)
+		d.flush()
+		d.want("vision: vision-net version 1 meets its threshold")
+		d.measured("speech-net", "2", 0.09)
+		d.flush()
+		d.want("speech: speech-net version 2 misses its threshold")
+		d.failed("nobodys", "2", engine.KindTimeout)
+		d.flush()
+		d.want("ops: nobodys version 2 fp32 failed: took too long")
+	})
+}
+
+func TestAnUnsupportedPrecisionIsNoNews(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.version("vision-net", "1")
+		d.record("vision-net", "1", engine.FP32, reporttest.Unsupported)
+		d.observe()
+		d.flush()
+		d.want()
+	})
+}
+
+func TestTheProbabilityIsComparedWithTheOneToldBefore(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.in.Milestones = []config.Milestone{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 5ms"), Share: 1, Deadline: time.Now().AddDate(0, 0, 30)}}
+		by := " by " + time.Now().AddDate(0, 0, 30).UTC().Format("2 Jan")
+		for i, c := range []struct {
+			p    float64
+			want string
+		}{{0.71, by + " 71 %"}, {0.83, by + " 83 % (was 71 %)"}, {0.8301, by + " 83 %"}, {0.999, by + " > 99 % (was 83 %)"}} {
+			d.in.Forecasts = map[string]*report.Forecast{"launch": forecasted(forecast.OnTrack, c.p)}
+			d.measured("vision-net", fmt.Sprint(i+1), 0.03)
+			d.restart() // what was told is remembered
+			d.flush()
+			text := d.full[len(d.full)-1].Text
+			if !strings.Contains(text, "; probability of launch"+c.want+"\n") {
+				t.Errorf("told\n%s\nwant %q", text, c.want)
+			}
+		}
+	})
+}
+
+func TestAnotherEnvironmentIsToldWithItsFirstResult(t *testing.T) {
+	bubble(t, strings.Replace(everybody, "receivers: [", "routes: [{events: [environment], receivers: [chat]}]\n  receivers: [", 1), func(t *testing.T, d *desk) {
+		d.measured("vision-net", "1", 0.03)
+		d.version("vision-net", "2")
+		d.build.Add("vision-net", "2", 1, engine.FP32, reporttest.Environment("1.33.0"), reporttest.Measured(0.02))
+		d.observe()
+		d.version("vision-net", "3")
+		d.build.Add("vision-net", "3", 2, engine.FP32, reporttest.Environment("1.33.0"), reporttest.Measured(0.02))
+		d.observe()
+		d.flush()
+		d.want("chat: vision-net version 2 is measured")
+		if text := d.full[0].Text; !strings.Contains(text, "ONNX Runtime 1.32.0 became 1.33.0") {
+			t.Error(text)
+		}
+	})
+}
+
+func TestRepeatsOfAFailureAreCounted(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		stop := d.running()
+		defer stop()
+		d.failed("vision-net", "1", engine.KindTimeout)
+		d.record("vision-net", "1", engine.INT8, reporttest.Failed(engine.Error{Kind: engine.KindTimeout})) // the same candidate
+		d.observe()
+		d.failed("vision-net", "2", engine.KindCrashed)   // another kind
+		d.failed("vision-other", "1", engine.KindTimeout) // another model
+		settle()
+		d.want("chat: vision-net version 1 fp32 failed: took too long", "chat: vision-net version 2 fp32 failed: the worker crashed",
+			"chat: vision-other version 1 fp32 failed: took too long")
+		time.Sleep(time.Hour)
+		d.failed("vision-net", "3", engine.KindTimeout)
+		d.failed("vision-net", "4", engine.KindTimeout)
+		settle()
+		d.want()
+		if s := d.n.Stats(); s.Counts["chat"][Suppressed] != 3 || s.Queued != 0 || s.Counts["chat"][Sent] != 3 {
+			t.Errorf("stats %+v", s)
+		}
+		time.Sleep(23*time.Hour + time.Minute)
+		settle()
+		d.want("chat: vision-net failed again: took too long")
+		if text := d.full[len(d.full)-1].Text; !strings.Contains(text, "vision-net: the same failure came 2 times more since 1 Jan 00:00 UTC, the last time with version 4 fp32") {
+			t.Error(text)
+		}
+		d.failed("vision-net", "5", engine.KindTimeout) // a new window
+		settle()
+		d.want("chat: vision-net version 5 fp32 failed: took too long")
+	})
+}
+
+func TestAttemptsBackOffAndNothingIsLost(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.breaks("chat", true)
+		start := time.Now()
+		stop := d.running()
+		defer stop()
+		d.measured("vision-net", "1", 0.02)
+		time.Sleep(12 * time.Hour)
+		synctest.Wait()
+		var waits []time.Duration
+		for i, at := range d.at {
+			if i > 0 {
+				waits = append(waits, at.Sub(d.at[i-1]))
+			}
+		}
+		want := []time.Duration{10 * time.Second, 20 * time.Second, 40 * time.Second, 80 * time.Second, 160 * time.Second, 320 * time.Second, 640 * time.Second, 1280 * time.Second, 30 * time.Minute, 30 * time.Minute}
+		if len(waits) < len(want) || !slices.Equal(waits[:len(want)], want) {
+			t.Errorf("waits %v; want %v ...", waits, want)
+		}
+		if s := d.n.Stats(); s.Queued != 1 || s.Oldest != time.Since(start) || s.Counts["chat"][Failed] != uint64(len(d.at)) || s.Counts["chat"][Sent] != 0 {
+			t.Errorf("stats %+v after %d attempts", s, len(d.at))
+		}
+		d.breaks("chat", false)
+		time.Sleep(30 * time.Minute)
+		settle()
+		d.want("chat: vision-net version 1 is measured")
+		if s := d.n.Stats(); s.Queued != 0 || s.Oldest != 0 || s.Counts["chat"][Sent] != 1 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+func TestDelaysAreSpreadAndBounded(t *testing.T) {
+	for attempts := range 200 {
+		lo, hi := delay(attempts, 0), delay(attempts, 1)
+		if lo < firstDelay/2 || hi > lastDelay || lo*2 != hi {
+			t.Fatalf("attempt %d waits %s to %s", attempts, lo, hi)
+		}
+		if attempts > 0 && hi < delay(attempts-1, 1) {
+			t.Fatalf("attempt %d waits shorter than the one before", attempts)
+		}
+	}
+}
+
+func TestOneReceiverThatIsDownDoesNotHoldUpTheOthers(t *testing.T) {
+	bubble(t, `
+notifications:
+  receivers: [{name: dead, url_env: A}, {name: chat, url_env: B}]
+`, func(t *testing.T, d *desk) {
+		d.breaks("dead", true)
+		stop := d.running()
+		defer stop()
+		for i := range 5 {
+			d.measured(fmt.Sprint("vision-", i), "1", 0.02)
+		}
+		settle()
+		if len(d.got) != 5 {
+			t.Errorf("received %q", d.got)
+		}
+		// One attempt tells that it is down: not one for each message.
+		if s := d.n.Stats(); s.Counts["dead"][Failed] != 1 || s.Queued != 5 {
+			t.Errorf("stats %+v", s)
+		}
+	})
+}
+
+func TestAMessageThatIsNeverTakenDoesNotHoldUpTheOthers(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
+			if strings.Contains(m.Title, "poison") {
+				return &Error{Receiver: r.Name, Reason: "the server answered 400 Bad Request"}
+			}
+			return d.send(ctx, r, m)
+		}
+		stop := d.running()
+		defer stop()
+		d.measured("vision-poison", "1", 0.02)
+		d.measured("vision-net", "1", 0.02)
+		time.Sleep(time.Minute)
+		settle()
+		d.want("chat: vision-net version 1 is measured")
+		time.Sleep(73 * time.Hour)
+		settle()
+		if s := d.n.Stats(); s.Queued != 0 || s.Counts["chat"][Dropped] != 1 || !strings.Contains(d.log.String(), "Notification dropped") {
+			t.Errorf("after the time to give up: %+v", s)
+		}
+	})
+}
+
+func TestAHistoryThatWasDownForLongTriesOnceBeforeItGivesUp(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.measured("vision-net", "1", 0.02)
+		time.Sleep(1000 * time.Hour)
+		d.restart()
+		d.flush()
+		d.want("chat: vision-net version 1 is measured")
+	})
+}
+
+// The places where plancast can be killed, and what follows.
+func TestKilledAnywhereNothingIsLost(t *testing.T) {
+	t.Run("after the record, before the news is queued", func(t *testing.T) {
+		bubble(t, everybody, func(t *testing.T, d *desk) {
+			d.version("vision-net", "1")
+			d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
+			d.restart()
+			d.observe() // the first look after the start
+			d.flush()
+			d.want("chat: vision-net version 1 is measured")
+		})
+	})
+	t.Run("after the news is queued, before it is sent", func(t *testing.T) {
+		bubble(t, everybody, func(t *testing.T, d *desk) {
+			d.measured("vision-net", "1", 0.02)
+			d.restart()
+			d.observe()
+			d.flush()
+			d.want("chat: vision-net version 1 is measured")
+		})
+	})
+	t.Run("after it is sent, before it is marked: repeated, with the same ID", func(t *testing.T) {
+		bubble(t, everybody, func(t *testing.T, d *desk) {
+			d.measured("vision-net", "1", 0.02)
+			d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
+				err := d.send(ctx, r, m)
+				d.store.Close() // nothing can be marked any more
+				return err
+			}
+			if _, err := d.n.Flush(t.Context()); err == nil {
+				t.Error("the mark was written")
+			}
+			d.restart()
+			d.flush()
+			d.want("chat: vision-net version 1 is measured", "chat: vision-net version 1 is measured")
+			if d.full[0].ID != d.full[1].ID || d.full[0].ID == "" {
+				t.Errorf("IDs %q and %q", d.full[0].ID, d.full[1].ID)
+			}
+		})
+	})
+	t.Run("after it is marked: not repeated", func(t *testing.T) {
+		bubble(t, everybody, func(t *testing.T, d *desk) {
+			d.measured("vision-net", "1", 0.02)
+			d.flush()
+			d.restart()
+			d.observe()
+			d.flush()
+			d.want("chat: vision-net version 1 is measured")
+		})
+	})
+}
+
+func TestAnOrderlyStopLetsTheMessageUnderWayArrive(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes time.Duration
+		sent  bool
+		stops time.Duration
+	}{
+		"in time":  {3 * time.Second, true, 2 * time.Second},
+		"too late": {time.Hour, false, stopGrace},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, everybody, func(t *testing.T, d *desk) {
+				d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
+					select {
+					case <-time.After(c.takes):
+						return d.send(ctx, r, m)
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
+				d.measured("vision-net", "1", 0.02)
+				stop := d.running()
+				time.Sleep(time.Second)
+				asked := time.Now()
+				stop()
+				if took := time.Since(asked); took != c.stops {
+					t.Errorf("stopped after %s; want %s", took, c.stops)
+				}
+				if left, err := d.store.Waiting(t.Context()); err != nil || (len(left) == 0) != c.sent || !c.sent && left[0].Attempts != 0 {
+					t.Errorf("left %+v, %v", left, err)
+				}
+			})
+		})
+	}
+}
+
+func TestAnotherConfigurationTakesEffect(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.breaks("chat", true)
+		stop := d.running()
+		defer stop()
+		d.measured("vision-net", "1", 0.02)
+		time.Sleep(5 * time.Hour)
+		settle()
+		d.breaks("chat", false)
+		d.n.Configure(d.cfg) // its URL was put right: no waiting
+		settle()
+		// The message itself is due later; the receiver is not held back.
+		time.Sleep(lastDelay)
+		settle()
+		d.want("chat: vision-net version 1 is measured")
+
+		none := d.cfg
+		none.Notifications.Receivers = nil
+		d.breaks("chat", true)
+		d.measured("vision-net", "2", 0.02)
+		settle()
+		d.n.Configure(none)
+		d.measured("vision-net", "3", 0.02) // for nobody
+		time.Sleep(80 * time.Hour)
+		settle()
+		if s := d.n.Stats(); s.Queued != 0 || len(s.Counts) != 0 {
+			t.Errorf("messages to nobody are kept: %+v", s)
+		}
+	})
+}
+
+func TestWhatWasSeenIsNoNews(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		d.version("vision-net", "1")
+		d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
+		if err := d.n.Skip(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		d.restart()
+		d.observe()
+		d.flush()
+		d.want()
+	})
+}
+
+func TestEveryResultIsThereFromTheStart(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		s := d.n.Stats()
+		for _, r := range Results {
+			if v, ok := s.Counts["chat"][r]; !ok || v != 0 {
+				t.Errorf("%s: %d, %v", r, v, ok)
+			}
+		}
+	})
+}
+
+func TestADamagedRowIsAnErrorAndNotAMessage(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *desk) {
+		if err := d.store.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+			_, err := tx.Add(history.OutboxEntry{Receiver: "chat", Key: "k", Created: time.Now(), Due: time.Now(), Body: []byte("{")})
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.n.Flush(t.Context()); err == nil || !strings.Contains(err.Error(), "message 1 for chat") {
+			t.Errorf("error %v", err)
+		}
+	})
+}

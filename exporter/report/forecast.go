@@ -1,0 +1,172 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// Forecast is what is expected of a milestone, and what it was a week ago.
+type Forecast struct {
+	forecast.Forecast
+	// WeekAgo is the probability as it would have been said a week ago, from
+	// what was known then; nil when there was nothing to say.
+	WeekAgo *float64 `json:"probability_week_ago,omitempty"`
+	// HoldsBack lists the criteria of models that are not met yet, the least
+	// likely first.
+	HoldsBack []HoldsBack `json:"holds_back"`
+}
+
+// HoldsBack is one criterion of one model, on the way.
+type HoldsBack struct {
+	Model       string   `json:"model"`
+	Criterion   string   `json:"criterion"`
+	Probability *float64 `json:"probability,omitempty"`
+	Attained    *float64 `json:"attained,omitempty"`
+	Summary     string   `json:"summary"`
+}
+
+// NewForecast prepares f for a report; weekAgo, which may be nil, is the
+// forecast of a week earlier.
+func NewForecast(f forecast.Forecast, weekAgo *forecast.Forecast) *Forecast {
+	v := &Forecast{Forecast: f, HoldsBack: []HoldsBack{}}
+	if weekAgo != nil && weekAgo.Probability != nil {
+		v.WeekAgo = num(weekAgo.Probability.Value)
+	}
+	for _, p := range f.Parts {
+		if p.Forecast.Met {
+			continue
+		}
+		h := HoldsBack{Model: p.Model, Criterion: p.Criterion.String(), Attained: numOf(p.Forecast.Attained), Summary: oneLine(p.Forecast.Summary, 300)}
+		if p.Forecast.Probability != nil {
+			h.Probability = num(p.Forecast.Probability.Value)
+		}
+		v.HoldsBack = append(v.HoldsBack, h)
+	}
+	return v
+}
+
+// short is the forecast without what only a program would read.
+func (f *Forecast) short() *Forecast {
+	if f == nil {
+		return nil
+	}
+	s := *f
+	s.Parts, s.Bands = nil, nil
+	return &s
+}
+
+// notable is the least change of a probability that is worth an arrow.
+const notable = 0.02
+
+// Trend is the change against last week: "↑", "↓" or "→", and "" when there is
+// nothing to compare with.
+func (f Forecast) Trend() string {
+	switch {
+	case f.WeekAgo == nil || f.Probability == nil:
+		return ""
+	case f.Probability.Value-*f.WeekAgo >= notable:
+		return "↑"
+	case *f.WeekAgo-f.Probability.Value >= notable:
+		return "↓"
+	}
+	return "→"
+}
+
+// TrendText reads "up from 71 % a week ago".
+func (f Forecast) TrendText() string {
+	words := map[string]string{"↑": "up from %s a week ago", "↓": "down from %s a week ago", "→": "as a week ago (%s)"}[f.Trend()]
+	if words == "" {
+		return ""
+	}
+	return fmt.Sprintf(words, units.Percent(*f.WeekAgo))
+}
+
+// StateText is the state in words.
+func (f Forecast) StateText() string { return strings.ReplaceAll(string(f.State), "_", " ") }
+
+// Expected is the date by which the milestone is met as likely as not, with
+// the dates of 10 and 90 %, or "" when that cannot be foreseen.
+func (f Forecast) Expected() string {
+	dates := map[float64]string{}
+	for _, d := range f.When {
+		dates[d.Quantile] = d.Time.Format("2 January 2006")
+	}
+	if f.Met || dates[0.5] == "" {
+		return ""
+	}
+	text := "expected " + dates[0.5]
+	switch {
+	case dates[0.1] == dates[0.5] && dates[0.9] == dates[0.5]:
+	case dates[0.1] != "" && dates[0.9] != "":
+		text += fmt.Sprintf(" (10 %%: %s, 90 %%: %s)", dates[0.1], dates[0.9])
+	case dates[0.1] != "":
+		text += fmt.Sprintf(" (10 %%: %s)", dates[0.1])
+	}
+	return text
+}
+
+// Lines tell the forecast in sentences, the most important first.
+func (f Forecast) Lines() []string {
+	first := f.Summary
+	if t := f.TrendText(); t != "" && !f.Met {
+		first += "; " + t
+	}
+	return sentences(append([]string{first, f.Expected()}, f.Advice...))
+}
+
+// shownWarnings is how many warnings are told in words.
+const shownWarnings = 2
+
+// Notes are reasons to trust the forecast less. A milestone of many models has
+// many: a few are told and the rest counted; all are in the JSON form.
+func (f Forecast) Notes() []string {
+	w := f.Evidence.Warnings
+	switch {
+	case f.Met:
+		return nil
+	case len(w) > shownWarnings+1:
+		return append(sentences(w[:shownWarnings]), "And "+units.Count(len(w)-shownWarnings, "further warning"))
+	}
+	return sentences(w)
+}
+
+func sentences(list []string) []string {
+	var out []string
+	for _, s := range list {
+		if s != "" {
+			out = append(out, upperFirst(oneLine(s, 400)))
+		}
+	}
+	return out
+}
+
+// probabilityText reads "83 % (71-91 %) ↑".
+func probabilityText(f *Forecast) string {
+	if f == nil || f.Probability == nil {
+		return "–"
+	}
+	return strings.TrimSpace(f.Probability.String() + " " + f.Trend())
+}
+
+// fewQuestions is from how many questions on the record of the forecast says
+// something about it.
+const fewQuestions = 20
+
+// TrackText tells the forecast's own record, and says so when it is poor.
+func (v View) TrackText() string {
+	t := v.Track
+	switch {
+	case t == nil || t.Questions == 0:
+		return ""
+	case t.Questions < fewQuestions:
+		return fmt.Sprintf("Record of the forecast: %s so far, too few to judge it by.", units.Count(t.Questions, "question"))
+	case t.Skill < 0:
+		return fmt.Sprintf("Record of the forecast: poor. On %s of this history it did worse than quoting how often such questions come true elsewhere (Brier score %s, skill %s): rely on the measurements.",
+			units.Count(t.Questions, "question"), units.Number(t.Brier), units.Number(t.Skill))
+	}
+	return fmt.Sprintf("Record of the forecast: Brier score %s on %s of this history, skill %s against the base rate, calibration error %s.",
+		units.Number(t.Brier), units.Count(t.Questions, "question"), units.Number(t.Skill), units.Number(t.CalibrationError))
+}

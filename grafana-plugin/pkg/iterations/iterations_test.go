@@ -1,0 +1,243 @@
+package iterations
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+)
+
+// points reads "0:1 60:2 120:gone 180:nan": seconds and what is there.
+func points(text string) []prom.Point {
+	var out []prom.Point
+	for _, f := range strings.Fields(text) {
+		var t int64
+		var v string
+		if _, err := fmt.Sscanf(strings.Replace(f, ":", " ", 1), "%d %s", &t, &v); err != nil {
+			panic(f)
+		}
+		p := prom.Point{T: 1000 * t}
+		switch v {
+		case "gone":
+			p.Gone = true
+		case "nan":
+			p.V = math.NaN()
+		default:
+			if _, err := fmt.Sscan(v, &p.V); err != nil {
+				panic(f)
+			}
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+func series(labels model.Metric, text string) prom.Series {
+	return prom.Series{Labels: labels, Points: points(text)}
+}
+
+func label(pairs ...string) model.Metric {
+	m := model.Metric{}
+	for i := 0; i < len(pairs); i += 2 {
+		m[model.LabelName(pairs[i])] = model.LabelValue(pairs[i+1])
+	}
+	return m
+}
+
+// told writes iterations as "number@seconds=value", "!" for a missed one.
+func told(its []Iteration) string {
+	var out []string
+	for _, it := range its {
+		s := fmt.Sprintf("%g@%d=%g", it.Number, it.Time.Unix(), it.Value)
+		if !it.Valid {
+			s = fmt.Sprintf("%g@%d!", it.Number, it.Time.Unix())
+		}
+		if it.Environment != "" {
+			s += "/" + it.Environment
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, " ")
+}
+
+func TestOneObservationForEachIteration(t *testing.T) {
+	for _, c := range []struct {
+		name, value, number, time, want string
+	}{
+		{"a value that stays is one iteration, not many", "0:5 600:4", "0:1 600:2", "", "1@0=5 2@600=4"},
+		{"two iterations with the same value are two", "0:5", "0:1 600:2", "", "1@0=5 2@600=5"},
+		{"the result's own time counts, not the scrape's", "0:5 600:4", "0:1 600:2", "0:-1 600:595", "1@0=5 2@595=4"},
+		{"a time in the future is not believed", "600:4", "600:2", "600:99999", "2@600=4"},
+		{"a scrape gap changes nothing", "0:5 300:gone 600:5 900:4", "0:1 300:gone 600:1 900:2", "", "1@0=5 2@900=4"},
+		{"a gap over the change is bridged", "0:5 300:gone 900:4", "0:1 300:gone 900:2", "", "1@0=5 2@900=4"},
+		{"a jump of the number stands for missed iterations", "0:5 900:4", "0:1 900:4", "", "1@0=5 2@300! 3@600! 4@900=4"},
+		{"an iteration without a value is missed", "0:5 600:gone 900:4", "0:1 600:2 900:3", "", "1@0=5 2@600! 3@900=4"},
+		{"a value that is not a number is missed", "0:5 600:nan 900:4", "0:1 600:2 900:3", "", "1@0=5 2@600! 3@900=4"},
+		{"nothing before the first value counts", "600:4", "0:1 600:2", "", "2@600=4"},
+		{"a second value in one iteration replaces the first", "0:5 300:6 600:4", "0:1 600:2", "", "1@0=6 2@600=4"},
+		{"numbers that start again are new iterations", "0:5 600:4 900:7 1200:6", "0:1 600:2 900:1 1200:2", "", "1@0=5 2@600=4 1@900=7 2@1200=6"},
+		{"an earlier result shown again is not a new one", "0:5 600:4 900:5 1200:3", "0:1 600:2 900:1 1200:3", "", "1@0=5 2@600=4 3@1200=3"},
+		{"two replicas out of step do not multiply", "0:5 600:4 660:5 720:4", "0:1 600:2 660:1 720:2", "", "1@0=5 2@600=4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := label("model", "resnet50", "precision", "int8")
+			e := Evidence{Numbers: NewJoin([]prom.Series{series(l, c.number)}), Step: time.Minute}
+			if c.time != "" {
+				e.Times = NewJoin([]prom.Series{series(l, c.time)})
+			}
+			its, _ := Rebuild(series(l, c.value), e)
+			if got := told(its); got != c.want {
+				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestOtherWaysToTellIterationsApart(t *testing.T) {
+	s := series(label("model", "a"), "0:5 60:5 120:nan 180:5 240:4 300:gone 360:4 420:3")
+	for _, c := range []struct {
+		by   models.By
+		want string
+	}{
+		{models.ByChange, "1@0=5 2@240=4 3@420=3"},
+		{models.BySample, "1@0=5 2@60=5 3@120! 4@180=5 5@240=4 6@360=4 7@420=3"},
+	} {
+		its, _ := Rebuild(s, Evidence{By: c.by})
+		if got := told(its); got != c.want {
+			t.Errorf("by %s:\ngot  %s\nwant %s", c.by, got, c.want)
+		}
+	}
+	its, notes := Rebuild(s, Evidence{By: models.BySeries})
+	if told(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
+		t.Errorf("without an iteration series: %s, %q", told(its), notes)
+	}
+}
+
+func TestAFailureAfterTheNewestResultIsAMissedIteration(t *testing.T) {
+	l := label("model", "a")
+	e := Evidence{
+		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2")}), Step: time.Minute,
+		Built: NewJoin([]prom.Series{series(l, "0:1 900:0")}),
+	}
+	its, _ := Rebuild(series(l, "0:5 600:4"), e)
+	if got, want := told(its), "1@0=5 2@600=4 3@900!"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestACandidateIsFinishedWhenItsLastPrecisionIs(t *testing.T) {
+	fp16, int8 := label("model", "a", "precision", "fp16"), label("model", "a", "precision", "int8")
+	e := Evidence{
+		Numbers: NewJoin([]prom.Series{series(fp16, "60:1 660:2"), series(int8, "120:1 720:2")}),
+		Times:   NewJoin([]prom.Series{series(fp16, "60:50 660:650"), series(int8, "120:110 720:710")}),
+		Step:    time.Minute,
+	}
+	its, _ := Rebuild(series(fp16, "60:5 660:4"), e)
+	if got, want := told(its), "1@110=5 2@710=4"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestEnvironments(t *testing.T) {
+	l := label("model", "a", "precision", "int8")
+	with := func(fingerprint string) model.Metric {
+		m := l.Clone()
+		m["fingerprint"] = model.LabelValue(fingerprint)
+		return m
+	}
+	e := Evidence{
+		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:1 1800:2")}), EnvironmentLabel: "fingerprint",
+		Environments: NewJoin([]prom.Series{series(with("old"), "0:1 1200:gone"), series(with("new"), "1200:1")}),
+	}
+	its, _ := Rebuild(series(l, "0:5 600:4 1200:7 1800:6"), e)
+	if got, want := told(its), "1@0=5/old 2@600=4/old 1@1200=7/new 2@1800=6/new"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	own := label("model", "a", "gpu", "L4")
+	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: models.ByChange, EnvironmentLabel: "gpu"})
+	if got, want := told(its), "1@0=5/L4 2@600=4/L4"; got != want {
+		t.Errorf("by a label of its own: got %s, want %s", got, want)
+	}
+}
+
+func TestUnquantizedLayersAreAConcernWhenTheyGrow(t *testing.T) {
+	l := label("model", "a")
+	e := Evidence{
+		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")}), Unquantized: NewJoin([]prom.Series{series(l, "0:0 600:12")}),
+	}
+	its, _ := Rebuild(series(l, "0:5 600:4 1200:3"), e)
+	var got []string
+	for _, it := range its {
+		got = append(got, it.Concern)
+	}
+	if want := []string{"", "12 layers stayed unquantized", ""}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestJoin(t *testing.T) {
+	j := NewJoin([]prom.Series{
+		series(label("model", "a", "precision", "fp16"), "0:1"),
+		series(label("model", "a", "precision", "int8"), "0:2"),
+		series(label("model", "b", "precision", "int8"), "0:3"),
+	})
+	for _, c := range []struct {
+		labels model.Metric
+		want   int
+	}{
+		{label("model", "a", "precision", "int8", "quantile", "0.99"), 1},
+		{label("model", "a"), 2},
+		{label("model", "c"), 0},
+		{label("host", "x"), 0},
+	} {
+		if got := len(j.Of(c.labels)); got != c.want {
+			t.Errorf("%s fits %d series, want %d", c.labels, got, c.want)
+		}
+	}
+	if got := len(NewJoin([]prom.Series{series(label("job", "ci"), "0:1")}).Of(label("model", "a"))); got != 1 {
+		t.Errorf("a single series without labels in common fits %d times, want 1", got)
+	}
+	if (*Join)(nil).Of(label("model", "a")) != nil {
+		t.Error("no join fits something")
+	}
+}
+
+func TestMergeOfReplicasAndMoves(t *testing.T) {
+	l := label("model", "a")
+	number := NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")})
+	part := func(text string) []Iteration {
+		its, _ := Rebuild(series(l, text), Evidence{Numbers: number})
+		return its
+	}
+	if got, want := told(Merge(part("0:5 600:4 1200:3"), part("0:5 600:4 1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
+		t.Errorf("replicas: got %s, want %s", got, want)
+	}
+	if got, want := told(Merge(part("0:5 600:4 900:gone"), part("1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
+		t.Errorf("a move: got %s, want %s", got, want)
+	}
+}
+
+func TestNothingFromTheFutureIsKnown(t *testing.T) {
+	its := []Iteration{
+		{Number: 1, Time: at(0), Seen: at(0), Value: 5, Valid: true},
+		{Number: 2, Time: at(500_000), Seen: at(600_000), Value: 4, Valid: true}, // dated before it was seen
+	}
+	for _, c := range []struct {
+		known int64
+		want  int
+	}{{0, 1}, {550_000, 1}, {600_000, 2}} {
+		if got := len(Observations(its, at(c.known))); got != c.want {
+			t.Errorf("at %d ms %d observations are known, want %d", c.known, got, c.want)
+		}
+	}
+	if len(Observations(its, time.Time{})) != 2 {
+		t.Error("the zero time does not mean everything")
+	}
+}

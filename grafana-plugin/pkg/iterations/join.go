@@ -1,0 +1,82 @@
+package iterations
+
+import (
+	"github.com/prometheus/common/model"
+
+	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+)
+
+// Join finds, for the series of a metric, the series of another one that speak
+// of the same thing: those that agree with it in every label both have.
+type Join struct {
+	series   []prom.Series
+	names    map[model.LabelName]bool
+	postings map[model.LabelPair][]int
+}
+
+// NewJoin indexes series.
+func NewJoin(series []prom.Series) *Join {
+	j := &Join{series: series, names: map[model.LabelName]bool{}, postings: map[model.LabelPair][]int{}}
+	for i, s := range series {
+		for n, v := range s.Labels {
+			if n == model.MetricNameLabel {
+				continue
+			}
+			j.names[n] = true
+			p := model.LabelPair{Name: n, Value: v}
+			j.postings[p] = append(j.postings[p], i)
+		}
+	}
+	return j
+}
+
+// Of returns the series that agree with labels in every label both have. A
+// series with more labels in common hides those with fewer; without any label
+// in common, a single series speaks of everything.
+func (j *Join) Of(labels model.Metric) []prom.Series {
+	if j == nil || len(j.series) == 0 {
+		return nil
+	}
+	var among []int
+	found := false
+	for n, v := range labels {
+		if n == model.MetricNameLabel || !j.names[n] {
+			continue
+		}
+		p := j.postings[model.LabelPair{Name: n, Value: v}]
+		if !found || len(p) < len(among) {
+			among, found = p, true
+		}
+	}
+	if !found {
+		if len(j.series) == 1 {
+			return j.series
+		}
+		return nil
+	}
+	most := 0
+	var out []prom.Series
+	for _, i := range among {
+		common, ok := 0, true
+		for n, v := range j.series[i].Labels {
+			if n == model.MetricNameLabel {
+				continue
+			}
+			if w, has := labels[n]; has {
+				if w != v {
+					ok = false
+					break
+				}
+				common++
+			}
+		}
+		switch {
+		case !ok || common < most:
+		case common > most:
+			most, out = common, []prom.Series{j.series[i]}
+		default:
+			out = append(out, j.series[i])
+		}
+	}
+	return out
+}

@@ -1,0 +1,424 @@
+package models
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/prometheus/common/model"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/units"
+)
+
+// Type is the question that a query asks.
+type Type string
+
+// The questions, in the editor's order.
+const (
+	Probability Type = "probability"
+	Trend       Type = "trend"
+	Forecast    Type = "forecast"
+	When        Type = "when"
+	Report      Type = "report"
+	Drivers     Type = "drivers"
+	Record      Type = "record"
+	Annotations Type = "annotations"
+)
+
+// Types lists all questions.
+func Types() []Type {
+	return []Type{Probability, Trend, Forecast, When, Report, Drivers, Record, Annotations}
+}
+
+// By is how the iterations of a history are told apart.
+type By string
+
+// The ways to tell iterations apart.
+const (
+	BySeries By = "series" // a series that holds the iteration's number
+	ByChange By = "change" // a new value is a new iteration
+	BySample By = "sample" // every sample is an iteration
+)
+
+// Show selects among the answers of one question.
+type Show string
+
+// What When and Record show; the first of each is the default.
+const (
+	ShowDate         Show = "date"
+	ShowIterations   Show = "iterations"
+	ShowDistribution Show = "distribution"
+
+	ShowScore       Show = "score"
+	ShowCalibration Show = "calibration"
+)
+
+// MaxIterations bounds a horizon, MaxCriteria the criteria of a query.
+const (
+	MaxIterations = 1000
+	MaxCriteria   = 20
+)
+
+// Query is one question, validated and with its defaults filled in.
+type Query struct {
+	Type      Type
+	Criteria  []Criterion // empty when Milestone is set, and for Report
+	Milestone string      // named by the exporter, which publishes its definition
+	Joint     bool        // all series together, or each on its own
+	Share     float64     // of the models that must be ready, a ratio in (0,1]
+	Model     string      // label that names the model
+	Models    string      // regular expression on that label; "" is all
+
+	Iterations int       // horizon; 0 is none
+	Deadline   time.Time // zero is none
+	Ready      float64   // probability from which it counts as on track
+
+	By          By
+	IterationOf string // the series that holds the iteration's number
+	TimeOf      string // the series that holds the result's own time; "" is none
+	Environment string // label that names the environment; "" is plancast's fingerprint
+	Fingerprint string // the environment whose results count; "" is the newest
+
+	History    time.Duration
+	Resolution time.Duration
+	Exact      bool // Resolution was asked for, and is not only the finest
+	Interval   bool // add the bounds of probabilities
+	Show       Show
+	Legend     string
+	Filters    []Filter
+}
+
+// Criterion is a condition on the series of an expression.
+type Criterion struct {
+	Expr string // PromQL, macros not yet replaced
+	forecast.Criterion
+}
+
+// Filter is an ad hoc filter of a dashboard.
+type Filter struct {
+	Key      string `json:"key"`
+	Operator string `json:"operator"`
+	Value    string `json:"value"`
+}
+
+// wire is Query as the editor writes it; src/types.ts is its twin.
+type wire struct {
+	Type      Type            `json:"type"`
+	Source    string          `json:"source"`
+	Milestone string          `json:"milestone"`
+	Criteria  []wireCriterion `json:"criteria"`
+	Joint     bool            `json:"joint"`
+	Share     *float64        `json:"share"` // percent
+	Model     string          `json:"modelLabel"`
+	Models    string          `json:"models"`
+
+	Horizon    string   `json:"horizon"` // "iterations", "date", "both"
+	Iterations *int     `json:"iterations"`
+	Deadline   string   `json:"deadline"`
+	Ready      *float64 `json:"ready"` // percent
+
+	By          By     `json:"by"`
+	IterationOf string `json:"iterationSeries"`
+	TimeOf      string `json:"timeSeries"`
+	Environment string `json:"environmentLabel"`
+	Fingerprint string `json:"environment"`
+
+	History    string   `json:"history"`
+	Resolution string   `json:"resolution"`
+	Interval   bool     `json:"interval"`
+	Show       Show     `json:"show"`
+	Legend     string   `json:"legend"`
+	Filters    []Filter `json:"adhocFilters"`
+}
+
+type wireCriterion struct {
+	Name       string     `json:"name"`
+	Expr       string     `json:"expr"`
+	Comparison string     `json:"comparison"`
+	Target     text       `json:"target"`
+	Unit       units.Unit `json:"unit"`
+}
+
+// text is a JSON string, or a number for those who write queries by hand.
+type text string
+
+func (t *text) UnmarshalJSON(b []byte) error {
+	if len(b) > 0 && b[0] != '"' {
+		var n json.Number
+		if err := json.Unmarshal(b, &n); err != nil {
+			return fmt.Errorf("want a text such as \"50ms\" or a number")
+		}
+		*t = text(n)
+		return nil
+	}
+	var s string
+	err := json.Unmarshal(b, &s)
+	*t = text(s)
+	return err
+}
+
+// The names of plancast's own series that queries lean on by default.
+const (
+	IterationSeries   = "plancast_iteration"
+	TimestampSeries   = "plancast_iteration_timestamp_seconds"
+	EnvironmentSeries = "plancast_candidate_info"
+	FingerprintLabel  = "fingerprint"
+)
+
+// ParseQuery reads one query. Settings give the defaults; now is the end of
+// the query's time range, from which relative deadlines count.
+func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
+	var w wire
+	d := json.NewDecoder(bytes.NewReader(q.JSON))
+	if err := d.Decode(&w); err != nil {
+		return Query{}, invalid("query", "it cannot be read: %v", err)
+	}
+	if w.Type == "" {
+		w.Type = Type(q.QueryType)
+	}
+	out := Query{
+		Type: w.Type, Joint: w.Joint, Share: 1, Model: or(w.Model, "model"), Models: w.Models,
+		By: w.By, IterationOf: or(w.IterationOf, IterationSeries), TimeOf: w.TimeOf,
+		Environment: w.Environment, Fingerprint: w.Fingerprint,
+		History: s.History, Resolution: s.Resolution, Interval: w.Interval, Show: w.Show, Legend: w.Legend, Filters: w.Filters,
+		Ready: 0.9,
+	}
+	if err := out.kind(w); err != nil {
+		return Query{}, err
+	}
+	if err := out.evidence(w); err != nil {
+		return Query{}, err
+	}
+	if err := out.goal(w, q.TimeRange.To, s); err != nil {
+		return Query{}, err
+	}
+	if out.Type == Report || (out.Type == Annotations && len(w.Criteria) == 0 && w.Source != "milestone") {
+		return out, nil
+	}
+	if w.Source == "milestone" {
+		if strings.TrimSpace(w.Milestone) == "" {
+			return Query{}, invalid("milestone", "choose one that the exporter publishes, or state criteria instead")
+		}
+		out.Milestone, out.Joint = w.Milestone, true
+		if w.Horizon == "" && w.Iterations == nil {
+			out.Iterations = 0 // the milestone's own deadline, see evidence.Define
+		}
+		return out, nil
+	}
+	return out, out.criteria(w.Criteria)
+}
+
+func or(a, b string) string {
+	if strings.TrimSpace(a) == "" {
+		return b
+	}
+	return strings.TrimSpace(a)
+}
+
+func (q *Query) kind(w wire) error {
+	known := false
+	for _, t := range Types() {
+		known = known || t == q.Type
+	}
+	if q.Type == "" {
+		q.Type, known = Probability, true
+	}
+	if !known {
+		return invalid("question", "%q is not one: use probability, trend, forecast, when, report, drivers, record or annotations", q.Type)
+	}
+	switch w.Source {
+	case "", "criteria", "milestone":
+	default:
+		return invalid("source", "%q is neither criteria nor milestone", w.Source)
+	}
+	shows := map[Type][]Show{When: {ShowDate, ShowIterations, ShowDistribution}, Record: {ShowScore, ShowCalibration}}[q.Type]
+	if len(shows) == 0 {
+		q.Show = ""
+		return nil
+	}
+	if q.Show == "" {
+		q.Show = shows[0]
+	}
+	for _, s := range shows {
+		if s == q.Show {
+			return nil
+		}
+	}
+	return invalid("show", "%q is not one of %v", q.Show, shows)
+}
+
+// evidence checks how the history is found and read.
+func (q *Query) evidence(w wire) error {
+	switch q.By {
+	case "":
+		q.By = BySeries
+	case BySeries, ByChange, BySample:
+	default:
+		return invalid("iterations", "%q is not a way to tell them apart: use series, change or sample", q.By)
+	}
+	if q.TimeOf == "" && q.IterationOf == IterationSeries {
+		q.TimeOf = TimestampSeries
+	}
+	q.Exact = strings.TrimSpace(w.Resolution) != ""
+	for _, x := range [][2]string{{"model label", q.Model}, {"environment label", q.Environment}} {
+		if x[1] != "" && !model.LegacyValidation.IsValidLabelName(x[1]) {
+			return invalid(x[0], "%q is not a label name", x[1])
+		}
+	}
+	for _, x := range [][2]string{{"iteration series", q.IterationOf}, {"time series", q.TimeOf}} {
+		if len(x[1]) > 1000 {
+			return invalid(x[0], "it is longer than 1000 characters")
+		}
+	}
+	if q.Models != "" {
+		if _, err := regexp.Compile(q.Models); err != nil {
+			return invalid("models", "%v", err)
+		}
+	}
+	for i, f := range q.Filters {
+		switch f.Operator {
+		case "=", "!=", "=~", "!~":
+		default:
+			return invalid(fmt.Sprintf("filter %d", i+1), "%q is not an operator: use =, !=, =~ or !~", f.Operator)
+		}
+		if !model.LegacyValidation.IsValidLabelName(f.Key) {
+			return invalid(fmt.Sprintf("filter %d", i+1), "%q is not a label name", f.Key)
+		}
+	}
+	for _, x := range []struct {
+		field, text string
+		to          *time.Duration
+		least       time.Duration
+	}{{"history", w.History, &q.History, time.Minute}, {"resolution", w.Resolution, &q.Resolution, time.Second}} {
+		if strings.TrimSpace(x.text) == "" {
+			continue
+		}
+		v, err := ParseDuration(strings.TrimSpace(x.text))
+		if err != nil || v < x.least || v > MaxHistory {
+			return invalid(x.field, "%q is not a duration of at least %s, such as 90d or 1y", x.text, FormatDuration(x.least))
+		}
+		*x.to = v
+	}
+	return nil
+}
+
+// goal checks until when the criteria have to be met.
+func (q *Query) goal(w wire, now time.Time, s Settings) error {
+	if w.Share != nil {
+		q.Share = *w.Share / 100
+	}
+	if w.Ready != nil {
+		q.Ready = *w.Ready / 100
+	}
+	if math.IsNaN(q.Share) || q.Share <= 0 || q.Share > 1 {
+		return invalid("share of models", "it must be more than 0 %% and at most 100 %%")
+	}
+	if math.IsNaN(q.Ready) || q.Ready <= 0 || q.Ready >= 1 {
+		return invalid("ready probability", "it must be more than 0 %% and less than 100 %%")
+	}
+	switch w.Horizon {
+	case "", "iterations", "date", "both":
+	default:
+		return invalid("horizon", "%q is not one of iterations, date, both", w.Horizon)
+	}
+	if w.Horizon != "date" {
+		q.Iterations = s.Horizon
+		if w.Iterations != nil {
+			q.Iterations = *w.Iterations
+		}
+		if q.Iterations < 1 || q.Iterations > MaxIterations {
+			return invalid("iterations", "%d is not between 1 and %d", q.Iterations, MaxIterations)
+		}
+	}
+	if w.Horizon == "date" || w.Horizon == "both" {
+		t, err := ParseDeadline(w.Deadline, now)
+		if err != nil {
+			return err
+		}
+		q.Deadline = t
+	}
+	return nil
+}
+
+var relative = regexp.MustCompile(`^now\+([0-9a-z]+)$`)
+
+// ParseDeadline reads "2027-01-31" (its end, UTC), an RFC 3339 time, or
+// "now+30d".
+func ParseDeadline(text string, now time.Time) (time.Time, error) {
+	text = strings.TrimSpace(text)
+	if m := relative.FindStringSubmatch(text); m != nil {
+		if d, err := ParseDuration(m[1]); err == nil && d <= MaxHistory {
+			return now.Add(d).UTC(), nil
+		}
+	}
+	if t, err := time.Parse(time.DateOnly, text); err == nil {
+		return t.AddDate(0, 0, 1).UTC(), nil
+	}
+	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	return time.Time{}, invalid("date", "%q is not one: write 2027-01-31, 2027-01-31T18:00:00+01:00 or now+30d", text)
+}
+
+func (q *Query) criteria(list []wireCriterion) error {
+	switch n := len(list); {
+	case n == 0:
+		return invalid("criteria", "state at least one, such as plancast_engine_latency_seconds{quantile=\"0.99\"} < 50ms")
+	case n > MaxCriteria:
+		return invalid("criteria", "%d are more than %d", n, MaxCriteria)
+	}
+	seen := map[string]bool{}
+	for i, c := range list {
+		name := func(field string) string {
+			if len(list) == 1 {
+				return field
+			}
+			return fmt.Sprintf("%s of criterion %d", field, i+1)
+		}
+		if strings.TrimSpace(c.Expr) == "" {
+			return invalid(name("expression"), "enter a PromQL expression, such as plancast_engine_latency_seconds{quantile=\"0.99\"}")
+		}
+		if !c.Unit.Valid() {
+			return invalid(name("unit"), "%q is not one: use seconds, ratio, bytes, per_second or leave it empty", c.Unit)
+		}
+		target, err := units.Parse(string(c.Target), c.Unit)
+		if err != nil {
+			// A bare number is in the base unit, as PromQL would have it.
+			if target, err = units.Parse(string(c.Target), units.None); err != nil {
+				return invalid(name("target"), "%q is not %s", c.Target, units.Example(c.Unit))
+			}
+		}
+		comparison := forecast.Comparison(c.Comparison)
+		if comparison == "" {
+			comparison = forecast.Below
+		}
+		if !comparison.Valid() {
+			return invalid(name("comparison"), "%q is not one of <, <=, > and >=", c.Comparison)
+		}
+		metric := or(c.Name, Title(c.Expr))
+		out := Criterion{Expr: c.Expr, Criterion: forecast.Criterion{Metric: metric, Comparison: comparison, Target: target, Unit: c.Unit}}
+		if key := out.String(); seen[key] {
+			out.Metric = fmt.Sprintf("%s (%d)", metric, i+1)
+		} else {
+			seen[key] = true
+		}
+		if err := out.Validate(); err != nil {
+			return invalid(name("criterion"), "%v", err)
+		}
+		q.Criteria = append(q.Criteria, out)
+	}
+	return nil
+}
+
+// Goal is the goal of the query for package forecast.
+func (q *Query) Goal() forecast.Goal {
+	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready}
+}

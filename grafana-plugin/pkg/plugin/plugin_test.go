@@ -1,0 +1,339 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/grafana/grafana-plugin-sdk-go/experimental"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+)
+
+var update = flag.Bool("update", false, "write the golden frames anew")
+
+const int8P99 = `plancast_engine_latency_seconds{quantile="0.99",precision="int8"}`
+
+// questions are one query of every kind.
+func questions() map[string]query {
+	p99 := []any{criterion(int8P99, "<", "40ms", "seconds")}
+	return map[string]query{
+		"probability":          {"type": "probability", "criteria": p99, "interval": true},
+		"probability-joint":    {"type": "probability", "joint": true, "share": 80, "criteria": []any{criterion(int8P99, "<", "36ms", "seconds"), criterion(`plancast_engine_accuracy_deviation_ratio{precision="int8"}`, "<", "0.3%", "ratio")}},
+		"probability-deadline": {"type": "probability", "criteria": p99, "horizon": "date", "deadline": "now+30d"},
+		"milestone":            {"type": "probability", "source": "milestone", "milestone": "launch"},
+		"trend":                {"type": "trend", "criteria": p99, "joint": true},
+		"forecast":             {"type": "forecast", "criteria": p99, "models": "resnet50"},
+		"when":                 {"type": "when", "criteria": p99},
+		"distribution":         {"type": "when", "show": "distribution", "criteria": p99, "models": "resnet50"},
+		"report":               {"type": "report"},
+		"drivers":              {"type": "drivers", "criteria": p99},
+		"record":               {"type": "record", "criteria": p99},
+		"calibration":          {"type": "record", "show": "calibration", "criteria": p99},
+		"annotations":          {"type": "annotations", "criteria": p99, "models": "resnet50"},
+		"nothing":              {"type": "probability", "criteria": []any{criterion("no_such_metric", "<", "1", "")}},
+	}
+}
+
+// round keeps goldens the same where fused multiply-add changes last digits.
+func round(frames data.Frames) data.Frames {
+	for _, f := range frames {
+		for _, x := range f.Fields {
+			for i := range x.Len() {
+				switch v := x.At(i).(type) {
+				case float64:
+					x.Set(i, math.Round(v*1e6)/1e6)
+				case *float64:
+					if v != nil {
+						r := math.Round(*v*1e6) / 1e6
+						x.Set(i, &r)
+					}
+				}
+			}
+		}
+	}
+	return frames
+}
+
+func TestGoldenFramesFromARealPrometheus(t *testing.T) {
+	s := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
+	for name, r := range s.ask(questions()) {
+		t.Run(name, func(t *testing.T) {
+			if r.Error != nil {
+				t.Fatal(r.Error)
+			}
+			r.Frames = round(r.Frames)
+			experimental.CheckGoldenJSONResponse(t, "testdata", name, &r, *update)
+			contract(t, r.Frames)
+		})
+	}
+}
+
+// contract checks what the data plane contract asks of numbers and series.
+func contract(t *testing.T, frames data.Frames) {
+	t.Helper()
+	seen := map[string]bool{}
+	for _, f := range frames {
+		if f.Meta == nil {
+			t.Fatal("a frame without a type")
+		}
+		numeric := f.Meta.Type == data.FrameTypeNumericMulti
+		if !numeric && f.Meta.Type != data.FrameTypeTimeSeriesMulti || len(f.Fields) == 0 {
+			continue
+		}
+		want := 2
+		if numeric {
+			want = 1
+		}
+		if len(f.Fields) != want || f.Meta.TypeVersion != (data.FrameTypeVersion{0, 1}) {
+			t.Errorf("%s has %d fields, version %v", f.Name, len(f.Fields), f.Meta.TypeVersion)
+		}
+		value := f.Fields[want-1]
+		key := value.Name + value.Labels.String()
+		if seen[key] {
+			t.Errorf("two frames are %s: an alert rule could not tell them apart", key)
+		}
+		seen[key] = true
+	}
+}
+
+// expected is the series of an engine as its history was written, for package
+// forecast, which is how the exporter asks it.
+func expected(e promtest.Engine, target float64) forecast.Series {
+	s := forecast.Series{Model: e.Model, Criterion: forecast.Criterion{Metric: "P99 latency", Comparison: forecast.Below, Target: target, Unit: "seconds"}}
+	layers := 0
+	for i, r := range e.Results {
+		o := forecast.Observation{Time: r.Time, Value: r.P99, Environment: r.Environment, Valid: true}
+		if e.Precision == "int8" && r.Unquantized > layers {
+			layers = r.Unquantized
+			o.Concern = fmt.Sprintf("%d layer stayed unquantized", layers)
+		}
+		// A candidate is finished when all its precisions are.
+		for _, other := range engines() {
+			if other.Model == e.Model && other.Results[i].Time.After(o.Time) {
+				o.Time = other.Results[i].Time
+			}
+		}
+		s.Observations = append(s.Observations, o)
+	}
+	return s
+}
+
+func TestTheProbabilityEqualsThatOfTheEvidenceItself(t *testing.T) {
+	h := history()
+	for _, form := range []struct {
+		name   string
+		scrape time.Duration
+	}{{"scraped every 5 minutes", 5 * time.Minute}, {"written once a result, as an exported history", 0}} {
+		t.Run(form.name, func(t *testing.T) {
+			h.Scrape = form.scrape
+			s := serve(t, promtest.Start(t, h.OpenMetrics()), nil, nil)
+			for _, goal := range []struct {
+				name string
+				q    query
+				goal forecast.Goal
+			}{
+				{"within 5 iterations", query{"iterations": 5}, forecast.Goal{Iterations: 5, Ready: 0.9}},
+				{"by a date", query{"horizon": "date", "deadline": "2026-10-31T12:00:00Z"}, forecast.Goal{Deadline: now.AddDate(0, 0, 30), Ready: 0.9}},
+			} {
+				goal.q["type"], goal.q["criteria"] = "probability", []any{criterion(p99, "<", "40ms", "seconds")}
+				frames := s.one(goal.q)
+				if len(frames) != len(h.Engines) {
+					t.Fatalf("%d answers for %d engines", len(frames), len(h.Engines))
+				}
+				for _, e := range h.Engines {
+					want, err := forecast.Single(expected(e, 0.04), goal.goal, now, forecast.Options{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for _, f := range frames {
+						l := f.Fields[0].Labels
+						if l["model"] != e.Model || l["precision"] != e.Precision {
+							continue
+						}
+						got, ok := f.Fields[0].ConcreteAt(0)
+						if !ok || got.(float64) != want.Probability.Value {
+							t.Errorf("%s %s %s: got %v, want exactly %v", e.Model, e.Precision, goal.name, got, want.Probability.Value)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestAScrapeGapAndAMissingIterationAreSeenAsSuch(t *testing.T) {
+	h := history()
+	h.Engines = h.Engines[1:2]
+	r := h.Engines[0].Results
+	h.Engines[0].Results = append(r[:10:10], r[11:]...) // iteration 11 failed
+	h.Gaps = [][2]time.Time{{begin.Add(20 * 24 * time.Hour), begin.Add(21 * 24 * time.Hour)}}
+	s := serve(t, promtest.Start(t, h.OpenMetrics()), nil, nil)
+	f := s.one(query{"type": "probability", "criteria": []any{criterion(p99, "<", "40ms", "seconds")}})[0]
+	if notes := show(f); !strings.Contains(notes, "based on 23 iterations; 1 missed") {
+		t.Errorf("the evidence is not told: %s", notes)
+	}
+}
+
+func TestNothingFromTheFutureIsInATrend(t *testing.T) {
+	h := history()
+	url := promtest.Start(t, h.OpenMetrics())
+	whole := serve(t, url, nil, nil).one(query{"type": "trend", "criteria": []any{criterion(int8P99, "<", "40ms", "seconds")}, "models": "resnet50"})[0]
+	// What is asked at a past moment, by a query that ends there, is what the trend shows at it.
+	k := whole.Fields[0].Len() / 2
+	at := whole.Fields[0].At(k).(time.Time)
+	s := serve(t, url, nil, nil)
+	q := query{"type": "probability", "criteria": []any{criterion(int8P99, "<", "40ms", "seconds")}, "models": "resnet50", "resolution": "10m", "history": "90d"}.data("A")
+	q.TimeRange.To = at
+	r, err := s.plugin.Client.QueryData(context.Background(), &backend.QueryDataRequest{PluginContext: s.context(), Queries: []backend.DataQuery{q}})
+	if err != nil || r.Responses["A"].Error != nil {
+		t.Fatal(err, r.Responses["A"].Error)
+	}
+	then, _ := r.Responses["A"].Frames[0].Fields[0].ConcreteAt(0)
+	shown, _ := whole.Fields[1].ConcreteAt(k)
+	if then != shown {
+		t.Errorf("at %s the trend shows %v, asked then it was %v", at, shown, then)
+	}
+}
+
+func TestOneFailingQueryHidesNoOther(t *testing.T) {
+	s := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
+	r := s.ask(map[string]query{
+		"A": {"type": "probability", "criteria": []any{criterion(int8P99, "<", "40ms", "seconds")}},
+		"B": {"type": "probability", "criteria": []any{criterion("a{", "<", "1", "")}},
+		"C": {"type": "riddle"},
+		"D": {"type": "probability", "criteria": []any{criterion("rate(plancast_iteration[5m", "<", "1", "")}},
+		"E": {"type": "probability", "source": "milestone", "milestone": "no such"},
+		"F": {"type": "probability", "by": "sample", "criteria": []any{criterion(int8P99, "<", "40ms", "seconds")}},
+	})
+	if r["A"].Error != nil || len(r["A"].Frames) != 2 {
+		t.Errorf("A: %v", r["A"].Error)
+	}
+	for id, want := range map[string]string{
+		"B": "parse error", "C": `question: "riddle" is not one`, "D": "parse error", "E": `published no "no such"`, "F": "every sample would be an iteration",
+	} {
+		x := r[id]
+		if x.Error == nil || !strings.Contains(x.Error.Error(), want) || x.Status != backend.StatusBadRequest || x.ErrorSource != backend.ErrorSourceDownstream {
+			t.Errorf("%s: %v, status %d, source %s; want %q", id, x.Error, x.Status, x.ErrorSource, want)
+		}
+	}
+}
+
+func TestHealthSaysWhatWasFound(t *testing.T) {
+	up := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
+	down := serve(t, "http://127.0.0.1:1", nil, map[string]string{"basicAuthPassword": "hunter2"})
+	down.settings.BasicAuthEnabled, down.settings.BasicAuthUser = true, "reader"
+	empty := serve(t, "", nil, nil)
+	inURL := serve(t, "http://reader:hunter2@localhost:9090", nil, nil)
+	for _, c := range []struct {
+		s      *source
+		status backend.HealthStatus
+		want   string
+	}{
+		{up, backend.HealthStatusOk, `^Prometheus \d+\.\d+\.\S+, \d+ plancast series, newest result .* old$`},
+		{down, backend.HealthStatusError, `^http://127\.0\.0\.1:1 cannot be reached: connect: connection refused$`},
+		{empty, backend.HealthStatusError, `URL: enter the address`},
+		{inURL, backend.HealthStatusError, `leave user and password out of the address`},
+	} {
+		r, err := c.s.plugin.Client.CheckHealth(context.Background(), &backend.CheckHealthRequest{PluginContext: c.s.context()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Status != c.status || !regexp.MustCompile(c.want).MatchString(r.Message) || strings.Contains(r.Message, "hunter2") {
+			t.Errorf("got %s %q, want %s %s", r.Status, r.Message, c.status, c.want)
+		}
+	}
+}
+
+func TestResources(t *testing.T) {
+	s := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
+	for path, want := range map[string]string{
+		"values?of=models":     `["bert-base","resnet50"]`,
+		"values?of=precisions": `["fp16","int8"]`,
+		"values?of=milestones": `["launch"]`,
+		"values?of=devices":    `["NVIDIA L4"]`,
+		`values?label=quantile&match=plancast_engine_latency_seconds{model%3D"resnet50"}`: `["0.5","0.99"]`,
+		`labels?match=plancast_engine_memory_bytes`:                                       `["backend","device","kind","model","precision"]`,
+		"values?of=secrets":                 `{"message":"of: use milestones, models, precisions, devices or backends"}`,
+		"values?label=a-b":                  `{"message":"label: it is not a label name"}`,
+		"labels?match=sum(plancast_engine)": `{"message":"match: it is not a selector such as plancast_iteration{precision=\"int8\"}"}`,
+	} {
+		var got backend.CallResourceResponse
+		err := s.plugin.Client.CallResource(context.Background(), &backend.CallResourceRequest{
+			PluginContext: s.context(), Method: http.MethodGet, Path: strings.SplitN(path, "?", 2)[0], URL: path,
+		}, backend.CallResourceResponseSenderFunc(func(r *backend.CallResourceResponse) error {
+			got = *r
+			return nil
+		}))
+		if err != nil || strings.TrimSpace(string(got.Body)) != want {
+			t.Errorf("%s: got %s, %v, want %s", path, got.Body, err, want)
+		}
+	}
+}
+
+// fake counts requests and tells whose they were.
+func fake(t *testing.T) (url string, requests *atomic.Int32) {
+	requests = new(atomic.Int32)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		who := r.Header.Get("Authorization")
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "matrix", "result": []any{
+			map[string]any{"metric": map[string]string{"model": "for " + who}, "values": [][]any{{now.Add(-2 * time.Hour).Unix(), "5"}, {now.Add(-time.Hour).Unix(), "4"}}},
+		}}})
+	}))
+	t.Cleanup(s.Close)
+	return s.URL, requests
+}
+
+func TestUsersAreNotAnsweredFromEachOthersCache(t *testing.T) {
+	url, requests := fake(t)
+	s := serve(t, url, map[string]any{"oauthPassThru": true}, nil)
+	ask := func(token string) string {
+		q := query{"type": "probability", "by": "change", "criteria": []any{criterion("a", "<", "3", "")}}
+		r, err := s.plugin.Client.QueryData(context.Background(), &backend.QueryDataRequest{
+			PluginContext: s.context(), Headers: map[string]string{"Authorization": token}, Queries: []backend.DataQuery{q.data("A")},
+		})
+		if err != nil || r.Responses["A"].Error != nil {
+			t.Fatal(err, r.Responses["A"].Error)
+		}
+		return r.Responses["A"].Frames[0].Fields[0].Labels["model"]
+	}
+	for _, c := range []struct {
+		token    string
+		requests int32
+	}{{"Bearer alice", 1}, {"Bearer bob", 2}, {"Bearer alice", 2}, {"Bearer bob", 2}} {
+		if got := ask(c.token); got != "for "+c.token || requests.Load() != c.requests {
+			t.Errorf("%s was answered %q after %d requests, want %d", c.token, got, requests.Load(), c.requests)
+		}
+	}
+}
+
+func TestAChangeOfSettingsStartsAnew(t *testing.T) {
+	url, requests := fake(t)
+	s := serve(t, url, nil, nil)
+	q := query{"type": "probability", "by": "change", "criteria": []any{criterion("a", "<", "3", "")}}
+	s.one(q)
+	s.one(q)
+	if requests.Load() != 1 {
+		t.Errorf("%d requests for the same question, want 1", requests.Load())
+	}
+	s.settings.JSONData = []byte(`{"httpMethod":"GET"}`)
+	s.settings.Updated = now.Add(time.Second)
+	s.one(q)
+	if requests.Load() != 2 {
+		t.Errorf("%d requests after the settings changed, want 2", requests.Load())
+	}
+}

@@ -1,0 +1,76 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+)
+
+// record answers with how well forecasts on these very histories came true.
+func (d *Datasource) record(ctx context.Context, a *asked) (data.Frames, error) {
+	if err := d.load(ctx, a); err != nil {
+		return nil, err
+	}
+	var series []forecast.Series
+	for _, s := range a.history.Series {
+		series = append(series, s.Forecast(a.Fingerprint, noTime))
+	}
+	r := forecast.Backtest(series, forecast.BacktestOptions{})
+	if r.Plancast.Questions == 0 {
+		f := frames.None(data.FrameTypeNumericMulti)
+		frames.Warn(f, fmt.Sprintf("none of %s is long enough to look back: a record needs at least 9 iterations", count(len(series), "history", "histories")))
+		return data.Frames{f}, nil
+	}
+	if a.Show == models.ShowCalibration {
+		return data.Frames{calibration(&r)}, nil
+	}
+	s := r.Plancast
+	var out data.Frames
+	add := func(measure, title string, v *float64, unit string, decimals uint16) {
+		c := frames.Neutral(title, unit)
+		c.Decimals = &decimals
+		out = append(out, frames.Numeric("score", data.Labels{"measure": measure}, v, c))
+	}
+	add("brier", "Brier score", frames.Number(s.Brier), "none", 3)
+	add("skill", "skill against the base rate", frames.Number(s.Skill), "percentunit", 0)
+	add("log_loss", "log loss", frames.Number(s.LogLoss), "none", 3)
+	add("calibration_error", "calibration error", frames.Number(s.CalibrationError), "none", 3)
+	if s.Coverage != nil {
+		add("coverage", "values inside the 80 % band", frames.Number(*s.Coverage), "percentunit", 0)
+	}
+	add("questions", "questions looked back on", frames.Number(float64(s.Questions)), "none", 0)
+	frames.Info(out[0], fmt.Sprintf("walked forward through %s: what would have been said at each moment, against what came", count(r.Series, "history", "histories")))
+	if r.Skipped > 0 {
+		frames.Info(out[0], fmt.Sprintf("%s too short and left out", count(r.Skipped, "history was", "histories were")))
+	}
+	return out, nil
+}
+
+// calibration is the reliability diagram as a table: what was said against
+// what came true, by class.
+func calibration(r *forecast.Report) *data.Frame {
+	var class []string
+	var said, came []float64
+	var questions []int64
+	for i, b := range r.Bins {
+		if b.Questions == 0 {
+			continue
+		}
+		class = append(class, fmt.Sprintf("%d-%d %%", 10*i, 10*(i+1)))
+		said, came = append(said, b.Said), append(came, b.True)
+		questions = append(questions, int64(b.Questions))
+	}
+	f := data.NewFrame("calibration", data.NewField("said", nil, class), data.NewField("mean probability", nil, said),
+		data.NewField("came true", nil, came), data.NewField("questions", nil, questions))
+	for _, i := range []int{1, 2} {
+		f.Fields[i].Config = frames.Percent("")
+	}
+	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: data.FrameTypeVersion{0, 1}}
+	frames.Info(f, fmt.Sprintf("calibration error %.3f over %s", r.Plancast.CalibrationError, count(r.Plancast.Questions, "question", "questions")))
+	return f
+}

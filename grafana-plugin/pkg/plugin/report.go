@@ -1,0 +1,231 @@
+package plugin
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/data"
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
+	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+)
+
+// noTime is "everything that is known".
+var noTime time.Time
+
+// reported is how old a result may be to stand in the report.
+const reported = "1d"
+
+// column is one figure of the report.
+type column struct {
+	title, expr, unit string
+	values            map[string]float64
+}
+
+// engineOf identifies an engine: what has a row in the report.
+type engineOf struct{ model, precision, backend, device string }
+
+func engine(m model.Metric) engineOf {
+	return engineOf{string(m["model"]), string(m["precision"]), string(m["backend"]), string(m["device"])}
+}
+
+func (e engineOf) key() string {
+	return strings.Join([]string{e.model, e.precision, e.backend, e.device}, "\x00")
+}
+
+// report answers with a row for each engine: what it measured last, how that
+// changed, and whether its targets are met.
+func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) {
+	var columns []*column
+	for _, name := range []string{"mean", "p99", "throughput", "top1", "accuracy_deviation", "memory"} {
+		m, _ := models.MetricByName(name)
+		columns = append(columns, &column{title: m.Title, expr: m.Expr, unit: frames.Unit(m.Unit)})
+	}
+	const engines = "model, precision, backend, device"
+	met := &column{title: "targets met", expr: "min by (" + engines + ") (plancast_engine_target_met)"}
+	built := &column{title: "last build", expr: "plancast_engine_last_build_success"}
+	number := &column{title: "iteration", expr: models.IterationSeries}
+	stamp := &column{title: "measured", expr: models.TimestampSeries}
+	columns = append(columns, met, built, number, stamp)
+
+	var (
+		mu   sync.Mutex
+		rows = map[string]engineOf{}
+		exec []string
+	)
+	g, gctx := errgroup.WithContext(ctx)
+	for _, c := range columns {
+		c.values = map[string]float64{}
+		e, err := prom.Parse(c.expr)
+		if err != nil {
+			return nil, err
+		}
+		if e, err = e.Filter(a.Filters); err != nil {
+			return nil, err
+		}
+		if a.Models != "" {
+			if e, err = e.Filter([]models.Filter{{Key: "model", Operator: "=~", Value: a.Models}}); err != nil {
+				return nil, err
+			}
+		}
+		exec = append(exec, e.String())
+		g.Go(func() error {
+			v, err := d.client.Instant(gctx, e.Lasting(reported), a.at)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for _, s := range v {
+				at := engine(s.Metric)
+				c.values[at.key()] = float64(s.Value)
+				if c != met && at.model != "" {
+					rows[at.key()] = at
+				}
+			}
+			return nil
+		})
+	}
+	p99, _ := models.MetricByName("p99")
+	q := a.Query
+	q.By, q.IterationOf, q.TimeOf = models.BySeries, models.IterationSeries, models.TimestampSeries
+	q.Criteria = []models.Criterion{{Expr: p99.Expr, Criterion: forecast.Criterion{Metric: p99.Title, Comparison: forecast.Below, Target: 1, Unit: p99.Unit}}}
+	change := map[string]float64{}
+	g.Go(func() error {
+		h, err := d.loader.Load(gctx, q, a.at, a.identity)
+		if err != nil {
+			return err
+		}
+		for _, s := range h.Series {
+			if v, ok := lastChange(s.Iterations); ok {
+				change[engine(s.Labels).key()] = v
+			}
+		}
+		return nil
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+
+	order := make([]engineOf, 0, len(rows))
+	for _, r := range rows {
+		order = append(order, r)
+	}
+	rank := map[string]int{"fp32": 1, "fp16": 2, "int8": 3}
+	slices.SortFunc(order, func(x, y engineOf) int {
+		if c := strings.Compare(x.model, y.model); c != 0 {
+			return c
+		}
+		if c := rank[x.precision] - rank[y.precision]; c != 0 {
+			return c
+		}
+		return strings.Compare(x.key(), y.key())
+	})
+	return data.Frames{table(order, columns, change, exec)}, nil
+}
+
+// table lays the report out.
+func table(order []engineOf, columns []*column, change map[string]float64, exec []string) *data.Frame {
+	text := func(title string, of func(engineOf) string) *data.Field {
+		v := make([]string, len(order))
+		for i, r := range order {
+			v[i] = of(r)
+		}
+		return data.NewField(title, nil, v)
+	}
+	number := func(title, unit string, of func(string) (float64, bool)) *data.Field {
+		v := make([]*float64, len(order))
+		for i, r := range order {
+			if x, ok := of(r.key()); ok {
+				v[i] = frames.Number(x)
+			}
+		}
+		f := data.NewField(title, nil, v)
+		f.Config = &data.FieldConfig{Unit: unit}
+		return f
+	}
+	f := data.NewFrame("report",
+		text("model", func(r engineOf) string { return r.model }),
+		text("mode", func(r engineOf) string { return r.precision }))
+	for _, c := range columns {
+		of := func(key string) (float64, bool) { v, ok := c.values[key]; return v, ok }
+		switch c.title {
+		case "targets met":
+			f.Fields = append(f.Fields, number("change of P99", "percentunit", func(key string) (float64, bool) { v, ok := change[key]; return v, ok }))
+			f.Fields = append(f.Fields, text(c.title, func(r engineOf) string { return word(c.values, r, "yes", "no") }))
+		case "last build":
+			f.Fields = append(f.Fields, text(c.title, func(r engineOf) string { return word(c.values, r, "success", "failed") }))
+		case "measured":
+			v := make([]*time.Time, len(order))
+			for i, r := range order {
+				if x, ok := c.values[r.key()]; ok {
+					t := time.UnixMilli(int64(x * 1000)).UTC()
+					v[i] = &t
+				}
+			}
+			f.Fields = append(f.Fields, data.NewField(c.title, nil, v))
+		default:
+			if len(c.values) > 0 { // a figure that nobody measures has no column
+				f.Fields = append(f.Fields, number(c.title, c.unit, of))
+			}
+		}
+	}
+	f.Fields = append(f.Fields, text("device", func(r engineOf) string { return r.device }))
+	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: data.FrameTypeVersion{0, 1}, ExecutedQueryString: strings.Join(exec, "\n")}
+	if len(order) == 0 {
+		frames.Warn(f, "plancast's exporter published no result in the last day: check that Prometheus scrapes it")
+		return f
+	}
+	failed := 0
+	for _, c := range columns {
+		if c.title == "last build" {
+			for _, v := range c.values {
+				if v == 0 {
+					failed++
+				}
+			}
+		}
+	}
+	if failed > 0 {
+		frames.Warn(f, fmt.Sprintf("the newest build failed for %s: an earlier result is shown", count(failed, "engine", "engines")))
+	}
+	return f
+}
+
+func word(values map[string]float64, r engineOf, yes, no string) string {
+	switch v, ok := values[r.key()]; {
+	case !ok:
+		return ""
+	case v > 0:
+		return yes
+	default:
+		return no
+	}
+}
+
+// lastChange is the relative change from the result before the newest, in the
+// same environment.
+func lastChange(its []iterations.Iteration) (float64, bool) {
+	newest := -1
+	for i := len(its) - 1; i >= 0; i-- {
+		switch {
+		case !its[i].Valid:
+		case newest < 0:
+			newest = i
+		case its[i].Environment != its[newest].Environment || its[i].Value == 0:
+			return 0, false
+		default:
+			return its[newest].Value/its[i].Value - 1, true
+		}
+	}
+	return 0, false
+}

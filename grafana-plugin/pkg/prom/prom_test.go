@@ -1,0 +1,345 @@
+package prom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.uber.org/goleak"
+
+	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("go.opencensus.io/stats/view.(*worker).start"))
+}
+
+var end = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
+
+func TestAYearIsOneRequest(t *testing.T) {
+	for _, c := range []struct {
+		history, resolution time.Duration
+		exact               bool
+		step                time.Duration
+		pieces              int
+	}{
+		{365 * 24 * time.Hour, 15 * time.Second, false, time.Hour, 1},
+		{30 * 24 * time.Hour, 15 * time.Second, false, 5 * time.Minute, 1},
+		{24 * time.Hour, 15 * time.Second, false, 15 * time.Second, 1},
+		{time.Hour, time.Minute, false, time.Minute, 1},
+		{365 * 24 * time.Hour, 5 * time.Minute, true, 5 * time.Minute, 10},
+		{time.Minute, 5 * time.Minute, true, 5 * time.Minute, 1},
+	} {
+		p, err := NewPlan(end, c.history, c.resolution, c.exact)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Step != c.step || len(p.Pieces) != c.pieces {
+			t.Errorf("%s at %s: step %s in %d pieces, want %s in %d", c.history, c.resolution, p.Step, len(p.Pieces), c.step, c.pieces)
+		}
+		at := p.Start
+		for _, q := range p.Pieces {
+			if n := int64(q.End.Sub(q.Start)/p.Step) + 1; n > MaxPoints {
+				t.Errorf("a piece of %d points", n)
+			}
+			if !q.Start.Equal(at) {
+				t.Errorf("a piece begins at %s, want %s", q.Start, at)
+			}
+			at = q.End.Add(p.Step)
+		}
+		if !p.Pieces[len(p.Pieces)-1].End.Equal(end) {
+			t.Errorf("the last moment %s is not asked for", end)
+		}
+	}
+	if _, err := NewPlan(end, 365*24*time.Hour, 15*time.Second, true); err == nil || !strings.Contains(err.Error(), "use at least") {
+		t.Errorf("a year every 15 s is not refused with a remedy: %v", err)
+	}
+}
+
+func TestExpressionsAreRewrittenAsTrees(t *testing.T) {
+	e, err := Parse(`sum by (model) (rate(a_total{x="}"}[5m])) / on(model) b offset 1m`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ got, want string }{
+		{e.window(time.Hour).String(), `sum by (model) (rate(a_total{x="}"}[5m])) / on (model) last_over_time(b[1h] offset 1m)`},
+		{e.before(time.Minute).String(), `sum by (model) (rate(a_total{x="}"}[5m] offset 1m)) / on (model) b offset 2m`},
+	} {
+		if c.got != c.want {
+			t.Errorf("got  %s\nwant %s", c.got, c.want)
+		}
+	}
+	f, err := e.Filter([]models.Filter{{Key: "gpu", Operator: "=", Value: `L4"} or up{a="`}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `sum by (model) (rate(a_total{gpu="L4\"} or up{a=\"",x="}"}[5m])) / on (model) b{gpu="L4\"} or up{a=\""} offset 1m`
+	if f.String() != want {
+		t.Errorf("got  %s\nwant %s", f, want)
+	}
+	for text, reason := range map[string]string{"a[5m]": "range of samples", "1 + 1": "no series", "a{": "parse error", `"x"`: "no series"} {
+		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), reason) || !errors.Is(err, models.ErrInvalid) {
+			t.Errorf("%s: %v, want %q", text, err, reason)
+		}
+	}
+}
+
+func TestMacros(t *testing.T) {
+	p, err := NewPlan(end, 24*time.Hour, time.Minute, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := Macros("a[$__interval] b[${__rate_interval}] c[$__range] $__range_s $__interval_ms", p, 15*time.Second)
+	if want := "a[1m] b[1m15s] c[1d] 86400 60000"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// serve answers every request with one body.
+func serve(t testing.TB, h http.HandlerFunc, change func(*Options)) *Client {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	hc, err := httpclient.New(httpclient.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{URL: s.URL + "/secret-path", Method: http.MethodPost, HTTP: hc, MaxSeries: 100, MaxBytes: 1 << 20, Requests: 2, Resolution: time.Minute}
+	if change != nil {
+		change(&o)
+	}
+	c, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func history(c *Client, ctx context.Context) (Answer, error) {
+	e, err := Parse("a")
+	if err != nil {
+		return Answer{}, err
+	}
+	p, err := NewPlan(end, 10*time.Minute, time.Minute, true)
+	if err != nil {
+		return Answer{}, err
+	}
+	return c.Changes(ctx, e, p)
+}
+
+func TestErrorsSayWhatToDo(t *testing.T) {
+	for _, c := range []struct {
+		name, contentType, body string
+		code                    int
+		status                  backend.Status
+		want                    string
+	}{
+		{"credentials", "", "bad password hunter2", 401, backend.StatusUnauthorized, "refuses the credentials (401)"},
+		{"access", "", "", 403, backend.StatusForbidden, "denies access (403)"},
+		{"address", "", "", 404, backend.StatusNotFound, "check the path of the URL"},
+		{"rate limit", "", "", 429, backend.StatusTooManyRequests, "too many requests"},
+		{"gateway", "", "", 502, backend.StatusBadGateway, "HTTP status 502 Bad Gateway"},
+		{"bad query", "application/json", `{"status":"error","errorType":"bad_data","error":"1:3: parse error"}`, 400, backend.StatusBadRequest, "cannot read the query: 1:3: parse error"},
+		{"evaluation", "application/json", `{"status":"error","errorType":"execution","error":"found duplicate series"}`, 422, backend.StatusBadRequest, "cannot evaluate the query: found duplicate series"},
+		{"timeout", "application/json", `{"status":"error","errorType":"timeout","error":"query timed out"}`, 503, backend.StatusTimeout, "gave up on the query"},
+		{"not Prometheus", "text/html", "<html>hello</html>", 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"wrong type", "application/json", `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"broken", "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric"`, 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+				w.Header().Set("Content-Type", c.contentType)
+				w.WriteHeader(c.code)
+				fmt.Fprint(w, c.body)
+			}, nil)
+			_, err := history(client, context.Background())
+			var known *Error
+			if !errors.As(err, &known) || known.Status != c.status || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want status %d and %q", err, c.status, c.want)
+			}
+			for _, secret := range []string{"hunter2", "secret-path", "query="} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("the error tells %q: %v", secret, err)
+				}
+			}
+		})
+	}
+}
+
+func TestAServerThatIsDown(t *testing.T) {
+	client := serve(t, nil, func(o *Options) { o.URL = "http://127.0.0.1:1/secret-path" })
+	_, err := history(client, context.Background())
+	if err == nil || !strings.Contains(err.Error(), "http://127.0.0.1:1 cannot be reached: connect: connection refused") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTooMuchIsRefused(t *testing.T) {
+	var many strings.Builder
+	for i := range 300 {
+		fmt.Fprintf(&many, `,{"metric":{"i":"%d"},"values":[[1,"1"]]}`, i)
+	}
+	body := `{"status":"success","data":{"resultType":"matrix","result":[` + many.String()[1:] + `]}}`
+	answer := func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, body)
+	}
+	if _, err := history(serve(t, answer, nil), context.Background()); err == nil || !strings.Contains(err.Error(), "has 300 series, more than the 100") {
+		t.Errorf("too many series: %v", err)
+	}
+	if _, err := history(serve(t, answer, func(o *Options) { o.MaxBytes = 1000 }), context.Background()); err == nil || !strings.Contains(err.Error(), "is larger than") {
+		t.Errorf("too many bytes: %v", err)
+	}
+}
+
+func TestWhatIsTooMuchAtOnceIsSplit(t *testing.T) {
+	var requests atomic.Int32
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		from, _ := strconv.ParseFloat(r.FormValue("start"), 64)
+		to, _ := strconv.ParseFloat(r.FormValue("end"), 64)
+		w.Header().Set("Content-Type", "application/json")
+		if to-from > 300 {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			fmt.Fprint(w, `{"status":"error","errorType":"execution","error":"query processing would load too many samples into memory in query execution"}`)
+			return
+		}
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"model":"a"},"values":[[%f,"1"],[%f,"2"]]}]}}`, from, to)
+	}, nil)
+	a, err := history(client, context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if requests.Load() != 3 || len(a.Series) != 1 || len(a.Series[0].Points) != 4 {
+		t.Errorf("%d requests, %+v", requests.Load(), a.Series)
+	}
+}
+
+func TestTheMethodIsTheUsers(t *testing.T) {
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != method || r.FormValue("query") == "" {
+				t.Errorf("%s with query %q, want %s", r.Method, r.FormValue("query"), method)
+			}
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]}}`)
+		}, func(o *Options) { o.Method = method })
+		if _, err := history(client, context.Background()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCancellationReachesTheServer(t *testing.T) {
+	arrived, left := make(chan struct{}), make(chan struct{})
+	client := serve(t, func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		close(arrived)
+		<-r.Context().Done()
+		close(left)
+	}, nil)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-arrived
+		cancel()
+	}()
+	if _, err := history(client, ctx); err == nil || !strings.Contains(err.Error(), "cancelled") {
+		t.Errorf("got %v", err)
+	}
+	<-left
+}
+
+func TestPiecesAreMerged(t *testing.T) {
+	all := merge([]Series{
+		{Labels: nil, Points: []Point{{T: 3, V: 2}, {T: 1, V: 1}}},
+		{Labels: nil, Points: []Point{{T: 1, V: 1}, {T: 2, V: 1}}},
+	})
+	if len(all) != 1 || fmt.Sprint(settle(all)[0].Points) != "[{1 1 false} {3 2 false}]" {
+		t.Errorf("got %+v", all)
+	}
+}
+
+func FuzzExpressions(f *testing.F) {
+	for _, s := range []string{`a{b="c"}`, `sum by (x) (rate(a[5m])) / b`, `max_over_time(a[1h:5m]) > 1 offset 3m`, `a @ end()`, `time() - a`, `{"x.y"}`, `-a`, `absent(a)`} {
+		f.Add(s, "v")
+	}
+	f.Fuzz(func(t *testing.T, text, value string) {
+		e, err := Parse(text)
+		if err != nil {
+			return
+		}
+		g, err := e.Filter([]models.Filter{{Key: "k", Operator: "=", Value: value}})
+		if err != nil {
+			return
+		}
+		for _, s := range []string{g.window(time.Hour).String(), g.before(time.Minute).String(), g.changes(end, time.Minute)} {
+			if _, err := syntax.ParseExpr(s); err != nil && syntaxOf(text) {
+				t.Errorf("%q became %q: %v", text, s, err)
+			}
+		}
+		selectors := func(x Expr) (n int) {
+			each(x.root, func(*parser.VectorSelector) { n++ })
+			return n
+		}
+		if a, b := selectors(e), selectors(g); a != b {
+			t.Errorf("a filter changed %d selectors to %d", a, b)
+		}
+	})
+}
+
+// syntaxOf tells whether the parser reads back what it prints of text: where
+// it does not, nothing that is built on it can.
+func syntaxOf(text string) bool {
+	e, err := syntax.ParseExpr(text)
+	if err != nil {
+		return false
+	}
+	_, err = syntax.ParseExpr(e.String())
+	return err == nil
+}
+
+func FuzzAnswers(f *testing.F) {
+	for _, s := range []string{
+		`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"model":"a"},"values":[[1,"1"],[2,"NaN"],[3,"+Inf"]]}]}}`,
+		`{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"plancast_gone":"1"},"values":[[5,"1"],[1,"2"]]}]}}`,
+		`{"status":"success","data":{"resultType":"matrix","result":[null]}}`,
+		`{"status":"success","warnings":["w"],"data":{"resultType":"vector","result":[{"metric":{},"value":[1,"1"]}]}}`,
+		`{"status":"error"}`, `[]`, ``, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":null,"histograms":[[1,{"count":"1","sum":"1"}]]}]}}`,
+	} {
+		f.Add([]byte(s))
+	}
+	var body atomic.Value
+	body.Store([]byte{})
+	client := serve(f, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(body.Load().([]byte))
+	}, nil)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		body.Store(b)
+		a, err := history(client, context.Background())
+		var known *Error
+		if err != nil && !errors.As(err, &known) && !errors.Is(err, models.ErrInvalid) {
+			t.Errorf("an error that says nothing: %v", err)
+		}
+		for _, s := range a.Series {
+			for i, p := range s.Points[min(1, len(s.Points)):] {
+				if p.T <= s.Points[i].T {
+					t.Errorf("points out of order: %v", s.Points)
+				}
+			}
+		}
+	})
+}

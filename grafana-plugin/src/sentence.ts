@@ -1,0 +1,142 @@
+import { Comparison, Criterion, Figure, MilestoneQuery, QuestionType } from './types';
+
+export const QUESTIONS: Array<{ value: QuestionType; label: string; description: string }> = [
+  {
+    value: 'probability',
+    label: 'Probability',
+    description: 'that the target is met in time; for stat, gauge, alert rules',
+  },
+  {
+    value: 'trend',
+    label: 'Probability over time',
+    description: 'as it was known at each past moment; for time series',
+  },
+  {
+    value: 'forecast',
+    label: 'Forecast',
+    description: 'results so far and the range of those to come; for time series',
+  },
+  { value: 'when', label: 'When', description: 'the date or iterations to expect; for stat, histogram' },
+  { value: 'report', label: 'Report', description: 'latest figures of every engine; for table' },
+  { value: 'drivers', label: 'Drivers', description: 'what holds the milestone back; for bar gauge, table' },
+  { value: 'record', label: 'Track record', description: 'how well these forecasts came true; for table, bars' },
+  { value: 'annotations', label: 'Events', description: 'iterations, atypical ones, failed builds, targets met' },
+];
+
+export const COMPARISONS: Array<{ value: Comparison; label: string }> = [
+  { value: '<', label: 'below' },
+  { value: '<=', label: 'at most' },
+  { value: '>', label: 'above' },
+  { value: '>=', label: 'at least' },
+];
+
+const word = (c: Comparison) => COMPARISONS.find((x) => x.value === c)?.label ?? c;
+
+const SELECTOR = /^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{([^{}]*)\})?\s*$/;
+
+/** The figure that an expression selects, whatever further labels it names; pkg/models/metrics.go does the same. */
+export function figureOf(expr: string, figures: Figure[]): Figure | undefined {
+  const have = SELECTOR.exec(expr);
+  return figures.find((f) => {
+    const want = SELECTOR.exec(f.expr);
+    return (
+      f.expr === expr ||
+      (have && want && have[1] === want[1] && (!want[2] || (have[2] ?? '').replace(/ /g, '').includes(want[2])))
+    );
+  });
+}
+
+/** The expression of another figure, with the further labels of this one. */
+export function exprOf(figure: Figure, from: string, figures: Figure[]): string {
+  const old = figureOf(from, figures);
+  const have = SELECTOR.exec(from);
+  const own = old && SELECTOR.exec(old.expr);
+  const want = SELECTOR.exec(figure.expr);
+  if (!old || !have?.[2] || !want || !own) {
+    return figure.expr;
+  }
+  const rest = have[2]
+    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
+    .map((m) => m.trim())
+    .filter((m) => m && m.replace(/ /g, '') !== own[2]);
+  const matchers = [...(want[2] ? [want[2]] : []), ...rest];
+  return matchers.length ? `${want[1]}{${matchers.join(', ')}}` : want[1];
+}
+
+/** What a criterion is about, in the words of people where there are any. */
+export function subject(c: Criterion, figures: Figure[]): string {
+  return c.name?.trim() || figureOf(c.expr, figures)?.title || c.expr.trim() || 'an expression';
+}
+
+function conditions(q: MilestoneQuery, figures: Figure[]): string {
+  if (q.source === 'milestone') {
+    return `the milestone ${q.milestone ? `“${q.milestone}”` : '(choose one)'} is met`;
+  }
+  const list = (q.criteria ?? []).map(
+    (c) => `${subject(c, figures)} is ${word(c.comparison)} ${c.target || '(no target)'}`
+  );
+  return list.length ? list.join(' and ') : 'a criterion (add one) is met';
+}
+
+function who(q: MilestoneQuery): string {
+  if (q.source === 'milestone') {
+    return '';
+  }
+  const models = q.models ? ` of models matching ${q.models}` : '';
+  if (!q.joint && q.type !== 'drivers') {
+    return `, for each series${models}`;
+  }
+  const share = q.share ?? 100;
+  return share >= 100 ? `, for all models together${models}` : `, for at least ${share} % of the models${models}`;
+}
+
+function until(q: MilestoneQuery): string {
+  const n = q.iterations ?? 5;
+  const within = `within ${n} further iteration${n === 1 ? '' : 's'}`;
+  const by = `by ${q.deadline || '(no date)'}`;
+  switch (q.horizon) {
+    case 'date':
+      return by;
+    case 'both':
+      return `${by} and ${within}`;
+    default:
+      return q.source === 'milestone' && !q.horizon ? 'by its own deadline' : within;
+  }
+}
+
+function counted(q: MilestoneQuery): string {
+  switch (q.by) {
+    case 'change':
+      return 'Every new value is an iteration';
+    case 'sample':
+      return 'Every sample is an iteration';
+    default:
+      return `Iterations are counted by ${q.iterationSeries || 'plancast_iteration'}`;
+  }
+}
+
+/** Reads a query back as a sentence. */
+export function sentence(q: MilestoneQuery, figures: Figure[], history: string): string {
+  const what = conditions(q, figures);
+  const rest = `${counted(q)}; ${q.history || history} of history.`;
+  switch (q.type) {
+    case 'trend':
+      return `How the probability that ${what}${who(q)}, ${until(q)}, changed over the time range. ${rest}`;
+    case 'forecast':
+      return `The results so far and the 10, 50 and 90 % bands of those to come, against the target: ${what}. ${rest}`;
+    case 'when':
+      return q.show === 'distribution'
+        ? `The chance that ${what}${who(q)}, with exactly the next, the second next, … iteration. ${rest}`
+        : `The ${q.show === 'iterations' ? 'further iterations' : 'date'} by which ${what}${who(q)}, with 10, 50 and 90 % probability. ${rest}`;
+    case 'report':
+      return `The latest figures of every engine${q.models ? ` of models matching ${q.models}` : ''}, the change of P99, and whether targets are met.`;
+    case 'drivers':
+      return `The probability of each criterion and model of: ${what}${who(q)}, ${until(q)}; what holds it back first. ${rest}`;
+    case 'record':
+      return `How well forecasts on these histories came true${q.show === 'calibration' ? ', by what was said' : ''}. ${rest}`;
+    case 'annotations':
+      return `Iterations${(q.criteria ?? []).length || q.source === 'milestone' ? `, atypical ones, and when ${what}` : ''}, and failed builds, in the time range. ${rest}`;
+    default:
+      return `The probability that ${what}${who(q)}, ${until(q)}. ${rest}`;
+  }
+}

@@ -1,0 +1,104 @@
+import { DataSourceJsonData } from '@grafana/data';
+import { DataQuery } from '@grafana/schema';
+
+/** The questions; pkg/models/query.go is the twin of this file. */
+export type QuestionType =
+  'probability' | 'trend' | 'forecast' | 'when' | 'report' | 'drivers' | 'record' | 'annotations';
+
+export type Comparison = '<' | '<=' | '>' | '>=';
+export type Unit = '' | 'seconds' | 'ratio' | 'bytes' | 'per_second';
+export type By = 'series' | 'change' | 'sample';
+export type Horizon = 'iterations' | 'date' | 'both';
+export type Show = 'date' | 'iterations' | 'distribution' | 'score' | 'calibration';
+
+export interface Criterion {
+  name?: string;
+  expr: string;
+  comparison: Comparison;
+  /** A quantity such as "50ms", or a number in the base unit. */
+  target: string;
+  unit: Unit;
+}
+
+export interface AdHocFilter {
+  key: string;
+  operator: string;
+  value: string;
+}
+
+export interface MilestoneQuery extends DataQuery {
+  type: QuestionType;
+  source?: 'criteria' | 'milestone';
+  milestone?: string;
+  criteria?: Criterion[];
+  /** One answer for all series together. */
+  joint?: boolean;
+  /** Share of the models that must be ready, in percent. */
+  share?: number;
+  modelLabel?: string;
+  /** Regular expression on the model label. */
+  models?: string;
+  horizon?: Horizon;
+  iterations?: number;
+  deadline?: string;
+  /** Probability from which it counts as on track, in percent. */
+  ready?: number;
+  by?: By;
+  iterationSeries?: string;
+  timeSeries?: string;
+  environmentLabel?: string;
+  environment?: string;
+  history?: string;
+  resolution?: string;
+  interval?: boolean;
+  show?: Show;
+  legend?: string;
+  adhocFilters?: AdHocFilter[];
+}
+
+/** One of plancast's own figures, as GET resources/figures lists them. */
+export interface Figure {
+  name: string;
+  title: string;
+  expr: string;
+  unit: Unit;
+  lower: boolean;
+}
+
+export const P99: Figure = {
+  name: 'p99',
+  title: 'P99 latency',
+  expr: 'plancast_engine_latency_seconds{quantile="0.99"}',
+  unit: 'seconds',
+  lower: true,
+};
+
+export const DEFAULT_QUERY: Partial<MilestoneQuery> = {
+  type: 'probability',
+  source: 'criteria',
+  criteria: [{ expr: P99.expr, comparison: '<', target: '50ms', unit: 'seconds' }],
+  joint: false,
+  horizon: 'iterations',
+  iterations: 5,
+};
+
+export interface MilestoneOptions extends DataSourceJsonData {
+  httpMethod?: 'GET' | 'POST';
+  history?: string;
+  defaultHorizon?: number;
+  resolution?: string;
+  cacheSeconds?: number;
+  cacheMegabytes?: number;
+  maxSeries?: number;
+  maxMegabytes?: number;
+  maxRequests?: number;
+}
+
+export type VariableKind = 'milestones' | 'models' | 'precisions' | 'devices' | 'backends' | 'label';
+
+export interface VariableQuery extends DataQuery {
+  kind: VariableKind;
+  /** For kind "label". */
+  label?: string;
+  match?: string;
+}

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Every performance figure of plancast in one run, as ratios. Called by make
+# bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
+# an idle machine; it takes about ten minutes. BENCH selects parts by name:
+#   BENCH="latency scan scrape daemon forecast" make bench
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+wanted=${BENCH:-latency scan scrape daemon forecast}
+part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
+
+printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
+printf 'plancast %s, %s\n' "$(git describe --tags --always --dirty)" "$(go version)"
+
+if part latency "latency against ONNX Runtime's own Python API, same model, same threads, in turns (aim: within 3 % at P50)"; then
+  variables=$(scripts/setup.sh --demo)
+  eval "$variables"
+  models=()
+  for m in silero-vad-utterance/1 silero-vad/1 digit-reader/1; do models+=("$PLANCAST_DEMO_REPOSITORY/$m/model.onnx"); done
+  go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 300 -rounds 12 "${models[@]}" || echo "outside the aim, or the machine was not idle"
+fi
+if part scan "a scan of 2,000 unchanged versions (aim: under 1 s)"; then
+  go test -run '^$' -bench 'ScanUnchanged2000' ./exporter/candidate | grep -E '^Benchmark'
+fi
+if part scrape "10,000 scrapes of 300 models x 3 precisions (aim: P99 under 50 ms, no growth), and plain promhttp as the peer"; then
+  go test -run '^$' -bench 'Scrape300x3/^(text|openmetrics|protobuf)$' -benchtime=10000x ./exporter/metrics | grep -E '^Benchmark'
+  go test -run '^$' -bench 'Scrape300x3/^promhttp-text$' -benchtime=100x ./exporter/metrics | grep -E '^Benchmark'
+fi
+if part daemon "the idle daemon with 300 models x 3 precisions (aim: under 80 MB resident)"; then
+  go run ./bench/daemon -plancast bin/plancast -iterations 1
+fi
+if part forecast "the forecast of 1,000 series x 200 iterations (aim: under 1 s), and against Prophet and AutoETS (aim: 100 times faster)"; then
+  PLANCAST_CACHE=${PLANCAST_CACHE:-.cache} forecast/bench/run.sh
+fi
