@@ -102,12 +102,7 @@ func until(c history.Candidate, now time.Time) history.Candidate {
 
 // through tells whether everything of c that counts has been tried.
 func through(s config.Select, precisions []engine.Precision, c history.Candidate) bool {
-	for _, p := range precisions {
-		if _, ok := c.Record(p); !ok && s.Counts(p) {
-			return false
-		}
-	}
-	return true
+	return c.Complete(slices.DeleteFunc(slices.Clone(precisions), func(p engine.Precision) bool { return !s.Counts(p) }))
 }
 
 func unquantizedLayers(c history.Candidate) int {
