@@ -1,7 +1,7 @@
 import { APIRequestContext, expect, Page, test } from '@playwright/test';
 
 export const missing = !process.env.GRAFANA_URL;
-export const why = 'GRAFANA_URL names no Grafana; run make e2e with GRAFANA_START';
+export const why = 'GRAFANA_URL names no Grafana; run make e2e with GRAFANA_URL or GRAFANA_START';
 
 /** Skips a file's tests, with the reason, where there is no Grafana. */
 export function needsGrafana() {

@@ -4,9 +4,12 @@
 //
 //	go run ./tools/stack npx playwright test
 //
-// Grafana is started with the program that GRAFANA_START names (PORT PLUGINS
-// PROVISIONING, its last line is the process to stop). Without it, or without
-// Prometheus, nothing is run and the reason is told.
+// The Grafana is the one at GRAFANA_URL, on this machine, with the plugin
+// installed and admin/admin to log in; what is put into it is removed again.
+// Or it is started with the program that GRAFANA_START names (PORT PLUGINS
+// PROVISIONING, its last line is the process to stop), which unpacks it below
+// GRAFANA_ROOT, or for this run only when that is not set. Without either, or
+// without Prometheus, nothing is run and the reason is told.
 package main
 
 import (
@@ -33,6 +36,10 @@ import (
 // password protects the second Prometheus; it guards made-up numbers only.
 const password = "correct-horse"
 
+// attempts is how often a server is started: another program may take the free
+// port in between.
+const attempts = 3
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code, err := run(ctx, os.Args[1:])
@@ -47,12 +54,12 @@ func run(ctx context.Context, command []string) (int, error) {
 	if len(command) == 0 {
 		return 2, errors.New("name the command to run beside Grafana and Prometheus")
 	}
-	start := os.Getenv("GRAFANA_START")
+	url, start := os.Getenv("GRAFANA_URL"), os.Getenv("GRAFANA_START")
 	for _, missing := range []struct {
 		gone bool
 		why  string
 	}{
-		{start == "", "GRAFANA_START names no program that starts Grafana"},
+		{url == "" && start == "", "neither GRAFANA_URL names a Grafana nor GRAFANA_START a program that starts one"},
 		{!installed("prometheus") || !installed("promtool"), "prometheus is not installed (Debian: apt-get install prometheus)"},
 	} {
 		if missing.gone {
@@ -69,75 +76,39 @@ func run(ctx context.Context, command []string) (int, error) {
 	}
 	defer os.RemoveAll(dir)
 
-	until := time.Now().UTC().Truncate(time.Minute)
-	if err := os.WriteFile(filepath.Join(dir, "history.om"), []byte(history(until).OpenMetrics()), 0o600); err != nil {
-		return 1, err
-	}
-	data := filepath.Join(dir, "data")
-	if out, err := exec.CommandContext(ctx, "promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h", filepath.Join(dir, "history.om"), data).CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("promtool: %w\n%s", err, out)
-	}
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	open, secret, stopAll, err := databases(ctx, dir)
+	defer stopAll()
 	if err != nil {
 		return 1, err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "web.yml"), fmt.Appendf(nil, "basic_auth_users:\n  reader: %s\n", hash), 0o600); err != nil {
-		return 1, err
-	}
-	open, stopOpen, err := prometheus(ctx, dir, data, "")
+	sources, err := datasources(open, secret)
 	if err != nil {
 		return 1, err
 	}
-	defer stopOpen()
-	copied := filepath.Join(dir, "data2")
-	if out, err := exec.CommandContext(ctx, "cp", "-r", data, copied).CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("cp: %w\n%s", err, out)
+	if url != "" {
+		remove, err := visit(ctx, url, sources)
+		defer remove()
+		if err != nil {
+			return 1, err
+		}
+	} else {
+		stop := func() {}
+		if url, stop, err = grafana(ctx, dir, start, sources); err != nil {
+			return 1, err
+		}
+		defer stop()
 	}
-	_ = os.Remove(filepath.Join(copied, "lock"))
-	secret, stopSecret, err := prometheus(ctx, dir, copied, filepath.Join(dir, "web.yml"))
-	if err != nil {
-		return 1, err
-	}
-	defer stopSecret()
-
-	provisioning, err := provision(dir, open, secret)
-	if err != nil {
-		return 1, err
-	}
-	plugins := filepath.Join(dir, "plugins")
-	if err := os.MkdirAll(plugins, 0o755); err != nil {
-		return 1, err
-	}
-	dist, err := filepath.Abs("dist")
-	if err != nil {
-		return 1, err
-	}
-	if out, err := exec.CommandContext(ctx, "cp", "-r", dist, filepath.Join(plugins, "plancast-milestone-datasource")).CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("cp: %w\n%s", err, out)
-	}
-	port := free()
-	grafana := exec.CommandContext(ctx, start, strconv.Itoa(port), plugins, provisioning)
-	grafana.Env = append(os.Environ(), "GRAFANA_DATA="+filepath.Join(dir, "grafana"), "GRAFANA_ANON=off")
-	var told bytes.Buffer
-	grafana.Stdout, grafana.Stderr = &told, os.Stderr
-	if err := grafana.Run(); err != nil {
-		return 1, fmt.Errorf("start Grafana: %w", err)
-	}
-	lines := strings.Fields(told.String())
-	pid, err := strconv.Atoi(lines[len(lines)-1])
-	if err != nil {
-		return 1, fmt.Errorf("GRAFANA_START told no process: %q", told.String())
-	}
-	defer end(pid)
 
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
+	// The browser gets the chance to end before it is killed.
+	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
-		fmt.Sprintf("GRAFANA_URL=http://127.0.0.1:%d", port), "PROMETHEUS_URL="+open, "PROMETHEUS_SECRET_URL="+secret, "PROMETHEUS_PASSWORD="+password)
+		"GRAFANA_URL="+url, "PROMETHEUS_URL="+open, "PROMETHEUS_SECRET_URL="+secret, "PROMETHEUS_PASSWORD="+password)
 	err = cmd.Run()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
-		return exit.ExitCode(), nil
+		return max(exit.ExitCode(), 1), nil
 	}
 	if err != nil {
 		return 1, err
@@ -148,6 +119,108 @@ func run(ctx context.Context, command []string) (int, error) {
 func installed(name string) bool {
 	_, err := exec.LookPath(name)
 	return err == nil
+}
+
+// databases starts two Prometheus with the same history, the second one behind
+// the password. stop is never nil.
+func databases(ctx context.Context, dir string) (open, secret string, stop func(), err error) {
+	var stops []func()
+	stop = func() {
+		for _, s := range stops {
+			s()
+		}
+	}
+	text := filepath.Join(dir, "history.om")
+	until := time.Now().UTC().Truncate(time.Minute)
+	if err := os.WriteFile(text, []byte(history(until).OpenMetrics()), 0o600); err != nil {
+		return "", "", stop, err
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+	if err != nil {
+		return "", "", stop, err
+	}
+	web := filepath.Join(dir, "web.yml")
+	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users:\n  reader: %s\n", hash), 0o600); err != nil {
+		return "", "", stop, err
+	}
+	data := filepath.Join(dir, "data")
+	if out, err := exec.CommandContext(ctx, "promtool", "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h", text, data).CombinedOutput(); err != nil {
+		return "", "", stop, fmt.Errorf("promtool: %w\n%s", err, out)
+	}
+	copied := filepath.Join(dir, "data2")
+	if err := os.CopyFS(copied, os.DirFS(data)); err != nil {
+		return "", "", stop, err
+	}
+	for _, x := range []struct {
+		url       *string
+		data, web string
+	}{{&open, data, ""}, {&secret, copied, web}} {
+		var end func()
+		if *x.url, end, err = retry(func() (string, func(), error) { return prometheus(ctx, dir, x.data, x.web) }); err != nil {
+			return "", "", stop, err
+		}
+		stops = append(stops, end)
+	}
+	return open, secret, stop, nil
+}
+
+func retry(start func() (string, func(), error)) (url string, stop func(), err error) {
+	for range attempts {
+		if url, stop, err = start(); err == nil {
+			return url, stop, nil
+		}
+	}
+	return "", nil, err
+}
+
+// grafana starts a Grafana with the plugin in dist.
+func grafana(ctx context.Context, dir, start string, sources []datasource) (url string, stop func(), err error) {
+	provisioning, err := provision(dir, sources)
+	if err != nil {
+		return "", nil, err
+	}
+	plugins := filepath.Join(dir, "plugins")
+	if err := os.CopyFS(filepath.Join(plugins, plugin), os.DirFS("dist")); err != nil {
+		return "", nil, err
+	}
+	env := append(os.Environ(), "GRAFANA_ANON=off")
+	if os.Getenv("GRAFANA_ROOT") == "" {
+		env = append(env, "GRAFANA_ROOT="+filepath.Join(dir, "root"))
+	}
+	return retry(func() (string, func(), error) {
+		data, err := os.MkdirTemp(dir, "grafana-")
+		if err != nil {
+			return "", nil, err
+		}
+		// Whatever becomes of the starter, the server is stopped by its own file.
+		stop := func() {
+			if text, err := os.ReadFile(filepath.Join(data, "grafana.pid")); err == nil {
+				if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+					end(pid)
+				}
+			}
+		}
+		port := free()
+		cmd := exec.CommandContext(ctx, start, strconv.Itoa(port), plugins, provisioning)
+		cmd.Env = append(env, "GRAFANA_DATA="+data)
+		var told bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &told, os.Stderr
+		if err := cmd.Run(); err != nil {
+			stop()
+			return "", nil, fmt.Errorf("start Grafana: %w", err)
+		}
+		lines := strings.Fields(told.String())
+		if len(lines) == 0 {
+			stop()
+			return "", nil, errors.New("start Grafana: GRAFANA_START told no process")
+		}
+		pid, err := strconv.Atoi(lines[len(lines)-1])
+		if err != nil {
+			stop()
+			return "", nil, fmt.Errorf("start Grafana: GRAFANA_START told no process: %q", told.String())
+		}
+		return fmt.Sprintf("http://127.0.0.1:%d", port), func() { end(pid) }, nil
+	})
 }
 
 // history is what the browser sees: three models at two precisions, one close
@@ -197,14 +270,21 @@ func prometheus(ctx context.Context, dir, data, web string) (url string, stop fu
 	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
 	stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
+		<-ended
 	}
 	url = "http://" + address
 	for range 600 {
+		select {
+		case err := <-ended:
+			return "", nil, fmt.Errorf("start Prometheus: it ended at once: %w", err)
+		default:
+		}
 		if r, err := http.Get(url + "/-/ready"); err == nil {
-			r.Body.Close()
+			_ = r.Body.Close()
 			if r.StatusCode == http.StatusOK || r.StatusCode == http.StatusUnauthorized {
 				return url, stop, nil
 			}
@@ -213,38 +293,6 @@ func prometheus(ctx context.Context, dir, data, web string) (url string, stop fu
 	}
 	stop()
 	return "", nil, errors.New("wait for Prometheus: it is not ready after a minute")
-}
-
-// provision writes the repository's own provisioning files with the addresses
-// of this run.
-func provision(dir, open, secret string) (string, error) {
-	out := filepath.Join(dir, "provisioning")
-	if err := os.MkdirAll(filepath.Join(out, "datasources"), 0o755); err != nil {
-		return "", err
-	}
-	own, err := os.ReadFile("provisioning/datasources/plancast.yml")
-	if err != nil {
-		return "", err
-	}
-	text := strings.ReplaceAll(string(own), "http://prometheus:9090", open)
-	text += fmt.Sprintf(`  - {name: x-down, uid: down, type: plancast-milestone-datasource, access: proxy, editable: true, url: "http://127.0.0.1:%d"}
-  - {name: x-secret, uid: secret, type: plancast-milestone-datasource, access: proxy, editable: true, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: %q}}
-  - {name: x-wrong, uid: wrong, type: plancast-milestone-datasource, access: proxy, editable: true, url: %q, basicAuth: true, basicAuthUser: reader, secureJsonData: {basicAuthPassword: not-the-password}}
-`, free(), secret, password, secret)
-	if err := os.WriteFile(filepath.Join(out, "datasources", "plancast.yml"), []byte(text), 0o600); err != nil {
-		return "", err
-	}
-	for _, d := range []string{"dashboards", "alerting", "plugins"} {
-		if err := os.MkdirAll(filepath.Join(out, d), 0o755); err != nil {
-			return "", err
-		}
-	}
-	boards, err := filepath.Abs("src/dashboards")
-	if err != nil {
-		return "", err
-	}
-	return out, os.WriteFile(filepath.Join(out, "dashboards", "plancast.yml"), fmt.Appendf(nil,
-		"apiVersion: 1\nproviders:\n  - {name: plancast, type: file, options: {path: %q}}\n", boards), 0o600)
 }
 
 // end stops a process and waits a moment for it to be gone.
