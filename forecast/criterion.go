@@ -54,6 +54,49 @@ func (c Criterion) Met(value float64) bool {
 	return false
 }
 
+// Gap is by how much value misses the target, relative to the target: 0.1 is
+// 10 % too slow, -0.2 leaves 20 % to spare. It is +Inf for NaN.
+func (c Criterion) Gap(value float64) float64 {
+	if math.IsNaN(value) {
+		return math.Inf(1)
+	}
+	gap := value - c.Target
+	if !c.Comparison.LowerIsBetter() {
+		gap = -gap
+	}
+	if scale := math.Abs(c.Target); scale > 0 {
+		gap /= scale
+	}
+	return gap
+}
+
+// Nearest returns which of several results of one iteration, such as its
+// engines of different precisions, stands for it, since one and the same must
+// meet all criteria: one that meets all, else one that misses none of those it
+// has a value for, else any; among these the one whose largest gap is least;
+// the first of equals. A result has a value for each criterion, NaN where none
+// was measured. Without results it is -1.
+func Nearest(criteria []Criterion, results [][]float64) int {
+	best, bestRank, bestGap := -1, 0, 0.0
+	for i, values := range results {
+		rank, gap := 0, math.Inf(-1) // rank 0: all met, 1: some unknown, 2: one missed
+		for k, c := range criteria {
+			v := values[k]
+			gap = max(gap, c.Gap(v))
+			switch {
+			case math.IsNaN(v):
+				rank = max(rank, 1)
+			case !c.Met(v):
+				rank = 2
+			}
+		}
+		if best < 0 || rank < bestRank || rank == bestRank && gap < bestGap {
+			best, bestRank, bestGap = i, rank, gap
+		}
+	}
+	return best
+}
+
 // String reads "p99 < 50 ms".
 func (c Criterion) String() string {
 	return fmt.Sprintf("%s %s %s", c.Metric, c.Comparison, units.Format(c.Target, c.Unit))

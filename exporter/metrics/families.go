@@ -118,6 +118,8 @@ var (
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured through; one that failed does not replace it.", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models of the repository that the milestone selects.", "", false}
+	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that have to meet all criteria, a ratio, from the configuration.", "", false}
+	horizon        = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
 )
 
@@ -152,7 +154,7 @@ func Families() []Family {
 		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
 		notifications, notificationQueue, notificationAge,
-		buildInfo, modelsReady, modelsSelected, deadline,
+		buildInfo, modelsReady, modelsSelected, share, horizon, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
 	}

@@ -201,6 +201,10 @@ func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 	for _, m := range report.Milestones(in, grouped) {
 		b.gauge(modelsReady, float64(m.Ready), m.Name)
 		b.gauge(modelsSelected, float64(m.Total), m.Name)
+		b.gauge(share, m.Share, m.Name)
+		if m.Horizon > 0 {
+			b.gauge(horizon, float64(m.Horizon), m.Name)
+		}
 		if m.Deadline != nil {
 			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
 		}

@@ -5,7 +5,6 @@
 package verdict
 
 import (
-	"cmp"
 	"math"
 	"slices"
 
@@ -32,20 +31,15 @@ type Criterion struct {
 	Value   *float64 // in the criterion's unit; nil when Outcome is Unknown
 }
 
-// Gap is by how much the value misses the target, relative to the target:
-// 0.1 is 10 % too slow, -0.2 leaves 20 % to spare. It is +Inf when unknown.
-func (c Criterion) Gap() float64 {
+// Gap is forecast.Criterion.Gap of the value: +Inf when it is unknown.
+func (c Criterion) Gap() float64 { return c.Criterion.Gap(c.value()) }
+
+// value is the value, NaN when it is unknown.
+func (c Criterion) value() float64 {
 	if c.Value == nil {
-		return math.Inf(1)
+		return math.NaN()
 	}
-	gap := *c.Value - c.Target
-	if !c.Comparison.LowerIsBetter() {
-		gap = -gap
-	}
-	if scale := math.Abs(c.Target); scale > 0 {
-		gap /= scale
-	}
-	return gap
+	return *c.Value
 }
 
 // Engine is one engine of a candidate, judged.
@@ -53,15 +47,6 @@ type Engine struct {
 	Precision engine.Precision
 	Criteria  []Criterion // in the order of the target
 	Outcome   Outcome     // Missed when one is missed, else Unknown when one is unknown, else Met
-}
-
-// gap is the largest gap of the engine: the one that decides how near it is.
-func (e Engine) gap() float64 {
-	worst := math.Inf(-1)
-	for _, c := range e.Criteria {
-		worst = max(worst, c.Gap())
-	}
-	return worst
 }
 
 // Judge answers the criteria for one record.
@@ -111,16 +96,16 @@ func JudgeCandidate(sel config.Select, criteria []forecast.Criterion, c history.
 	if len(v.Engines) == 0 {
 		return v
 	}
-	nearest := slices.MinFunc(v.Engines, func(a, b Engine) int {
-		return cmp.Or(cmp.Compare(order(a.Outcome), order(b.Outcome)), cmp.Compare(a.gap(), b.gap()))
-	})
+	results := make([][]float64, len(v.Engines))
+	for i, e := range v.Engines {
+		for _, c := range e.Criteria {
+			results[i] = append(results[i], c.value())
+		}
+	}
+	nearest := v.Engines[forecast.Nearest(criteria, results)]
 	v.Engine, v.Outcome = &nearest, nearest.Outcome
 	return v
 }
-
-// order puts an engine that may still turn out to meet the target before one
-// that misses it.
-func order(o Outcome) int { return slices.Index([]Outcome{Met, Unknown, Missed}, o) }
 
 // Standing is the candidate that the model stands on today: the newest one with
 // a measured engine that counts and with nothing that counts left to measure.

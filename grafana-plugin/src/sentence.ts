@@ -80,7 +80,7 @@ function conditions(q: MilestoneQuery, figures: Figure[]): string {
 
 function who(q: MilestoneQuery): string {
   if (q.source === 'milestone') {
-    return '';
+    return q.share === undefined ? '' : `, for at least ${q.share} % of its models`;
   }
   const models = q.models ? ` of models matching ${q.models}` : '';
   if (!q.joint && q.type !== 'drivers') {
@@ -100,7 +100,7 @@ function until(q: MilestoneQuery): string {
     case 'both':
       return `${by} and ${within}`;
     default:
-      return q.source === 'milestone' && !q.horizon ? 'by its own deadline' : within;
+      return q.source === 'milestone' && !q.horizon ? 'in its own time' : within;
   }
 }
 

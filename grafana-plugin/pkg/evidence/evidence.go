@@ -4,11 +4,12 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 	"unsafe"
@@ -51,7 +52,7 @@ type Series struct {
 
 // History is everything a question rests on.
 type History struct {
-	Series   []Series // by criterion, then by labels
+	Series   []Series // by criterion, then by labels; of a milestone by model, then by criterion
 	Notes    []string // what a reader should know
 	Executed []string // the expressions, for the query inspector
 	Requests int      // made now; none when all was remembered
@@ -84,7 +85,7 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 		return nil, err
 	}
 	// The question itself is no part of the key: its evidence is.
-	key := strings.Join([]string{identity, fmt.Sprintf("%q %q %q %q %q %q %q %q", q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models),
+	key := strings.Join([]string{identity, fmt.Sprintf("%q %q %q %q %q %q %q %q %q", q.Milestone, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models),
 		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
 	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
 	if err != nil {
@@ -167,10 +168,14 @@ func (l *Loader) load(ctx context.Context, q models.Query, plan prom.Plan, ttl t
 		Environments: iterations.NewJoin(environments.Series), EnvironmentLabel: label, Step: plan.Step,
 		Unquantized: iterations.NewJoin(unquantized.Series), Built: iterations.NewJoin(built.Series),
 	}
-	for i, c := range q.Criteria {
-		if err := h.rebuild(q, c, values[i].Series, e); err != nil {
-			return nil, err
-		}
+	parts, err := h.rebuild(q, values, e)
+	if err != nil {
+		return nil, err
+	}
+	if q.Milestone != "" {
+		h.candidates(q, parts)
+	} else {
+		h.engines(q, parts)
 	}
 	return h, nil
 }
@@ -190,51 +195,104 @@ func (h *History) note(format string, args ...any) {
 	}
 }
 
-// rebuild adds the series of one criterion.
-func (h *History) rebuild(q models.Query, c models.Criterion, all []prom.Series, e iterations.Evidence) error {
+// part is one rebuilt series of a criterion.
+type part struct {
+	criterion  int
+	labels     model.Metric // without those that say who scraped
+	iterations []iterations.Iteration
+}
+
+// rebuild finds the iterations of all series.
+func (h *History) rebuild(q models.Query, values []prom.Answer, e iterations.Evidence) ([]part, error) {
 	var only *regexp.Regexp
 	if q.Models != "" {
 		re, err := regexp.Compile("^(?:" + q.Models + ")$")
 		if err != nil {
-			return &models.Invalid{Field: "models", Reason: err.Error()}
+			return nil, &models.Invalid{Field: "models", Reason: err.Error()}
 		}
 		only = re
 	}
-	type group struct {
-		series Series
-		parts  [][]iterations.Iteration
+	var out []part
+	for i := range q.Criteria {
+		for _, s := range values[i].Series {
+			if only != nil && !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
+				continue
+			}
+			its, notes := iterations.Rebuild(s, e)
+			for _, n := range notes {
+				h.note("%s", n)
+			}
+			out = append(out, part{i, iterations.Identity(s.Labels), its})
+		}
 	}
-	groups := map[string]*group{}
-	var order []string
-	for _, s := range all {
-		if only != nil && !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
-			continue
-		}
-		id := iterations.Identity(s.Labels)
-		key := id.String()
-		g := groups[key]
-		if g == nil {
-			g = &group{series: Series{Labels: id, Criterion: c}}
-			groups[key] = g
-			order = append(order, key)
-		}
-		its, notes := iterations.Rebuild(s, e)
-		for _, n := range notes {
-			h.note("%s", n)
-		}
-		g.parts = append(g.parts, its)
+	return out, nil
+}
+
+// merged puts together parts that differ only in who scraped them.
+func (h *History) merged(parts [][]iterations.Iteration) []iterations.Iteration {
+	if len(parts) > 1 {
+		h.note("series that differ only in who scraped them (instance, pod, replica) were put together")
 	}
-	sort.Strings(order)
-	for _, key := range order {
-		g := groups[key]
-		if len(g.parts) > 1 {
-			h.note("series that differ only in who scraped them (instance, pod, replica) were put together")
-		}
-		g.series.Iterations = iterations.Merge(g.parts...)
-		g.series.Model = modelOf(g.series.Labels, q.Model, c)
-		h.Series = append(h.Series, g.series)
+	return iterations.Merge(parts...)
+}
+
+// engines adds a series for each criterion and label set.
+func (h *History) engines(q models.Query, parts []part) {
+	type key struct {
+		criterion int
+		labels    string
 	}
-	return nil
+	groups := map[key][]part{}
+	for _, p := range parts {
+		k := key{p.criterion, p.labels.String()}
+		groups[k] = append(groups[k], p)
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.criterion, b.criterion), cmp.Compare(a.labels, b.labels))
+	}) {
+		var same [][]iterations.Iteration
+		for _, p := range groups[k] {
+			same = append(same, p.iterations)
+		}
+		c, labels := q.Criteria[k.criterion], groups[k][0].labels
+		h.Series = append(h.Series, Series{Model: modelOf(labels, q.Model, c), Labels: labels, Criterion: c, Iterations: h.merged(same)})
+	}
+}
+
+// candidates adds a series for each model and criterion, in which one engine
+// stands for each candidate, as for a milestone of the exporter: all its
+// precisions, devices and environments are one history.
+func (h *History) candidates(q models.Query, parts []part) {
+	type engine struct{ model, precision, backend, device string }
+	groups := map[engine][][][]iterations.Iteration{}
+	for _, p := range parts {
+		l := p.labels
+		k := engine{string(l[model.LabelName(q.Model)]), string(l[iterations.Precision]), string(l["backend"]), string(l["device"])}
+		if groups[k] == nil {
+			groups[k] = make([][][]iterations.Iteration, len(q.Criteria))
+		}
+		groups[k][p.criterion] = append(groups[k][p.criterion], p.iterations)
+	}
+	byModel := map[string][]iterations.Engine{}
+	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b engine) int {
+		return cmp.Or(cmp.Compare(models.PrecisionRank(a.precision), models.PrecisionRank(b.precision)), cmp.Compare(a.precision, b.precision),
+			cmp.Compare(a.backend, b.backend), cmp.Compare(a.device, b.device))
+	}) {
+		var e iterations.Engine
+		for _, same := range groups[k] {
+			e.Criteria = append(e.Criteria, h.merged(same))
+		}
+		byModel[k.model] = append(byModel[k.model], e)
+	}
+	criteria := make([]forecast.Criterion, len(q.Criteria))
+	for i, c := range q.Criteria {
+		criteria[i] = c.Criterion
+	}
+	for _, name := range slices.Sorted(maps.Keys(byModel)) {
+		for i, its := range iterations.Best(criteria, byModel[name]) {
+			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its})
+		}
+	}
 }
 
 // modelOf names what a series is about.

@@ -1,9 +1,11 @@
 package evidence
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
 	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
 )
@@ -20,14 +23,17 @@ import (
 const (
 	targetMet         = "plancast_engine_target_met"
 	milestoneDeadline = "plancast_milestone_deadline_timestamp_seconds"
+	milestoneHorizon  = "plancast_milestone_horizon_iterations"
+	milestoneShare    = "plancast_milestone_share_ratio"
+	milestoneReady    = "plancast_milestone_ready_probability"
 )
 
 // published is how long a milestone stays known after its last sample.
 const published = "1d"
 
 // Define takes the definition of the milestone that q names from what the
-// exporter publishes: its criteria, models, precisions and deadline. Share,
-// horizon and ready probability are the query's own.
+// exporter publishes: its criteria, models and precisions, and its share,
+// deadline, horizon and ready probability as far as the query states none.
 func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (models.Query, error) {
 	if q.Milestone == "" {
 		return q, nil
@@ -43,9 +49,8 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 		return q, &models.Invalid{Field: "milestone", Reason: fmt.Sprintf("the exporter published no %q in the last day: check its name, or state criteria instead", q.Milestone)}
 	}
 	type scope struct {
-		criterion  forecast.Criterion
-		models     map[string]bool
-		precisions map[string]bool
+		criterion          forecast.Criterion
+		models, precisions map[string]bool
 	}
 	criteria := map[string]*scope{}
 	for _, r := range rows {
@@ -60,7 +65,7 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 			criteria[text] = s
 		}
 		s.models[string(r.Metric["model"])] = true
-		if p := string(r.Metric["precision"]); p != "" {
+		if p := string(r.Metric[iterations.Precision]); p != "" {
 			s.precisions[p] = true
 		}
 	}
@@ -74,32 +79,49 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 		}
 		filters := []models.Filter{{Key: "model", Operator: "=~", Value: alternatives(s.models)}}
 		if len(s.precisions) > 0 {
-			filters = append(filters, models.Filter{Key: "precision", Operator: "=~", Value: alternatives(s.precisions)})
+			filters = append(filters, models.Filter{Key: iterations.Precision, Operator: "=~", Value: alternatives(s.precisions)})
 		}
 		if e, err = e.Filter(filters); err != nil {
 			return q, err
 		}
-		expr := e.String()
-		if len(s.precisions) > 1 {
-			// The best of several precisions counts.
-			best := "max"
-			if m.Lower {
-				best = "min"
-			}
-			expr = fmt.Sprintf("%s by (model, backend, device) (%s)", best, expr)
-		}
-		q.Criteria = append(q.Criteria, models.Criterion{Expr: expr, Criterion: s.criterion})
+		q.Criteria = append(q.Criteria, models.Criterion{Expr: e.String(), Criterion: s.criterion})
 	}
 	q.Model = "model"
-	due, err := ask(milestoneDeadline)
+	// What the query does not say is the milestone's own.
+	own := func(metric string) (float64, error) {
+		v, err := ask(metric)
+		if err != nil || len(v) == 0 {
+			return 0, err
+		}
+		return float64(v[0].Value), nil
+	}
+	if q.Share == 0 {
+		if q.Share, err = own(milestoneShare); err != nil {
+			return q, err
+		}
+		q.Share = cmp.Or(q.Share, 1)
+	}
+	if q.Ready == 0 {
+		if q.Ready, err = own(milestoneReady); err != nil {
+			return q, err
+		}
+		q.Ready = cmp.Or(q.Ready, models.DefaultReady)
+	}
+	if q.Iterations > 0 || !q.Deadline.IsZero() {
+		return q, nil
+	}
+	due, err := own(milestoneDeadline)
 	if err != nil {
 		return q, err
 	}
-	switch {
-	case q.Iterations > 0 || !q.Deadline.IsZero(): // the query's own
-	case len(due) > 0:
-		q.Deadline = time.Unix(int64(due[0].Value), 0).UTC()
-	default:
+	horizon, err := own(milestoneHorizon)
+	if err != nil {
+		return q, err
+	}
+	if due > 0 {
+		q.Deadline = time.UnixMilli(int64(math.Round(due * 1000))).UTC()
+	}
+	if q.Iterations = int(horizon); due == 0 && horizon == 0 {
 		q.Iterations = l.settings.Horizon
 	}
 	return q, nil

@@ -26,6 +26,9 @@ type Iteration struct {
 	Value       float64
 	Environment string
 	Valid       bool // false for a missed iteration
+	// Guessed is a missed iteration that left no trace of its own: only that
+	// it was, somewhere around Time.
+	Guessed bool
 	// Concern is what speaks against further gains: "12 layers stayed unquantized".
 	Concern string
 }
@@ -144,7 +147,8 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		return byChange(s), append(notes, "no iteration series fits these labels: every new value counts as an iteration")
 	}
 	times, _ := pick(e.Times.Of(s.Labels))
-	unquantized, _ := pick(e.Unquantized.Of(s.Labels))
+	// What stayed unquantized speaks against the candidate, not the engine.
+	unquantized, _ := pick(e.Unquantized.Of(allPrecisions(s.Labels)))
 	all := spans(number)
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
@@ -191,7 +195,7 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	if built, _ := pick(e.Built.Of(s.Labels)); len(out) > 0 && len(built.Points) > 0 {
 		// The newest result is an earlier one: at least one iteration failed since.
 		if p := built.Points[len(built.Points)-1]; !p.Gone && p.V == 0 && at(p.T).After(out[len(out)-1].Seen) {
-			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Seen: at(p.T)})
+			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Seen: at(p.T), Guessed: true})
 		}
 	}
 	// One that has no value before the first with one says nothing.
@@ -231,18 +235,25 @@ type sibling struct {
 	times prom.Series
 }
 
+// Precision is the label that tells the engines of a candidate apart.
+const Precision = "precision"
+
+// allPrecisions is labels without the precision.
+func allPrecisions(labels model.Metric) model.Metric {
+	out := labels.Clone()
+	delete(out, Precision)
+	return out
+}
+
 // siblings finds the other precisions of an engine. A candidate is finished
 // when the last of them is.
 func (e Evidence) siblings(labels model.Metric) []sibling {
-	const precision = "precision"
-	if labels[precision] == "" || e.Times == nil {
+	if labels[Precision] == "" || e.Times == nil {
 		return nil
 	}
-	other := labels.Clone()
-	delete(other, precision)
 	var out []sibling
-	for _, s := range e.Numbers.Of(other) {
-		if s.Labels[precision] != labels[precision] {
+	for _, s := range e.Numbers.Of(allPrecisions(labels)) {
+		if s.Labels[Precision] != labels[Precision] {
 			times, _ := pick(e.Times.Of(s.Labels))
 			out = append(out, sibling{spans(s), times})
 		}
@@ -271,7 +282,7 @@ func missed(before, after Iteration, n int) []Iteration {
 	between := after.Time.Sub(before.Time) / time.Duration(n+1)
 	for i := range out {
 		// Known only once the next number is seen.
-		out[i] = Iteration{Number: before.Number + float64(i+1), Time: before.Time.Add(time.Duration(i+1) * between), Seen: after.Seen}
+		out[i] = Iteration{Number: before.Number + float64(i+1), Time: before.Time.Add(time.Duration(i+1) * between), Seen: after.Seen, Guessed: true}
 	}
 	return out
 }
@@ -389,7 +400,10 @@ func Identity(labels model.Metric) model.Metric {
 
 // Merge puts together the iterations of several series of one identity.
 func Merge(parts ...[]Iteration) []Iteration {
-	if len(parts) == 1 {
+	switch len(parts) {
+	case 0:
+		return nil
+	case 1:
 		return parts[0]
 	}
 	all := slices.Concat(parts...)

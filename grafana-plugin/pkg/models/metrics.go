@@ -88,3 +88,13 @@ func UnitOf(name string) (units.Unit, error) {
 	}
 	return units.None, invalid("criterion", "%q is not one of plancast's figures", name)
 }
+
+// PrecisionRank orders precisions, the most exact first.
+func PrecisionRank(precision string) int {
+	for i, p := range []string{"fp32", "fp16", "int8"} {
+		if p == precision {
+			return i
+		}
+	}
+	return 3
+}

@@ -63,6 +63,8 @@ const (
 const (
 	MaxIterations = 1000
 	MaxCriteria   = 20
+	// DefaultReady is the probability from which a goal counts as on track.
+	DefaultReady = 0.9
 )
 
 // Query is one question, validated and with its defaults filled in.
@@ -71,13 +73,13 @@ type Query struct {
 	Criteria  []Criterion // empty when Milestone is set, and for Report
 	Milestone string      // named by the exporter, which publishes its definition
 	Joint     bool        // all series together, or each on its own
-	Share     float64     // of the models that must be ready, a ratio in (0,1]
+	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
 	Model     string      // label that names the model
 	Models    string      // regular expression on that label; "" is all
 
 	Iterations int       // horizon; 0 is none
 	Deadline   time.Time // zero is none
-	Ready      float64   // probability from which it counts as on track
+	Ready      float64   // probability from which it counts as on track; 0 is the milestone's own
 
 	By          By
 	IterationOf string // the series that holds the iteration's number
@@ -187,7 +189,7 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 		By: w.By, IterationOf: or(w.IterationOf, IterationSeries), TimeOf: w.TimeOf,
 		Environment: w.Environment, Fingerprint: w.Fingerprint,
 		History: s.History, Resolution: s.Resolution, Interval: w.Interval, Show: w.Show, Legend: w.Legend, Filters: w.Filters,
-		Ready: 0.9,
+		Ready: DefaultReady,
 	}
 	if err := out.kind(w); err != nil {
 		return Query{}, err
@@ -206,8 +208,15 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 			return Query{}, invalid("milestone", "choose one that the exporter publishes, or state criteria instead")
 		}
 		out.Milestone, out.Joint = w.Milestone, true
+		// What is not stated is the milestone's own, see evidence.Define.
 		if w.Horizon == "" && w.Iterations == nil {
-			out.Iterations = 0 // the milestone's own deadline, see evidence.Define
+			out.Iterations = 0
+		}
+		if w.Share == nil {
+			out.Share = 0
+		}
+		if w.Ready == nil {
+			out.Ready = 0
 		}
 		return out, nil
 	}

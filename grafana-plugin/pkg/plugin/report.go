@@ -120,12 +120,11 @@ func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) 
 	for _, r := range rows {
 		order = append(order, r)
 	}
-	rank := map[string]int{"fp32": 1, "fp16": 2, "int8": 3}
 	slices.SortFunc(order, func(x, y engineOf) int {
 		if c := strings.Compare(x.model, y.model); c != 0 {
 			return c
 		}
-		if c := rank[x.precision] - rank[y.precision]; c != 0 {
+		if c := models.PrecisionRank(x.precision) - models.PrecisionRank(y.precision); c != 0 {
 			return c
 		}
 		return strings.Compare(x.key(), y.key())

@@ -212,7 +212,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             ]}
             value={query.source ?? 'criteria'}
             onChange={(source) =>
-              change({ source, horizon: source === 'milestone' ? undefined : (query.horizon ?? 'iterations') })
+              change(
+                source === 'milestone'
+                  ? { source, horizon: undefined, iterations: undefined, share: undefined }
+                  : { source, horizon: query.horizon ?? 'iterations', iterations: query.iterations ?? datasource.horizon }
+              )
             }
           />
         )}
@@ -280,8 +284,9 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Share of models in percent"
                 width={8}
                 type="number"
-                value={String(query.share ?? 100)}
-                onChange={(v) => change({ share: Number(v) || 100 })}
+                value={query.share === undefined && byMilestone ? '' : String(query.share ?? 100)}
+                placeholder="own"
+                onChange={(v) => change({ share: Number(v) || (byMilestone ? undefined : 100) })}
               />
               <span className={styles.word}>% of the models</span>
             </>
@@ -294,7 +299,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Models"
                 width={20}
                 value={query.models ?? ''}
-                placeholder="all (regular expression)"
+                placeholder="all, or resnet.*"
                 onChange={(models) => change({ models: models || undefined })}
               />
             </>
@@ -306,7 +311,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Horizon"
                 width={byMilestone ? 24 : 20}
                 options={
-                  byMilestone ? [{ value: 'own' as const, label: 'by its own deadline' }, ...HORIZONS] : HORIZONS
+                  byMilestone ? [{ value: 'own' as const, label: 'in its own time' }, ...HORIZONS] : HORIZONS
                 }
                 value={horizon ?? 'own'}
                 onChange={(v) =>
@@ -327,7 +332,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 />
               )}
               {(horizon === 'iterations' || horizon === 'both') && (
-                <>
+                <Stack direction="row" gap={1} alignItems="center">
                   <TextField
                     id={id('iterations')}
                     label="Iterations"
@@ -337,7 +342,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                     onChange={(v) => change({ iterations: Math.max(1, Math.round(Number(v)) || datasource.horizon) })}
                   />
                   <span className={styles.word}>iterations</span>
-                </>
+                </Stack>
               )}
             </>
           )}

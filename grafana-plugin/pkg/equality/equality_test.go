@@ -1,0 +1,285 @@
+// Package equality compares the two programs: for the same evidence the plugin
+// says, out of a real Prometheus, the very number that the exporter publishes.
+package equality_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"regexp"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/grafana/grafana-plugin-sdk-go/backend"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
+	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+	"github.com/plancast/plancast/units"
+)
+
+var (
+	begin = time.Date(2025, 3, 3, 9, 0, 0, 0, time.UTC)
+	now   = begin.AddDate(0, 0, 15)
+)
+
+var (
+	fast     = forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.032, Unit: units.Seconds}
+	faithful = forecast.Criterion{Metric: "accuracy_deviation", Comparison: forecast.Below, Target: 0.005, Unit: units.Ratio}
+	many     = forecast.Criterion{Metric: "throughput", Comparison: forecast.AtLeast, Target: 30, Unit: units.PerSec}
+)
+
+// diary writes the records of a team: each candidate is measured at two
+// precisions, of which int8 is the faster and at times not faithful.
+type diary struct{ records []history.Record }
+
+// candidates adds n candidates of a model; edit may change or drop a record.
+func (d *diary) candidates(model string, n int, from float64, edit func(i int, r *history.Record) (keep bool)) {
+	rnd := rand.New(rand.NewPCG(uint64(len(model)), 7))
+	level := from
+	for i := 1; i <= n; i++ {
+		at := begin.Add(time.Duration(i)*24*time.Hour + time.Duration(rnd.IntN(300))*time.Minute)
+		if rnd.Float64() < 0.5 {
+			level = 0.03 + (level-0.03)*0.8
+		}
+		for k, p := range []engine.Precision{engine.FP16, engine.INT8} {
+			p99 := level * (1 - 0.22*float64(k)) * math.Exp(0.01*rnd.NormFloat64())
+			deviation := 0.0004
+			if p == engine.INT8 {
+				deviation = 0.002 + 0.006*rnd.Float64()
+			}
+			r := history.Record{
+				Model: model, Version: strconv.Itoa(i), Digest: fmt.Sprint(model, i), Precision: p, Backend: "tensorrt", Device: "NVIDIA L4",
+				Fingerprint: "3fa91c07b2de", Iteration: i, Started: at, Finished: at.Add(time.Duration(k+1) * 11 * time.Minute),
+				Measurement: &bench.Measurement{
+					Latency:    bench.Latency{Queries: 700, Sum: 700 * p99, Quantiles: []bench.Quantile{{Q: 0.99, Value: p99}}},
+					Throughput: 1 / p99, Accuracy: &bench.Accuracy{Deviation: deviation}, Layers: &bench.LayerSummary{},
+				},
+			}
+			if edit == nil || edit(i, &r) {
+				d.records = append(d.records, r)
+			}
+		}
+	}
+	slices.SortStableFunc(d.records, func(a, b history.Record) int { return a.Finished.Compare(b.Finished) })
+	for i := range d.records {
+		d.records[i].ID = int64(i + 1)
+	}
+}
+
+func fail(r *history.Record) {
+	r.Measurement = nil
+	r.Failure = &history.Failure{Error: engine.Error{Kind: engine.KindTimeout}}
+}
+
+// input is what the exporter knows at a moment.
+func (d *diary) input(ms []config.Milestone, at time.Time) report.Input {
+	in := report.Input{Now: at, Milestones: ms}
+	for _, r := range d.records {
+		if r.Finished.After(at) {
+			continue
+		}
+		in.Records = append(in.Records, r)
+		if !slices.ContainsFunc(in.Models, func(m report.ModelState) bool { return m.Name == r.Model }) {
+			in.Models = append(in.Models, report.ModelState{Name: r.Model, Precisions: []engine.Precision{engine.FP16, engine.INT8}})
+		}
+	}
+	slices.SortFunc(in.Models, func(a, b report.ModelState) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	return in
+}
+
+// scraped is what a Prometheus holds that scrapes the exporter every five
+// minutes, as OpenMetrics text. The forecast is published at the end.
+func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atTheEnd []*dto.MetricFamily) {
+	t.Helper()
+	lines := map[string][]string{}
+	var families []*dto.MetricFamily
+	known := -1
+	for at := begin.Truncate(5 * time.Minute); !at.After(now); at = at.Add(5 * time.Minute) {
+		in := d.input(ms, at)
+		last := !at.Add(5 * time.Minute).Before(now)
+		if len(in.Records) != known || last {
+			known = len(in.Records)
+			if last {
+				var err error
+				in.Now = now
+				if in.Forecasts, err = milestone.All(in); err != nil {
+					t.Fatal(err)
+				}
+			}
+			families = gather(t, in)
+		}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				write := func(v float64, extra ...string) {
+					lines[f.GetName()] = append(lines[f.GetName()], fmt.Sprintf("%s{%s} %s %d\n", f.GetName(), labels(m, extra...), strconv.FormatFloat(v, 'g', -1, 64), at.Unix()))
+				}
+				switch f.GetType() {
+				case dto.MetricType_GAUGE:
+					write(m.GetGauge().GetValue())
+				case dto.MetricType_SUMMARY:
+					for _, q := range m.GetSummary().GetQuantile() {
+						write(q.GetValue(), "quantile", strconv.FormatFloat(q.GetQuantile(), 'g', -1, 64))
+					}
+				}
+			}
+		}
+	}
+	var out bytes.Buffer
+	for _, name := range slices.Sorted(maps.Keys(lines)) {
+		fmt.Fprintf(&out, "# TYPE %s unknown\n", name)
+		slices.SortStableFunc(lines[name], func(a, b string) int { return bytes.Compare(series(a), series(b)) })
+		for _, l := range lines[name] {
+			out.WriteString(l)
+		}
+	}
+	out.WriteString("# EOF\n")
+	return out.String(), families
+}
+
+func series(line string) []byte { return []byte(line[:bytes.LastIndexByte([]byte(line), '}')]) }
+
+func labels(m *dto.Metric, extra ...string) string {
+	var b bytes.Buffer
+	for _, l := range m.GetLabel() {
+		fmt.Fprintf(&b, "%s=%q,", l.GetName(), l.GetValue())
+	}
+	for i := 0; i < len(extra); i += 2 {
+		fmt.Fprintf(&b, "%s=%q,", extra[i], extra[i+1])
+	}
+	return string(bytes.TrimSuffix(b.Bytes(), []byte(",")))
+}
+
+func gather(t *testing.T, in report.Input) []*dto.MetricFamily {
+	t.Helper()
+	s, err := metrics.NewSnapshot(in, metrics.Build{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := prometheus.NewRegistry()
+	r.MustRegister(metrics.NewCollector(s))
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return !read.MatchString(f.GetName()) })
+}
+
+// read are the metrics that the plugin reads for a milestone, and its answer.
+var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|target_met|last_build).*|iteration.*|candidate_info|milestone_(probability|deadline.*|horizon.*|share.*|ready.*))$`)
+
+// published reads the probabilities out of what the exporter publishes.
+func published(families []*dto.MetricFamily) map[string]float64 {
+	out := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "plancast_milestone_probability" {
+			for _, m := range f.GetMetric() {
+				out[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return out
+}
+
+func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T) {
+	best := config.Select{Precision: config.Best}
+	due := now.AddDate(0, 0, 6)
+	ms := []config.Milestone{
+		{Name: "one precision, by a date", Select: config.Select{Precision: "int8"}, Criteria: []forecast.Criterion{fast}, Share: 1, Deadline: due, Ready: 0.9},
+		{Name: "one precision, two criteria", Select: config.Select{Precision: "int8"}, Criteria: []forecast.Criterion{fast, faithful}, Share: 0.5, Horizon: 5, Ready: 0.8},
+		{Name: "best of two precisions", Select: best, Criteria: []forecast.Criterion{fast}, Share: 1, Horizon: 4, Ready: 0.9},
+		{Name: "best of two precisions, which must meet two criteria at once", Select: best, Criteria: []forecast.Criterion{fast, faithful}, Share: 1, Deadline: due, Ready: 0.9},
+		{Name: "three criteria, within iterations and by a date", Select: best, Criteria: []forecast.Criterion{fast, faithful, many}, Share: 0.5, Deadline: due, Horizon: 5, Ready: 0.9},
+		{Name: "some models", Select: config.Select{Precision: config.Best, Models: []string{"resnet*"}}, Criteria: []forecast.Criterion{fast, faithful}, Share: 1, Deadline: due, Ready: 0.9},
+	}
+	for _, c := range []struct {
+		name  string
+		write func(*diary)
+	}{
+		{"steady progress", func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 14, 0.085, nil)
+		}},
+		{"an int8 build failed in between", func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool {
+				if r.Precision == engine.INT8 && i == 9 {
+					fail(r)
+				}
+				return true
+			})
+		}},
+		{"the newest candidate is not through", func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool { return i < 14 || r.Precision != engine.INT8 })
+		}},
+		{"another environment since candidate 6", func(d *diary) {
+			move := func(i int, r *history.Record) bool {
+				if i >= 6 {
+					r.Fingerprint, r.Device, r.Iteration = "aa00c4418d21", "NVIDIA L40S", i-5
+				}
+				return true
+			}
+			d.candidates("bert-base", 14, 0.075, move)
+			d.candidates("resnet50", 14, 0.085, move)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var d diary
+			c.write(&d)
+			text, families := d.scraped(t, ms)
+			want := published(families)
+			url := promtest.Start(t, text)
+			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"5m"}`)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := instance.(*plugin.Datasource)
+			defer source.Dispose()
+			req := &backend.QueryDataRequest{}
+			for _, m := range ms {
+				q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "5m"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Queries = append(req.Queries, backend.DataQuery{RefID: m.Name, JSON: q, TimeRange: backend.TimeRange{From: begin, To: now}})
+			}
+			answer, err := source.QueryData(context.Background(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range ms {
+				r := answer.Responses[m.Name]
+				if r.Error != nil {
+					t.Errorf("%s: %v", m.Name, r.Error)
+					continue
+				}
+				got, ok := r.Frames[0].Fields[0].ConcreteAt(0)
+				if !ok || got.(float64) != want[m.Name] {
+					t.Errorf("%s: the plugin says %v, the exporter %v", m.Name, got, want[m.Name])
+					for _, n := range r.Frames[0].Meta.Notices {
+						t.Log(n.Text)
+					}
+				}
+				if p := want[m.Name]; p == 0 || p == 1 {
+					t.Errorf("%s: the exporter says %v, which proves little", m.Name, p)
+				}
+			}
+		})
+	}
+}

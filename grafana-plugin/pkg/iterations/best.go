@@ -1,0 +1,184 @@
+package iterations
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/plancast/plancast/forecast"
+)
+
+// Engine is the history of one engine of a model, such as that of one
+// precision: the iterations of each criterion, nil for a criterion that was
+// never measured.
+type Engine struct {
+	Criteria [][]Iteration
+}
+
+// Best puts the engines of a model together the way plancast's exporter judges
+// a candidate: for each iteration the one engine that forecast.Nearest chooses
+// gives the values of all criteria, since one and the same must meet them. It
+// returns the iterations of each criterion. Engines stand most exact first.
+//
+// A candidate is known once all its engines are through. The newest iteration
+// is left out while an engine that took part in the one before it is missing
+// and has not failed.
+func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
+	all := make([][]step, len(engines))
+	for i, e := range engines {
+		all[i] = e.steps(len(criteria))
+	}
+	candidates := align(all)
+	n := len(candidates)
+	if n > 1 && candidates[n-1].awaits(candidates[n-2]) {
+		n--
+	}
+	out := make([][]Iteration, len(criteria))
+	for i, c := range candidates[:n] {
+		it := c.iteration()
+		switch {
+		case i == n-1:
+			for _, s := range c.steps { // what failed last is known from when it failed
+				if s != nil {
+					it.Seen = later(it.Seen, s.Seen)
+				}
+			}
+		case i > 0 && c.awaits(candidates[i-1]):
+			it.Seen = later(it.Seen, candidates[i+1].iteration().Seen)
+		}
+		var results [][]float64
+		for _, s := range c.steps {
+			if s != nil && !s.Guessed {
+				results = append(results, s.values)
+			}
+		}
+		best := forecast.Nearest(criteria, results)
+		for k := range criteria {
+			one := it
+			if best >= 0 && usable(results[best][k]) {
+				one.Value, one.Valid = results[best][k], true
+			}
+			out[k] = append(out[k], one)
+		}
+	}
+	return out
+}
+
+// step is one iteration of one engine, with a value for each criterion, NaN
+// where there is none.
+type step struct {
+	Iteration
+	values []float64
+}
+
+// steps brings the criteria of an engine together: they were rebuilt from the
+// same numbers, so that an iteration is seen at one time in all of them.
+func (e Engine) steps(criteria int) []step {
+	type key struct {
+		seen   int64
+		number float64
+	}
+	index := map[key]int{}
+	var out []step
+	for k, its := range e.Criteria {
+		for _, it := range its {
+			at := key{it.Seen.UnixNano(), it.Number}
+			i, ok := index[at]
+			if !ok {
+				i = len(out)
+				index[at] = i
+				out = append(out, step{it, slices.Repeat([]float64{math.NaN()}, criteria)})
+			}
+			if it.Valid {
+				out[i].values[k] = it.Value
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b step) int {
+		if c := a.Seen.Compare(b.Seen); c != 0 {
+			return c
+		}
+		return a.Time.Compare(b.Time)
+	})
+	return out
+}
+
+// candidate is one iteration of a model: the step of each engine, nil where it
+// has none.
+type candidate struct{ steps []*step }
+
+// awaits tells whether an engine of the candidate before is still to come.
+func (c candidate) awaits(before candidate) bool {
+	for i, s := range c.steps {
+		if s == nil && before.steps[i] != nil && before.iteration().Environment == c.iteration().Environment {
+			return true
+		}
+	}
+	return false
+}
+
+// iteration is the candidate without a value: finished and seen when the last
+// of its measured engines was.
+func (c candidate) iteration() (out Iteration) {
+	first := true
+	for _, guessed := range []bool{false, true} {
+		for _, s := range c.steps {
+			switch {
+			case s == nil || s.Guessed != guessed:
+			case first:
+				out, first = s.Iteration, false
+			case guessed == out.Guessed:
+				out.Time, out.Seen = later(out.Time, s.Time), later(out.Seen, s.Seen)
+			}
+			if s != nil && out.Concern == "" {
+				out.Concern = s.Concern
+			}
+		}
+	}
+	out.Value, out.Valid = 0, false
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// align finds the steps of the engines that belong to one candidate: those of
+// the same environment and number. A number that comes again, since a count
+// started anew, is another candidate.
+func align(engines [][]step) []candidate {
+	type key struct {
+		environment string
+		number      float64
+		again       int
+	}
+	index := map[key]int{}
+	var out []candidate
+	for e, steps := range engines {
+		times := map[key]int{}
+		for i := range steps {
+			s := &steps[i]
+			k := key{environment: s.Environment, number: s.Number}
+			times[k]++
+			k.again = times[k]
+			at, ok := index[k]
+			if !ok {
+				at = len(out)
+				index[k] = at
+				out = append(out, candidate{make([]*step, len(engines))})
+			}
+			out[at].steps[e] = s
+		}
+	}
+	slices.SortStableFunc(out, func(a, b candidate) int {
+		x, y := a.iteration(), b.iteration()
+		if c := x.Time.Compare(y.Time); c != 0 {
+			return c
+		}
+		return x.Seen.Compare(y.Seen)
+	})
+	return out
+}
