@@ -100,7 +100,7 @@ function until(q: MilestoneQuery): string {
     case 'both':
       return `${by} and ${within}`;
     default:
-      return q.source === 'milestone' && !q.horizon ? 'in its own time' : within;
+      return q.source === 'milestone' && !q.horizon ? 'in time' : within;
   }
 }
 

@@ -209,7 +209,7 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 		}
 		out.Milestone, out.Joint = w.Milestone, true
 		// What is not stated is the milestone's own, see evidence.Define.
-		if w.Horizon == "" && w.Iterations == nil {
+		if w.Horizon == "" {
 			out.Iterations = 0
 		}
 		if w.Share == nil {

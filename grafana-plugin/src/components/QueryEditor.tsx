@@ -311,7 +311,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Horizon"
                 width={byMilestone ? 24 : 20}
                 options={
-                  byMilestone ? [{ value: 'own' as const, label: 'in its own time' }, ...HORIZONS] : HORIZONS
+                  byMilestone ? [{ value: 'own' as const, label: 'in time, as it states' }, ...HORIZONS] : HORIZONS
                 }
                 value={horizon ?? 'own'}
                 onChange={(v) =>
