@@ -215,7 +215,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               change(
                 source === 'milestone'
                   ? { source, horizon: undefined, iterations: undefined, share: undefined }
-                  : { source, horizon: query.horizon ?? 'iterations', iterations: query.iterations ?? datasource.horizon }
+                  : {
+                      source,
+                      horizon: query.horizon ?? 'iterations',
+                      iterations: query.iterations ?? datasource.horizon,
+                    }
               )
             }
           />
