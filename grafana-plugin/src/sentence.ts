@@ -80,7 +80,7 @@ function conditions(q: MilestoneQuery, figures: Figure[]): string {
 
 function who(q: MilestoneQuery): string {
   if (q.source === 'milestone') {
-    return q.share === undefined ? '' : `, for at least ${q.share} % of its models`;
+    return q.share === undefined ? '' : ` for at least ${q.share} % of its models`;
   }
   const models = q.models ? ` of models matching ${q.models}` : '';
   if (!q.joint && q.type !== 'drivers') {
@@ -96,11 +96,11 @@ function until(q: MilestoneQuery): string {
   const by = `by ${q.deadline || '(no date)'}`;
   switch (q.horizon) {
     case 'date':
-      return by;
+      return `, ${by}`;
     case 'both':
-      return `${by} and ${within}`;
+      return `, ${by} and ${within}`;
     default:
-      return q.source === 'milestone' && !q.horizon ? 'in time' : within;
+      return q.source === 'milestone' && !q.horizon ? ' in time' : `, ${within}`;
   }
 }
 
@@ -121,7 +121,7 @@ export function sentence(q: MilestoneQuery, figures: Figure[], history: string):
   const rest = `${counted(q)}; ${q.history || history} of history.`;
   switch (q.type) {
     case 'trend':
-      return `How the probability that ${what}${who(q)}, ${until(q)}, changed over the time range. ${rest}`;
+      return `How the probability that ${what}${who(q)}${until(q)}, changed over the time range. ${rest}`;
     case 'forecast':
       return `The results so far and the 10, 50 and 90 % bands of those to come, against the target: ${what}. ${rest}`;
     case 'when':
@@ -131,12 +131,12 @@ export function sentence(q: MilestoneQuery, figures: Figure[], history: string):
     case 'report':
       return `The latest figures of every engine${q.models ? ` of models matching ${q.models}` : ''}, the change of P99, and whether targets are met.`;
     case 'drivers':
-      return `The probability of each criterion and model of: ${what}${who(q)}, ${until(q)}; what holds it back first. ${rest}`;
+      return `The probability of each criterion and model of: ${what}${who(q)}${until(q)}; what holds it back first. ${rest}`;
     case 'record':
       return `How well forecasts on these histories came true${q.show === 'calibration' ? ', by what was said' : ''}. ${rest}`;
     case 'annotations':
       return `Iterations${(q.criteria ?? []).length || q.source === 'milestone' ? `, atypical ones, and when ${what}` : ''}, and failed builds, in the time range. ${rest}`;
     default:
-      return `The probability that ${what}${who(q)}, ${until(q)}. ${rest}`;
+      return `The probability that ${what}${who(q)}${until(q)}. ${rest}`;
   }
 }

@@ -107,7 +107,7 @@ test('a published milestone is asked by its name', async ({ page, request, gotoP
   const edit = await gotoPanelEditPage({ dashboard: { uid }, id: '1' });
   const row = edit.getQueryEditorRow('A');
   await expect(row.getByRole('status')).toContainText(
-    'The probability that the milestone “spring-launch” is met, in time.'
+    'The probability that the milestone “spring-launch” is met in time.'
   );
   await expect(row.getByRole('combobox', { name: 'Milestone' })).toHaveValue('spring-launch');
   await expect(edit.panel.locator).toContainText(/\d+%/);

@@ -1,20 +1,27 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
+	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
 )
@@ -129,6 +136,85 @@ func computed(b *testing.B, models int, q query) {
 		b.ReportAllocs()
 		for b.Loop() {
 			ask(b, d, q)
+		}
+	})
+}
+
+// BenchmarkYearAt15s asks a real Prometheus for a year that was scraped every
+// 15 seconds, 2.1 million samples a series, with nothing cached. Its peer pulls
+// the raw samples of the one series that holds the value. points/op is how many
+// samples crossed the network.
+func BenchmarkYearAt15s(b *testing.B) {
+	const scrape, results = 15 * time.Second, 200
+	from := now.AddDate(-1, 0, 0)
+	history := promtest.Improving(1, results, from.Add(time.Hour), 43*time.Hour, 0.09, 0.03, "e")
+	upstream := promtest.StartFrom(b, func(w io.Writer) error {
+		for _, f := range []struct {
+			name string
+			of   func(promtest.Result) float64
+		}{
+			{`plancast_engine_latency_seconds{model="m",quantile="0.99"}`, func(r promtest.Result) float64 { return r.P99 }},
+			{`plancast_iteration{model="m"}`, func(r promtest.Result) float64 { return float64(r.Number) }},
+			{`plancast_iteration_timestamp_seconds{model="m"}`, func(r promtest.Result) float64 { return float64(r.Time.Unix()) }},
+		} {
+			fmt.Fprintf(w, "# TYPE %s gauge\n", f.name[:strings.IndexByte(f.name, '{')])
+			k := 0
+			for t := history[0].Time; !t.After(now); t = t.Add(scrape) {
+				for k+1 < results && !history[k+1].Time.After(t) {
+					k++
+				}
+				if _, err := fmt.Fprintf(w, "%s %g %d\n", f.name, f.of(history[k]), t.Unix()); err != nil {
+					return err
+				}
+			}
+		}
+		_, err := io.WriteString(w, "# EOF\n")
+		return err
+	})
+	target, err := url.Parse(upstream)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var points atomic.Int64
+	sample := regexp.MustCompile(`\[\d+(\.\d+)?,"`)
+	server := httptest.NewServer(&httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Set("Accept-Encoding", "identity") // to be counted
+		},
+		ModifyResponse: func(r *http.Response) error {
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				return err
+			}
+			points.Add(int64(len(sample.FindAllIndex(body, -1))))
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			return nil
+		},
+	})
+	b.Cleanup(server.Close)
+	count := func(name string, f func(b *testing.B)) {
+		b.Run(name, func(b *testing.B) {
+			points.Store(0)
+			for b.Loop() {
+				f(b)
+			}
+			b.ReportMetric(float64(points.Load())/float64(b.N), "points/op")
+		})
+	}
+	q := joint(5)
+	count("plugin", func(b *testing.B) { ask(b, instance(b, server.URL), q) })
+	count("raw", func(b *testing.B) {
+		r, err := http.PostForm(server.URL+"/api/v1/query", url.Values{"query": {`plancast_engine_latency_seconds[1y]`}, "time": {fmt.Sprint(now.Unix())}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer r.Body.Close()
+		var all struct {
+			Data struct{ Result model.Matrix }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&all); err != nil || len(all.Data.Result) != 1 {
+			b.Fatal(err, len(all.Data.Result))
 		}
 	})
 }

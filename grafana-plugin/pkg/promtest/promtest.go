@@ -2,8 +2,10 @@
 package promtest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -23,13 +25,29 @@ const Required = "PLANCAST_REQUIRE_PROMETHEUS"
 // stopped at the end of the test, which is skipped when there is no Prometheus.
 func Start(t testing.TB, openMetrics string) string {
 	t.Helper()
+	return StartFrom(t, func(w io.Writer) error {
+		_, err := io.WriteString(w, openMetrics)
+		return err
+	})
+}
+
+// StartFrom is Start for a text that is too long to be held in memory.
+func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
+	t.Helper()
 	server, tool := find(t, "prometheus"), find(t, "promtool")
 	dir := t.TempDir()
 	text := filepath.Join(dir, "history.om")
 	data := filepath.Join(dir, "data")
-	write(t, text, openMetrics)
+	f, err := os.Create(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	if err := errors.Join(openMetrics(w), w.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
 	write(t, filepath.Join(dir, "prometheus.yml"), "global: {scrape_interval: 15s}\n")
-	if out, err := exec.Command(tool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=720h", text, data).CombinedOutput(); err != nil {
+	if out, err := exec.Command(tool, "tsdb", "create-blocks-from", "openmetrics", "--max-block-duration=13122h", text, data).CombinedOutput(); err != nil {
 		t.Fatalf("promtool cannot read the history: %v\n%s", err, tail(out))
 	}
 	port := free(t)
