@@ -39,15 +39,15 @@ test('every question is answered, and its answer is a panel', async ({ request, 
 
 test('the bundled dashboard works, and its variables choose', async ({ page, gotoDashboardPage }) => {
   await page.setViewportSize({ width: 1440, height: 1500 });
-  const board = await gotoDashboardPage({ uid: 'plancast-milestone' });
+  const board = await gotoDashboardPage({ uid: 'plancast-target' });
   await expect(board.getPanelByTitle('Latest results').locator.getByText('yolo-v8').first()).toBeVisible();
   await expect(board.getPanelByTitle('Ready in 5 iterations').locator).toContainText(/\d+%/);
   await picture(page, 'dashboard-dark');
-  await page.goto('/d/plancast-milestone?var-model=resnet50&var-precision=int8');
+  await page.goto('/d/plancast-target?var-model=resnet50&var-precision=int8');
   await expect(board.getPanelByTitle('Latest results').locator.getByText('resnet50').first()).toBeVisible();
   await expect(board.getPanelByTitle('Latest results').locator.getByText('yolo-v8')).toHaveCount(0);
   await picture(page, 'dashboard-variable');
-  await page.goto('/d/plancast-milestone?theme=light');
+  await page.goto('/d/plancast-target?theme=light');
   await expect(board.getPanelByTitle('Latest results').locator.getByText('yolo-v8').first()).toBeVisible();
   await picture(page, 'dashboard-light');
 });

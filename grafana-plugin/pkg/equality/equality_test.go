@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ var (
 	begin = time.Date(2025, 3, 3, 9, 0, 0, 0, time.UTC)
 	now   = begin.AddDate(0, 0, 15)
 )
+
+const scrape = 15 * time.Minute
 
 var (
 	fast     = forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.032, Unit: units.Seconds}
@@ -99,20 +102,20 @@ func (d *diary) input(ms []config.Milestone, at time.Time) report.Input {
 			in.Models = append(in.Models, report.ModelState{Name: r.Model, Precisions: []engine.Precision{engine.FP16, engine.INT8}})
 		}
 	}
-	slices.SortFunc(in.Models, func(a, b report.ModelState) int { return bytes.Compare([]byte(a.Name), []byte(b.Name)) })
+	slices.SortFunc(in.Models, func(a, b report.ModelState) int { return strings.Compare(a.Name, b.Name) })
 	return in
 }
 
-// scraped is what a Prometheus holds that scrapes the exporter every five
-// minutes, as OpenMetrics text. The forecast is published at the end.
+// scraped is what a Prometheus holds that scrapes the exporter every
+// quarter of an hour, as OpenMetrics text. The forecast is published at the end.
 func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atTheEnd []*dto.MetricFamily) {
 	t.Helper()
 	lines := map[string][]string{}
 	var families []*dto.MetricFamily
 	known := -1
-	for at := begin.Truncate(5 * time.Minute); !at.After(now); at = at.Add(5 * time.Minute) {
+	for at := begin.Truncate(scrape); !at.After(now); at = at.Add(scrape) {
 		in := d.input(ms, at)
-		last := !at.Add(5 * time.Minute).Before(now)
+		last := !at.Add(scrape).Before(now)
 		if len(in.Records) != known || last {
 			known = len(in.Records)
 			if last {
@@ -127,7 +130,7 @@ func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atThe
 		for _, f := range families {
 			for _, m := range f.GetMetric() {
 				write := func(v float64, extra ...string) {
-					lines[f.GetName()] = append(lines[f.GetName()], fmt.Sprintf("%s{%s} %s %d\n", f.GetName(), labels(m, extra...), strconv.FormatFloat(v, 'g', -1, 64), at.Unix()))
+					lines[f.GetName()] = append(lines[f.GetName()], line(f.GetName(), labels(m, extra...), v, at))
 				}
 				switch f.GetType() {
 				case dto.MetricType_GAUGE:
@@ -140,19 +143,60 @@ func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atThe
 			}
 		}
 	}
+	return openMetrics(lines), families
+}
+
+// exported is what a Prometheus holds that took in the export of the history,
+// and then scraped the exporter once.
+func (d *diary) exported(t *testing.T, ms []config.Milestone) (text string, atTheEnd []*dto.MetricFamily) {
+	t.Helper()
+	in := d.input(ms, now)
+	var err error
+	if in.Forecasts, err = milestone.All(in); err != nil {
+		t.Fatal(err)
+	}
+	families := gather(t, in)
+	lines := map[string][]string{}
+	for _, f := range families {
+		if n := f.GetName(); n == "plancast_engine_target_met" || strings.HasPrefix(n, "plancast_milestone_") {
+			for _, m := range f.GetMetric() {
+				lines[n] = append(lines[n], line(n, labels(m), m.GetGauge().GetValue(), now))
+			}
+		}
+	}
 	var out bytes.Buffer
+	records := func(yield func(history.Record, error) bool) {
+		for _, r := range in.Records {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+	if err := metrics.WriteOpenMetrics(&out, records, metrics.ExportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(out.String(), "# EOF\n") + openMetrics(lines), families
+}
+
+func line(name, labels string, v float64, at time.Time) string {
+	return fmt.Sprintf("%s{%s} %s %d\n", name, labels, strconv.FormatFloat(v, 'g', -1, 64), at.Unix())
+}
+
+// openMetrics puts the lines of each family together, series by series.
+func openMetrics(lines map[string][]string) string {
+	var out strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(lines)) {
 		fmt.Fprintf(&out, "# TYPE %s unknown\n", name)
-		slices.SortStableFunc(lines[name], func(a, b string) int { return bytes.Compare(series(a), series(b)) })
+		slices.SortStableFunc(lines[name], func(a, b string) int { return strings.Compare(series(a), series(b)) })
 		for _, l := range lines[name] {
 			out.WriteString(l)
 		}
 	}
 	out.WriteString("# EOF\n")
-	return out.String(), families
+	return out.String()
 }
 
-func series(line string) []byte { return []byte(line[:bytes.LastIndexByte([]byte(line), '}')]) }
+func series(line string) string { return line[:strings.LastIndexByte(line, '}')] }
 
 func labels(m *dto.Metric, extra ...string) string {
 	var b bytes.Buffer
@@ -207,14 +251,17 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 		{Name: "three criteria, within iterations and by a date", Select: best, Criteria: []forecast.Criterion{fast, faithful, many}, Share: 0.5, Deadline: due, Horizon: 5, Ready: 0.9},
 		{Name: "some models", Select: config.Select{Precision: config.Best, Models: []string{"resnet*"}}, Criteria: []forecast.Criterion{fast, faithful}, Share: 1, Deadline: due, Ready: 0.9},
 	}
+	steady := func(d *diary) {
+		d.candidates("bert-base", 14, 0.075, nil)
+		d.candidates("resnet50", 14, 0.085, nil)
+	}
 	for _, c := range []struct {
 		name  string
 		write func(*diary)
+		text  func(*diary, *testing.T, []config.Milestone) (string, []*dto.MetricFamily)
 	}{
-		{"steady progress", func(d *diary) {
-			d.candidates("bert-base", 14, 0.075, nil)
-			d.candidates("resnet50", 14, 0.085, nil)
-		}},
+		{"steady progress", steady, (*diary).scraped},
+		{"steady progress, out of the exported history", steady, (*diary).exported},
 		{"an int8 build failed in between", func(d *diary) {
 			d.candidates("bert-base", 14, 0.075, nil)
 			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool {
@@ -223,11 +270,11 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 				}
 				return true
 			})
-		}},
+		}, (*diary).scraped},
 		{"the newest candidate is not through", func(d *diary) {
 			d.candidates("bert-base", 14, 0.075, nil)
 			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool { return i < 14 || r.Precision != engine.INT8 })
-		}},
+		}, (*diary).scraped},
 		{"another environment since candidate 6", func(d *diary) {
 			move := func(i int, r *history.Record) bool {
 				if i >= 6 {
@@ -237,15 +284,15 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			}
 			d.candidates("bert-base", 14, 0.075, move)
 			d.candidates("resnet50", 14, 0.085, move)
-		}},
+		}, (*diary).scraped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d diary
 			c.write(&d)
-			text, families := d.scraped(t, ms)
+			text, families := c.text(&d, t, ms)
 			want := published(families)
 			url := promtest.Start(t, text)
-			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"5m"}`)})
+			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +300,7 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			defer source.Dispose()
 			req := &backend.QueryDataRequest{}
 			for _, m := range ms {
-				q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "5m"})
+				q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "15m"})
 				if err != nil {
 					t.Fatal(err)
 				}

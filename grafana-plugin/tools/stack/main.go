@@ -17,6 +17,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -223,17 +224,24 @@ func grafana(ctx context.Context, dir, start string, sources []datasource) (url 
 	})
 }
 
-// history is what the browser sees: three models at two precisions, one close
-// to its target, one far, one with a failed build.
+// history is what the browser sees: three models at two precisions, one that
+// meets its target, one close to it, one far, and a failed build.
 func history(until time.Time) promtest.History {
+	const n, every = 24, 58 * time.Hour
 	begin := until.Add(-60 * 24 * time.Hour)
 	var engines []promtest.Engine
 	for i, m := range []string{"bert-base", "resnet50", "yolo-v8"} {
 		for k, p := range []string{"fp16", "int8"} {
-			engines = append(engines, promtest.Engine{
-				Model: m, Precision: p, Backend: "tensorrt", Device: "NVIDIA L4",
-				Results: promtest.Improving(uint64(10*i+k), 24, begin, 58*time.Hour, 0.085+0.02*float64(i)-0.015*float64(k), 0.03, "3fa91c07b2de"),
-			})
+			from := 0.085 + 0.02*float64(i) - 0.015*float64(k)
+			results := promtest.Improving(uint64(10*i+k), n, begin, every, from, 0.03, "3fa91c07b2de")
+			for j := range results {
+				// A steady pace, which slows down from model to model, and noise.
+				left := math.Pow(0.9+0.02*float64(i), float64(j))
+				r := &results[j]
+				r.P99 = (0.03 + (from-0.03)*left) * (1 + 0.015*math.Sin(float64(7*j+5*i+k)))
+				r.Throughput = math.Round(60 / r.P99)
+			}
+			engines = append(engines, promtest.Engine{Model: m, Precision: p, Backend: "tensorrt", Device: "NVIDIA L4", Results: results})
 		}
 	}
 	return promtest.History{
