@@ -19,6 +19,10 @@ func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error)
 	if len(a.history.Series) == 0 {
 		return data.Frames{frames.None(data.FrameTypeNumericMulti)}, nil
 	}
+	if err := a.gate.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer a.gate.Release(1)
 	m := a.history.Milestone(a.Query, noTime)
 	// A part is found again by its position: two may have the same model.
 	type key struct{ model, criterion string }
@@ -27,10 +31,6 @@ func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error)
 		k := key{s.Model, s.Criterion.String()}
 		index[k] = append(index[k], i)
 	}
-	if err := a.gate.Acquire(ctx, 1); err != nil {
-		return nil, err
-	}
-	defer a.gate.Release(1)
 	f, err := forecast.Joint(m, a.at, forecast.Options{})
 	if err != nil {
 		return nil, err

@@ -65,11 +65,13 @@ func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
 	if !at.Before(a.at) {
 		known = time.Time{}
 	}
-	if a.Joint {
+	if a.Joint || len(a.history.Series) >= spread {
 		if err := a.gate.Acquire(ctx, 1); err != nil {
 			return nil, err
 		}
 		defer a.gate.Release(1)
+	}
+	if a.Joint {
 		f, err := forecast.Joint(a.history.Milestone(a.Query, known), at, o)
 		if err != nil {
 			return nil, err
@@ -122,9 +124,13 @@ func (a *asked) labels(s evidence.Series) data.Labels {
 	return l
 }
 
+// spread is from how many series on a forecast uses all cores. One of these
+// runs at a time: more would only need more memory.
+const spread = 8
+
 // each calls f for 0 to n-1 on all cores, until an error or the end of ctx.
 func each(ctx context.Context, n int, f func(int) error) error {
-	if n < 8 {
+	if n < spread {
 		for i := range n {
 			if err := ctx.Err(); err != nil {
 				return err

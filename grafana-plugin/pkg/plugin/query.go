@@ -53,7 +53,7 @@ type asked struct {
 	interval time.Duration
 	identity string
 	history  *evidence.History
-	gate     *semaphore.Weighted // lets one joint forecast, which uses all cores, run at a time
+	gate     *semaphore.Weighted // lets one forecast that uses all cores run at a time
 }
 
 // answers maps each question to who answers it.
