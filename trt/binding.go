@@ -30,6 +30,9 @@ var (
 	opened    *library
 )
 
+// Built tells whether the binding is compiled into this binary.
+const Built = true
+
 func openNative(s searchPath) (nativeLibrary, error) {
 	openMutex.Lock()
 	defer openMutex.Unlock()
