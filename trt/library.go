@@ -56,7 +56,9 @@ type Objects struct{ Builders, Networks, Runtimes, Engines, Contexts, Benchers i
 // child still needs counts until that child is closed.
 func (l *Library) Live() Objects { return l.n.live() }
 
-// NewBuilder makes a builder on a device.
+// NewBuilder makes a builder on a device. It takes seconds while no other builder is
+// open: TensorRT loads its kernels for the first and drops them with the last. Keep
+// one open between builds.
 func (l *Library) NewBuilder(device int) (*Builder, error) {
 	n, err := l.n.newBuilder(device)
 	if err != nil {
