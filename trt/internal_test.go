@@ -212,6 +212,25 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// The header is that of a plan of 10.6.0.26.
+func TestPlansOfAnotherVersionAreRefusedByName(t *testing.T) {
+	plan := []byte("ftrt\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\xc4\x38\x06\x00\x00\x00\x00\x00\x0a\x06\x00\x1artrtNGNE")
+	if v := planVersion(plan); v != "10.6.0.26" {
+		t.Fatalf("version %q", v)
+	}
+	_, err := (&Runtime{version: "10.7.0.23"}).Load(plan)
+	if !errors.Is(err, ErrIncompatiblePlan) || !strings.Contains(err.Error(), "built by TensorRT 10.6.0.26, this is 10.7.0.23") {
+		t.Errorf("got %v", err)
+	}
+	for name, other := range map[string][]byte{
+		"too short": plan[:27], "no plan": append([]byte("xtrt"), plan[4:]...), "another layout": append([]byte("ftrt\x01"), plan[5:]...),
+	} {
+		if v := planVersion(other); v != "" {
+			t.Errorf("%s: version %q", name, v)
+		}
+	}
+}
+
 func TestTimingCacheUse(t *testing.T) {
 	log := func(lines ...string) (out []LogLine) {
 		for _, l := range lines {

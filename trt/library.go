@@ -73,7 +73,7 @@ func (l *Library) NewRuntime(device int) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{n: n}, nil
+	return &Runtime{n: n, version: l.Versions().TensorRT}, nil
 }
 
 // guard makes closing safe: calls in progress hold it shared or alone, and Close
