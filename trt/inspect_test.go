@@ -24,16 +24,20 @@ func fixture(t *testing.T, name string) []trt.Layer {
 
 func TestSummarize(t *testing.T) {
 	for name, want := range map[string]trt.LayerSummary{
-		"inspect-fp16.json": {
+		"resnet50-fp16.json": {
 			Layers: 10, Fused: 2, FusedNodes: 5, Reformats: 1, ByPrecision: map[string]int{"fp16": 9, "unknown": 1},
 			Quantizable: 3, Unquantized: []string{"/conv1/Conv + /relu/Relu",
 				"/layer4/layer4.2/conv3/Conv + /layer4/layer4.2/Add + /layer4/layer4.2/relu_2/Relu", "/fc/Gemm"},
 		},
-		"inspect-int8.json": {
+		"convnet-int8.json": {
 			Layers: 6, Fused: 2, FusedNodes: 5, Reformats: 2, ByPrecision: map[string]int{"fp32": 1, "int8": 5},
 			Quantizable: 3,
 		},
-		"inspect-qdq.json": {
+		"inspect-fp16.json": {
+			Layers: 5, Fused: 3, FusedNodes: 7, Reformats: 1, ByPrecision: map[string]int{"fp16": 5},
+			Quantizable: 3, Unquantized: []string{"conv1 + relu1", "conv2 + add + relu2", "flatten + head"},
+		},
+		"convnet-qdq.json": {
 			Layers: 9, Fused: 2, FusedNodes: 11, Reformats: 4, ByPrecision: map[string]int{"fp32": 4, "int8": 4, "unknown": 1},
 			Quantizable: 3, Unquantized: []string{"head"},
 		},
@@ -45,7 +49,7 @@ func TestSummarize(t *testing.T) {
 }
 
 func TestParseLayers(t *testing.T) {
-	l := fixture(t, "inspect-int8.json")[4]
+	l := fixture(t, "convnet-int8.json")[4]
 	want := trt.Layer{
 		Name: "head + (Unnamed Layer* 17) [ElementWise]", Type: "CaskConvolution", Operation: "Convolution", Precision: "int8",
 		Inputs:  []trt.LayerTensor{{Name: "p", Shape: trt.Shape{-1, 32, 1, 1}, Precision: "int8", Format: "Int8"}},
@@ -89,7 +93,7 @@ func TestParseLayersTolerates(t *testing.T) {
 }
 
 func FuzzParseLayers(f *testing.F) {
-	for _, name := range []string{"inspect-fp16.json", "inspect-int8.json", "inspect-qdq.json"} {
+	for _, name := range []string{"resnet50-fp16.json", "convnet-int8.json", "convnet-qdq.json"} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			f.Fatal(err)
