@@ -37,7 +37,7 @@ const actAsProgram = "PLANCAST_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
-		os.Exit(worker.Main(openFake))
+		os.Exit(worker.Main(openFake, nil))
 	}
 	if os.Getenv(actAsProgram) != "" {
 		os.Unsetenv(actAsProgram)

@@ -206,7 +206,7 @@ func TestAProgramThatIsNotThereIsAnErrorNotAnOutcome(t *testing.T) {
 
 func TestServeRefusesWhatIsNoRequest(t *testing.T) {
 	var out bytes.Buffer
-	if status := Serve(strings.NewReader("hello\n"), &out, nil); status != 2 {
+	if status := Serve(strings.NewReader("hello\n"), &out, nil, nil); status != 2 {
 		t.Errorf("status %d", status)
 	}
 	var e Event
