@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,7 +69,9 @@ func (m *Monitor) States() []State {
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b State) int {
-		return cmp.Or(cmp.Compare(len(a.GPU), len(b.GPU)), cmp.Compare(a.GPU, b.GPU))
+		i, x, _ := strings.Cut(a.GPU, ":")
+		j, y, _ := strings.Cut(b.GPU, ":")
+		return cmp.Or(cmp.Compare(len(i), len(j)), cmp.Compare(i, j), cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
 	})
 	return out
 }
