@@ -70,18 +70,19 @@ const (
 // Values are the figures that a device told.
 type Values map[Quantity]float64
 
-// Throttled says of every reason whether it holds the clocks back; false when
-// the device does not tell.
-func (v Values) Throttled() (map[bench.ThrottleReason]bool, bool) {
+// throttled takes the reasons out of v: of every one whether it holds the clocks
+// back. It is nil when the device does not tell.
+func (v Values) throttled() map[bench.ThrottleReason]bool {
 	bits, ok := v[clocksEvents]
 	if !ok {
-		return nil, false
+		return nil
 	}
+	delete(v, clocksEvents)
 	out := map[bench.ThrottleReason]bool{}
 	for _, r := range bench.ThrottleReasons {
 		out[r] = uint64(bits)&reasonBits[r] != 0
 	}
-	return out, true
+	return out
 }
 
 // Idle, the clocks that somebody asked for and the voltage that the highest

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
+
+	"github.com/plancast/plancast/exporter/bench"
 )
 
 // Options are how to reach NVML and how often to ask it.
@@ -25,10 +27,13 @@ type Options struct {
 // State is what Monitor knows of a device.
 type State struct {
 	Info
-	Time   time.Time         // of the newest sample; zero before the first
-	Values Values            // of that sample; nil when it is out of date
-	Errors uint64            // calls that failed since the start
-	XIDs   map[uint64]uint64 // XID errors since the start, by number; nil for a MIG instance
+	Time   time.Time // of the newest sample; zero before the first
+	Values Values    // of that sample; nil when it is out of date
+	Errors uint64    // calls that failed since the start
+	// Throttled says of every reason whether it held the clocks back; nil when the
+	// device does not tell, or Values is.
+	Throttled map[bench.ThrottleReason]bool
+	XIDs      map[uint64]uint64 // XID errors since the start, by number; nil for a MIG instance
 }
 
 // stale is after how many intervals without a sample the last one is no longer shown.
@@ -64,7 +69,7 @@ func (m *Monitor) States() []State {
 		x := *s
 		x.XIDs = maps.Clone(s.XIDs)
 		if time.Since(s.Time) > stale*m.o.Interval {
-			x.Values = nil
+			x.Values, x.Throttled = nil, nil
 		}
 		out = append(out, x)
 	}
@@ -204,7 +209,7 @@ func (m *Monitor) sample(d *device, readings []reading, before error) {
 	state.Info = d.Info
 	state.Errors += uint64(len(errs))
 	if !lost && len(values) > 0 {
-		state.Time, state.Values = time.Now(), values
+		state.Time, state.Throttled, state.Values = time.Now(), values.throttled(), values
 	}
 	if told := m.told[d.UUID]; told != failure {
 		m.told[d.UUID] = failure

@@ -78,10 +78,9 @@ func TestMonitorReadsEveryFigureOfEveryGPU(t *testing.T) {
 			if !s.Time.Equal(time.Now()) || s.Errors != 0 {
 				t.Errorf("sampled at %v with %d errors", s.Time, s.Errors)
 			}
-			reasons, ok := states[1].Values.Throttled()
 			want := map[bench.ThrottleReason]bool{bench.Thermal: true, bench.PowerBrake: false, bench.PowerCap: false, bench.Hardware: true, bench.SyncBoost: false, bench.BoardLimit: false}
-			if !ok || !maps.Equal(reasons, want) {
-				t.Errorf("throttled %v", reasons)
+			if !maps.Equal(states[1].Throttled, want) {
+				t.Errorf("throttled %v", states[1].Throttled)
 			}
 		})
 	})
@@ -110,8 +109,8 @@ func TestWhatAGPUDoesNotTellIsAbsent(t *testing.T) {
 					t.Errorf("quantity %d is %v", q, v)
 				}
 			}
-			if _, ok := s.Values.Throttled(); ok {
-				t.Error("reasons that were not told")
+			if s.Throttled != nil {
+				t.Errorf("reasons that were not told: %v", s.Throttled)
 			}
 			if s.Errors != 0 || s.MIG != "" {
 				t.Errorf("%d errors, MIG %q", s.Errors, s.MIG)

@@ -169,20 +169,20 @@ func (x *watch) sample() {
 	values, errs := x.board.read(windowReadings)
 	x.note(errors.Join(errs...))
 	now := time.Now()
-	for q, v := range values {
-		x.sums[q] += v
-		x.counts[q]++
-	}
-	if t, ok := values[Temperature]; ok && (x.hottest == nil || t > *x.hottest) {
-		x.hottest = &t
-	}
-	if reasons, ok := values.Throttled(); ok {
+	if reasons := values.throttled(); reasons != nil {
 		x.told++
 		for r, on := range reasons {
 			if on {
 				x.throttled[r]++
 			}
 		}
+	}
+	for q, v := range values {
+		x.sums[q] += v
+		x.counts[q]++
+	}
+	if t, ok := values[Temperature]; ok && (x.hottest == nil || t > *x.hottest) {
+		x.hottest = &t
 	}
 	if p, ok := values[Power]; ok {
 		// The trapezoidal rule; the stretch before the first sample counts as it.

@@ -175,10 +175,8 @@ func (liveCollector) gpu(ch chan<- prometheus.Metric, s gpu.State) {
 			emit(x.family, v, x.extra...)
 		}
 	}
-	if reasons, ok := s.Values.Throttled(); ok {
-		for r, on := range reasons {
-			emit(gpuThrottled, oneIf(on), string(r))
-		}
+	for r, on := range s.Throttled {
+		emit(gpuThrottled, oneIf(on), string(r))
 	}
 }
 
