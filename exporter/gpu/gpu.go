@@ -101,6 +101,7 @@ type reading struct {
 	symbol string // of NVML: an older driver may lack it
 	window bool   // worth asking for all the time while a window is timed
 	read   func(nvml.Device) (Values, nvml.Return)
+	older  *reading // for drivers that lack the function
 }
 
 const (
@@ -118,35 +119,35 @@ func one[N uint32 | uint64](q Quantity, unit float64, read func(nvml.Device) (N,
 
 // readings are the calls of one sample of a GPU.
 var readings = []reading{
-	{"nvmlDeviceGetUtilizationRates", true, func(d nvml.Device) (Values, nvml.Return) {
+	{symbol: "nvmlDeviceGetUtilizationRates", window: true, read: func(d nvml.Device) (Values, nvml.Return) {
 		u, ret := d.GetUtilizationRates()
 		return Values{Utilization: float64(u.Gpu) * percent, MemoryUtilization: float64(u.Memory) * percent}, ret
 	}},
 	memoryReading,
-	{"nvmlDeviceGetPowerUsage", true, one(Power, milli, nvml.Device.GetPowerUsage)},
-	{"nvmlDeviceGetEnforcedPowerLimit", false, one(PowerLimit, milli, nvml.Device.GetEnforcedPowerLimit)},
+	{symbol: "nvmlDeviceGetPowerUsage", window: true, read: one(Power, milli, nvml.Device.GetPowerUsage)},
+	{symbol: "nvmlDeviceGetEnforcedPowerLimit", read: one(PowerLimit, milli, nvml.Device.GetEnforcedPowerLimit)},
 	energyReading,
-	{"nvmlDeviceGetTemperature", true, one(Temperature, 1, func(d nvml.Device) (uint32, nvml.Return) { return d.GetTemperature(nvml.TEMPERATURE_GPU) })},
-	{"nvmlDeviceGetClockInfo", true, one(SMClock, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetClockInfo(nvml.CLOCK_SM) })},
-	{"nvmlDeviceGetClockInfo", true, one(MemoryClock, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetClockInfo(nvml.CLOCK_MEM) })},
-	{"nvmlDeviceGetMaxClockInfo", false, one(SMClockMax, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetMaxClockInfo(nvml.CLOCK_SM) })},
-	{"nvmlDeviceGetMaxClockInfo", false, one(MemoryClockMax, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetMaxClockInfo(nvml.CLOCK_MEM) })},
-	// The name of old, which drivers of every age have.
-	{"nvmlDeviceGetCurrentClocksThrottleReasons", true, one(clocksEvents, 1, nvml.Device.GetCurrentClocksThrottleReasons)}, //nolint:staticcheck // see above
-	{"nvmlDeviceGetTotalEccErrors", false, one(ECCCorrected, 1, func(d nvml.Device) (uint64, nvml.Return) {
+	{symbol: "nvmlDeviceGetTemperature", window: true, read: one(Temperature, 1, func(d nvml.Device) (uint32, nvml.Return) { return d.GetTemperature(nvml.TEMPERATURE_GPU) })},
+	{symbol: "nvmlDeviceGetClockInfo", window: true, read: one(SMClock, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetClockInfo(nvml.CLOCK_SM) })},
+	{symbol: "nvmlDeviceGetClockInfo", window: true, read: one(MemoryClock, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetClockInfo(nvml.CLOCK_MEM) })},
+	{symbol: "nvmlDeviceGetMaxClockInfo", read: one(SMClockMax, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetMaxClockInfo(nvml.CLOCK_SM) })},
+	{symbol: "nvmlDeviceGetMaxClockInfo", read: one(MemoryClockMax, mega, func(d nvml.Device) (uint32, nvml.Return) { return d.GetMaxClockInfo(nvml.CLOCK_MEM) })},
+	{symbol: "nvmlDeviceGetCurrentClocksEventReasons", window: true, read: one(clocksEvents, 1, nvml.Device.GetCurrentClocksEventReasons),
+		older: &reading{symbol: "nvmlDeviceGetCurrentClocksThrottleReasons", read: one(clocksEvents, 1, nvml.Device.GetCurrentClocksThrottleReasons)}},
+	{symbol: "nvmlDeviceGetTotalEccErrors", read: one(ECCCorrected, 1, func(d nvml.Device) (uint64, nvml.Return) {
 		return d.GetTotalEccErrors(nvml.MEMORY_ERROR_TYPE_CORRECTED, nvml.VOLATILE_ECC)
 	})},
-	{"nvmlDeviceGetTotalEccErrors", false, one(ECCUncorrected, 1, func(d nvml.Device) (uint64, nvml.Return) {
+	{symbol: "nvmlDeviceGetTotalEccErrors", read: one(ECCUncorrected, 1, func(d nvml.Device) (uint64, nvml.Return) {
 		return d.GetTotalEccErrors(nvml.MEMORY_ERROR_TYPE_UNCORRECTED, nvml.VOLATILE_ECC)
 	})},
 }
 
-var memoryReading = reading{"nvmlDeviceGetMemoryInfo", false, func(d nvml.Device) (Values, nvml.Return) {
+var memoryReading = reading{symbol: "nvmlDeviceGetMemoryInfo", read: func(d nvml.Device) (Values, nvml.Return) {
 	m, ret := d.GetMemoryInfo()
 	return Values{MemoryUsed: float64(m.Used), MemorySize: float64(m.Total)}, ret
 }}
 
-var energyReading = reading{"nvmlDeviceGetTotalEnergyConsumption", false, one(Energy, milli, nvml.Device.GetTotalEnergyConsumption)}
+var energyReading = reading{symbol: "nvmlDeviceGetTotalEnergyConsumption", read: one(Energy, milli, nvml.Device.GetTotalEnergyConsumption)}
 
 // instanceReadings are the calls of one sample of a MIG instance: clocks, power
 // and heat are its GPU's.

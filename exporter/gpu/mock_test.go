@@ -97,7 +97,7 @@ func newBoard(d *server.Device, index int, counters bool) *board {
 		return map[nvml.ClockType]uint32{nvml.CLOCK_SM: 1980, nvml.CLOCK_MEM: 3201}[c], nvml.SUCCESS
 	}
 	d.GetMaxClockInfoFunc = d.GetClockInfoFunc
-	d.GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) { return b.reasons.Load(), nvml.SUCCESS }
+	d.GetCurrentClocksEventReasonsFunc = func() (uint64, nvml.Return) { return b.reasons.Load(), nvml.SUCCESS }
 	d.GetTotalEccErrorsFunc = func(t nvml.MemoryErrorType, _ nvml.EccCounterType) (uint64, nvml.Return) {
 		return uint64(3 - 2*int(t)), nvml.SUCCESS // 3 corrected, 1 uncorrected
 	}

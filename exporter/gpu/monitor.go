@@ -254,7 +254,7 @@ func (m *Monitor) listen(ctx context.Context, s *system) {
 		}
 	}
 	for listening && ctx.Err() == nil {
-		e, err := call(l, "nvmlEventSetWait", func() (nvml.EventData, nvml.Return) { return set.Wait(uint32(eventWait.Milliseconds())) })
+		e, err := call(l, "nvmlEventSetWait_v2", func() (nvml.EventData, nvml.Return) { return set.Wait(uint32(eventWait.Milliseconds())) })
 		var failed *Error
 		switch {
 		case err == nil:

@@ -91,7 +91,7 @@ func TestWhatAGPUDoesNotTellIsAbsent(t *testing.T) {
 		h := newA100()
 		b := h.boards[0]
 		b.GetTotalEnergyConsumptionFunc = func() (uint64, nvml.Return) { return 0, nvml.ERROR_NOT_SUPPORTED }
-		b.GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) { return 0, nvml.ERROR_NO_PERMISSION }
+		b.GetCurrentClocksEventReasonsFunc = func() (uint64, nvml.Return) { return 0, nvml.ERROR_NO_PERMISSION }
 		// A driver that lacks a function: calling it would end the process.
 		b.GetTotalEccErrorsFunc = nil
 		h.LookupSymbolFunc = func(symbol string) error {
@@ -116,6 +116,25 @@ func TestWhatAGPUDoesNotTellIsAbsent(t *testing.T) {
 				t.Errorf("%d errors, MIG %q", s.Errors, s.MIG)
 			}
 			near(t, s.Values, Power, 500)
+		})
+	})
+}
+
+func TestAnOlderDriverHasAnotherNameForThrottling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHost(1)
+		h.boards[0].GetCurrentClocksEventReasonsFunc = nil
+		h.boards[0].GetCurrentClocksThrottleReasonsFunc = func() (uint64, nvml.Return) { return nvml.ClocksThrottleReasonHwPowerBrakeSlowdown, nvml.SUCCESS }
+		h.LookupSymbolFunc = func(symbol string) error {
+			if symbol == "nvmlDeviceGetCurrentClocksEventReasons" {
+				return nvml.ERROR_FUNCTION_NOT_FOUND
+			}
+			return nil
+		}
+		monitored(t, h, func(m *Monitor, _ *bytes.Buffer) {
+			if s := m.States()[0]; !s.Throttled[bench.PowerBrake] || s.Throttled[bench.Thermal] {
+				t.Errorf("throttled %v", s.Throttled)
+			}
 		})
 	})
 }

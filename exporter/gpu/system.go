@@ -80,7 +80,7 @@ func (s *system) describe() error {
 	case !errors.Is(err, errAbsent):
 		return err
 	}
-	n, err := call(s.calls, "nvmlDeviceGetCount", s.lib.DeviceGetCount)
+	n, err := call(s.calls, "nvmlDeviceGetCount_v2", s.lib.DeviceGetCount)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *system) describe() error {
 func (s *system) gpu(index int) (*device, error) {
 	d := &device{line: newLine(s.lib, s.limit)}
 	var err error
-	if d.handle, err = call(d.line, "nvmlDeviceGetHandleByIndex", func() (nvml.Device, nvml.Return) { return s.lib.DeviceGetHandleByIndex(index) }); err != nil {
+	if d.handle, err = call(d.line, "nvmlDeviceGetHandleByIndex_v2", func() (nvml.Device, nvml.Return) { return s.lib.DeviceGetHandleByIndex(index) }); err != nil {
 		return nil, err
 	}
 	d.Info = Info{GPU: strconv.Itoa(index), Driver: s.driver, CUDA: s.cuda}
@@ -116,7 +116,7 @@ func (s *system) gpu(index int) (*device, error) {
 	if d.Name, err = call(d.line, "nvmlDeviceGetName", d.handle.GetName); err != nil {
 		return nil, err
 	}
-	pci, err := call(d.line, "nvmlDeviceGetPciInfo", d.handle.GetPciInfo)
+	pci, err := call(d.line, "nvmlDeviceGetPciInfo_v3", d.handle.GetPciInfo)
 	if err == nil {
 		if domain, bus, dev, ok := parsePCI(text(pci.BusId[:])); ok {
 			d.PCIBusID = fmt.Sprintf("%04x:%02x:%02x.0", domain, bus, dev)
@@ -193,6 +193,9 @@ func (d *device) read(readings []reading) (Values, []error) {
 	values := Values{}
 	var errs []error
 	for _, r := range readings {
+		if r.older != nil && !d.line.has(r.symbol) {
+			r = *r.older
+		}
 		v, err := call(d.line, r.symbol, func() (Values, nvml.Return) { return r.read(d.handle) })
 		if err == nil {
 			maps.Copy(values, v)

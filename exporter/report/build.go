@@ -13,8 +13,8 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/verdict"

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
 )
 
 // The test binary is its own child: this variable says how it shall behave.
@@ -213,6 +215,60 @@ func TestServeRefusesWhatIsNoRequest(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &e); err != nil || e.Failure == nil || e.Failure.Kind != engine.KindInternal {
 		t.Errorf("event %s", out.Bytes())
 	}
+}
+
+// watching is a device that runs freely.
+type watching struct{ windows int }
+
+func (w *watching) Start() func() bench.Telemetry {
+	return func() bench.Telemetry {
+		w.windows++
+		return bench.Telemetry{Device: "GPU-a", Duration: 1}
+	}
+}
+
+func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.json")
+	if err := fake.Write(path, fake.Script{Latency: fake.Duration(time.Millisecond)}); err != nil {
+		t.Fatal(err)
+	}
+	req := Request{Backend: fake.Name, Config: bench.BackendConfig{Device: 3}, Job: &bench.Job{
+		Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: bench.DefaultOptions(), WorkDir: t.TempDir(),
+	}}
+	open := func(string, bench.BackendConfig) (engine.Backend, error) { return fake.New(), nil }
+	ask := func(watch Watcher, job *bench.Job) Event {
+		r := req
+		r.Job = job
+		return answer(t.Context(), r, open, watch, func(engine.Progress) {})
+	}
+
+	w, released := &watching{}, 0
+	e := ask(func(name string, c bench.BackendConfig) (bench.Sampler, func(), error) {
+		if name != fake.Name || c.Device != 3 {
+			t.Errorf("asked for %s, device %d", name, c.Device)
+		}
+		return w, func() { released++ }, nil
+	}, req.Job)
+	if e.Measurement == nil || e.Measurement.Telemetry == nil || e.Measurement.Telemetry.Device != "GPU-a" || w.windows != 3 || released != 1 {
+		t.Errorf("%+v after %d windows, released %d times", e, w.windows, released)
+	}
+
+	e = ask(func(string, bench.BackendConfig) (bench.Sampler, func(), error) {
+		return nil, nil, errors.New("no NVML")
+	}, req.Job)
+	if e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 1 || !strings.Contains(e.Measurement.Warnings[0], "throttling would not have been noticed: no NVML") {
+		t.Errorf("%+v", e)
+	}
+
+	for name, watch := range map[string]Watcher{"nobody": nil, "a CPU": func(string, bench.BackendConfig) (bench.Sampler, func(), error) { return nil, nil, nil }} {
+		if e := ask(watch, req.Job); e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 0 {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	ask(func(string, bench.BackendConfig) (bench.Sampler, func(), error) {
+		t.Error("describing a backend takes no watch")
+		return nil, nil, nil
+	}, nil)
 }
 
 func TestStagesPassAtOnceAndAdvancesAreThinned(t *testing.T) {
