@@ -49,7 +49,7 @@ func snapshot(t testing.TB, in report.Input) *Snapshot {
 func collector(t testing.TB, in report.Input) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
-	c.SetActivity(Activity{QueueLength: len(in.Queue), LastCycle: in.LastCycle})
+	c.SetActivity(Activity{QueueLength: len(in.Queue), Running: in.Running, LastCycle: in.LastCycle})
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
@@ -230,7 +230,12 @@ func everyFigure() report.Input {
 				Device: "GPU-5f1e", Duration: 4, Utilization: v(0.9), MemoryUtilization: v(0.4), Power: v(500), Energy: v(2000), Temperature: v(60),
 				SMClock: v(1.9e9), MemoryClock: v(3.2e9), Discarded: i % 3,
 			}
-			m.Plan.TimingCacheHit, m.Plan.CalibrationCoverage = new(i%2 == 0), new(0.97)
+			m.Plan.TimingCacheHit, m.Calibration = new(i%2 == 0), &bench.Calibration{Samples: 500, Coverage: 0.97}
+			if m.Layers != nil {
+				l := *m.Layers
+				l.Changes = &bench.LayerChanges{Against: "1", Counts: map[engine.ChangeKind]int{engine.PrecisionChanged: 3, engine.TacticChanged: 9}}
+				m.Layers = &l
+			}
 			in.Records[i].Measurement = &m
 		}
 	}

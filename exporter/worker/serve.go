@@ -20,7 +20,7 @@ type Opener func(name string, config bench.BackendConfig) (engine.Backend, error
 // Watcher finds what watches the device of an open backend while windows are
 // timed: nil where there is nothing to watch, as on a CPU. release comes after the
 // last window and may be nil. An error costs the telemetry, not the job.
-type Watcher func(name string, config bench.BackendConfig) (s bench.Sampler, release func(), err error)
+type Watcher func(backend engine.Backend) (s bench.Sampler, release func(), err error)
 
 // progressEvery bounds how often the same stage is reported.
 const progressEvery = 200 * time.Millisecond
@@ -71,18 +71,22 @@ func answer(ctx context.Context, req Request, open Opener, watch Watcher, progre
 		return Event{Failure: engine.AsError(err)}
 	}
 	defer backend.Close()
+	if req.Job == nil {
+		list, err := environments(ctx, backend)
+		if err != nil {
+			return Event{Failure: engine.AsError(err)}
+		}
+		return Event{Environments: list}
+	}
 	env, err := backend.Environment(ctx)
 	if err != nil {
 		return Event{Failure: engine.AsError(err)}
-	}
-	if req.Job == nil {
-		return Event{Environment: &env}
 	}
 	var sampler bench.Sampler
 	var unwatched error
 	if watch != nil {
 		var release func()
-		if sampler, release, unwatched = watch(req.Backend, req.Config); release != nil {
+		if sampler, release, unwatched = watch(backend); release != nil {
 			defer release()
 		}
 	}
@@ -94,6 +98,14 @@ func answer(ctx context.Context, req Request, open Opener, watch Watcher, progre
 		m.Warnings = append(m.Warnings, fmt.Sprintf("the device was not watched, so that throttling would not have been noticed: %v", unwatched))
 	}
 	return Event{Environment: &env, Measurement: &m}
+}
+
+func environments(ctx context.Context, backend engine.Backend) ([]engine.Environment, error) {
+	if l, ok := backend.(engine.Lister); ok {
+		return l.Environments(ctx)
+	}
+	env, err := backend.Environment(ctx)
+	return []engine.Environment{env}, err
 }
 
 // progressFilter passes on each new stage and message at once, and the advance

@@ -232,7 +232,7 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	if err := fake.Write(path, fake.Script{Latency: fake.Duration(time.Millisecond)}); err != nil {
 		t.Fatal(err)
 	}
-	req := Request{Backend: fake.Name, Config: bench.BackendConfig{Device: 3}, Job: &bench.Job{
+	req := Request{Backend: fake.Name, Job: &bench.Job{
 		Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: bench.DefaultOptions(), WorkDir: t.TempDir(),
 	}}
 	open := func(string, bench.BackendConfig) (engine.Backend, error) { return fake.New(), nil }
@@ -243,9 +243,9 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	}
 
 	w, released := &watching{}, 0
-	e := ask(func(name string, c bench.BackendConfig) (bench.Sampler, func(), error) {
-		if name != fake.Name || c.Device != 3 {
-			t.Errorf("asked for %s, device %d", name, c.Device)
+	e := ask(func(b engine.Backend) (bench.Sampler, func(), error) {
+		if b.Name() != fake.Name {
+			t.Errorf("asked for the device of %s", b.Name())
 		}
 		return w, func() { released++ }, nil
 	}, req.Job)
@@ -253,19 +253,19 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 		t.Errorf("%+v after %d windows, released %d times", e, w.windows, released)
 	}
 
-	e = ask(func(string, bench.BackendConfig) (bench.Sampler, func(), error) {
+	e = ask(func(engine.Backend) (bench.Sampler, func(), error) {
 		return nil, nil, errors.New("no NVML")
 	}, req.Job)
 	if e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 1 || !strings.Contains(e.Measurement.Warnings[0], "throttling would not have been noticed: no NVML") {
 		t.Errorf("%+v", e)
 	}
 
-	for name, watch := range map[string]Watcher{"nobody": nil, "a CPU": func(string, bench.BackendConfig) (bench.Sampler, func(), error) { return nil, nil, nil }} {
+	for name, watch := range map[string]Watcher{"nobody": nil, "a CPU": func(engine.Backend) (bench.Sampler, func(), error) { return nil, nil, nil }} {
 		if e := ask(watch, req.Job); e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 0 {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}
-	ask(func(string, bench.BackendConfig) (bench.Sampler, func(), error) {
+	ask(func(engine.Backend) (bench.Sampler, func(), error) {
 		t.Error("describing a backend takes no watch")
 		return nil, nil, nil
 	}, nil)
