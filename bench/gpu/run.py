@@ -156,7 +156,7 @@ def three_modes(args):
             f"- {r['model']} {r['precision']}: build {measured(r, 'plan', 'duration') / 1e9:.1f} s,"
             f" layers {layers.get('total')} {layers.get('by_precision')}, fused {layers.get('fused')},"
             f" unquantized {len(layers.get('unquantized') or [])},"
-            f" calibration {json.dumps(measured(r, 'calibration'))}, window {json.dumps(measured(r, 'window'))}"
+            f" calibration {json.dumps(measured(r, 'calibration'))}, watched {json.dumps(measured(r, 'telemetry'))}"
         )
     # Other windows are another series; the plans stay what they are.
     other = Site(args, "modes", args.work / "models", window="1s")
