@@ -16,6 +16,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
 )
 
@@ -75,7 +76,11 @@ var (
 	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}
 	unquantizedLayers = Family{"plancast_engine_unquantized_layers", Gauge, engineLabels, "Arithmetic layers of an int8 engine that are not int8.", "Only int8 engines have it.", false}
 	calibration       = Family{"plancast_calibration_coverage_ratio", Gauge, engineLabels,
-		"Share of the tensors of an int8 engine whose range calibration determined, a ratio.", "Absent without calibration.", false}
+		"How far the calibration data of an int8 engine meet their limits, a ratio: 1 is all of them.",
+		"The least of: samples over those wanted; the share of tensors whose range was found; the share of the evaluation inputs' values inside the range of the calibration data; the share of input channels so covered; the share of the classes predicted for evaluation inputs that are predicted for calibration data as well; each over its limit in tensorrt.calibration, at most 1. docs/gpu.md defines them. Absent without calibration.", false}
+	layerChanges = Family{"plancast_engine_layer_changes", Gauge, withEngine("change"),
+		"Layers that differ from the plan before of the same model and precision.",
+		"change is precision, fusion, added, removed or tactic (the same work by another kernel). Absent for the first plan.", false}
 	targetMet = Family{"plancast_engine_target_met", Gauge, withEngine("milestone", "target", "criterion"),
 		"Whether an engine meets a criterion of a milestone or a target: 1 or 0.",
 		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
@@ -108,6 +113,8 @@ var (
 	models        = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
 	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
 	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
+	jobProgress   = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
+		"stage is build, latency, throughput, accuracy or calibration. Absent while nothing runs and where the end of a stage is not known.", true}
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
 	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
 		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
@@ -147,13 +154,84 @@ var (
 	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
 )
 
+// What the device did during the accepted windows of the latency. Nothing of it
+// is known on a CPU.
+var (
+	windowUtilization = Family{Name: "plancast_engine_window_utilization_ratio", Type: Gauge, Labels: engineLabels, Help: "Mean share of the time in which a kernel ran during the accepted windows, a ratio.",
+		Note: "As NVML samples it; plancast_gpu_sm_activity_ratio says how much of the GPU a kernel used."}
+	windowMemoryUtilization = Family{Name: "plancast_engine_window_memory_utilization_ratio", Type: Gauge, Labels: engineLabels, Help: "Mean share of the time in which device memory was read or written during the accepted windows, a ratio."}
+	windowPower             = Family{Name: "plancast_engine_window_power_watts", Type: Gauge, Labels: engineLabels, Help: "Mean power of the board during the accepted windows, in watts."}
+	windowEnergy            = Family{Name: "plancast_engine_window_energy_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board over the accepted windows, in joules.",
+		Note: "From the GPU's energy counter, or integrated from its power where it has none. Absent on a MIG instance, which shares the board."}
+	windowInferenceEnergy = Family{Name: "plancast_engine_window_energy_per_inference_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board for each inference of the accepted windows, in joules.",
+		Note: "At concurrency 1 and the first batch size, what the board needs at rest included."}
+	windowTemperature = Family{Name: "plancast_engine_window_temperature_celsius", Type: Gauge, Labels: engineLabels, Help: "Highest temperature of the GPU during the accepted windows, in degrees Celsius."}
+	windowClock       = Family{Name: "plancast_engine_window_clock_hertz", Type: Gauge, Labels: withEngine("clock"), Help: "Mean clock during the accepted windows, in hertz.", Note: "clock is sm or memory."}
+	windowThrottled   = Family{Name: "plancast_engine_window_throttled", Type: Gauge, Labels: engineLabels, Help: "Windows that were thrown away because the device was throttled by heat or a power brake.",
+		Note: "0 where the device was watched and ran freely. After 3 of them throttled windows count, and plancast_engine_stable is 0. A power cap is usual under full load and throws no window away."}
+)
+
+// gpuLabels are those of every metric of a GPU.
+var gpuLabels = []string{"gpu", "uuid", "device"}
+
+func gpuFamily(name string, t Type, extra []string, help, note string) Family {
+	return Family{Name: name, Type: t, Labels: slices.Concat(gpuLabels, extra), Help: help, Note: note, live: true}
+}
+
+// The GPUs of the machine, as NVML last told.
+var (
+	gpuInfo              = gpuFamily("plancast_gpu_info", Gauge, []string{"driver", "cuda", "mig"}, "A GPU or MIG instance of the machine: always 1.", "mig is disabled, enabled (the GPU is split), instance, or empty where a GPU cannot be split. An instance has the gpu label \"0:1\": the second of GPU 0.")
+	gpuUtilization       = gpuFamily("plancast_gpu_utilization_ratio", Gauge, nil, "Share of the last sample period in which a kernel ran, a ratio.", "")
+	gpuMemoryUtilization = gpuFamily("plancast_gpu_memory_utilization_ratio", Gauge, nil, "Share of the last sample period in which device memory was read or written, a ratio.", "")
+	gpuMemoryUsed        = gpuFamily("plancast_gpu_memory_used_bytes", Gauge, nil, "Device memory in use, in bytes.", "")
+	gpuMemorySize        = gpuFamily("plancast_gpu_memory_size_bytes", Gauge, nil, "Device memory in all, in bytes.", "")
+	gpuPower             = gpuFamily("plancast_gpu_power_watts", Gauge, nil, "Power of the board, in watts.", "On Ampere and newer a mean over a second.")
+	gpuPowerLimit        = gpuFamily("plancast_gpu_power_limit_watts", Gauge, nil, "Power limit that is enforced, in watts.", "")
+	gpuEnergy            = gpuFamily("plancast_gpu_energy_joules_total", Counter, nil, "Energy of the board since the driver was loaded, in joules.", "")
+	gpuTemperature       = gpuFamily("plancast_gpu_temperature_celsius", Gauge, nil, "Temperature of the GPU, in degrees Celsius.", "")
+	gpuClock             = gpuFamily("plancast_gpu_clock_hertz", Gauge, []string{"clock"}, "Clock, in hertz.", "clock is sm or memory.")
+	gpuClockMax          = gpuFamily("plancast_gpu_clock_max_hertz", Gauge, []string{"clock"}, "Highest clock that the GPU can have, in hertz.", "clock is sm or memory.")
+	gpuThrottled         = gpuFamily("plancast_gpu_throttled", Gauge, []string{"reason"}, "Whether a reason holds the clocks back: 1 or 0.",
+		"reason is thermal, power_brake, power_cap, hardware (a hardware slowdown; thermal or power_brake says why, where the GPU knows), sync_boost or board_limit; each exists where the GPU tells. That it idles or was told a lower clock is no throttling.")
+	gpuECC            = gpuFamily("plancast_gpu_ecc_errors_total", Counter, []string{"kind"}, "ECC errors since the driver was loaded.", "kind is corrected or uncorrected. Absent without ECC.")
+	gpuXID            = gpuFamily("plancast_gpu_xid_errors_total", Counter, []string{"xid"}, "XID errors that the driver reported since plancast started, by number.", "A number appears with its first error. NVIDIA's XID documentation says what each means.")
+	gpuSMActivity     = gpuFamily("plancast_gpu_sm_activity_ratio", Gauge, nil, "Share of the SMs at work, mean since the sample before, a ratio.", "This and the next three are hardware counters of Hopper and newer (NVML's GPM); they take no profiler.")
+	gpuSMOccupancy    = gpuFamily("plancast_gpu_sm_occupancy_ratio", Gauge, nil, "Share of the SMs' warps in use, mean since the sample before, a ratio.", "")
+	gpuTensorActivity = gpuFamily("plancast_gpu_tensor_activity_ratio", Gauge, nil, "Share of the time in which tensor cores were at work, mean since the sample before, a ratio.", "")
+	gpuDRAMBandwidth  = gpuFamily("plancast_gpu_dram_bandwidth_ratio", Gauge, nil, "Share of the bandwidth of device memory in use, mean since the sample before, a ratio.", "")
+	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "What a GPU does not support is no failure. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three samples that did not come.")
+	gpuTime           = gpuFamily("plancast_gpu_sample_timestamp_seconds", Gauge, nil, "When the GPU was last sampled, in seconds since the epoch.", "")
+)
+
+// gpuFigures are the families that are plain figures of a sample.
+var gpuFigures = []struct {
+	family   Family
+	quantity gpu.Quantity
+	extra    []string
+}{
+	{gpuUtilization, gpu.Utilization, nil}, {gpuMemoryUtilization, gpu.MemoryUtilization, nil},
+	{gpuMemoryUsed, gpu.MemoryUsed, nil}, {gpuMemorySize, gpu.MemorySize, nil},
+	{gpuPower, gpu.Power, nil}, {gpuPowerLimit, gpu.PowerLimit, nil}, {gpuEnergy, gpu.Energy, nil},
+	{gpuTemperature, gpu.Temperature, nil},
+	{gpuClock, gpu.SMClock, []string{"sm"}}, {gpuClock, gpu.MemoryClock, []string{"memory"}},
+	{gpuClockMax, gpu.SMClockMax, []string{"sm"}}, {gpuClockMax, gpu.MemoryClockMax, []string{"memory"}},
+	{gpuECC, gpu.ECCCorrected, []string{"corrected"}}, {gpuECC, gpu.ECCUncorrected, []string{"uncorrected"}},
+	{gpuSMActivity, gpu.SMActivity, nil}, {gpuSMOccupancy, gpu.SMOccupancy, nil},
+	{gpuTensorActivity, gpu.TensorActivity, nil}, {gpuDRAMBandwidth, gpu.DRAMBandwidth, nil},
+}
+
 // Families lists every metric this package exports.
 func Families() []Family {
 	return []Family{
 		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
-		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
-		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
+		unquantizedLayers, layerChanges, calibration,
+		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
+		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
+		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
+		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
+		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
+		gpuErrors, gpuTime,
 		buildInfo, modelsReady, modelsSelected, share, horizon, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
@@ -224,9 +302,43 @@ var gauges = []struct {
 			emit(float64(len(l.Unquantized)))
 		}
 	}},
+	{layerChanges, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && l.Changes != nil {
+			for _, kind := range engine.ChangeKinds {
+				emit(float64(l.Changes.Counts[kind]), string(kind))
+			}
+		}
+	}},
 	{calibration, func(r history.Record, emit func(float64, ...string)) {
-		if c := r.Measurement.Plan.CalibrationCoverage; c != nil {
-			emit(*c)
+		if c := r.Measurement.Calibration; c != nil {
+			emit(c.Coverage)
+		}
+	}},
+	{windowUtilization, watched(func(t bench.Telemetry) *float64 { return t.Utilization })},
+	{windowMemoryUtilization, watched(func(t bench.Telemetry) *float64 { return t.MemoryUtilization })},
+	{windowPower, watched(func(t bench.Telemetry) *float64 { return t.Power })},
+	{windowEnergy, watched(func(t bench.Telemetry) *float64 { return t.Energy })},
+	{windowInferenceEnergy, func(r history.Record, emit func(float64, ...string)) {
+		if v, ok := r.Measurement.EnergyPerInference(); ok {
+			emit(v)
+		}
+	}},
+	{windowTemperature, watched(func(t bench.Telemetry) *float64 { return t.Temperature })},
+	{windowClock, func(r history.Record, emit func(float64, ...string)) {
+		t := r.Measurement.Telemetry
+		if t == nil {
+			return
+		}
+		if t.SMClock != nil {
+			emit(*t.SMClock, "sm")
+		}
+		if t.MemoryClock != nil {
+			emit(*t.MemoryClock, "memory")
+		}
+	}},
+	{windowThrottled, func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			emit(float64(t.Discarded))
 		}
 	}},
 	{iteration, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Iteration)) }},
@@ -236,6 +348,17 @@ var gauges = []struct {
 			emit(r.Measurement.Plan.Duration.Seconds())
 		}
 	}},
+}
+
+// watched emits a figure of the telemetry, if there is one.
+func watched(of func(bench.Telemetry) *float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			if v := of(*t); v != nil {
+				emit(*v)
+			}
+		}
+	}
 }
 
 // summaries are the families of an engine that are quantiles of its latency.
