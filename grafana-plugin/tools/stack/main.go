@@ -2,7 +2,7 @@
 // ends now, a second one behind a password, and a real Grafana with the plugin
 // in dist: what the browser tests need.
 //
-//	go run ./tools/stack npx playwright test
+//	go run ./tools/stack node_modules/.bin/playwright test
 //
 // The Grafana is the one at GRAFANA_URL, on this machine, with the plugin
 // installed and admin/admin to log in; what is put into it is removed again.
@@ -93,20 +93,25 @@ func run(ctx context.Context, command []string) (int, error) {
 			return 1, err
 		}
 	} else {
-		stop := func() {}
-		if url, stop, err = grafana(ctx, dir, start, sources); err != nil {
+		started, stop, err := grafana(ctx, dir, start, sources)
+		if err != nil {
 			return 1, err
 		}
 		defer stop()
+		url = started
 	}
 
 	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
-	// The browser gets the chance to end before it is killed.
-	cmd.Cancel, cmd.WaitDelay = func() error { return cmd.Process.Signal(os.Interrupt) }, 10*time.Second
+	// What it starts ends with it: first it is asked to, the browser included.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel, cmd.WaitDelay = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }, 10*time.Second
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
 		"GRAFANA_URL="+url, "PROMETHEUS_URL="+open, "PROMETHEUS_SECRET_URL="+secret, "PROMETHEUS_PASSWORD="+password)
 	err = cmd.Run()
+	if cmd.Process != nil {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return max(exit.ExitCode(), 1), nil
@@ -278,8 +283,12 @@ func prometheus(ctx context.Context, dir, data, web string) (url string, stop fu
 	if err := cmd.Start(); err != nil {
 		return "", nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
+	var failed error
+	ended := make(chan struct{})
+	go func() {
+		failed = cmd.Wait()
+		close(ended)
+	}()
 	stop = func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		<-ended
@@ -287,8 +296,8 @@ func prometheus(ctx context.Context, dir, data, web string) (url string, stop fu
 	url = "http://" + address
 	for range 600 {
 		select {
-		case err := <-ended:
-			return "", nil, fmt.Errorf("start Prometheus: it ended at once: %w", err)
+		case <-ended:
+			return "", nil, fmt.Errorf("start Prometheus: it ended at once: %w", failed)
 		default:
 		}
 		if r, err := http.Get(url + "/-/ready"); err == nil {
