@@ -70,7 +70,8 @@ func distribution(x seen) *data.Frame {
 	before := 0.0
 	for i, p := range x.forecast.Within {
 		number[i] = strconv.Itoa(i + 1)
-		low[i], high[i], chance[i] = float64(i)+0.5, float64(i)+1.5, p.Value-before
+		// Grafana draws buckets at multiples of their width only: a bar begins at its iteration.
+		low[i], high[i], chance[i] = float64(i+1), float64(i+2), p.Value-before
 		before = p.Value
 	}
 	c := data.NewField("chance", x.labels, chance)

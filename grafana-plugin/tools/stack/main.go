@@ -240,8 +240,8 @@ func history(until time.Time) promtest.History {
 			from := 0.085 + 0.02*float64(i) - 0.015*float64(k)
 			results := promtest.Improving(uint64(10*i+k), n, begin, every, from, 0.03, "3fa91c07b2de")
 			for j := range results {
-				// A steady pace, which slows down from model to model, and noise.
-				left := math.Pow([]float64{0.9, 0.935, 0.955}[i], float64(j))
+				// A steady pace, and noise.
+				left := math.Pow([]float64{0.9, 0.935, 0.924}[i], float64(j))
 				r := &results[j]
 				r.P99 = (0.03 + (from-0.03)*left) * (1 + 0.015*math.Sin(float64(7*j+5*i+k)))
 				r.Throughput = math.Round(60 / r.P99)
