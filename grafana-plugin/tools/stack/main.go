@@ -5,7 +5,8 @@
 //	go run ./tools/stack node_modules/.bin/playwright test
 //
 // The Grafana is the one at GRAFANA_URL, on this machine, with the plugin
-// installed and admin/admin to log in; what is put into it is removed again.
+// installed and admin/admin to log in; the data sources and dashboards that it
+// is given are removed again, what the tests save ("e2e ...") stays.
 // Or it is started with the program that GRAFANA_START names (PORT PLUGINS
 // PROVISIONING, its last line is the process to stop), which unpacks it below
 // GRAFANA_ROOT, or for this run only when that is not set. Without either, or
