@@ -309,7 +309,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             </>
           )}
           {timed && (
-            <>
+            <Stack direction="row" gap={1} alignItems="center">
               <Pick
                 id={id('horizon')}
                 label="Horizon"
@@ -336,7 +336,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 />
               )}
               {(horizon === 'iterations' || horizon === 'both') && (
-                <Stack direction="row" gap={1} alignItems="center">
+                <>
                   <TextField
                     id={id('iterations')}
                     label="Iterations"
@@ -346,9 +346,9 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                     onChange={(v) => change({ iterations: Math.max(1, Math.round(Number(v)) || datasource.horizon) })}
                   />
                   <span className={styles.word}>iterations</span>
-                </Stack>
+                </>
               )}
-            </>
+            </Stack>
           )}
         </Stack>
       )}
