@@ -4,7 +4,6 @@
 package alerts_test
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/metrics"
 )
@@ -304,23 +304,6 @@ func TestMadeUpSeriesLookLikeTheRealOnes(t *testing.T) {
 	}
 }
 
-// need finds the first of the programs named, or skips the test; with
-// PLANCAST_REQUIRE_PROMTOOL=1, as in continuous integration, it fails.
-func need(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, n := range names {
-		if path, err := exec.LookPath(n); err == nil {
-			return path
-		}
-	}
-	message := fmt.Sprintf("%s is not installed: apt-get install prometheus prometheus-alertmanager", names[0])
-	if os.Getenv("PLANCAST_REQUIRE_PROMTOOL") == "1" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
-	return ""
-}
-
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
@@ -331,14 +314,14 @@ func output(t *testing.T, name string, args ...string) string {
 }
 
 func TestPromtoolAgrees(t *testing.T) {
-	promtool := need(t, "promtool")
+	promtool := alertstest.Find(t, "promtool")
 	output(t, promtool, "check", "rules", "plancast.rules.yml")
 	output(t, promtool, "check", "config", "prometheus.yml")
 	output(t, promtool, append([]string{"test", "rules"}, testFiles(t)...)...)
 }
 
 func TestAmtoolAgrees(t *testing.T) {
-	output(t, need(t, "amtool"), "check-config", "alertmanager.yml")
+	output(t, alertstest.Find(t, "amtool"), "check-config", "alertmanager.yml")
 }
 
 // What the stack in containers and the one on Kubernetes start plancast with
