@@ -188,9 +188,9 @@ func network(layers int) onnxtest.Model {
 }
 
 // slow is the number of layers of a network that no processor runs within
-// 3 ms on one core: a thousand million multiplications and additions. One of a few
-// layers takes less on any.
-const slow = 800
+// 3 ms on one core: half a billion operations, in hundreds of steps. One of a
+// few layers takes less on any.
+const slow = 400
 
 // serve starts plancast, or starts it again where it was.
 func (s *site) serve() {
