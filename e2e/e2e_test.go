@@ -46,7 +46,7 @@ milestones:
 	})
 	// plancast's own message says the same number, rounded to whole points.
 	n := s.awaitNews("missed", "detector", "5")
-	said := regexp.MustCompile(`probability of launch by .* (\d+) % \(was (?:9\d|> 99|100) %\)`).FindStringSubmatch(n.Message)
+	said := regexp.MustCompile(`probability of launch by .* (?:< )?(\d+) % \(was (?:9\d|> 99|100) %\)`).FindStringSubmatch(n.Message)
 	alerted := regexp.MustCompile(`[\d.]+`).FindString(a.Annotations["summary"])
 	if said == nil || math.Abs(number(t, said[1])-number(t, alerted)) > 1 {
 		t.Errorf("plancast told %q; the alert says %q", n.Message, a.Annotations["summary"])
