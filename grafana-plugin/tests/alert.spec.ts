@@ -54,7 +54,7 @@ test('an alert rule on a probability is saved, evaluated and fires', async ({ re
           .find((r: Record<string, unknown>) => r.name === 'resnet50 is not ready');
         return `${rule?.state} ${rule?.health} ${rule?.lastError ?? ''}`.trim();
       },
-      { timeout: 60_000, intervals: [1000] }
+      { timeout: 90_000, intervals: [1000] }
     )
     .toBe('firing ok');
   await page.goto('/alerting/list');
