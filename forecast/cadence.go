@@ -29,6 +29,7 @@ const (
 	defaultPace  = 24 * time.Hour  // between iterations, before two are known
 	week         = 7 * 24 * 3600.0 // seconds
 	day          = 24 * 3600.0
+	farthest     = 200 * 365 * day // that can be foreseen
 )
 
 // nodes are the normal quantiles of the paces: midpoints of equal shares.
@@ -105,8 +106,7 @@ func (c *cadence) since(t time.Time) float64 {
 // after returns the moment at which work seconds have passed since t. Moments
 // centuries away are cut there.
 func (c *cadence) after(t time.Time, work float64) time.Time {
-	const far = 200 * 365 * day
-	work = math.Min(work, far)
+	work = math.Min(work, farthest)
 	goal := c.since(t) + work
 	weeks := math.Floor(goal / week)
 	rest := goal - weeks*week
@@ -140,25 +140,6 @@ func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
 		n[j], n[cadenceNodes-1-j] = x*f, x/f
 	}
 	return n
-}
-
-// unpace is the inverse of pace: the x at which n iterations come, found by
-// Newton's method on the logarithms from a guess nearby.
-func (c *cadence) unpace(n, z, guess float64) float64 {
-	x := guess
-	for range 60 {
-		w := c.spread/c.count + 0.01 + c.spread/math.Max(x, 1)
-		slope := 1.0
-		if x > 1 {
-			slope -= z * c.spread / (2 * x * math.Sqrt(w))
-		}
-		miss := math.Log(n/x) - z*math.Sqrt(w)
-		if math.Abs(miss) < 1e-12 {
-			break
-		}
-		x *= math.Exp(miss / math.Max(slope, 0.2))
-	}
-	return x
 }
 
 // expect returns how many iterations are expected until deadline.

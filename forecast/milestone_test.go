@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -113,6 +114,44 @@ func TestMilestoneLaws(t *testing.T) {
 		}
 		if a, b := f.Probability.Value, joined(t, easier, Options{}).Probability.Value; b < a {
 			t.Fatalf("easier targets: %v, before %v", b, a)
+		}
+	}
+}
+
+// By a date that is told, so many futures are there, and a moment before fewer.
+func TestMilestoneDatesAndProbabilitiesAgree(t *testing.T) {
+	dates := 0
+	for seed := range uint64(6) {
+		m := fleet(5, 30, seed)
+		f := joined(t, m, Options{})
+		at := func(d time.Time) float64 {
+			m.Goal = Goal{Deadline: d}
+			return joined(t, m, Options{}).ByDeadline.Value
+		}
+		for _, d := range f.When {
+			if f.Met {
+				continue
+			}
+			dates++
+			before := d.Time.Add(-d.Time.Sub(after(30)) / 500_000)
+			if at(d.Time) < d.Quantile || at(before) >= d.Quantile {
+				t.Errorf("seed %d: %v by %v, %v by %v", seed, at(d.Time), d.Time, at(before), before)
+			}
+		}
+	}
+	if dates < 6 {
+		t.Errorf("only %d dates", dates)
+	}
+}
+
+func TestCoresChangeNothing(t *testing.T) {
+	m := fleet(40, 30, 6)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	want := asJSON(t, joined(t, m, Options{}))
+	for _, cores := range []int{2, 3, 8} {
+		runtime.GOMAXPROCS(cores)
+		if got := asJSON(t, joined(t, m, Options{})); got != want {
+			t.Fatalf("on %d cores\n%s\non one\n%s", cores, got, want)
 		}
 	}
 }
