@@ -22,7 +22,7 @@ const (
 // not lower a milestone's probability.
 func correlation(looks []*look) float64 {
 	all := make([]gainRecord, len(looks))
-	spread(len(looks), func(i int) { all[i] = gainsOf(looks[i].history) })
+	spread(len(looks), func(i int) { all[i] = gainsOf(&looks[i].history) })
 	// All pairs of few series; of many, each with its nearest neighbours, so
 	// that the cost grows with the series and not with their square.
 	near := max(1, mostPairs/max(len(looks), 1))

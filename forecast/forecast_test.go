@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plancast/plancast/forecast/internal/law"
 )
 
 // ramp is a history that improves by a share with every result.
@@ -254,7 +256,7 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h.condense()
+				h.condense(&law.Engine{})
 				if a := atypical(h); a != nil && a.Is {
 					flagged++
 				}

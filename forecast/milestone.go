@@ -48,9 +48,24 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	if math.IsNaN(m.Share) || m.Share < 0 || m.Share > 1 {
 		return fail(fmt.Errorf("%w: share of models %v, want 0 to 1", ErrGoal, m.Share))
 	}
+	criteria := map[string]int{} // of each model
+	for _, s := range m.Series {
+		criteria[s.Model]++
+	}
 	looks := make([]*look, len(m.Series))
 	errs := make([]error, len(m.Series))
-	spread(len(m.Series), func(i int) { looks[i], errs[i] = see(m.Series[i], m.Goal, now, o) })
+	spread(len(m.Series), func(i int) {
+		d := desks.Get().(*desk)
+		defer desks.Put(d)
+		l, la := &look{}, &d.law
+		if criteria[m.Series[i].Model] > 1 {
+			la = &law.Law{}
+		}
+		if errs[i] = l.see(m.Series[i], m.Goal, now, o, &d.engine, la); la == &d.law {
+			l.law = nil // only criteria that have to be met together ask it again
+		}
+		looks[i] = l
+	})
 	for i, err := range errs {
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", m.Series[i].Model, err))
@@ -152,7 +167,7 @@ func (m *model) combine() {
 	m.met = true
 	for _, l := range m.looks {
 		m.met = m.met && l.forecast.Met
-		if l.curve == nil {
+		if len(l.curve) == 0 {
 			return
 		}
 		steps = min(steps, len(l.curve))
@@ -169,7 +184,7 @@ func (m *model) combine() {
 		criteria := make([]law.Criterion, len(m.looks))
 		m.apart = gap > 0
 		for i, l := range m.looks {
-			criteria[i] = law.Criterion{Law: &l.law, X: l.target}
+			criteria[i] = law.Criterion{Law: l.law, X: l.target}
 			m.apart = m.apart && l.law.Best() <= l.target
 		}
 		law.Together(criteria, gap, n, m.curve[1:])
@@ -180,7 +195,7 @@ func (m *model) combine() {
 			m.curve[i] = p
 		}
 	}
-	m.lower, m.upper = m.curve.shifted(-doubt), m.curve.shifted(doubt)
+	m.lower, m.upper = m.curve.shifted(-doubt, nil), m.curve.shifted(doubt, nil)
 }
 
 // nearest looks at the iterations that have a valid result for every criterion:
@@ -190,11 +205,11 @@ func (m *model) combine() {
 func (m *model) nearest() (gap float64, n int, newest bool) {
 	gap, newest = math.Inf(1), true
 	at := make([]int, len(m.looks))
-	first := m.looks[0].history
+	first := &m.looks[0].history
 	for i, t := range first.times {
 		worst, whole, met := math.Inf(-1), true, true
 		for k, l := range m.looks {
-			h := l.history
+			h := &l.history
 			for at[k] < len(h.times) && h.times[at[k]].Before(t) {
 				at[k]++
 			}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
 )
 
@@ -180,7 +181,8 @@ func TestShareIsCountedInsideEachFuture(t *testing.T) {
 func TestCorrelationNeedsEvidence(t *testing.T) {
 	seen := func(values ...[]float64) (looks []*look) {
 		for _, v := range values {
-			l, err := see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{})
+			l := &look{}
+			err := l.see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, &law.Engine{}, &law.Law{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,7 +255,8 @@ func together(t *testing.T, m Milestone) *model {
 	t.Helper()
 	var looks []*look
 	for _, s := range m.Series {
-		l, err := see(s, m.Goal, after(len(s.Observations)), Options{})
+		l := &look{}
+		err := l.see(s, m.Goal, after(len(s.Observations)), Options{}, &law.Engine{}, &law.Law{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,7 +45,8 @@ func TestBandsAloneAndInTurnAreTheSame(t *testing.T) {
 	c := Default()
 	var l Law
 	for range 200 {
-		e := Make(80)
+		var e Engine
+		e.Grow(80)
 		level := 0.0
 		for range 1 + rng.IntN(80) {
 			if rng.Float64() < 0.2 {
