@@ -66,7 +66,7 @@ func (j *joint) simulate(n int, r float64, seed uint64) *futures {
 			g := &guides[i]
 			for k := from; k < to; k++ {
 				u := &s.u[k*models+i]
-				*u = distuv.UnitNormal.CDF(*u)
+				*u = normal(*u)
 				for w := range curves {
 					if step := g[w].first(*u); step < steps {
 						ready[step][k-from][w]++
@@ -100,6 +100,34 @@ func (j *joint) simulate(n int, r float64, seed uint64) *futures {
 	}
 	return s
 }
+
+// normal is the standard normal distribution function to 4e-9 (cubic between
+// points with their slopes), a fifth of the time of the exact one: two thousand
+// futures do not show more. It is bounded by normalEnd standard deviations.
+func normal(x float64) float64 {
+	at := (min(max(x, -normalEnd), normalEnd-1e-9) + normalEnd) * normalSteps
+	c := &normalPieces[int(at)]
+	at -= float64(int(at))
+	return c[0] + at*(c[1]+at*(c[2]+at*c[3]))
+}
+
+const (
+	normalEnd   = 6
+	normalSteps = 32 // pieces of one standard deviation
+)
+
+var normalPieces = func() (c [2 * normalEnd * normalSteps][4]float64) {
+	at := func(i int) (p, slope float64) {
+		x := float64(i)/normalSteps - normalEnd
+		return distuv.UnitNormal.CDF(x), distuv.UnitNormal.Prob(x) / normalSteps
+	}
+	for i := range c {
+		p, a := at(i)
+		q, b := at(i + 1)
+		c[i] = [4]float64{p, a, 3*(q-p) - 2*a - b, 2*(p-q) + a + b}
+	}
+	return c
+}()
 
 // arrivals counts the futures that are there within 0, 1, 2, ... iterations.
 type arrivals []int

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
 	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
 )
@@ -142,6 +144,17 @@ func TestMilestoneDatesAndProbabilitiesAgree(t *testing.T) {
 	}
 	if dates < 6 {
 		t.Errorf("only %d dates", dates)
+	}
+}
+
+func TestNormalDistributionOfTheDraws(t *testing.T) {
+	last := 0.0
+	for x := -7.0; x <= 7; x += 0.0037 {
+		p := normal(x)
+		if want := distuv.UnitNormal.CDF(x); math.Abs(p-want) > 4e-9 || p < last || p <= 0 || p >= 1 {
+			t.Fatalf("at %v: %v after %v, want %v", x, p, last, want)
+		}
+		last = p
 	}
 }
 
