@@ -247,7 +247,7 @@ func (e *Engine) move(i int, z float64) {
 // of as many as there are.
 func (e *Engine) medians() (of3, of7 float64) {
 	if len(e.z) < 7 {
-		return e.median(3), e.median(7)
+		return median(e.z[max(0, len(e.z)-3):]), median(e.z)
 	}
 	z := (*[7]float64)(e.z[len(e.z)-7:])
 	var k [7]int64
@@ -272,13 +272,12 @@ func key(v float64) int64 {
 
 func unkey(k int64) float64 { return math.Float64frombits(uint64(k ^ int64(uint64(k>>63)>>1))) }
 
-// median returns the median of the last k (at most 7) results.
-func (e *Engine) median(k int) float64 {
+// median returns the median of at most 7 results.
+func median(z []float64) float64 {
 	var buf [7]float64
-	n := copy(buf[:k], e.z[max(0, len(e.z)-k):])
-	b := buf[:n]
+	b := buf[:copy(buf[:], z)]
 	slices.Sort(b)
-	return (b[(n-1)/2] + b[n/2]) / 2
+	return (b[(len(b)-1)/2] + b[len(b)/2]) / 2
 }
 
 // weights turns errors into shares: an expert whose mean absolute error is

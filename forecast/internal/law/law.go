@@ -190,7 +190,7 @@ func (l *Law) follow(e *Engine) {
 		m, v := a.best(j+1, l.logStep[j])
 		l.centre[j] += l.leads() * (path - l.centre[j])
 		l.around[j] = bandWidth * math.Sqrt(a.spread+variance)
-		l.trendMiddle[j] = path + m
+		l.trendMiddle[j] = path + m + a.behind
 		l.trendScale[j] = 1 / (math.Sqrt(3)/math.Pi*math.Sqrt(v+variance) + 0.001)
 	}
 }
