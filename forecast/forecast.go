@@ -149,7 +149,8 @@ type Forecast struct {
 	Within []Probability `json:"within,omitempty"`
 	// ByDeadline is the probability by the deadline, whatever the iterations.
 	ByDeadline *Probability `json:"by_deadline,omitempty"`
-	// Attained is the share of the way from the first result to the target.
+	// Attained is the share of the way from the first result to the target, or
+	// back to it where the first result was there already.
 	Attained *float64 `json:"attained,omitempty"`
 	Effort   *Effort  `json:"effort,omitempty"`
 	// When holds the dates at 10, 50 and 90 %, as far as they can be foreseen.
@@ -363,16 +364,20 @@ func bands(h *history, la *law.Law, steps int) []Band {
 	return out
 }
 
-// attained is the share of the way from the first result to the target; from
-// the worst when the first was there already.
+// attained is the share of the way from the first result to the target. Where
+// the first was there already, the way is the one back: from the worst result
+// since the target was last met.
 func (h *history) attained(met bool) float64 {
 	if met {
 		return 1
 	}
 	target, from, at := h.criterion.Target, h.values[0], h.values[len(h.values)-1]
 	if h.criterion.Met(from) {
-		if from = slices.Max(h.values); !h.criterion.Comparison.LowerIsBetter() {
-			from = slices.Min(h.values)
+		from = at
+		for i := len(h.values) - 1; !h.criterion.Met(h.values[i]); i-- {
+			if v := h.values[i]; (v > from) == h.criterion.Comparison.LowerIsBetter() {
+				from = v
+			}
 		}
 	}
 	// Halves keep the differences of huge values finite.
