@@ -43,7 +43,7 @@ const (
 	shortest      = 5                 // histories shorter than this are treated as this long
 	shortestTrend = 7                 // results before a trend is thought of
 	leastTrend    = 0.02              // a smaller weight is none
-	bandWidth     = 1.15              // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
+	bandWidth     = 1.13              // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
@@ -184,13 +184,14 @@ func (l *Law) follow(e *Engine) {
 	x := fade
 	for j := range l.centre {
 		path, variance := a.ahead(&x)
+		path += a.behind
 		for k, f := range fade {
 			x[k] *= f
 		}
 		m, v := a.best(j+1, l.logStep[j])
 		l.centre[j] += l.leads() * (path - l.centre[j])
 		l.around[j] = bandWidth * math.Sqrt(a.spread+variance)
-		l.trendMiddle[j] = path + m + a.behind
+		l.trendMiddle[j] = path + m
 		l.trendScale[j] = 1 / (math.Sqrt(3)/math.Pi*math.Sqrt(v+variance) + 0.001)
 	}
 }
