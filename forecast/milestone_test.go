@@ -88,6 +88,10 @@ func TestMilestoneLaws(t *testing.T) {
 				t.Fatalf("within %d is certain: %+v", i+1, p)
 			}
 		}
+		// Within the iterations and by the deadline is no likelier than either.
+		if p := f.Probability.Value; p > f.ByDeadline.Value || p > f.Within[m.Goal.Iterations-1].Value {
+			t.Fatalf("both bounds %v, by the deadline %v, within the iterations %v", p, f.ByDeadline, f.Within[m.Goal.Iterations-1])
+		}
 		last := 0.0
 		for _, days := range []int{0, 1, 7, 30, 365} {
 			k := m
