@@ -147,6 +147,9 @@ def three_modes(args):
     _, again = site.plancast("run", "--once", "--format=json")
     print(f"- the same again, with nothing new: {again:.1f} s")
     (args.work / "modes.jsonl").write_text(site.plancast("history", "export", "--format=jsonl")[0].stdout)
+    spans = sorted((r["started"], r["finished"]) for r in site.records())
+    overlapping = sum(a[1] > b[0] for a, b in itertools.pairwise(spans))
+    print(f"- {len(spans)} jobs, of which {overlapping} began before the one before had ended (several GPUs)")
     for r in site.records():
         if not r.get("measurement"):
             print(f"- {r['model']} {r['precision']}: {told(r)}")
@@ -156,7 +159,7 @@ def three_modes(args):
             f"- {r['model']} {r['precision']}: build {measured(r, 'plan', 'duration') / 1e9:.1f} s,"
             f" layers {layers.get('total')} {layers.get('by_precision')}, fused {layers.get('fused')},"
             f" unquantized {len(layers.get('unquantized') or [])},"
-            f" calibration {json.dumps(measured(r, 'calibration'))}, window {json.dumps(measured(r, 'window'))}"
+            f" calibration {json.dumps(measured(r, 'calibration'))}, watched {json.dumps(measured(r, 'telemetry'))}"
         )
     # Other windows are another series; the plans stay what they are.
     other = Site(args, "modes", args.work / "models", window="1s")
@@ -193,19 +196,6 @@ def arrival(args):
                 print(f"- layers of {r['precision']} against version 1: {measured(r, 'layers', 'changes', 'counts')}")
         (args.work / "metrics.txt").write_text(fetch("/metrics"))
         (args.work / "report.html").write_text(fetch("/"))
-
-
-def side_by_side(args):
-    print("\n## Several GPUs\n")
-    site = Site(args, "gpus", args.work / "models")
-    p, took = site.plancast("run", "--once", "--format=json")
-    records = site.records()
-    spans = sorted((r["started"], r["finished"]) for r in records)
-    overlapping = sum(a[1] > b[0] for a, b in itertools.pairwise(spans))
-    print(
-        f"- all models on all GPUs: {len(records)} jobs in {took:.0f} s,"
-        f" {overlapping} began before the one before had ended"
-    )
 
 
 def faults(args):
@@ -288,13 +278,13 @@ def main():
     parser.add_argument("--libraries", default="")
     parser.add_argument("--level", type=int, default=3)
     parser.add_argument("--backend", default="tensorrt", help="onnxruntime for a rehearsal without a GPU")
-    parser.add_argument("--parts", default="three_modes,arrival,faults", help="or side_by_side")
+    parser.add_argument("--parts", default="three_modes,arrival,faults")
     args = parser.parse_args()
     args.work = args.work.resolve()
     args.plancast = str(pathlib.Path(args.plancast).resolve())
     for part in args.parts.split(","):
         begun = time.monotonic()
-        {"three_modes": three_modes, "arrival": arrival, "faults": faults, "side_by_side": side_by_side}[part](args)
+        {"three_modes": three_modes, "arrival": arrival, "faults": faults}[part](args)
         print(f"\n({part}: {time.monotonic() - begun:.0f} s)", flush=True)
 
 
