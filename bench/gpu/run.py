@@ -19,8 +19,6 @@ import subprocess
 import time
 import urllib.request
 
-ADDRESS = "127.0.0.1:9845"
-
 CONFIG = """
 repository: {{url: {models}, quiet: 1s}}
 state: {state}
@@ -86,7 +84,7 @@ class Site:
     def serving(self, env=None):
         log = (self.args.work / (self.file.stem + ".log")).open("w")
         daemon = subprocess.Popen(
-            [self.args.plancast, "serve", f"--config.file={self.file}", f"--web.listen-address={ADDRESS}"],
+            [self.args.plancast, "serve", f"--config.file={self.file}", f"--web.listen-address={self.args.address}"],
             stdout=log,
             stderr=log,
             env={**os.environ, **(env or {})},
@@ -99,8 +97,8 @@ class Site:
             log.close()
 
 
-def fetch(path):
-    with urllib.request.urlopen(f"http://{ADDRESS}{path}", timeout=10) as r:
+def fetch(args, path):
+    with urllib.request.urlopen(f"http://{args.address}{path}", timeout=10) as r:
         return r.read().decode()
 
 
@@ -199,8 +197,8 @@ def arrival(args):
             )
             for r in found:
                 print(f"- layers of {r['precision']} against version 1: {measured(r, 'layers', 'changes', 'counts')}")
-        (args.work / "metrics.txt").write_text(fetch("/metrics"))
-        (args.work / "report.html").write_text(fetch("/"))
+        (args.work / "metrics.txt").write_text(fetch(args, "/metrics"))
+        (args.work / "report.html").write_text(fetch(args, "/"))
 
 
 def faults(args):
@@ -259,7 +257,7 @@ def faults(args):
     with site.serving() as daemon:
 
         def worker():
-            jobs = json.loads(fetch("/api/v1/report"))["running"]
+            jobs = json.loads(fetch(args, "/api/v1/report"))["running"]
             if not any(
                 j["model"] == "resnet50" and j.get("stage") == "build" and j.get("elapsed_s", 0) > 3 for j in jobs
             ):
@@ -285,6 +283,7 @@ def main():
     parser.add_argument("--libraries", default="")
     parser.add_argument("--level", type=int, default=3)
     parser.add_argument("--backend", default="tensorrt", help="onnxruntime for a rehearsal without a GPU")
+    parser.add_argument("--address", default="127.0.0.1:9845", help="for the daemon while it is tried")
     parser.add_argument("--parts", default="three_modes,arrival,faults")
     args = parser.parse_args()
     args.work = args.work.resolve()
