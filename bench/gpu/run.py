@@ -219,7 +219,7 @@ def faults(args):
 
     save("custom-operator", "Frobnicate", 64, "com.example")
     save("healthy", "Relu", 64)
-    save("too-large-for-the-gpu", "Relu", 1 << 26)
+    save("wider-than-the-gpu", "Relu", 1 << 26)
     whole = (args.work / "models" / "resnet50" / "1" / "model.onnx").read_bytes()
     path = models / "truncated" / "1" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
