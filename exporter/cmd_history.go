@@ -241,7 +241,7 @@ func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(tim
 			}
 		}
 		slices.SortFunc(in.Models, func(a, b report.ModelState) int { return strings.Compare(a.Name, b.Name) })
-		forecasts, err := milestone.All(in)
+		forecasts, err := milestone.Now(in)
 		in.Forecasts = forecasts
 		return in, err
 	}, nil
