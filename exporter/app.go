@@ -33,6 +33,10 @@ import (
 // errBusy says that another plancast measures with the same state folder.
 var errBusy = errors.New("another plancast is measuring with this state folder: wait for it, stop it, or set another folder as state")
 
+// lockPatience is how long a predecessor may still hold the lock that was killed
+// while it started a worker: the worker holds it, too, until it runs its program.
+const lockPatience = time.Second
+
 // app is plancast at work: it owns the history, the lock on the state folder
 // and the view that everybody is shown. Passes run one at a time.
 type app struct {
@@ -55,7 +59,7 @@ type app struct {
 	records   []history.Record
 	plan      cycle.Plan
 	scanned   bool
-	current   *report.Job
+	running   []report.Job // one on each device
 	waiting   []report.Job
 	told      time.Time // when the log last told of the running job
 	lastCycle *report.Cycle
@@ -80,11 +84,12 @@ func openApp(cfg config.Config, p program) (*app, error) {
 	}
 	a := &app{log: p.log, now: p.now, program: p, cfg: cfg, reloaded: p.now(), renewed: make(chan struct{})}
 	a.lock = flock.New(filepath.Join(cfg.State, "lock"))
-	locked, err := a.lock.TryLock()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
+	defer cancel()
+	switch locked, err := a.lock.TryLockContext(ctx, 20*time.Millisecond); {
+	case err != nil && ctx.Err() == nil:
 		return nil, fmt.Errorf("lock state folder %s: %w", cfg.State, err)
-	}
-	if !locked {
+	case !locked:
 		return nil, fmt.Errorf("lock state folder %s: %w", cfg.State, errBusy)
 	}
 	if err := a.open(); err != nil {
@@ -138,6 +143,11 @@ func (a *app) add(r history.Record) {
 			slim := *old.Measurement
 			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
 			slim.Plan.Path, slim.Plan.Warnings = "", nil
+			if slim.Layers != nil {
+				counts := *slim.Layers
+				counts.Layers = nil
+				slim.Layers = &counts
+			}
 			old.Measurement = &slim
 			break
 		}
@@ -166,7 +176,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	}()
 
 	a.mu.Lock()
-	a.current, a.waiting = nil, nil
+	a.running, a.waiting = nil, nil
 	a.passErr = err
 	if err == nil {
 		a.lastCycle = &report.Cycle{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
@@ -245,7 +255,7 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 	a.mu.Lock()
 	job := asJob(j)
 	job.Started = a.now()
-	a.current, a.waiting, a.told = &job, jobs(waiting), a.now()
+	a.running, a.waiting, a.told = append(slices.Clip(a.running), job), jobs(waiting), a.now()
 	a.mu.Unlock()
 	a.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
 	a.act()
@@ -258,16 +268,18 @@ const logProgressEvery = 10 * time.Second
 // Progressed implements cycle.Observer.
 func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	a.mu.Lock()
-	if a.current != nil {
-		job := *a.current
-		job.Progress = p
-		a.current = &job
+	a.running = slices.Clone(a.running) // views hold the old one
+	for i := range a.running {
+		if same(a.running[i], j) {
+			a.running[i].Progress = p
+		}
 	}
 	tell := a.now().Sub(a.told) >= logProgressEvery
 	if tell {
 		a.told = a.now()
 	}
 	a.mu.Unlock()
+	a.act()
 	if tell {
 		a.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
@@ -277,7 +289,9 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 func (a *app) Recorded(r history.Record) {
 	a.mu.Lock()
 	a.add(r)
-	a.current = nil
+	a.running = slices.DeleteFunc(slices.Clone(a.running), func(j report.Job) bool {
+		return j.Model == r.Model && j.Version == r.Version && j.Precision == r.Precision
+	})
 	a.mu.Unlock()
 	a.refresh()
 	a.act()
@@ -292,6 +306,10 @@ func (a *app) Recorded(r history.Record) {
 	default:
 		log.Warn("Job failed", "kind", r.Failure.Kind, "err", r.Failure.Error.Error())
 	}
+}
+
+func same(a report.Job, b cycle.Job) bool {
+	return a.Model == b.Candidate.Model && a.Version == b.Candidate.Version && a.Precision == b.Precision
 }
 
 func jobs(list []cycle.Job) []report.Job {
@@ -347,7 +365,7 @@ func (a *app) refresh() {
 // is too costly to do after every record: the forecast's own record.
 func (a *app) asTimePasses() {
 	a.mu.Lock()
-	in, busy, tracked := a.input(), a.current != nil, a.tracked
+	in, busy, tracked := a.input(), len(a.running) > 0, a.tracked
 	in.Records = slices.Clone(in.Records)
 	a.mu.Unlock()
 	if busy {
@@ -367,7 +385,7 @@ func (a *app) asTimePasses() {
 func (a *app) act() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), LastCycle: a.lastCycle})
+	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), Running: a.running, LastCycle: a.lastCycle})
 }
 
 // input is what the report is made of; a.mu is held.
@@ -376,7 +394,7 @@ func (a *app) input() report.Input {
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
 		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
-		Current: a.current, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
+		Running: a.running, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
 	}
 	if a.nextCycle != nil {
 		in.NextCycle = a.nextCycle()

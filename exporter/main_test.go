@@ -511,7 +511,7 @@ func TestCancellingLeavesNoHalfResult(t *testing.T) {
 	go func() { done <- a.pass(ctx, nil) }()
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		v := a.view()
-		if v.Current != nil && v.Current.Model == "stuck" {
+		if len(v.Running) > 0 && v.Running[0].Model == "stuck" {
 			break
 		}
 		if time.Now().After(deadline) {

@@ -30,6 +30,9 @@ var (
 	opened    *library
 )
 
+// Built tells whether the binding is compiled into this binary.
+const Built = true
+
 func openNative(s searchPath) (nativeLibrary, error) {
 	openMutex.Lock()
 	defer openMutex.Unlock()
@@ -678,7 +681,8 @@ func (b *bench) run(ctx context.Context, w Window) (*Samples, error) {
 	over := make(chan struct{})
 	unregister := context.AfterFunc(ctx, func() { atomic.StoreInt32(abort, 1); close(over) })
 	window := C.trt_window{
-		warmup: C.double(w.Warmup.Seconds()), min_duration: C.double(w.MinDuration.Seconds()), min_queries: C.int64_t(w.MinQueries),
+		warmup: C.double(w.Warmup.Seconds()), min_duration: C.double(w.MinDuration.Seconds()),
+		max_duration: C.double(w.MaxDuration.Seconds()), min_queries: C.int64_t(w.MinQueries),
 	}
 	var s C.trt_samples
 	err := call("measure", func(e *C.trt_error) C.int32_t {
@@ -704,7 +708,7 @@ func (b *bench) run(ctx context.Context, w Window) (*Samples, error) {
 		Enqueue: column(s.enqueue), H2D: column(s.h2d), Compute: column(s.compute), D2H: column(s.d2h),
 		EndToEnd: column(s.end_to_end), Start: column(s.start),
 		Stream: append([]int32(nil), unsafe.Slice((*int32)(s.stream), n)...),
-		Warmup: int(s.warmup), Wall: float64(s.wall), HostWall: time.Duration(float64(s.host_wall) * float64(time.Second)),
+		Warmup: int(s.warmup), Wall: float64(s.wall), Span: float64(s.span), HostWall: time.Duration(float64(s.host_wall) * float64(time.Second)),
 		ContextBytes: int64(s.context_bytes), PeakBytes: int64(s.peak_bytes),
 	}, nil
 }

@@ -220,16 +220,19 @@ type BenchOptions struct {
 	// Transfers copies inputs to and outputs from the device in each query.
 	Transfers bool
 	// Depth is the number of queries in flight per stream. 2, the default, hides the
-	// enqueueing behind the query before; with 1 a query starts after the one before
-	// it has ended.
+	// enqueueing behind the query before; streams then go in step, as trtexec's do. With
+	// 1 a query starts after the one before it on its stream has ended, whatever the
+	// others do: Streams clients that each wait for their answer.
 	Depth int
 }
 
-// Window says how long to measure. Both minimums are reached.
+// Window says how long to measure. Both minimums are reached, unless MaxDuration
+// ends the window before; it has at least one query in any case.
 type Window struct {
 	Warmup      time.Duration // queries that start earlier are not counted
 	MinDuration time.Duration
-	MinQueries  int // per stream
+	MinQueries  int           // per stream
+	MaxDuration time.Duration // after the warm-up; 0: no bound
 }
 
 // Samples are the measurements of one window, one element per query, in the order
@@ -245,6 +248,7 @@ type Samples struct {
 
 	Warmup   int           // queries before the window
 	Wall     float64       // device time from the first query's start to the last one's end
+	Span     float64       // host time from handing the first query over to seeing the last one done
 	HostWall time.Duration // host time of the window, warm-up included
 	// ContextBytes is the device memory of contexts, buffers and graphs; PeakBytes
 	// the most that was in use on the device more than before the engine was loaded.
@@ -365,7 +369,7 @@ func (b *Bencher) Close() { b.close(func() { b.n.close() }) }
 // Run measures one window. When ctx ends it returns at the next query, with an
 // error that wraps the cause of ctx and no samples.
 func (b *Bencher) Run(ctx context.Context, w Window) (*Samples, error) {
-	if w.MinDuration < 0 || w.Warmup < 0 || w.MinQueries < 0 || (w.MinDuration == 0 && w.MinQueries == 0) {
+	if w.MinDuration < 0 || w.Warmup < 0 || w.MinQueries < 0 || w.MaxDuration < 0 || (w.MinDuration == 0 && w.MinQueries == 0) {
 		return nil, invalidf("window of %v and %d queries after %v", w.MinDuration, w.MinQueries, w.Warmup)
 	}
 	unlock, err := b.alone()

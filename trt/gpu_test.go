@@ -394,6 +394,7 @@ func TestMeasure(t *testing.T) {
 		{CUDAGraph: true, Streams: 4},
 		{Transfers: true},
 		{Transfers: true, CUDAGraph: true, Streams: 2, Depth: 1},
+		{Transfers: true, CUDAGraph: true, SpinWait: true, Streams: 4, Depth: 1},
 	} {
 		b, err := e.NewBencher(o)
 		if err != nil {
@@ -426,6 +427,9 @@ func TestMeasure(t *testing.T) {
 			if s.Wall < 0.095 || s.Wall > s.HostWall.Seconds() || s.HostWall.Seconds() > went || s.Warmup < 1 || s.PeakBytes <= 0 {
 				t.Errorf("%+v: wall %g, host %v, call %g, warm-up %d, peak %d", o, s.Wall, s.HostWall, went, s.Warmup, s.PeakBytes)
 			}
+			if inFlight := max(o.Depth, 1) * streams; o.Depth == 1 && mean(s.EndToEnd)*float64(n) > s.Span*float64(inFlight) || s.Span < s.Wall*0.9 || s.Span > s.HostWall.Seconds() {
+				t.Errorf("%+v: %d queries of %g s in %g s, %d at a time", o, n, mean(s.EndToEnd), s.Span, inFlight)
+			}
 			t.Logf("streams %d graph %v transfers %v spin %v depth %d: %.0f/s, enqueue %.1f compute %.1f end to end %.1f us", streams, o.CUDAGraph, o.Transfers, o.SpinWait, o.Depth,
 				s.Throughput(), mean(s.Enqueue)*1e6, mean(s.Compute)*1e6, mean(s.EndToEnd)*1e6)
 		}
@@ -436,6 +440,11 @@ func TestMeasure(t *testing.T) {
 		cancel()
 		if _, err := b.Run(t.Context(), trt.Window{MinQueries: 10}); err != nil {
 			t.Errorf("after an aborted window: %v", err)
+		}
+		begun := time.Now()
+		s, err := b.Run(t.Context(), trt.Window{MinQueries: 1 << 40, MaxDuration: 50 * time.Millisecond})
+		if err != nil || s.Queries() == 0 || s.Span < 0.045 || time.Since(begun) > 5*time.Second {
+			t.Errorf("a window of 50 ms at most took %v: %+v, %v", time.Since(begun), s, err)
 		}
 		b.Close()
 	}

@@ -4,7 +4,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/plancast/plancast/trt"
@@ -96,63 +95,5 @@ func FuzzParseLayers(f *testing.F) {
 		if s := trt.Summarize(layers); s.Layers != len(layers) || s.Fused > s.Layers || len(s.Unquantized) > s.Quantizable {
 			t.Errorf("%+v", s)
 		}
-		if d := trt.Diff(layers, layers); len(d) != 0 {
-			t.Errorf("differs from itself: %v", d)
-		}
 	})
-}
-
-func TestDiff(t *testing.T) {
-	fp16, int8 := fixture(t, "inspect-fp16.json"), fixture(t, "inspect-int8.json")
-	lines := func(cs []trt.Change) string {
-		var out []string
-		for _, c := range cs {
-			out = append(out, c.String())
-		}
-		return strings.Join(out, "\n")
-	}
-	want := strings.Join([]string{
-		"added [Reformatting CopyNode for Input Tensor 0 to image/q]",
-		"[conv1 + relu1]: fp16 -> int8",
-		"fusion [conv2 + add + relu2] -> [conv2] [add + relu2]",
-		"[pool]: tactic sm50_xmma_pooling_fw -> sm50_xmma_pooling_fw_4d",
-		"removed [Reformatting CopyNode for Input Tensor 0 to conv1 + relu1]",
-	}, "\n")
-	if got := lines(trt.Diff(fp16, int8)); got != want {
-		t.Errorf("got\n%s\nwant\n%s", got, want)
-	}
-	if got := trt.Diff(fp16, fp16); got != nil {
-		t.Errorf("a plan against itself: %v", got)
-	}
-	if got := lines(trt.Diff(nil, fp16[3:4])); got != "added [pool]" {
-		t.Errorf("from nothing: %s", got)
-	}
-	if got := lines(trt.Diff(fp16[3:4], nil)); got != "removed [pool]" {
-		t.Errorf("to nothing: %s", got)
-	}
-}
-
-// Whatever was regrouped, every layer that is not the same on both sides is in one
-// change, and Diff the other way round names the same layers.
-func TestDiffAccountsForEveryLayer(t *testing.T) {
-	a, b := fixture(t, "inspect-fp16.json"), fixture(t, "inspect-int8.json")
-	forth, back := trt.Diff(a, b), trt.Diff(b, a)
-	if len(forth) != len(back) {
-		t.Errorf("%d changes one way, %d the other", len(forth), len(back))
-	}
-	count := func(cs []trt.Change) (before, after int) {
-		for _, c := range cs {
-			before += len(c.Before)
-			after += len(c.After)
-		}
-		return before, after
-	}
-	fb, fa := count(forth)
-	bb, ba := count(back)
-	if fb != ba || fa != bb {
-		t.Errorf("%d and %d layers one way, %d and %d the other", fb, fa, ba, bb)
-	}
-	if unchanged := len(a) - fb; unchanged != len(b)-fa || unchanged != 1 {
-		t.Errorf("%d layers unchanged, want the head alone", unchanged)
-	}
 }

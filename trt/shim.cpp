@@ -106,6 +106,7 @@ int32_t guarded(trt_error* err, F&& f) noexcept {
   X(event_destroy, "cuEventDestroy_v2", (CUevent))                                       \
   X(event_record, "cuEventRecord", (CUevent, CUstream))                                  \
   X(event_sync, "cuEventSynchronize", (CUevent))                                         \
+  X(event_query, "cuEventQuery", (CUevent))                                              \
   X(event_elapsed, "cuEventElapsedTime", (float*, CUevent, CUevent))                     \
   X(capture_begin, "cuStreamBeginCapture_v2", (CUstream, CUstreamCaptureMode))           \
   X(capture_end, "cuStreamEndCapture", (CUstream, CUgraph*))                             \
@@ -278,6 +279,12 @@ struct Event {
   Event& operator=(const Event&) = delete;
   void record(const Stream& s) { check(cu.event_record(e, s.s), "cuEventRecord"); }
   void sync() const { check(cu.event_sync(e), "cuEventSynchronize"); }
+  bool done() const {
+    CUresult r = cu.event_query(e);
+    if (r == CUDA_ERROR_NOT_READY) return false;
+    check(r, "cuEventQuery");
+    return true;
+  }
 };
 
 double elapsed(const Event& from, const Event& to) {
@@ -745,6 +752,9 @@ struct Lane {
     next = (next + 1) % queries.size();
   }
 
+  // What the oldest query ends with.
+  const Event& ended(bool transfers) const { return *queries[next].at[transfers ? kOutEnd : kEnd]; }
+
   Execution x;
   std::unique_ptr<Stream> in, compute, out;
   std::vector<Query> queries;
@@ -754,6 +764,7 @@ struct Lane {
 
 struct Sample {
   double start, end, enqueue, h2d, compute, d2h, end_to_end;
+  Clock::time_point submitted, seen;
   int32_t lane;
 };
 
@@ -810,7 +821,7 @@ struct BenchState : Counted<kBenchers> {
       Lane& l = *lanes[i];
       Lane::Query& q = l.queries[l.next];
       if (!q.running) return;
-      q.at[transfers ? Lane::kOutEnd : Lane::kEnd]->sync();
+      l.ended(transfers).sync();
       auto seen = Clock::now();
       q.running = false;
       Sample s{};
@@ -833,6 +844,8 @@ struct BenchState : Counted<kBenchers> {
       }
       s.enqueue = seconds(q.enqueue_end - q.enqueue_start);
       s.end_to_end = seconds(seen - q.submitted);
+      s.submitted = q.submitted;
+      s.seen = seen;
       samples.push_back(s);
       ++counted[i];
     };
@@ -843,14 +856,40 @@ struct BenchState : Counted<kBenchers> {
           lanes[i]->next = (lanes[i]->next + 1) % lanes[i]->queries.size();
         }
     };
+    auto over = [&] {
+      if (__atomic_load_n(abort, __ATOMIC_RELAXED)) fail(TRT_E_CANCELED, "stopped");
+      if (samples.empty()) return false;
+      if (w.max_duration > 0 && seconds(Clock::now() - begun) >= w.warmup + w.max_duration) return true;
+      bool enough = reached >= w.warmup + w.min_duration;
+      for (int64_t n : counted) enough = enough && n >= w.min_queries;
+      return enough;
+    };
+    // Lanes that wait for their answer each: whichever is done goes on.
+    auto independently = [&] {
+      for (auto& l : lanes) l->submit(transfers);
+      while (!over()) {
+        bool idle = true;
+        for (size_t i = 0; i < lanes.size(); ++i) {
+          if (!lanes[i]->ended(transfers).done()) continue;
+          idle = false;
+          collect(i);
+          lanes[i]->submit(transfers);
+        }
+        if (!idle || options.spin_wait) continue;
+        size_t oldest = 0;
+        for (size_t i = 1; i < lanes.size(); ++i)
+          if (lanes[i]->queries[0].submitted < lanes[oldest]->queries[0].submitted) oldest = i;
+        lanes[oldest]->ended(transfers).sync();
+      }
+    };
     try {
-      for (;;) {
-        bool enough = reached >= w.warmup + w.min_duration && reached >= w.warmup;
-        for (int64_t n : counted) enough = enough && n >= w.min_queries;
-        if (enough && !samples.empty()) break;
-        if (__atomic_load_n(abort, __ATOMIC_RELAXED)) fail(TRT_E_CANCELED, "stopped");
-        for (auto& l : lanes) l->submit(transfers);
-        for (size_t i = 0; i < lanes.size(); ++i) collect(i);
+      if (options.depth == 1 && lanes.size() > 1) {
+        independently();
+      } else {
+        while (!over()) {
+          for (auto& l : lanes) l->submit(transfers);
+          for (size_t i = 0; i < lanes.size(); ++i) collect(i);
+        }
       }
       drain();
     } catch (...) {
@@ -866,6 +905,7 @@ struct BenchState : Counted<kBenchers> {
     for (auto* v : {&enqueue, &h2d, &compute, &d2h, &end_to_end, &start}) v->assign(n, 0);
     stream.assign(n, 0);
     double last = 0;
+    Clock::time_point first_submitted = Clock::time_point::max(), last_seen = Clock::time_point::min();
     for (size_t i = 0; i < n; ++i) {
       const Sample& s = samples[i];
       enqueue[i] = s.enqueue;
@@ -876,11 +916,14 @@ struct BenchState : Counted<kBenchers> {
       start[i] = s.start - samples[0].start;
       stream[i] = s.lane;
       last = std::max(last, s.end);
+      first_submitted = std::min(first_submitted, s.submitted);
+      last_seen = std::max(last_seen, s.seen);
     }
     *out = trt_samples{};
     out->queries = static_cast<int64_t>(n);
     out->warmup = warmup;
     out->wall = n ? last - samples[0].start : 0;
+    out->span = n ? seconds(last_seen - first_submitted) : 0;
     out->host_wall = seconds(Clock::now() - begun);
     out->context_bytes = context_bytes;
     out->peak_bytes = engine->free_before > free_least ? engine->free_before - free_least : 0;

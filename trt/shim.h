@@ -143,12 +143,12 @@ typedef struct trt_bench_options {
   int32_t profile, streams, depth, cuda_graph, spin_wait, transfers;
 } trt_bench_options;
 typedef struct trt_window {
-  double warmup, min_duration; // seconds
-  int64_t min_queries;         // per stream
+  double warmup, min_duration, max_duration; // seconds; no bound when max_duration is 0
+  int64_t min_queries;                       // per stream
 } trt_window;
 typedef struct trt_samples {
   int64_t queries, warmup;
-  double wall, host_wall; // seconds
+  double wall, span, host_wall; // seconds
   uint64_t context_bytes, peak_bytes;
   const double *enqueue, *h2d, *compute, *d2h, *end_to_end, *start;
   const int32_t* stream;

@@ -2,6 +2,9 @@
 
 package trt
 
+// Built tells whether the binding is compiled into this binary.
+const Built = false
+
 func openNative(searchPath) (nativeLibrary, error) {
 	return nil, &UnavailableError{Reason: "this binary was built without it; build with cgo and -tags tensorrt"}
 }

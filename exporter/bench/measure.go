@@ -48,6 +48,8 @@ type run struct {
 
 	inputs  []engine.TensorInfo
 	arrays  []engine.Tensor // inputs.npz, nil without
+	outputs []engine.Tensor // on the evaluation inputs, all samples; nil before accuracy
+	samples int             // that outputs holds
 	dims    map[string]int64
 	batches []int // that the model can do; the first is the latency's
 }
@@ -62,7 +64,7 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.job.Options.Validate(); err != nil {
 		return engine.Errorf(engine.KindInternal, "measure", r.job.Model, "the options are wrong: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	for _, step := range []func(context.Context) error{r.build, r.load, r.latency, r.sweep, r.memory, r.accuracy, r.layers} {
+	for _, step := range []func(context.Context) error{r.build, r.load, r.latency, r.sweep, r.memory, r.accuracy, r.calibration, r.layers} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -83,8 +85,7 @@ func (r *run) build(ctx context.Context) error {
 	}
 	req := engine.BuildRequest{
 		ModelPath: r.job.ModelPath, Precision: r.job.Precision, WorkDir: r.job.WorkDir, Settings: r.job.Settings,
-		CalibrationPath: r.job.CalibrationPath, CalibrationCachePath: r.job.CalibrationCachePath, TimingCachePath: r.job.TimingCachePath,
-		Progress: r.progress,
+		CalibrationPath: r.job.CalibrationPath, Digest: r.job.Digest, Kept: r.job.Kept, Progress: r.progress,
 	}
 	// A model that is not readable here is the backend's to refuse: it knows
 	// its own formats. A readable one can be refused before a long build.
@@ -105,7 +106,9 @@ func (r *run) build(ctx context.Context) error {
 	r.m.Plan = plan
 	r.m.Plan.Warnings = nil
 	r.m.Warnings = append(r.m.Warnings, plan.Warnings...)
-	r.progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: fmt.Sprintf("built in %v", plan.Duration.Round(time.Millisecond))})
+	if !plan.Reused {
+		r.progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: fmt.Sprintf("built in %v", plan.Duration.Round(time.Millisecond))})
+	}
 	return nil
 }
 
@@ -173,27 +176,72 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 	return nil
 }
 
-// profiles are the ranges of shapes of dynamic inputs.
+// profiles are the ranges of shapes of dynamic inputs: what the job says of an
+// input, otherwise the batches that are measured, widened to what the settings
+// ask for as far as the model allows it.
 func (r *run) profiles() (map[string]engine.Profile, error) {
-	small, err := r.shapes(slices.Min(append([]int{1}, r.batches...))).Resolve(r.inputs)
+	batch := engine.BatchRange{Min: int64(slices.Min(append([]int{1}, r.batches...))), Opt: int64(r.batches[0]), Max: int64(slices.Max(r.batches))}
+	if p := r.job.Settings.ProfileBatch; p != nil {
+		limit := int64(math.MaxInt64)
+		if r.job.MaxBatch > 0 {
+			limit = int64(r.job.MaxBatch)
+		}
+		batch = engine.BatchRange{Min: min(batch.Min, p.Min), Opt: min(p.Opt, limit), Max: max(batch.Max, min(p.Max, limit))}
+	}
+	shapes := func(batch int64) ([][]int64, error) { return r.shapes(int(batch)).Resolve(r.inputs) }
+	small, err := shapes(batch.Min)
 	if err != nil {
 		return nil, err
 	}
-	usual, err := r.shapes(r.batches[0]).Resolve(r.inputs)
+	usual, err := shapes(batch.Opt)
 	if err != nil {
 		return nil, err
 	}
-	large, err := r.shapes(slices.Max(r.batches)).Resolve(r.inputs)
+	large, err := shapes(batch.Max)
 	if err != nil {
 		return nil, err
 	}
 	profiles := map[string]engine.Profile{}
 	for i, in := range r.inputs {
-		if in.Dynamic() {
-			profiles[in.Name] = engine.Profile{Min: small[i], Opt: usual[i], Max: large[i]}
+		if !in.Dynamic() {
+			continue
 		}
+		p := engine.Profile{Min: small[i], Opt: usual[i], Max: large[i]}
+		if given, ok := r.job.Profiles[in.Name]; ok {
+			if err := fits(in, given, p); err != nil {
+				return nil, err
+			}
+			p = given
+		}
+		profiles[in.Name] = p
 	}
 	return profiles, nil
+}
+
+// fits holds a given profile against the input and the shapes that are measured.
+func fits(in engine.TensorInfo, given, measured engine.Profile) error {
+	bad := func(format string, args ...any) error {
+		e := engine.Errorf(engine.KindInvalidInput, "use the profile of input", in.String(), format, args...)
+		e.Hint = "correct profiles of this model in the configuration"
+		return e
+	}
+	for _, s := range [][]int64{given.Min, given.Opt, given.Max} {
+		if len(s) != len(in.Dims) {
+			return bad("%v has %d dimensions and the input %d", s, len(s), len(in.Dims))
+		}
+	}
+	for i, d := range in.Dims {
+		low, usual, high := given.Min[i], given.Opt[i], given.Max[i]
+		switch {
+		case low > usual || usual > high:
+			return bad("dimension %d does not rise from %d over %d to %d", i, low, usual, high)
+		case d.Size >= 0 && (low != d.Size || high != d.Size):
+			return bad("dimension %d is fixed to %d in the model", i, d.Size)
+		case measured.Min[i] < low || measured.Max[i] > high:
+			return bad("dimension %d reaches from %d to %d and is measured from %d to %d", i, low, high, measured.Min[i], measured.Max[i])
+		}
+	}
+	return nil
 }
 
 // timed is the input that queries of a batch are timed on: the first of the
@@ -204,7 +252,7 @@ func (r *run) timed(batch int) ([]engine.Tensor, error) {
 		return nil, err
 	}
 	if r.arrays != nil {
-		calls, err := tensorio.Calls(r.inputs, shapes, r.arrays)
+		calls, err := tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
 		if err != nil && batch == r.batches[0] {
 			return nil, err
 		}
@@ -240,6 +288,9 @@ func (r *run) latency(ctx context.Context) error {
 		}
 		if len(w.Latencies) == 0 || !(w.Elapsed > 0) {
 			return engine.Errorf(engine.KindInternal, "time a window", r.job.Model, "the backend returned %d queries in %v s", len(w.Latencies), w.Elapsed)
+		}
+		for _, text := range w.Warnings {
+			r.warn("%s", text)
 		}
 		windows = append(windows, w)
 		if n := len(windows); n >= 2 {
@@ -396,6 +447,9 @@ func (r *run) memory(context.Context) error {
 	return nil
 }
 
+// inputsFile is what evaluation inputs are called in errors.
+const inputsFile = "inputs.npz"
+
 // generatedCalls is how many generated inputs stand in for evaluation inputs.
 const generatedCalls = 16
 
@@ -407,7 +461,7 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 		return nil, 0, err
 	}
 	if r.arrays != nil {
-		calls, err = tensorio.Calls(r.inputs, shapes, r.arrays)
+		calls, err = tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -458,6 +512,7 @@ func (r *run) accuracy(ctx context.Context) error {
 	for k := range parts {
 		outputs[k] = tensorio.Concat(parts[k])
 	}
+	r.outputs, r.samples = outputs, samples
 	labels, err := r.labels()
 	if err != nil {
 		return err
@@ -542,9 +597,39 @@ func (r *run) layers(ctx context.Context) error {
 		}
 		heavy := slices.ContainsFunc(weighty, func(part string) bool { return strings.Contains(strings.ToLower(l.Type), part) })
 		if r.m.Plan.Precision == engine.INT8 && heavy && l.Precision != engine.INT8 && l.Precision != "" {
-			s.Unquantized = append(s.Unquantized, l.Name)
+			s.Unquantized = append(s.Unquantized, l.Label())
 		}
+	}
+	if n := len(s.Unquantized); n > 0 {
+		r.warn("%d of the layers that multiply stayed above 8 bits: %s", n, listed(s.Unquantized, 5))
+	}
+	if r.job.PreviousLayers != nil {
+		s.Changes = changes(r.job.PreviousVersion, engine.Diff(r.job.PreviousLayers, layers))
 	}
 	r.m.Layers = s
 	return nil
+}
+
+// listed joins the first few of a list.
+func listed(list []string, most int) string {
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
+
+// changes counts and tells what is different from the plan of another version.
+func changes(against string, list []engine.Change) *LayerChanges {
+	c := &LayerChanges{Against: against, Counts: map[engine.ChangeKind]int{}, Lines: []string{}}
+	for _, kind := range engine.ChangeKinds {
+		for _, change := range list {
+			if change.Kind != kind {
+				continue
+			}
+			if c.Counts[kind]++; len(c.Lines) < MostChangeLines {
+				c.Lines = append(c.Lines, change.String())
+			}
+		}
+	}
+	return c
 }

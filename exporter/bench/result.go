@@ -15,18 +15,20 @@ import (
 // Measurement is everything one job found out. Pointers are nil where a figure
 // is unknown; unknown is never zero.
 type Measurement struct {
-	Plan       engine.Plan    `json:"plan"`
-	Latency    Latency        `json:"latency"`              // concurrency 1, the first batch size
-	Sweep      []Point        `json:"sweep"`                // every batch size and concurrency, Latency's own included
-	Throughput float64        `json:"throughput_per_s"`     // inferences per second: the best point of the sweep
-	Stable     bool           `json:"stable"`               // the windows of Latency agreed
-	Windows    int            `json:"windows"`              // how many windows Latency took
-	Memory     engine.Memory  `json:"memory"`               //
-	Accuracy   *Accuracy      `json:"accuracy,omitempty"`   // nil without evaluation inputs or a reference
-	Layers     *LayerSummary  `json:"layers,omitempty"`     // nil when the runtime does not say
-	Overhead   float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
-	Phases     []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
-	Warnings   []string       `json:"warnings,omitempty"`   // reasons not to trust a number, in words
+	Plan       engine.Plan   `json:"plan"`
+	Latency    Latency       `json:"latency"`            // concurrency 1, the first batch size
+	Sweep      []Point       `json:"sweep"`              // every batch size and concurrency, Latency's own included
+	Throughput float64       `json:"throughput_per_s"`   // inferences per second: the best point of the sweep
+	Stable     bool          `json:"stable"`             // the windows of Latency agreed
+	Windows    int           `json:"windows"`            // how many windows Latency took
+	Memory     engine.Memory `json:"memory"`             //
+	Accuracy   *Accuracy     `json:"accuracy,omitempty"` // nil without evaluation inputs or a reference
+	Layers     *LayerSummary `json:"layers,omitempty"`   // nil when the runtime does not say
+	// Calibration is nil unless the ranges of the plan's tensors were found by calibration.
+	Calibration *Calibration   `json:"calibration,omitempty"`
+	Overhead    float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
+	Phases      []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
+	Warnings    []string       `json:"warnings,omitempty"`   // reasons not to trust a number, in words
 }
 
 // Latency summarizes the pooled queries of the accepted windows; times are in seconds per
@@ -115,7 +117,18 @@ type LayerSummary struct {
 	Fused       int                      `json:"fused"`                 // layers made of more than one node
 	Unquantized []string                 `json:"unquantized,omitempty"` // in an int8 engine: arithmetic layers that are not int8
 	Layers      []engine.Layer           `json:"layers,omitempty"`
+	Changes     *LayerChanges            `json:"changes,omitempty"` // against the plan before; nil without one
 }
+
+// LayerChanges is what became of the layers since the plan of an earlier version.
+type LayerChanges struct {
+	Against string                    `json:"against"` // the version compared with
+	Counts  map[engine.ChangeKind]int `json:"counts"`  // only kinds that occur
+	Lines   []string                  `json:"lines"`   // the changes in words, the weighty kinds first; at most MostChangeLines
+}
+
+// MostChangeLines is how many changes are told in words.
+const MostChangeLines = 20
 
 // Job is one candidate at one precision: all that a worker needs to know. It
 // crosses the process boundary as JSON.
@@ -139,11 +152,20 @@ type Job struct {
 	// MaxBatch is config.pbtxt's max_batch_size; 0 when unknown.
 	MaxBatch int `json:"max_batch,omitempty"`
 
-	InputsPath           string `json:"inputs_path,omitempty"`      // inputs.npz
-	LabelsPath           string `json:"labels_path,omitempty"`      // labels.npy
-	CalibrationPath      string `json:"calibration_path,omitempty"` // calibration.npz
-	CalibrationCachePath string `json:"calibration_cache_path,omitempty"`
-	TimingCachePath      string `json:"timing_cache_path,omitempty"`
+	// Profiles are the ranges of shapes to build for by input name, where Dims and
+	// the settings' ProfileBatch do not say enough.
+	Profiles map[string]engine.Profile `json:"profiles,omitempty"`
+
+	InputsPath        string            `json:"inputs_path,omitempty"`      // inputs.npz
+	LabelsPath        string            `json:"labels_path,omitempty"`      // labels.npy
+	CalibrationPath   string            `json:"calibration_path,omitempty"` // calibration.npz
+	CalibrationLimits CalibrationLimits `json:"calibration_limits"`
+	Kept              engine.Kept       `json:"kept"`
+
+	// PreviousLayers are those of the plan before, of PreviousVersion: what changed
+	// since is told.
+	PreviousVersion string         `json:"previous_version,omitempty"`
+	PreviousLayers  []engine.Layer `json:"previous_layers,omitempty"`
 
 	// ReferencePath is an .npz of reference outputs, ReferenceName says whose;
 	// both are empty when this job has nothing to compare with.
@@ -160,7 +182,11 @@ type Job struct {
 type BackendConfig struct {
 	ONNXRuntimeLibrary string   `json:"onnxruntime_library,omitempty"` // path of libonnxruntime; "" searches
 	TensorRTLibraries  []string `json:"tensorrt_libraries,omitempty"`  // folders to search before the system's
-	Device             int      `json:"device,omitempty"`              // GPU index
+	Device             int      `json:"device,omitempty"`              // GPU index, as CUDA counts
+	// Versions without which TensorRT is not used; "" demands nothing.
+	RequireTensorRT string `json:"require_tensorrt,omitempty"`
+	RequireCUDA     string `json:"require_cuda,omitempty"`
+	RequireDriver   string `json:"require_driver,omitempty"`
 }
 
 // Options are the benchmark's bounds. They are part of what a result depends

@@ -40,6 +40,7 @@ type Config struct {
 	// Backend is "auto", "onnxruntime" or "tensorrt".
 	Backend     string
 	ONNXRuntime ONNXRuntime
+	TensorRT    TensorRT
 	Precisions  []engine.Precision
 	Worker      Worker
 	Benchmark   bench.Options
@@ -71,6 +72,28 @@ type ONNXRuntime struct {
 	GraphOptimization string // disabled, basic, extended or all
 }
 
+// TensorRT configures the GPU backend.
+type TensorRT struct {
+	Libraries []string // folders to look in before all others
+	Devices   []int    // GPUs to measure on, as CUDA counts them; empty is all that are alike
+	// Require are versions without which nothing is measured, compared by their
+	// leading components; "" demands nothing.
+	Require struct{ TensorRT, CUDA, Driver string }
+
+	Workspace         int64 // bytes of scratch memory that a layer may use
+	OptimizationLevel int   // 0 to 5: how long the builder searches
+	TF32              bool  // fp32 engines may round products to TF32
+	FP16Fallback      bool  // layers of int8 engines may run in fp16 rather than fp32
+	CUDAGraph         bool  // queries are launched as a CUDA graph
+	SpinWait          bool  // waiting for the GPU polls
+	Transfers         bool  // copying inputs and outputs counts
+	// HardwareCompatible plans run on every GPU from Ampere on, more slowly.
+	HardwareCompatible bool
+	Profile            engine.BatchRange // batch sizes that engines are built for
+	Calibration        bench.CalibrationLimits
+	KeepPlans          int // plans kept for each model and precision
+}
+
 // Worker limits the child process of one job.
 type Worker struct {
 	Timeout time.Duration
@@ -83,6 +106,8 @@ type Model struct {
 	Owner  string
 	Dims   map[string]int64   // symbolic dimensions by name, or "input/position"
 	Inputs map[string][]int64 // whole shapes by input name
+	// Profiles are the ranges of shapes that TensorRT builds for, by input name.
+	Profiles map[string]engine.Profile
 	// Deviation is how accuracy deviation is computed; "" is as in Benchmark.
 	Deviation string
 }
@@ -90,11 +115,15 @@ type Model struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:    Repository{URL: "models", Quiet: 5 * time.Second},
-		State:         "plancast-data",
-		Cron:          "@every 1m",
-		Backend:       "auto",
-		ONNXRuntime:   ONNXRuntime{GraphOptimization: "all"},
+		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
+		State:       "plancast-data",
+		Cron:        "@every 1m",
+		Backend:     "auto",
+		ONNXRuntime: ONNXRuntime{GraphOptimization: "all"},
+		TensorRT: TensorRT{
+			Workspace: 1 << 30, OptimizationLevel: 3, FP16Fallback: true, CUDAGraph: true, SpinWait: true, Transfers: true,
+			Profile: engine.BatchRange{Min: 1, Opt: 8, Max: 8}, Calibration: bench.DefaultCalibrationLimits(), KeepPlans: 3,
+		},
 		Precisions:    slices.Clone(engine.Precisions),
 		Worker:        Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
 		Benchmark:     bench.DefaultOptions(),
@@ -143,6 +172,9 @@ func Load(path string) (Config, error) {
 	}
 	if c.ONNXRuntime.Library != "" {
 		c.ONNXRuntime.Library = relativeTo(base, c.ONNXRuntime.Library)
+	}
+	for i, dir := range c.TensorRT.Libraries {
+		c.TensorRT.Libraries[i] = relativeTo(base, dir)
 	}
 	for i, r := range c.Notifications.Receivers {
 		if r.URLFile != "" {
@@ -208,6 +240,7 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 				"graph_optimization": d.oneOf(&c.ONNXRuntime.GraphOptimization, "disabled", "basic", "extended", "all"),
 			})
 		},
+		"tensorrt": func(key string, n *yaml.Node) { c.tensorRT(d, key, n) },
 		"precisions": func(key string, n *yaml.Node) {
 			c.Precisions = nil
 			d.nonEmpty("one of fp32, fp16, int8", d.scalar(func(s string) error {
@@ -266,6 +299,68 @@ func (c *Config) schedule(s string) error {
 	return nil
 }
 
+func (c *Config) tensorRT(d *decoder, key string, n *yaml.Node) {
+	t := &c.TensorRT
+	version := func(p *string) field {
+		return d.scalar(func(s string) error {
+			if strings.Trim(s, "0123456789.") != "" || s == "" || strings.HasPrefix(s, ".") || strings.HasSuffix(s, ".") {
+				return fmt.Errorf(`%q is not a version: write its leading numbers, such as "10.6"`, s)
+			}
+			*p = s
+			return nil
+		})
+	}
+	d.mapping(key, n, map[string]field{
+		"libraries": func(key string, n *yaml.Node) {
+			t.Libraries = nil
+			d.list(d.scalar(func(s string) error {
+				if s == "" {
+					return errors.New("must be a folder")
+				}
+				t.Libraries = append(t.Libraries, s)
+				return nil
+			}))(key, n)
+		},
+		"devices": func(key string, n *yaml.Node) {
+			d.integers(&t.Devices, 0, 1023)(key, n)
+			if slices.Sort(t.Devices); len(slices.Compact(slices.Clone(t.Devices))) < len(t.Devices) {
+				d.errorf(n, key, "names a GPU twice")
+			}
+		},
+		"require": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{
+				"tensorrt": version(&t.Require.TensorRT), "cuda": version(&t.Require.CUDA), "driver": version(&t.Require.Driver),
+			})
+		},
+		"workspace":           d.bytes(&t.Workspace, 1<<20, 1<<50),
+		"optimization_level":  d.integer(&t.OptimizationLevel, 0, 5),
+		"tf32":                d.boolean(&t.TF32),
+		"fp16_fallback":       d.boolean(&t.FP16Fallback),
+		"cuda_graph":          d.boolean(&t.CUDAGraph),
+		"spin_wait":           d.boolean(&t.SpinWait),
+		"transfers":           d.boolean(&t.Transfers),
+		"hardware_compatible": d.boolean(&t.HardwareCompatible),
+		"keep_plans":          d.integer(&t.KeepPlans, 1, 1000),
+		"profile": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{
+				"min": d.size(&t.Profile.Min), "opt": d.size(&t.Profile.Opt), "max": d.size(&t.Profile.Max),
+			})
+			if p := t.Profile; p.Min > p.Opt || p.Opt > p.Max {
+				d.errorf(n, key, "must rise from min over opt to max, and is %d, %d, %d", p.Min, p.Opt, p.Max)
+			}
+		},
+		"calibration": func(key string, n *yaml.Node) {
+			l := &t.Calibration
+			d.mapping(key, n, map[string]field{
+				"samples":  d.integer(&l.Samples, 0, 1<<30),
+				"values":   d.quantity(&l.Values, units.Ratio, 0, 1),
+				"channels": d.quantity(&l.Channels, units.Ratio, 0, 1),
+				"classes":  d.quantity(&l.Classes, units.Ratio, 0, 1),
+			})
+		},
+	})
+}
+
 func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 	b := &c.Benchmark
 	d.mapping(key, n, map[string]field{
@@ -297,7 +392,7 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 var deviations = []string{bench.DeviationAuto, bench.DeviationTop1, bench.DeviationAgreement, bench.DeviationRelL2}
 
 func (c *Config) model(d *decoder, key string, n *yaml.Node) {
-	m := Model{Dims: map[string]int64{}, Inputs: map[string][]int64{}}
+	m := Model{Dims: map[string]int64{}, Inputs: map[string][]int64{}, Profiles: map[string]engine.Profile{}}
 	d.mapping(key, n, map[string]field{
 		"match": d.scalar(func(s string) error {
 			m.Match = s
@@ -314,11 +409,19 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 		},
 		"inputs": func(key string, n *yaml.Node) {
 			d.each(key, n, func(name, key string, n *yaml.Node) {
-				var v []int
-				d.integers(&v, 1, 1<<30)(key, n)
-				for _, x := range v {
-					m.Inputs[name] = append(m.Inputs[name], int64(x))
+				var shape []int64
+				d.shape(&shape)(key, n)
+				m.Inputs[name] = shape
+			})
+		},
+		"profiles": func(key string, n *yaml.Node) {
+			d.each(key, n, func(name, key string, n *yaml.Node) {
+				var p engine.Profile
+				d.mapping(key, n, map[string]field{"min": d.shape(&p.Min), "opt": d.shape(&p.Opt), "max": d.shape(&p.Max)})
+				if len(p.Min) == 0 || len(p.Opt) != len(p.Min) || len(p.Max) != len(p.Min) {
+					d.errorf(n, key, "needs min, opt and max, each a shape of as many dimensions")
 				}
+				m.Profiles[name] = p
 			})
 		},
 	})

@@ -187,6 +187,43 @@ func (d *decoder) integers(p *[]int, lo, hi int) field {
 	}
 }
 
+// size reads a dimension.
+func (d *decoder) size(p *int64) field {
+	var v int
+	f := d.integer(&v, 1, 1<<30)
+	return func(key string, n *yaml.Node) {
+		before := len(d.errs)
+		if f(key, n); len(d.errs) == before {
+			*p = int64(v)
+		}
+	}
+}
+
+// shape reads a list of dimensions.
+func (d *decoder) shape(p *[]int64) field {
+	return func(key string, n *yaml.Node) {
+		var v []int
+		d.integers(&v, 1, 1<<30)(key, n)
+		for _, x := range v {
+			*p = append(*p, int64(x))
+		}
+	}
+}
+
+func (d *decoder) boolean(p *bool) field {
+	return d.scalar(func(s string) error {
+		switch s {
+		case "true":
+			*p = true
+		case "false":
+			*p = false
+		default:
+			return fmt.Errorf("%q is neither true nor false", s)
+		}
+		return nil
+	})
+}
+
 // patterns reads one shell pattern or a list of them.
 func (d *decoder) patterns(p *[]string) field {
 	one := d.scalar(func(s string) error {

@@ -15,12 +15,16 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/tensorrt"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/worker"
 )
@@ -36,7 +40,7 @@ type Options struct {
 	Work func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error)
 	Now  func() time.Time
 	Log  *slog.Logger
-	// Observe is told what happens, in order, from one goroutine.
+	// Observe is told what happens, one call at a time.
 	Observe Observer
 }
 
@@ -68,7 +72,8 @@ func (j Job) String() string {
 type Backend struct {
 	Name        string
 	Reason      string
-	Environment engine.Environment
+	Environment engine.Environment // of each of Devices
+	Devices     []int              // to measure on side by side
 }
 
 // Plan is what a pass would do.
@@ -81,7 +86,18 @@ type Plan struct {
 // Runner makes passes. It is used by one goroutine at a time.
 type Runner struct {
 	Options
-	done map[key]bool
+
+	mu       sync.Mutex // guards the rest, and calls of Observe
+	done     map[key]bool
+	used     map[string]bool            // backends that have measured
+	previous map[lineage]history.Record // the newest result of each
+	waiting  []Job                      // of the pass, in order
+}
+
+// lineage is the plans of a model and precision, whatever the environment.
+type lineage struct {
+	model, backend string
+	precision      engine.Precision
 }
 
 // key identifies a job that has a result.
@@ -94,7 +110,7 @@ type key struct {
 // New makes a Runner. known are the records so far; they decide what has a
 // result already.
 func New(o Options, known []history.Record) *Runner {
-	r := &Runner{Options: o, done: map[key]bool{}}
+	r := &Runner{Options: o, done: map[key]bool{}, used: map[string]bool{}, previous: map[lineage]history.Record{}}
 	for _, rec := range known {
 		r.note(rec)
 	}
@@ -103,6 +119,10 @@ func New(o Options, known []history.Record) *Runner {
 
 func (r *Runner) note(rec history.Record) {
 	r.done[key{rec.Model, rec.Digest, rec.Precision, rec.Fingerprint}] = true
+	if rec.OK() {
+		r.used[rec.Backend] = true
+		r.previous[lineage{rec.Model, rec.Backend, rec.Precision}] = rec
+	}
 }
 
 // Plan scans the repository and says what a pass would do to the models that
@@ -191,16 +211,23 @@ func (r *Runner) choose(ctx context.Context) (Backend, error) {
 	var refused []string
 	var errs []error
 	for _, name := range names {
-		o, err := r.Work(ctx, r.Config.Worker, worker.Request{Backend: name, Config: r.backendConfig()}, func(engine.Progress) {})
+		o, err := r.Work(ctx, r.Config.Worker, worker.Request{Backend: name, Config: r.backendConfig(0)}, func(engine.Progress) {})
 		switch {
 		case err != nil:
 			return Backend{}, err
-		case o.Environment == nil || o.Failure != nil:
+		case len(o.Environments) == 0 && r.Config.Backend == "auto" && r.used[name]:
+			// What measured until now must not be replaced in silence.
+			return Backend{}, fmt.Errorf("backend auto: %s measured here before and cannot be used now: %w; mend it, or name another backend in the configuration", name, o.Failure)
+		case len(o.Environments) == 0:
 			refused = append(refused, fmt.Sprintf("%s cannot be used: %v", name, o.Failure))
 			errs = append(errs, fmt.Errorf("backend %s: %w", name, o.Failure))
 			continue
 		}
-		b := Backend{Name: name, Environment: *o.Environment}
+		b := Backend{Name: name}
+		apart, err := b.take(o.Environments, r.Config.TensorRT.Devices)
+		if err != nil {
+			return Backend{}, err
+		}
 		switch {
 		case r.Config.Backend != "auto":
 			b.Reason = "the configuration asks for it"
@@ -211,16 +238,63 @@ func (r *Runner) choose(ctx context.Context) (Backend, error) {
 		default:
 			b.Reason = "it is the preferred backend and works here"
 		}
+		if apart != "" {
+			b.Reason += "; " + apart
+		}
 		return b, nil
 	}
 	return Backend{}, errors.Join(errs...)
 }
 
-func (r *Runner) backendConfig() bench.BackendConfig {
-	return bench.BackendConfig{ONNXRuntimeLibrary: r.Config.ONNXRuntime.Library}
+// take chooses devices of one kind: results of different ones cannot be
+// compared. Of all devices it takes those like the first and says which are left
+// apart; devices that were asked for by number have to be alike.
+func (b *Backend) take(environments []engine.Environment, wanted []int) (apart string, err error) {
+	asked := len(wanted) > 0 && b.Name == tensorrt.Name
+	if !asked {
+		wanted = nil
+		for i := range environments {
+			wanted = append(wanted, i)
+		}
+	}
+	var others []string
+	for _, i := range wanted {
+		switch {
+		case i >= len(environments):
+			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d and there are %d: correct it, or CUDA_VISIBLE_DEVICES", b.Name, i, len(environments))
+		case len(b.Devices) == 0:
+			b.Environment = environments[i]
+		case environments[i] != b.Environment && asked:
+			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d (%s) and GPU %d (%s), whose results cannot be compared: measure on one kind, and on the other with a plancast of its own", b.Name, b.Devices[0], b.Environment.Device, i, environments[i].Device)
+		case environments[i] != b.Environment:
+			others = append(others, fmt.Sprintf("GPU %d (%s)", i, environments[i].Device))
+			continue
+		}
+		b.Devices = append(b.Devices, i)
+	}
+	if len(others) > 0 {
+		apart = fmt.Sprintf("%s left alone, not like GPU %d: give it a plancast of its own", strings.Join(others, ", "), b.Devices[0])
+	}
+	return apart, nil
+}
+
+func (r *Runner) backendConfig(device int) bench.BackendConfig {
+	t := r.Config.TensorRT
+	return bench.BackendConfig{
+		ONNXRuntimeLibrary: r.Config.ONNXRuntime.Library, TensorRTLibraries: t.Libraries, Device: device,
+		RequireTensorRT: t.Require.TensorRT, RequireCUDA: t.Require.CUDA, RequireDriver: t.Require.Driver,
+	}
 }
 
 func (r *Runner) settings(b Backend) engine.Settings {
+	if b.Name == tensorrt.Name {
+		t := r.Config.TensorRT
+		return engine.Settings{
+			WorkspaceBytes: t.Workspace, OptimizationLevel: &t.OptimizationLevel, TF32: t.TF32, FP16Fallback: t.FP16Fallback,
+			CUDAGraph: t.CUDAGraph, SpinWait: t.SpinWait, Transfers: t.Transfers, HardwareCompatible: t.HardwareCompatible,
+			ProfileBatch: &t.Profile,
+		}
+	}
 	threads := r.Config.ONNXRuntime.Threads
 	if threads == 0 {
 		threads = b.Environment.Cores
@@ -230,8 +304,9 @@ func (r *Runner) settings(b Backend) engine.Settings {
 
 // conditions is what else a result of c depends on.
 type conditions struct {
-	Options bench.Options `json:"options"`
-	Inputs  inputs        `json:"inputs"`
+	Options  bench.Options             `json:"options"`
+	Inputs   inputs                    `json:"inputs"`
+	Profiles map[string]engine.Profile `json:"profiles,omitempty"`
 }
 
 // inputs decides which tensors go into an engine, and so which outputs may be
@@ -248,7 +323,7 @@ type inputs struct {
 func (r *Runner) conditions(c candidate.Candidate) conditions {
 	options := r.Config.BenchmarkFor(c.Model)
 	options.MaxDeviation = 0 // a gate, not a condition
-	return conditions{Options: options, Inputs: r.inputs(c)}
+	return conditions{Options: options, Inputs: r.inputs(c), Profiles: r.Config.ModelFor(c.Model).Profiles}
 }
 
 func (r *Runner) inputs(c candidate.Candidate) inputs {
@@ -262,38 +337,84 @@ func (r *Runner) inputs(c candidate.Candidate) inputs {
 // Once makes one pass over the models that only selects; nil selects all. It
 // returns why it could not go on, if so; what was measured until then is kept.
 // What a candidate does wrong is a record, not an error.
+//
+// Each device measures one job at a time. The jobs of a candidate share its staged
+// copy and are spread over the devices.
 func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	plan, err := r.Plan(ctx, only)
 	if err != nil {
 		return err
 	}
+	r.waiting = slices.Clone(plan.Jobs)
 	r.Observe.Scanned(plan)
-	for len(plan.Jobs) > 0 {
-		// The jobs of one candidate share its staged copy.
+	free := make(chan int, len(plan.Backend.Devices))
+	for _, device := range plan.Backend.Devices {
+		free <- device
+	}
+	candidates, within := errgroup.WithContext(ctx)
+	candidates.SetLimit(len(plan.Backend.Devices))
+	for jobs := plan.Jobs; len(jobs) > 0 && within.Err() == nil; {
 		n := 1
-		for n < len(plan.Jobs) && sameCandidate(plan.Jobs[n], plan.Jobs[0]) {
+		for n < len(jobs) && sameCandidate(jobs[n], jobs[0]) {
 			n++
 		}
-		err := r.measure(ctx, plan.Backend, plan.Jobs[:n], plan.Jobs[n:])
-		if errors.Is(err, candidate.ErrChanged) {
-			r.Log.Warn("Candidate left for the next pass", "model", plan.Jobs[0].Candidate.Model, "version", plan.Jobs[0].Candidate.Version, "err", err)
-		} else if err != nil {
+		group := jobs[:n]
+		candidates.Go(func() error {
+			err := r.measure(within, plan.Backend, group, free)
+			if errors.Is(err, candidate.ErrChanged) {
+				r.Log.Warn("Candidate left for the next pass", "model", group[0].Candidate.Model, "version", group[0].Candidate.Version, "err", err)
+				return nil
+			}
 			return err
-		}
-		plan.Jobs = plan.Jobs[n:]
+		})
+		jobs = jobs[n:]
 	}
-	return nil
+	err = cmp.Or(candidates.Wait(), ctx.Err())
+	return errors.Join(err, r.prune(plan.Jobs))
 }
 
 func sameCandidate(a, b Job) bool {
 	return a.Candidate.Model == b.Candidate.Model && a.Candidate.Version == b.Candidate.Version
 }
 
+const plansDir = "plans"
+
+// prune removes the plans of the models of a pass but the newest few of each
+// precision.
+func (r *Runner) prune(jobs []Job) error {
+	models := map[string]bool{}
+	for _, j := range jobs {
+		models[j.Candidate.Model] = true
+	}
+	var errs []error
+	for model := range models {
+		dir := filepath.Join(r.Config.State, plansDir, model)
+		for _, precision := range engine.Precisions {
+			found, err := filepath.Glob(filepath.Join(globEscape(dir), "*-"+string(precision)+"-*.plan"))
+			errs = append(errs, err)
+			age := map[string]time.Time{}
+			for _, path := range found {
+				if info, err := os.Stat(path); err == nil {
+					age[path] = info.ModTime()
+				}
+			}
+			slices.SortFunc(found, func(a, b string) int { return age[b].Compare(age[a]) })
+			for _, path := range found[min(len(found), r.Config.TensorRT.KeepPlans):] {
+				errs = append(errs, os.Remove(path), os.RemoveAll(path+".json"))
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("remove old plans: %w", err)
+	}
+	return nil
+}
+
 // WorkDir is where jobs have their scratch space.
 func WorkDir(state string) string { return filepath.Join(state, "work") }
 
-// measure runs the jobs of one candidate.
-func (r *Runner) measure(ctx context.Context, b Backend, jobs, behind []Job) error {
+// measure runs the jobs of one candidate, each on the next device that is free.
+func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan int) error {
 	if err := os.MkdirAll(WorkDir(r.Config.State), 0o755); err != nil {
 		return fmt.Errorf("make room for work: %w", err)
 	}
@@ -309,29 +430,63 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs, behind []Job) err
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
 		return err
 	}
+	running, within := errgroup.WithContext(ctx)
 	for i, job := range jobs {
-		r.Observe.Started(job, slices.Concat(jobs[i+1:], behind))
-		rec, err := r.run(ctx, b, job, staged, filepath.Join(dir, string(job.Precision)))
-		if err != nil {
-			return err
+		var device int
+		select {
+		case device = <-free:
+		case <-within.Done():
+			return cmp.Or(running.Wait(), ctx.Err())
 		}
-		// What is measured is kept, even when plancast is asked to stop meanwhile.
-		rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
-		if errors.Is(err, history.ErrDuplicate) {
-			r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
-			continue
+		running.Go(func() error {
+			defer func() { free <- device }()
+			return r.record(within, b, job, device, staged, filepath.Join(dir, string(job.Precision)))
+		})
+		if i == 0 && len(jobs) > 1 && r.makesReference(job, staged) {
+			// The others are compared with what this one puts out.
+			if err := running.Wait(); err != nil {
+				return err
+			}
+			running, within = errgroup.WithContext(ctx)
 		}
-		if err != nil {
-			return err
-		}
-		r.note(rec)
-		r.Observe.Recorded(rec)
 	}
+	return running.Wait()
+}
+
+// makesReference tells whether the job's outputs become the model's reference.
+func (r *Runner) makesReference(job Job, staged string) bool {
+	ref, err := r.referenceFor(job.Candidate, staged)
+	return err == nil && ref.path == "" && job.Precision == engine.FP32
+}
+
+// record does one job and makes its record durable.
+func (r *Runner) record(ctx context.Context, b Backend, job Job, device int, staged, dir string) error {
+	r.mu.Lock()
+	r.waiting = slices.DeleteFunc(r.waiting, func(j Job) bool { return sameCandidate(j, job) && j.Precision == job.Precision })
+	r.Observe.Started(job, slices.Clone(r.waiting))
+	r.mu.Unlock()
+	rec, err := r.run(ctx, b, job, device, staged, dir)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// What is measured is kept, even when plancast is asked to stop meanwhile.
+	rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
+	if errors.Is(err, history.ErrDuplicate) {
+		r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.note(rec)
+	r.Observe.Recorded(rec)
 	return nil
 }
 
 // run does one job in a worker and returns its record.
-func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string) (history.Record, error) {
+func (r *Runner) run(ctx context.Context, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
 	c := job.Candidate
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return history.Record{}, fmt.Errorf("make room for work: %w", err)
@@ -343,28 +498,38 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, staged, dir string
 		return filepath.Join(staged, name)
 	}
 	m := r.Config.ModelFor(c.Model)
-	req := worker.Request{Backend: b.Name, Config: r.backendConfig(), Job: &bench.Job{
-		Backend: b.Name, BackendConfig: r.backendConfig(),
+	kept := func(what ...string) string { return filepath.Join(append([]string{r.Config.State}, what...)...) }
+	req := worker.Request{Backend: b.Name, Config: r.backendConfig(device), Job: &bench.Job{
+		Backend: b.Name, BackendConfig: r.backendConfig(device),
 		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
 		Precision: job.Precision, Settings: r.settings(b), Options: r.Config.BenchmarkFor(c.Model),
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
-		WorkDir: dir,
+		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
+		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept("calibrations", c.Model), Timings: kept("timings")},
 	}}
-	ref, err := r.reference(c)
+	r.mu.Lock()
+	before, ok := r.previous[lineage{c.Model, b.Name, job.Precision}]
+	r.mu.Unlock()
+	if ok && before.Measurement.Layers != nil {
+		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
+	}
+	ref, err := r.referenceFor(c, staged)
 	if err != nil {
 		return history.Record{}, err
 	}
-	switch path := beside(candidate.ReferenceFile); {
-	case path != "":
-		req.Job.ReferencePath, req.Job.ReferenceName = path, candidate.ReferenceFile
+	switch {
 	case ref.path != "":
 		req.Job.ReferencePath, req.Job.ReferenceName = ref.path, ref.name
 	case job.Precision == engine.FP32:
 		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
 	}
 	started := r.Now().UTC()
-	o, err := r.Work(ctx, r.Config.Worker, req, func(p engine.Progress) { r.Observe.Progressed(job, p) })
+	o, err := r.Work(ctx, r.Config.Worker, req, func(p engine.Progress) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.Observe.Progressed(job, p)
+	})
 	if err != nil {
 		return history.Record{}, fmt.Errorf("measure %s: %w", job, err)
 	}
@@ -420,6 +585,15 @@ type referenceFile struct{ path, name string }
 func (r *Runner) referenceDir(c candidate.Candidate) (dir, stem string, err error) {
 	stem, err = engine.Fingerprint(engine.Environment{}, engine.Settings{}, r.inputs(c))
 	return filepath.Join(r.Config.State, "references", c.Model), stem, err
+}
+
+// referenceFor is what the outputs of c, staged in a folder, are compared with:
+// what it brings along, or what was kept. Its path is "" when there is neither.
+func (r *Runner) referenceFor(c candidate.Candidate, staged string) (referenceFile, error) {
+	if _, ok := c.Files[candidate.ReferenceFile]; ok {
+		return referenceFile{filepath.Join(staged, candidate.ReferenceFile), candidate.ReferenceFile}, nil
+	}
+	return r.reference(c)
 }
 
 func (r *Runner) reference(c candidate.Candidate) (referenceFile, error) {

@@ -58,6 +58,13 @@ type Backend interface {
 	Close() error
 }
 
+// Lister is a Backend that can serve several devices.
+type Lister interface {
+	// Environments has one entry for each device, in the order of their index:
+	// what Environment says when that device is the one in use.
+	Environments(ctx context.Context) ([]Environment, error)
+}
+
 // Engine is a loaded plan. It is not safe for concurrent use: concurrency
 // inside Time is the engine's own affair.
 type Engine interface {
@@ -97,16 +104,25 @@ type BuildRequest struct {
 	// Profiles gives the shapes each dynamic input is optimized for.
 	Profiles map[string]Profile
 
-	// CalibrationPath is calibration.npz, or "" when there is none;
-	// CalibrationCachePath is where its cache is kept, or "".
-	CalibrationPath      string
-	CalibrationCachePath string
+	// CalibrationPath is calibration.npz, or "" when there is none.
+	CalibrationPath string
 
-	// TimingCachePath is the builder's timing cache of this environment, or "".
-	TimingCachePath string
+	// Digest identifies the candidate, its calibration data included.
+	Digest string
+	// Kept is where the backend keeps what later builds can use.
+	Kept Kept
 
 	// Progress is told what is going on; it is never nil.
 	Progress func(Progress)
+}
+
+// Kept are folders that outlive the job. The backend names the files in them; ""
+// keeps nothing. Several jobs may use one at the same time, on the same or on other
+// devices: files are replaced as a whole.
+type Kept struct {
+	Plans        string `json:"plans,omitempty"`        // built plans of this model
+	Calibrations string `json:"calibrations,omitempty"` // ranges found by calibration, of this model
+	Timings      string `json:"timings,omitempty"`      // what the builder learnt of kernels, of all models
 }
 
 // Profile is the range of shapes of one input.
@@ -119,7 +135,7 @@ type Profile struct {
 // Progress is a step of a long job: what is done now and how much of it.
 // Total 0 means that the end is not known.
 type Progress struct {
-	Stage   string  `json:"stage"` // "build", "load", "warm-up", "latency", "throughput", "accuracy", "layers"
+	Stage   string  `json:"stage"` // "build", "load", "warm-up", "latency", "throughput", "accuracy", "calibration", "layers"
 	Done    float64 `json:"done,omitempty"`
 	Total   float64 `json:"total,omitempty"`
 	Message string  `json:"message,omitempty"`
@@ -136,11 +152,19 @@ type Plan struct {
 	// TimingCacheHit tells whether the timing cache served the build; nil when the backend has none.
 	TimingCacheHit *bool `json:"timing_cache_hit,omitempty"`
 
-	// CalibrationCoverage is defined in docs/metrics.md; nil without calibration.
-	CalibrationCoverage *float64 `json:"calibration_coverage,omitempty"`
+	// Calibration tells how the ranges of an int8 plan were found; nil without calibration.
+	Calibration *Calibration `json:"calibration,omitempty"`
 
 	// Warnings are for the report: what the builder said that a reader should know.
 	Warnings []string `json:"warnings,omitempty"`
+}
+
+// Calibration is how the ranges of an int8 plan's tensors were found.
+type Calibration struct {
+	Samples   int64 `json:"samples"`              // read from calibration.npz, now or when the ranges were found
+	FromCache bool  `json:"from_cache,omitempty"` // the ranges of an earlier build were used
+	Ranged    int   `json:"ranged"`               // tensors whose range was found
+	Tensors   int   `json:"tensors"`              // tensors that need one
 }
 
 // LoadOptions are the run-time choices that are fixed when a plan is loaded.
@@ -169,6 +193,8 @@ type Window struct {
 	// Overhead is what the measuring loop adds to each latency, in seconds; 0
 	// when it runs in native code and adds nothing to speak of.
 	Overhead float64
+	// Warnings are for the report: how the window was run other than asked.
+	Warnings []string
 }
 
 // Phase is a part of a query's time on an accelerator.
@@ -195,6 +221,15 @@ type Settings struct {
 	SpinWait           bool   `json:"spin_wait,omitempty"`
 	Transfers          bool   `json:"transfers,omitempty"`
 	HardwareCompatible bool   `json:"hardware_compatible,omitempty"`
+	// ProfileBatch is the range of batch sizes that an engine is built for.
+	ProfileBatch *BatchRange `json:"profile_batch,omitempty"`
+}
+
+// BatchRange is the smallest, the tuned-for and the largest batch.
+type BatchRange struct {
+	Min int64 `json:"min"`
+	Opt int64 `json:"opt"`
+	Max int64 `json:"max"`
 }
 
 // Memory is what an engine holds. A nil field is unknown, not zero.

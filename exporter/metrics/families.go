@@ -75,7 +75,11 @@ var (
 	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}
 	unquantizedLayers = Family{"plancast_engine_unquantized_layers", Gauge, engineLabels, "Arithmetic layers of an int8 engine that are not int8.", "Only int8 engines have it.", false}
 	calibration       = Family{"plancast_calibration_coverage_ratio", Gauge, engineLabels,
-		"Share of the tensors of an int8 engine whose range calibration determined, a ratio.", "Absent without calibration.", false}
+		"How far the calibration data of an int8 engine meet their limits, a ratio: 1 is all of them.",
+		"The least of: samples over those wanted; the share of tensors whose range was found; the share of the evaluation inputs' values inside the range of the calibration data; the share of input channels so covered; the share of the classes predicted for evaluation inputs that are predicted for calibration data as well; each over its limit in tensorrt.calibration, at most 1. docs/gpu.md defines them. Absent without calibration.", false}
+	layerChanges = Family{"plancast_engine_layer_changes", Gauge, withEngine("change"),
+		"Layers that differ from the plan before of the same model and precision.",
+		"change is precision, fusion, added, removed or tactic (the same work by another kernel). Absent for the first plan.", false}
 	targetMet = Family{"plancast_engine_target_met", Gauge, withEngine("milestone", "target", "criterion"),
 		"Whether an engine meets a criterion of a milestone or a target: 1 or 0.",
 		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
@@ -108,6 +112,8 @@ var (
 	models        = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
 	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
 	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
+	jobProgress   = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
+		"stage is build, latency, throughput, accuracy or calibration. Absent while nothing runs and where the end of a stage is not known.", true}
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
 	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
 		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
@@ -149,8 +155,8 @@ var (
 func Families() []Family {
 	return []Family{
 		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
-		unquantizedLayers, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
-		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength,
+		unquantizedLayers, layerChanges, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
+		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
 		buildInfo, modelsReady, modelsSelected, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
@@ -222,9 +228,16 @@ var gauges = []struct {
 			emit(float64(len(l.Unquantized)))
 		}
 	}},
+	{layerChanges, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && l.Changes != nil {
+			for _, kind := range engine.ChangeKinds {
+				emit(float64(l.Changes.Counts[kind]), string(kind))
+			}
+		}
+	}},
 	{calibration, func(r history.Record, emit func(float64, ...string)) {
-		if c := r.Measurement.Plan.CalibrationCoverage; c != nil {
-			emit(*c)
+		if c := r.Measurement.Calibration; c != nil {
+			emit(c.Coverage)
 		}
 	}},
 	{iteration, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Iteration)) }},

@@ -48,7 +48,7 @@ func snapshot(t testing.TB, in report.Input) *Snapshot {
 func collector(t testing.TB, in report.Input) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
-	c.SetActivity(Activity{QueueLength: len(in.Queue), LastCycle: in.LastCycle})
+	c.SetActivity(Activity{QueueLength: len(in.Queue), Running: in.Running, LastCycle: in.LastCycle})
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
@@ -198,7 +198,12 @@ func everyFigure() report.Input {
 	for i, r := range in.Records {
 		if r.OK() {
 			m := *r.Measurement
-			m.Plan.TimingCacheHit, m.Plan.CalibrationCoverage = new(i%2 == 0), new(0.97)
+			m.Plan.TimingCacheHit, m.Calibration = new(i%2 == 0), &bench.Calibration{Samples: 500, Coverage: 0.97}
+			if m.Layers != nil {
+				l := *m.Layers
+				l.Changes = &bench.LayerChanges{Against: "1", Counts: map[engine.ChangeKind]int{engine.PrecisionChanged: 3, engine.TacticChanged: 9}}
+				m.Layers = &l
+			}
 			in.Records[i].Measurement = &m
 		}
 	}

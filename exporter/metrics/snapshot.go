@@ -43,6 +43,7 @@ func (s *Snapshot) Len() int { return s.size }
 // a snapshot.
 type Activity struct {
 	QueueLength int
+	Running     []report.Job
 	LastCycle   *report.Cycle // nil before the first pass has ended
 }
 
@@ -123,6 +124,11 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
 	}
 	gauge(queueLength, float64(a.QueueLength))
+	for _, j := range a.Running {
+		if p := j.Progress; p.Total > 0 {
+			ch <- prometheus.MustNewConstMetric(descs[jobProgress.Name], prometheus.GaugeValue, min(max(p.Done/p.Total, 0), 1), j.Model, string(j.Precision), p.Stage)
+		}
+	}
 	if a.LastCycle != nil {
 		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
 		gauge(cycleTime, timestamp(a.LastCycle.Finished))

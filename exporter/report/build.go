@@ -49,7 +49,7 @@ func Build(in Input) View {
 	byName := map[string]history.Model{}
 	v := View{
 		SchemaVersion: SchemaVersion, Generated: in.Now.UTC(), Version: in.Version, Backend: in.Backend,
-		Queue: []JobView{}, Milestones: []Milestone{}, Models: []Model{}, Gone: []string{},
+		Running: []JobView{}, Queue: []JobView{}, Milestones: []Milestone{}, Models: []Model{}, Gone: []string{},
 	}
 	if in.Track != nil && in.Track.Questions > 0 {
 		v.Track = in.Track
@@ -68,9 +68,8 @@ func Build(in Input) View {
 	for _, r := range in.Refused {
 		v.Refused = append(v.Refused, Refusal{oneLine(r.Name, 100), oneLine(r.Reason, 500)})
 	}
-	if in.Current != nil {
-		j := jobView(*in.Current, in.Now)
-		v.Current = &j
+	for _, j := range in.Running {
+		v.Running = append(v.Running, jobView(j, in.Now))
 	}
 	for _, j := range in.Queue {
 		v.Queue = append(v.Queue, jobView(j, in.Now))
@@ -616,8 +615,10 @@ func (m Model) Row(p engine.Precision) (Row, bool) {
 
 func (b builder) noResult(m Model) string {
 	s := m.Name + ": no result yet"
-	if j := b.in.Current; j != nil && j.Model == m.Name {
-		return s + "; version " + oneLine(j.Version, 100) + " is being measured"
+	for _, j := range b.in.Running {
+		if j.Model == m.Name {
+			return s + "; version " + oneLine(j.Version, 100) + " is being measured"
+		}
 	}
 	for _, j := range b.in.Queue {
 		if j.Model == m.Name {

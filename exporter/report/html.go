@@ -166,7 +166,7 @@ func htmlCells(l line) []htmlCell {
 // from outside is escaped by html/template.
 func HTML(w io.Writer, v View, o HTMLOptions) error {
 	p := page{View: v, CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL, Summary: summaryText(v), One: o.Model != ""}
-	if v.Current != nil {
+	if len(v.Running) > 0 {
 		p.Refresh = int(refresh.Seconds())
 	}
 	full := p.One || len(v.Models) <= manyModels

@@ -28,7 +28,7 @@ type Input struct {
 	Track      *forecast.Score      // the forecast's own record on this history; nil or without questions leaves it out
 
 	Backend Backend
-	Current *Job  // what runs now; nil when idle
+	Running []Job // what runs now, one on each device; empty when idle
 	Queue   []Job // what waits, next first
 
 	LastCycle *Cycle    // the last pass over the repository that ended; nil before the first

@@ -70,11 +70,11 @@ func inputs() map[string]report.Input {
 	failures := reporttest.Input()
 	failures.Models = failures.Models[3:4] // inception-v1
 	failures.Records = only(failures.Records, "inception-v1")
-	failures.Targets, failures.Milestones, failures.Current, failures.Queue, failures.Refused = nil, nil, nil, nil, nil
+	failures.Targets, failures.Milestones, failures.Running, failures.Queue, failures.Refused = nil, nil, nil, nil, nil
 	first := reporttest.Input()
 	first.Models = first.Models[4:5]
 	first.Records = only(first.Records, reporttest.LongName)
-	first.Targets, first.Milestones, first.Current, first.Queue, first.Refused = nil, nil, nil, nil, nil
+	first.Targets, first.Milestones, first.Running, first.Queue, first.Refused = nil, nil, nil, nil, nil
 	return map[string]report.Input{
 		"everything":    reporttest.Input(),
 		"empty":         {Now: reporttest.Now},
@@ -347,7 +347,7 @@ func TestPageIsWellFormedAndLean(t *testing.T) {
 		}
 	}
 	idle := reporttest.Input()
-	idle.Current = nil
+	idle.Running = nil
 	b.Reset()
 	if err := report.HTML(&b, report.Build(idle), report.HTMLOptions{}); err != nil || strings.Contains(b.String(), `http-equiv="refresh"`) {
 		t.Errorf("an idle page reloads itself (%v)", err)

@@ -30,8 +30,8 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if v.Backend.Name != "" {
 		p("Backend: %s\n", backendText(v.Backend))
 	}
-	if j := v.Current; j != nil {
-		p("Running: %s\n", jobText(*j))
+	for _, j := range v.Running {
+		p("Running: %s\n", jobText(j))
 	}
 	if n := len(v.Queue); n > 0 {
 		p("Waiting: %s\n", units.Count(n, "job"))

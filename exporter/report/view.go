@@ -22,7 +22,7 @@ type View struct {
 	Version       string          `json:"plancast_version,omitempty"`
 	Summary       Summary         `json:"summary"`
 	Backend       Backend         `json:"backend"`
-	Current       *JobView        `json:"current_job,omitempty"`
+	Running       []JobView       `json:"running"`
 	Queue         []JobView       `json:"queue"`
 	LastCycle     *CycleView      `json:"last_cycle,omitempty"`
 	NextCycle     *time.Time      `json:"next_cycle,omitempty"`

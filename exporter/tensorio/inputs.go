@@ -265,10 +265,10 @@ func find(arrays []engine.Tensor, name string) (engine.Tensor, bool) {
 // array with one dimension more holds one whole input a call; an array of
 // exactly the input's shape serves every call when the others hold more. All
 // inputs must come to the same number of calls. Where the first dimension is
-// symbolic the last call may be smaller.
-func Calls(inputs []engine.TensorInfo, shapes [][]int64, arrays []engine.Tensor) ([][]engine.Tensor, error) {
+// symbolic the last call may be smaller. file names the arrays in errors.
+func Calls(file string, inputs []engine.TensorInfo, shapes [][]int64, arrays []engine.Tensor) ([][]engine.Tensor, error) {
 	bad := func(in engine.TensorInfo, format string, args ...any) error {
-		return engine.Errorf(engine.KindInvalidInput, "read evaluation input", in.String(), format, args...)
+		return engine.Errorf(engine.KindInvalidInput, "read "+file+" for input", in.String(), format, args...)
 	}
 	parts := make([][]engine.Tensor, len(inputs))
 	calls := 1
@@ -279,7 +279,7 @@ func Calls(inputs []engine.TensorInfo, shapes [][]int64, arrays []engine.Tensor)
 			for k, a := range arrays {
 				names[k] = a.Name
 			}
-			return nil, bad(in, "inputs.npz has no array of that name, only %s", strings.Join(names, ", "))
+			return nil, bad(in, "it has no array of that name, only %s", strings.Join(names, ", "))
 		}
 		a, err := Convert(a, in.DType)
 		if err != nil {

@@ -323,7 +323,7 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		calls, err := Calls(c.inputs, shapes, c.arrays)
+		calls, err := Calls("inputs.npz", c.inputs, shapes, c.arrays)
 		if want, refused := strings.CutPrefix(c.want, "error: "); refused {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", name, err, want)
@@ -351,7 +351,7 @@ func TestCalls(t *testing.T) {
 
 func TestConcatUndoesCalls(t *testing.T) {
 	a := array("x", 5, 2)
-	calls, err := Calls([]engine.TensorInfo{info("x", engine.Uint8, "N", 2)}, [][]int64{{2, 2}}, []engine.Tensor{a})
+	calls, err := Calls("inputs.npz", []engine.TensorInfo{info("x", engine.Uint8, "N", 2)}, [][]int64{{2, 2}}, []engine.Tensor{a})
 	if err != nil {
 		t.Fatal(err)
 	}

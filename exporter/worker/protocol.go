@@ -22,23 +22,27 @@ type Request struct {
 }
 
 // Event is one line from the child. Exactly one field is set, except that
-// Environment comes with Measurement, Failure or alone.
+// Environment comes with Measurement or Failure.
 type Event struct {
 	Progress    *engine.Progress    `json:"progress,omitempty"`
 	Environment *engine.Environment `json:"environment,omitempty"`
-	Measurement *bench.Measurement  `json:"measurement,omitempty"`
-	Failure     *engine.Error       `json:"failure,omitempty"`
+	// Environments answer a request without a job: one for each device.
+	Environments []engine.Environment `json:"environments,omitempty"`
+	Measurement  *bench.Measurement   `json:"measurement,omitempty"`
+	Failure      *engine.Error        `json:"failure,omitempty"`
 }
 
 // last tells whether the event ends the job.
 func (e Event) last() bool {
-	return e.Measurement != nil || e.Failure != nil || e.Environment != nil
+	return e.Measurement != nil || e.Failure != nil || e.Environments != nil
 }
 
 // Outcome is how a job ended.
 type Outcome struct {
-	Environment *engine.Environment // what the child ran on; nil when it did not get that far
-	Measurement *bench.Measurement
-	Failure     *engine.Error
-	Log         []string // the last lines of stderr and stdout, when the job failed
+	Environment *engine.Environment // what the job ran on; nil when it did not get that far
+	// Environments answer a request without a job.
+	Environments []engine.Environment
+	Measurement  *bench.Measurement
+	Failure      *engine.Error
+	Log          []string // the last lines of stderr and stdout, when the job failed
 }

@@ -159,7 +159,7 @@ func (c *child) wait(ctx context.Context, spec Spec) Outcome {
 			}
 		}
 		if e.last() {
-			o.Environment, o.Measurement, o.Failure = e.Environment, e.Measurement, e.Failure
+			o.Environment, o.Environments, o.Measurement, o.Failure = e.Environment, e.Environments, e.Measurement, e.Failure
 			break
 		}
 	}
@@ -170,7 +170,7 @@ func (c *child) wait(ctx context.Context, spec Spec) Outcome {
 	c.events.Close()
 
 	switch {
-	case o.Measurement != nil, o.Failure != nil, o.Environment != nil:
+	case o.Measurement != nil, o.Failure != nil, o.Environments != nil:
 	case verdict != nil:
 		o.Failure = verdict
 	default:

@@ -65,18 +65,30 @@ func answer(ctx context.Context, req Request, open Opener, progress func(engine.
 		return Event{Failure: engine.AsError(err)}
 	}
 	defer backend.Close()
+	if req.Job == nil {
+		list, err := environments(ctx, backend)
+		if err != nil {
+			return Event{Failure: engine.AsError(err)}
+		}
+		return Event{Environments: list}
+	}
 	env, err := backend.Environment(ctx)
 	if err != nil {
 		return Event{Failure: engine.AsError(err)}
-	}
-	if req.Job == nil {
-		return Event{Environment: &env}
 	}
 	m, err := bench.Measure(ctx, backend, *req.Job, progress)
 	if err != nil {
 		return Event{Environment: &env, Failure: engine.AsError(err)}
 	}
 	return Event{Environment: &env, Measurement: &m}
+}
+
+func environments(ctx context.Context, backend engine.Backend) ([]engine.Environment, error) {
+	if l, ok := backend.(engine.Lister); ok {
+		return l.Environments(ctx)
+	}
+	env, err := backend.Environment(ctx)
+	return []engine.Environment{env}, err
 }
 
 // progressFilter passes on each new stage and message at once, and the advance

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"time"
 
 	ort "github.com/yalue/onnxruntime_go"
@@ -144,7 +143,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err := precisionError(op, req, native); err != nil {
 		return plan, err
 	}
-	if err := checkExternal(op, req.ModelPath, model); err != nil {
+	if err := model.CheckExternal(req.ModelPath); err != nil {
 		return plan, err
 	}
 
@@ -206,23 +205,6 @@ func precisionError(op string, req engine.BuildRequest, native engine.Precision)
 		e.Hint = "ship a quantized model (QuantizeLinear and DequantizeLinear nodes, as onnxruntime.quantization writes them), or measure int8 on a GPU with TensorRT"
 	}
 	return e
-}
-
-// checkExternal refuses a model whose weights are not there, or lead away.
-func checkExternal(op, modelPath string, model *onnx.Model) error {
-	dir := filepath.Dir(modelPath)
-	for _, name := range model.ExternalData {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		real, err := filepath.EvalSymlinks(file)
-		if err != nil {
-			return engine.Errorf(engine.KindInvalidModel, op, modelPath, "its weights in %q cannot be read: %v", name, err)
-		}
-		home, err := filepath.EvalSymlinks(dir)
-		if err != nil || !strings.HasPrefix(real, home+string(filepath.Separator)) {
-			return engine.Errorf(engine.KindInvalidModel, op, modelPath, "its weights in %q lie outside of the model's folder", name)
-		}
-	}
-	return nil
 }
 
 // openSession opens a session on the model's own inputs and outputs.
