@@ -357,17 +357,19 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 		a.Top1, a.ReferenceTop1, a.Measure = &top1, &reference, "top1"
 	}
 	return &bench.Measurement{
-		Plan: m.calibrated(plan, p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
+		Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
 		Memory: memory, Accuracy: a, Layers: m.graph(n, p, progress),
 	}
 }
 
-func (m model) calibrated(plan engine.Plan, p engine.Precision, progress float64) engine.Plan {
-	if p == engine.INT8 {
-		coverage := math.Min(1, math.Round(1000*(0.9+0.1*math.Sqrt(progress)))/1000)
-		plan.CalibrationCoverage = &coverage
+// calibrated invents how far the calibration data reach: further as the team
+// collects more of them.
+func calibrated(p engine.Precision, progress float64) *bench.Calibration {
+	if p != engine.INT8 {
+		return nil
 	}
-	return plan
+	coverage := math.Min(1, math.Round(1000*(0.9+0.1*math.Sqrt(progress)))/1000)
+	return &bench.Calibration{Samples: 256, Coverage: coverage}
 }
 
 // graph invents the layers of an engine: more of them fused and quantized as
@@ -377,6 +379,11 @@ func (m model) graph(n int, p engine.Precision, progress float64) *bench.LayerSu
 	plain := total / 7
 	arithmetic := total - plain
 	s := &bench.LayerSummary{Total: total, Fused: int((0.35 + 0.25*progress) * float64(total)), ByPrecision: map[engine.Precision]int{p: arithmetic}}
+	if n > 1 {
+		s.Changes = &bench.LayerChanges{Against: strconv.Itoa(n - 1), Counts: map[engine.ChangeKind]int{
+			engine.FusionChanged: (n*7 + len(m.name)) % 5, engine.TacticChanged: (n*5 + len(m.name)) % 9, engine.PrecisionChanged: m.unquantized[n],
+		}}
+	}
 	if p != engine.INT8 {
 		return s
 	}
