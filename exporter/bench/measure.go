@@ -180,40 +180,48 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 // input, otherwise the batches that are measured, widened to what the settings
 // ask for as far as the model allows it.
 func (r *run) profiles() (map[string]engine.Profile, error) {
-	batch := engine.BatchRange{Min: int64(slices.Min(append([]int{1}, r.batches...))), Opt: int64(r.batches[0]), Max: int64(slices.Max(r.batches))}
+	measured := engine.BatchRange{Min: int64(slices.Min(append([]int{1}, r.batches...))), Opt: int64(r.batches[0]), Max: int64(slices.Max(r.batches))}
+	built := measured
 	if p := r.job.Settings.ProfileBatch; p != nil {
 		limit := int64(math.MaxInt64)
 		if r.job.MaxBatch > 0 {
 			limit = int64(r.job.MaxBatch)
 		}
-		batch = engine.BatchRange{Min: min(batch.Min, p.Min), Opt: min(p.Opt, limit), Max: max(batch.Max, min(p.Max, limit))}
+		built = engine.BatchRange{Min: min(measured.Min, p.Min), Opt: min(p.Opt, limit), Max: max(measured.Max, min(p.Max, limit))}
 	}
-	shapes := func(batch int64) ([][]int64, error) { return r.shapes(int(batch)).Resolve(r.inputs) }
-	small, err := shapes(batch.Min)
+	narrow, err := r.profile(measured)
 	if err != nil {
 		return nil, err
 	}
-	usual, err := shapes(batch.Opt)
+	profiles, err := r.profile(built)
 	if err != nil {
 		return nil, err
 	}
-	large, err := shapes(batch.Max)
-	if err != nil {
-		return nil, err
+	for _, in := range r.inputs {
+		if given, ok := r.job.Profiles[in.Name]; ok && in.Dynamic() {
+			if err := fits(in, given, narrow[in.Name]); err != nil {
+				return nil, err
+			}
+			profiles[in.Name] = given
+		}
+	}
+	return profiles, nil
+}
+
+// profile gives each dynamic input its shapes over a range of batches.
+func (r *run) profile(batch engine.BatchRange) (map[string]engine.Profile, error) {
+	var shapes [3][][]int64
+	for i, n := range []int64{batch.Min, batch.Opt, batch.Max} {
+		var err error
+		if shapes[i], err = r.shapes(int(n)).Resolve(r.inputs); err != nil {
+			return nil, err
+		}
 	}
 	profiles := map[string]engine.Profile{}
 	for i, in := range r.inputs {
-		if !in.Dynamic() {
-			continue
+		if in.Dynamic() {
+			profiles[in.Name] = engine.Profile{Min: shapes[0][i], Opt: shapes[1][i], Max: shapes[2][i]}
 		}
-		p := engine.Profile{Min: small[i], Opt: usual[i], Max: large[i]}
-		if given, ok := r.job.Profiles[in.Name]; ok {
-			if err := fits(in, given, p); err != nil {
-				return nil, err
-			}
-			p = given
-		}
-		profiles[in.Name] = p
 	}
 	return profiles, nil
 }

@@ -1,0 +1,261 @@
+package cycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What a whole pass does with real workers is tested in package main. Here
+// machines are played that tests seldom have: with several GPUs, or with none any
+// more.
+
+var (
+	h100 = engine.Environment{Backend: "tensorrt", BackendVersion: "10.6.0", Device: "NVIDIA H100", Driver: "580", CUDA: "13.0", Platform: "linux/amd64"}
+	l4   = engine.Environment{Backend: "tensorrt", BackendVersion: "10.6.0", Device: "NVIDIA L4", Driver: "580", CUDA: "13.0", Platform: "linux/amd64"}
+	cpu  = engine.Environment{Backend: "onnxruntime", BackendVersion: "1.32.0", Device: "CPU", Platform: "linux/amd64"}
+)
+
+// machine plays the workers of a host: its GPUs by index, and a CPU.
+type machine struct {
+	t    *testing.T
+	gpus []engine.Environment
+	do   func(ctx context.Context, req worker.Request) // what a job does before it has a result
+
+	mu      sync.Mutex
+	busy    map[int]bool
+	devices []int // that each job ran on, in the order of their end
+	jobs    []bench.Job
+}
+
+func (m *machine) work(ctx context.Context, _ config.Worker, req worker.Request, _ func(engine.Progress)) (worker.Outcome, error) {
+	environments := []engine.Environment{cpu}
+	if req.Backend == "tensorrt" {
+		environments = m.gpus
+	}
+	if len(environments) == 0 {
+		return worker.Outcome{Failure: engine.Errorf(engine.KindUnavailable, "use TensorRT", "", "no usable GPU")}, nil
+	}
+	if req.Job == nil {
+		return worker.Outcome{Environments: environments}, nil
+	}
+	device := req.Config.Device
+	m.mu.Lock()
+	if m.busy[device] {
+		m.t.Errorf("GPU %d does two jobs at a time", device)
+	}
+	m.busy[device] = true
+	m.mu.Unlock()
+	if m.do != nil {
+		m.do(ctx, req)
+	}
+	if req.Job.OutputsPath != "" {
+		if err := os.WriteFile(req.Job.OutputsPath, nil, 0o644); err != nil {
+			m.t.Error(err)
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.busy[device] = false
+	m.devices, m.jobs = append(m.devices, device), append(m.jobs, *req.Job)
+	return worker.Outcome{Environment: &environments[device], Measurement: &bench.Measurement{
+		Layers: &bench.LayerSummary{Layers: []engine.Layer{{Name: "of version " + req.Job.Version, Type: "conv"}}},
+	}}, nil
+}
+
+type quiet struct{}
+
+func (quiet) Scanned(Plan)                    {}
+func (quiet) Started(Job, []Job)              {}
+func (quiet) Progressed(Job, engine.Progress) {}
+func (quiet) Recorded(history.Record)         {}
+
+// runner makes a runner over models, each with the versions given.
+func runner(t *testing.T, m *machine, change func(*config.Config), models map[string][]string, known ...history.Record) *Runner {
+	t.Helper()
+	m.t, m.busy = t, map[int]bool{}
+	dir := t.TempDir()
+	cfg := config.Default()
+	cfg.State, cfg.Repository.URL, cfg.Repository.Quiet, cfg.Repository.Backlog = filepath.Join(dir, "state"), filepath.Join(dir, "models"), 0, 100
+	if change != nil {
+		change(&cfg)
+	}
+	old := time.Now().Add(-time.Hour)
+	for model, versions := range models {
+		for _, v := range versions {
+			file := filepath.Join(cfg.Repository.URL, model, v, "model.onnx")
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(model+v), 0o644), os.Chtimes(file, old, old)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	store, err := history.Open(filepath.Join(dir, "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	repository, err := candidate.Open(t.Context(), candidate.Options{URL: cfg.Repository.URL, Memory: store, Now: time.Now,
+		Whole: func(io.ReaderAt, int64) ([]string, error) { return nil, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { repository.Close() })
+	return New(Options{Config: cfg, Store: store, Repository: repository, Backends: []string{"tensorrt", "onnxruntime"},
+		Work: m.work, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: quiet{}}, known)
+}
+
+func TestPrecisionsAreSpreadOverLikeGPUs(t *testing.T) {
+	var together sync.WaitGroup
+	together.Add(2)
+	m := &machine{gpus: []engine.Environment{h100, h100}}
+	m.do = func(ctx context.Context, req worker.Request) {
+		if req.Job.Precision == engine.FP32 {
+			return
+		}
+		if !strings.HasSuffix(req.Job.ReferenceName, "fp32") {
+			t.Errorf("%s is compared with %q: the first fp32 engine has to come before", req.Job.Precision, req.Job.ReferenceName)
+		}
+		// Neither ends before the other has begun.
+		together.Done()
+		met := make(chan struct{})
+		go func() { together.Wait(); close(met) }()
+		select {
+		case <-met:
+		case <-time.After(20 * time.Second):
+			t.Error("fp16 and int8 do not run side by side")
+			together.Done()
+		}
+	}
+	r := runner(t, m, nil, map[string][]string{"net": {"1"}})
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.jobs) != 3 || m.jobs[0].Precision != engine.FP32 || m.devices[1] == m.devices[2] {
+		t.Errorf("%d jobs, on GPUs %v", len(m.jobs), m.devices)
+	}
+}
+
+func TestOneDeviceTakesJobsInOrder(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, nil, map[string][]string{"a": {"1", "2"}, "b": {"1"}})
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, j := range m.jobs {
+		got = append(got, fmt.Sprintf("%s%s-%s", j.Model, j.Version, j.Precision))
+	}
+	if want := "a1-fp32 a1-fp16 a1-int8 b1-fp32 b1-fp16 b1-int8 a2-fp32 a2-fp16 a2-int8"; strings.Join(got, " ") != want {
+		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), want)
+	}
+	// What changed since the plan before is asked of each later version.
+	if j := m.jobs[6]; j.PreviousVersion != "1" || len(j.PreviousLayers) != 1 || j.PreviousLayers[0].Name != "of version 1" {
+		t.Errorf("version 2 is compared with the layers %+v of version %q", j.PreviousLayers, j.PreviousVersion)
+	}
+	if m.jobs[0].PreviousLayers != nil {
+		t.Errorf("the first version is compared with %+v", m.jobs[0].PreviousLayers)
+	}
+}
+
+func TestGPUsThatAreNotAlikeAreNotCompared(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		gpus    []engine.Environment
+		devices []int
+		taken   []int
+		says    string // part of the reason, or of the error when nothing is taken
+	}{
+		{"one kind", []engine.Environment{l4, l4, l4}, nil, []int{0, 1, 2}, "it is the preferred backend"},
+		{"another kind is left alone", []engine.Environment{h100, l4, h100}, nil, []int{0, 2}, "GPU 1 (NVIDIA L4) left alone, not like GPU 0"},
+		{"the kind that is asked for", []engine.Environment{h100, l4, h100}, []int{1}, []int{1}, "it is the preferred backend"},
+		{"two kinds asked for", []engine.Environment{h100, l4, h100}, []int{0, 1}, nil, "GPU 0 (NVIDIA H100) and GPU 1 (NVIDIA L4), whose results cannot be compared"},
+		{"one that is not there", []engine.Environment{h100}, []int{3}, nil, "names GPU 3 and there are 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := runner(t, &machine{gpus: c.gpus}, func(cfg *config.Config) { cfg.TensorRT.Devices = c.devices }, map[string][]string{"net": {"1"}})
+			p, err := r.Plan(t.Context(), nil)
+			switch {
+			case c.taken == nil && (err == nil || !strings.Contains(err.Error(), c.says)):
+				t.Errorf("%v", err)
+			case c.taken != nil && (err != nil || !slices.Equal(p.Backend.Devices, c.taken) || !strings.Contains(p.Backend.Reason, c.says)):
+				t.Errorf("GPUs %v, %q, %v", p.Backend.Devices, p.Backend.Reason, err)
+			}
+		})
+	}
+}
+
+func TestAGPUThatIsGoneIsNotReplacedInSilence(t *testing.T) {
+	m := &machine{}
+	models := map[string][]string{"net": {"1"}}
+	p, err := runner(t, m, nil, models).Plan(t.Context(), nil)
+	if err != nil || p.Backend.Name != "onnxruntime" || !strings.Contains(p.Backend.Reason, "tensorrt cannot be used") {
+		t.Errorf("a host without a GPU: %+v, %v", p.Backend, err)
+	}
+	before := history.Record{Model: "net", Backend: "tensorrt", Precision: engine.FP32, Measurement: &bench.Measurement{}}
+	if _, err := runner(t, m, nil, models, before).Plan(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "tensorrt measured here before and cannot be used now") {
+		t.Errorf("a host that has lost its GPU: %v", err)
+	}
+	cpuOnly := func(c *config.Config) { c.Backend = "onnxruntime" }
+	if p, err := runner(t, m, cpuOnly, models, before).Plan(t.Context(), nil); err != nil || p.Backend.Name != "onnxruntime" {
+		t.Errorf("told to go on on the CPU: %+v, %v", p.Backend, err)
+	}
+}
+
+func TestAPassThatIsCancelledSaysSoAndLeavesNothingRunning(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := &machine{gpus: []engine.Environment{h100, h100}}
+	m.do = func(ctx context.Context, _ worker.Request) { cancel(); <-ctx.Done() }
+	r := runner(t, m, nil, map[string][]string{"a": {"1"}, "b": {"1"}, "c": {"1"}})
+	if err := r.Once(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestTheNewestPlansAreKept(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, func(c *config.Config) { c.TensorRT.KeepPlans = 2 }, map[string][]string{"net": {"1"}})
+	dir := filepath.Join(r.Config.State, plansDir, "net")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		for _, precision := range []string{"fp16", "int8"} {
+			path := filepath.Join(dir, fmt.Sprintf("%d-%s-key.plan", i, precision))
+			at := time.Now().Add(time.Duration(i) * time.Minute)
+			if err := errors.Join(os.WriteFile(path, nil, 0o644), os.WriteFile(path+".json", nil, 0o644), os.Chtimes(path, at, at)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	for i := range left {
+		left[i] = filepath.Base(left[i])
+	}
+	want := "2-fp16-key.plan 2-fp16-key.plan.json 2-int8-key.plan 2-int8-key.plan.json 3-fp16-key.plan 3-fp16-key.plan.json 3-int8-key.plan 3-int8-key.plan.json"
+	if err != nil || strings.Join(left, " ") != want {
+		t.Errorf("left %v, %v", left, err)
+	}
+}

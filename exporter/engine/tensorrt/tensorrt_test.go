@@ -1,0 +1,284 @@
+package tensorrt
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/tensorio"
+	"github.com/plancast/plancast/trt"
+)
+
+// These tests run anywhere; gpu_test.go needs a GPU.
+
+func TestWithoutTensorRTEverythingIsUnavailableAndSaysWhy(t *testing.T) {
+	if trt.Built {
+		t.Skip("this binary has the binding")
+	}
+	b := New(Options{})
+	_, errEnv := b.Environment(t.Context())
+	_, errList := b.Environments(t.Context())
+	_, errBuild := b.Build(t.Context(), engine.BuildRequest{ModelPath: "x.onnx", Progress: func(engine.Progress) {}})
+	_, errLoad := b.Load(t.Context(), engine.Plan{}, engine.LoadOptions{})
+	for _, err := range []error{errEnv, errList, errBuild, errLoad} {
+		var e *engine.Error
+		if !errors.As(err, &e) || e.Kind != engine.KindUnavailable || e.Hint == "" || !strings.Contains(e.Message, "-tags tensorrt") {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestPrecisionsThatACandidateCannotHave(t *testing.T) {
+	for _, c := range []struct {
+		name      string
+		precision engine.Precision
+		native    engine.Precision
+		quantized bool
+		data      string
+		hint      string // "" is possible
+	}{
+		{"a float model in fp32", engine.FP32, engine.FP32, false, "", ""},
+		{"a float model in fp16", engine.FP16, engine.FP32, false, "", ""},
+		{"a float model in int8 with data", engine.INT8, engine.FP32, false, "calibration.npz", ""},
+		{"a float model in int8 without", engine.INT8, engine.FP32, false, "", "calibration.npz"},
+		{"a quantized model in int8", engine.INT8, engine.INT8, true, "", ""},
+		{"a quantized model in fp16", engine.FP16, engine.INT8, true, "", "without quantization"},
+		{"a half model in fp32", engine.FP32, engine.FP16, false, "", "float32 export"},
+		{"a half model in int8 with data", engine.INT8, engine.FP16, false, "calibration.npz", ""},
+	} {
+		err := precisionError("build", engine.BuildRequest{Precision: c.precision, Native: c.native, Quantized: c.quantized, CalibrationPath: c.data})
+		var e *engine.Error
+		switch {
+		case c.hint == "" && err != nil:
+			t.Errorf("%s: %v", c.name, err)
+		case c.hint != "" && (!errors.As(err, &e) || e.Kind != engine.KindUnsupportedPrecision || !strings.Contains(e.Hint, c.hint)):
+			t.Errorf("%s: %v, want a hint of %q", c.name, err, c.hint)
+		}
+	}
+}
+
+func TestAPlanIsNamedByWhatItIsBuiltFromAndNotByHowItIsRun(t *testing.T) {
+	env := engine.Environment{Backend: Name, BackendVersion: "10.6.0.26", Device: "NVIDIA L4"}
+	base := engine.BuildRequest{Precision: engine.FP16, Digest: strings.Repeat("a", 64), Settings: engine.Settings{WorkspaceBytes: 1 << 30}}
+	name := func(env engine.Environment, change func(*engine.BuildRequest)) string {
+		req := base
+		change(&req)
+		s, err := planName(req, env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	want := name(env, func(*engine.BuildRequest) {})
+	if !strings.HasPrefix(want, "aaaaaaaaaaaa-fp16-") {
+		t.Errorf("named %s", want)
+	}
+	other := env
+	other.Driver = "580"
+	for what, c := range map[string]struct {
+		got  string
+		same bool
+	}{
+		"run settings": {name(env, func(r *engine.BuildRequest) {
+			r.Settings.CUDAGraph, r.Settings.SpinWait, r.Settings.Transfers, r.Settings.Threads = true, true, true, 4
+		}), true},
+		"workspace": {name(env, func(r *engine.BuildRequest) { r.Settings.WorkspaceBytes = 2 << 30 }), false},
+		"profile": {name(env, func(r *engine.BuildRequest) {
+			r.Profiles = map[string]engine.Profile{"x": {Min: []int64{1}, Opt: []int64{2}, Max: []int64{4}}}
+		}), false},
+		"candidate": {name(env, func(r *engine.BuildRequest) { r.Digest = strings.Repeat("b", 64) }), false},
+		"precision": {name(env, func(r *engine.BuildRequest) { r.Precision = engine.FP32 }), false},
+		"driver":    {name(other, func(*engine.BuildRequest) {}), false},
+	} {
+		if (c.got == want) != c.same {
+			t.Errorf("another %s: %s and %s", what, c.got, want)
+		}
+	}
+}
+
+func TestAPlanIsUsedAgainOnlyWhenItIsWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a-fp16-b.plan")
+	plan := engine.Plan{Path: "elsewhere", Precision: engine.FP16, SizeBytes: 4, Duration: time.Minute, TimingCacheHit: new(true), Warnings: []string{"w"}}
+	keep := func() {
+		if err := write(path, []byte("plan"), metadata{Key: "a-fp16-b", Plan: plan}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keep()
+	got, ok := reuse(path, "a-fp16-b")
+	if !ok || got.Path != path || !got.Reused || got.Duration != 0 || got.TimingCacheHit != nil || !slices.Equal(got.Warnings, plan.Warnings) {
+		t.Errorf("%+v %v", got, ok)
+	}
+	for what, damage := range map[string]func() error{
+		"plan gone":          func() error { return os.Remove(path) },
+		"plan torn":          func() error { return os.WriteFile(path, []byte("pla"), 0o644) },
+		"plan changed":       func() error { return os.WriteFile(path, []byte("plam"), 0o644) },
+		"metadata gone":      func() error { return os.Remove(metadataPath(path)) },
+		"metadata torn":      func() error { return os.WriteFile(metadataPath(path), []byte(`{"key"`), 0o644) },
+		"metadata of others": func() error { return write(path, []byte("plan"), metadata{Key: "a-fp32-b"}) },
+	} {
+		keep()
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := reuse(path, "a-fp16-b"); ok {
+			t.Errorf("%s: %+v is used", what, got)
+		}
+	}
+}
+
+func TestParserErrorsNameTheOperatorThatIsNotKnown(t *testing.T) {
+	refused := &trt.ParseError{Model: "m.onnx", Errors: []trt.ParserError{
+		{Code: trt.ParserInvalidNode, Message: "Plugin not found, are the plugin name, version, and namespace correct?", NodeIndex: 3, NodeName: "strange", Operator: "MyMish"},
+		{Code: trt.ParserUnsupportedNodeAttribute, Message: "unsupported mode", NodeIndex: 7, Operator: "Resize"},
+	}}
+	var e *engine.Error
+	if err := failure(t.Context(), engine.KindInvalidModel, "build fp32 engine", "m.onnx", refused); !errors.As(err, &e) {
+		t.Fatal(err)
+	}
+	if e.Kind != engine.KindUnsupportedOperator || e.Node != "strange" || e.Operator != "MyMish" || e.Hint == "" ||
+		!strings.Contains(e.Message, "MyMish") || !strings.Contains(e.Message, "Resize") {
+		t.Errorf("%+v", e)
+	}
+	for range 20 {
+		refused.Errors = append(refused.Errors, trt.ParserError{Code: trt.ParserInvalidNode, NodeIndex: 1, Operator: "Conv"})
+	}
+	if err := failure(t.Context(), engine.KindInvalidModel, "build", "m.onnx", refused); !strings.Contains(err.Error(), "and 14 more") {
+		t.Errorf("%v", err)
+	}
+	garbage := &trt.ParseError{Errors: []trt.ParserError{{Code: trt.ParserModelDeserializeFailed, NodeIndex: -1, Message: "no model"}}}
+	if err := failure(t.Context(), engine.KindInvalidModel, "build", "m.onnx", garbage); !errors.As(err, &e) || e.Kind != engine.KindInvalidModel || e.Node != "" {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestFailuresHaveTheirKind(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		kind engine.Kind
+		hint string
+	}{
+		{&trt.Error{Op: "build engine", Kind: trt.ErrOutOfMemory}, engine.KindOutOfMemory, "batch sizes"},
+		{&trt.Error{Op: "build engine", Kind: trt.ErrNoImplementation, Node: "conv1"}, engine.KindBuildFailed, "tensorrt.workspace"},
+		{fmt.Errorf("tensorrt: %w", trt.ErrNoDevice), engine.KindUnavailable, "CUDA_VISIBLE_DEVICES"},
+		{&trt.Error{Op: "load plan", Kind: trt.ErrIncompatiblePlan}, engine.KindBuildFailed, "anew"},
+		{&trt.Error{Op: "build engine", Text: "no reason"}, engine.KindBuildFailed, ""},
+	} {
+		var e *engine.Error
+		if err := failure(t.Context(), engine.KindBuildFailed, "build fp16 engine", "m.onnx", c.err); !errors.As(err, &e) {
+			t.Fatal(err)
+		}
+		if e.Kind != c.kind || !strings.Contains(e.Hint, c.hint) || strings.Contains(e.Message, "tensorrt: ") {
+			t.Errorf("%v became %+v", c.err, e)
+		}
+	}
+}
+
+func TestCalibrationBatchesAreWhole(t *testing.T) {
+	array := func(samples int64) string {
+		a, err := engine.NewTensor("x", engine.Float32, []int64{samples, 3})
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(t.TempDir(), "calibration.npz")
+		if err := tensorio.WriteNPZ(path, []engine.Tensor{a}); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	inputs := []engine.TensorInfo{{Name: "x", DType: engine.Float32, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: 3}}}}
+	profiles := map[string]engine.Profile{"x": {Min: []int64{1, 3}, Opt: []int64{8, 3}, Max: []int64{8, 3}}}
+	for _, c := range []struct{ samples, calls, used, batch int64 }{{20, 2, 16, 8}, {16, 2, 16, 8}, {5, 1, 5, 5}} {
+		calls, used, err := calibrationCalls(inputs, profiles, array(c.samples))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if int64(len(calls)) != c.calls || used != c.used || calls[0][0].Shape[0] != c.batch {
+			t.Errorf("%d samples: %d calls of %v, %d samples used", c.samples, len(calls), calls[0][0].Shape, used)
+		}
+	}
+	inputs[0].Name = "y"
+	if _, _, err := calibrationCalls(inputs, profiles, array(8)); err == nil || !strings.Contains(err.Error(), "calibration.npz") {
+		t.Errorf("an input without data: %v", err)
+	}
+}
+
+// The inspector's answers of two real plans of one network, in FP16 and INT8.
+func TestDiffOfRealPlans(t *testing.T) {
+	layers := func(name string) []engine.Layer {
+		raw, err := os.ReadFile(filepath.Join("..", "..", "..", "trt", "testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		native, err := trt.ParseLayers(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []engine.Layer
+		for _, l := range native {
+			out = append(out, layer(l))
+		}
+		return out
+	}
+	lines := func(cs []engine.Change) string {
+		var out []string
+		for _, c := range cs {
+			out = append(out, c.String())
+		}
+		return strings.Join(out, "\n")
+	}
+	fp16, int8 := layers("inspect-fp16.json"), layers("inspect-int8.json")
+	want := strings.Join([]string{
+		"added [Reformatting CopyNode for Input Tensor 0 to image/q]",
+		"[conv1 + relu1]: fp16 -> int8",
+		"fusion [conv2 + add + relu2] -> [conv2] [add + relu2]",
+		"[pool]: tactic sm50_xmma_pooling_fw -> sm50_xmma_pooling_fw_4d",
+		"removed [Reformatting CopyNode for Input Tensor 0 to conv1 + relu1]",
+	}, "\n")
+	forth, back := engine.Diff(fp16, int8), engine.Diff(int8, fp16)
+	if got := lines(forth); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	for _, c := range []struct{ got, want string }{
+		{lines(engine.Diff(fp16, fp16)), ""}, {lines(engine.Diff(nil, fp16[3:4])), "added [pool]"}, {lines(engine.Diff(fp16[3:4], nil)), "removed [pool]"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+	// Whatever was regrouped, every layer that is not the same on both sides is in
+	// one change, and the other way round names the same layers.
+	count := func(cs []engine.Change) (before, after int) {
+		for _, c := range cs {
+			before, after = before+len(c.Before), after+len(c.After)
+		}
+		return before, after
+	}
+	fb, fa := count(forth)
+	bb, ba := count(back)
+	if len(forth) != len(back) || fb != ba || fa != bb || len(fp16)-fb != 1 || len(int8)-fa != 1 {
+		t.Errorf("%d changes of %d and %d layers one way, %d of %d and %d the other", len(forth), fb, fa, len(back), bb, ba)
+	}
+}
+
+func TestTheBinaryStartsWithLibrariesAndWithoutAGPU(t *testing.T) {
+	if !trt.Built {
+		t.Skip("this binary lacks the binding")
+	}
+	b := New(Options{Require: trt.Require{TensorRT: "9.9"}})
+	_, err := b.Environment(t.Context())
+	var e *engine.Error
+	if !errors.As(err, &e) || e.Kind != engine.KindUnavailable {
+		t.Fatalf("%v", err)
+	}
+	if strings.Contains(e.Message, "version lock") && !strings.Contains(e.Message, "TensorRT 9.9 is required, found ") {
+		t.Errorf("%v", e)
+	}
+
+}
