@@ -431,8 +431,8 @@ targets:
   - {name: interactive, criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]}
 
 milestones:
-  - name: spring-launch
-    description: Vision and language models fast enough for interactive use, and true to their references
+  - name: assistant-launch
+    description: Vision and language models of the assistant fast enough to talk to, and true to their references
     models: ["resnet50", "yolo-*", "segformer-*", "bert-*"]
     criteria: ["p99 < 52ms", "accuracy_deviation < 0.5%"]
     share: 75%

@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"time"
@@ -34,8 +35,8 @@ var cards = []card{
 // scatter is a number in [0,1) that belongs to a key and a moment.
 func scatter(key string, t int64) float64 {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s %d", key, t)
-	return float64(h.Sum64()>>11) / (1 << 53)
+	h.Write([]byte(key))
+	return rand.New(rand.NewPCG(h.Sum64(), uint64(t))).Float64()
 }
 
 // load is the share of the time that a card works: measuring goes in bouts,
@@ -180,6 +181,9 @@ func Telemetry(now func() time.Time) http.Handler {
 			for _, s := range c.telemetry(at) {
 				fmt.Fprintf(w, "%s %s\n", c.series(s, ""), strconv.FormatFloat(s.value, 'g', -1, 64))
 			}
+		}
+		for _, s := range windows() {
+			fmt.Fprintf(w, "%s{%s} %v\n", s.name, s.labels, s.value)
 		}
 	})
 }
