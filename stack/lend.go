@@ -22,6 +22,9 @@ type guest struct {
 	token string
 }
 
+// guestPrefix begins the uids of the data sources in a user's own Grafana.
+const guestPrefix = "plancast-demo-"
+
 // lend puts data sources and dashboards into the user's Grafana. What is in
 // use there under the same uid is left alone, with an error.
 func (s *stack) lend(ctx context.Context, address string) error {
@@ -42,7 +45,7 @@ func (s *stack) lend(ctx context.Context, address string) error {
 		"plancast":   {"name": "plancast demo", "type": plugin, "url": s.prometheus, "jsonData": map[string]any{"httpMethod": "POST", "history": "365d"}},
 		"prometheus": {"name": "Prometheus of the plancast demo", "type": "prometheus", "url": s.prometheus, "jsonData": map[string]any{"httpMethod": "POST", "timeInterval": "15s"}},
 	} {
-		uid = folder + "-" + uid
+		uid = guestPrefix + uid
 		source["uid"], source["access"] = uid, "proxy"
 		items = append(items, item{"data source " + uid, "/api/datasources/uid/" + uid, "/api/datasources", "/api/datasources/uid/" + uid, source})
 	}

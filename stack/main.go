@@ -12,7 +12,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +24,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -59,6 +62,14 @@ func run(ctx context.Context, args []string) (int, error) {
 	if s.dir == "" {
 		s.dir = filepath.Join("build", "stack")
 	}
+	s.days = demo.Days
+	if text := os.Getenv("STACK_DAYS"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < demo.LeastDays || n > 1000 {
+			return 2, fmt.Errorf("STACK_DAYS is %q: write a number of days from %d to 1000", text, demo.LeastDays)
+		}
+		s.days = n
+	}
 	defer s.group.Stop()
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -85,6 +96,7 @@ type stack struct {
 	out   io.Writer
 	dir   string // absolute after start
 	now   time.Time
+	days  int // of history
 	group local.Group
 
 	plancast, telemetry, prometheus, alertmanager, grafana string // URLs; grafana is "" without one
@@ -111,11 +123,14 @@ func (s *stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	began := time.Now()
-	fmt.Fprintf(s.out, "Inventing a history of %d days in %s\n", demo.Days, s.dir)
-	if err := demo.Write(ctx, demo.Options{Dir: s.path("demo"), Now: s.now}); err != nil {
+	fmt.Fprintf(s.out, "Inventing a history of %d days in %s\n", s.days, s.dir)
+	if err := demo.Write(ctx, demo.Options{Dir: s.path("demo"), Now: s.now, Days: s.days}); err != nil {
 		return err
 	}
 	if err := s.startPlancast(ctx); err != nil {
+		return err
+	}
+	if err := s.startAlertmanager(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintln(s.out, "Filling Prometheus with the past")
@@ -126,6 +141,9 @@ func (s *stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.startGrafana(ctx); err != nil {
+		return err
+	}
+	if err := s.awaitRules(ctx); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "Ready after %d s\n", int(time.Since(began).Seconds()))
@@ -185,7 +203,7 @@ func (s *stack) fill(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(demo.WriteTelemetry(f, s.now, step), f.Close()); err != nil {
+	if err := errors.Join(demo.WriteTelemetry(f, s.now, s.days, step), f.Close()); err != nil {
 		return fmt.Errorf("write the demo's GPUs: %w", err)
 	}
 	for _, file := range []string{"history.om", "gpu.om"} {
@@ -197,15 +215,18 @@ func (s *stack) fill(ctx context.Context) error {
 	return nil
 }
 
-// startPrometheus starts Prometheus and Alertmanager on the files of alerts/.
+// startAlertmanager starts it on the files of alerts/.
+func (s *stack) startAlertmanager(ctx context.Context) (err error) {
+	if err := local.Copy("alerts", s.path("alerts")); err != nil {
+		return err
+	}
+	s.alertmanager, err = s.group.Alertmanager(ctx, s.path("alerts", "alertmanager.yml"), s.path("alertmanager"))
+	return err
+}
+
+// startPrometheus starts it on the files of alerts/, with the targets of this stack.
 func (s *stack) startPrometheus(ctx context.Context) (err error) {
 	alerts := s.path("alerts")
-	if err := local.Copy("alerts", alerts); err != nil {
-		return err
-	}
-	if s.alertmanager, err = s.group.Alertmanager(ctx, filepath.Join(alerts, "alertmanager.yml"), s.path("alertmanager")); err != nil {
-		return err
-	}
 	for name, text := range map[string]string{
 		"plancast.yml": target(s.plancast, demo.Host) + target(s.telemetry, demo.Instance), "alertmanager.yml": target(s.alertmanager, ""), "prometheus.yml": "[]\n",
 	} {
@@ -219,6 +240,58 @@ func (s *stack) startPrometheus(ctx context.Context) (err error) {
 	}
 	// It reads targets again whenever they change.
 	return os.WriteFile(filepath.Join(alerts, "targets", "prometheus.yml"), []byte(target(s.prometheus, "")), 0o644)
+}
+
+// awaitRules waits until every rule was evaluated once, which takes up to a
+// minute: what dashboards show of them would be missing before.
+func (s *stack) awaitRules(ctx context.Context) error {
+	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules")
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("Prometheus has not evaluated its rules within three minutes"))
+	defer cancel()
+	for {
+		var answer struct {
+			Data struct {
+				Groups []struct {
+					Rules []struct{ Name, Health, LastError string }
+				}
+			}
+		}
+		if err := getJSON(ctx, s.prometheus+"/api/v1/rules", &answer); err != nil {
+			return fmt.Errorf("wait for the rules: %w", cmp.Or(context.Cause(ctx), err))
+		}
+		waiting := len(answer.Data.Groups) == 0
+		for _, g := range answer.Data.Groups {
+			for _, r := range g.Rules {
+				if r.Health == "err" {
+					return fmt.Errorf("rule %s cannot be evaluated: %s", r.Name, r.LastError)
+				}
+				waiting = waiting || r.Health != "ok"
+			}
+		}
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the rules: %w", context.Cause(ctx))
+		case err := <-s.group.Ended():
+			return err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func getJSON(ctx context.Context, url string, into any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	r, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer r.Body.Close()
+	return json.NewDecoder(r.Body).Decode(into)
 }
 
 // target is one of a target file.
@@ -341,7 +414,12 @@ func (s *stack) beside(ctx context.Context, command []string) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.out, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.Env = append(os.Environ(), "PLANCAST_URL="+s.plancast, "PROMETHEUS_URL="+s.prometheus, "ALERTMANAGER_URL="+s.alertmanager, "GRAFANA_URL="+s.grafana)
+	cmd.Env = append(os.Environ(), "PLANCAST_URL="+s.plancast, "PROMETHEUS_URL="+s.prometheus, "ALERTMANAGER_URL="+s.alertmanager)
+	if os.Getenv("GRAFANA_URL") != "" { // the user's own, with the user's name in it
+		cmd.Env = append(cmd.Env, "GRAFANA_SOURCES="+guestPrefix)
+	} else {
+		cmd.Env = append(cmd.Env, "GRAFANA_URL="+s.grafana)
+	}
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {

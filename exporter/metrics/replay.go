@@ -26,14 +26,22 @@ var replayed = []Family{
 // deadlines come nearer all the same.
 const replayEvery = 24 * time.Hour
 
-// moments are the times at which a replay looks: at each result, and daily
-// from the first one to until.
-func moments(results []time.Time, until time.Time) []time.Time {
+// moments are the times at which a replay looks: at each result, or with a
+// step at its next multiple, as a scrape would, and daily from the first result to until.
+func moments(results []time.Time, until time.Time, step time.Duration) []time.Time {
 	if len(results) == 0 {
 		return nil
 	}
-	out := slices.Clone(results)
 	first := slices.MinFunc(results, time.Time.Compare)
+	var out []time.Time
+	for _, t := range results {
+		if step > 0 && !t.Truncate(step).Equal(t) {
+			t = t.Truncate(step).Add(step)
+		}
+		if step == 0 || !t.After(until) {
+			out = append(out, t)
+		}
+	}
 	for t := first.Truncate(replayEvery).Add(replayEvery); t.Before(until); t = t.Add(replayEvery) {
 		out = append(out, t)
 	}
@@ -54,7 +62,7 @@ func (e *exporter) replay() error {
 	for _, f := range replayed {
 		series[f.Name] = map[string][]seen{}
 	}
-	for _, t := range moments(e.spool.finished, e.options.Until) {
+	for _, t := range moments(e.spool.finished, e.options.Until, e.options.Step) {
 		in, err := e.options.Replay(t)
 		if err != nil {
 			return err

@@ -29,8 +29,12 @@ import (
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
 
-// Days is how far the history reaches back.
-const Days = 120
+// Days is how far the history reaches back by default, LeastDays how far it
+// must.
+const (
+	Days      = 120
+	LeastDays = 10
+)
 
 const day = 24 * time.Hour
 
@@ -157,8 +161,9 @@ var models = []model{
 
 // Options of Write.
 type Options struct {
-	Dir string    // where everything goes; created, and emptied of an earlier demo
-	Now time.Time // the history ends here
+	Dir  string    // where everything goes; created, and emptied of an earlier demo
+	Now  time.Time // the history ends here
+	Days int       // how far back it reaches; 0 is Days
 }
 
 // Files that Write leaves in Options.Dir.
@@ -170,6 +175,12 @@ const (
 
 // Write writes the repository, the configuration and the history.
 func Write(ctx context.Context, o Options) (err error) {
+	if o.Days == 0 {
+		o.Days = Days
+	}
+	if o.Days < LeastDays {
+		return fmt.Errorf("invent a history: %d days: use %d or more", o.Days, LeastDays)
+	}
 	for _, sub := range []string{repository, state} {
 		if err := os.RemoveAll(filepath.Join(o.Dir, sub)); err != nil {
 			return fmt.Errorf("empty the demo's folder: %w", err)
@@ -207,7 +218,7 @@ func write(o Options) ([]history.Record, error) {
 		rng := rand.New(rand.NewPCG(seed, h.Sum64()))
 		level := m.levels(rng)
 		for n := 1; n <= m.candidates; n++ {
-			at := m.pushed(n, o.Now, rng)
+			at := m.pushed(n, o, rng)
 			digest, err := place(o.Dir, m.name, i, n, at)
 			if err != nil {
 				return nil, err
@@ -241,10 +252,10 @@ func place(dir, name string, model, version int, at time.Time) (string, error) {
 
 // pushed is when candidate n came: at a steady pace, on working days as it
 // were, with some disorder.
-func (m model) pushed(n int, now time.Time, rng *rand.Rand) time.Time {
-	span := Days*day - m.newest - 2*day
+func (m model) pushed(n int, o Options, rng *rand.Rand) time.Time {
+	span := time.Duration(o.Days)*day - m.newest - 2*day
 	pace := span / time.Duration(m.candidates-1)
-	at := now.Add(-m.newest - time.Duration(m.candidates-n)*pace)
+	at := o.Now.Add(-m.newest - time.Duration(m.candidates-n)*pace)
 	if n < m.candidates {
 		at = at.Add(time.Duration((rng.Float64() - 0.5) * 0.5 * float64(pace)))
 	}

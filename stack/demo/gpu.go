@@ -149,11 +149,11 @@ func windows() []sample {
 }
 
 // WriteTelemetry writes the telemetry of the demo's GPUs as OpenMetrics text,
-// a sample each step from the beginning of the demo until now, with the labels
-// that a scrape would add.
-func WriteTelemetry(w io.Writer, now time.Time, step time.Duration) error {
+// a sample each step for so many days until now, with the labels that a scrape
+// would add.
+func WriteTelemetry(w io.Writer, now time.Time, days int, step time.Duration) error {
 	b := bufio.NewWriter(w)
-	begin := now.Add(-Days * day).Truncate(step)
+	begin := now.Add(-time.Duration(days) * day).Truncate(step)
 	for _, c := range cards {
 		for i, first := range c.telemetry(begin) {
 			name := c.series(first, `job="plancast",instance="`+Instance+`",`)

@@ -74,7 +74,14 @@ func (g *Group) Start(ctx context.Context, p Program) error {
 		case <-done:
 		case <-time.After(grace):
 		}
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // what is left of its group
+		// What is left of its group, which is nobody's child here: it can only be
+		// looked for.
+		for range 100 {
+			if syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) != nil {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
 		<-done
 	})
 	ended := func() error {
