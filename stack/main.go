@@ -188,7 +188,7 @@ func (s *stack) startPlancast(ctx context.Context) error {
 	}
 	server := &http.Server{Handler: demo.Telemetry(time.Now), ReadHeaderTimeout: 10 * time.Second}
 	go func() { _ = server.Serve(l) }() // until it is closed
-	s.group.Defer(func() { server.Close() })
+	s.group.Defer(func() { _ = server.Close() })
 	s.telemetry = "http://" + l.Addr().String()
 	return nil
 }
@@ -246,7 +246,7 @@ func (s *stack) startPrometheus(ctx context.Context) (err error) {
 // minute: what dashboards show of them would be missing before.
 func (s *stack) awaitRules(ctx context.Context) error {
 	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules")
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("Prometheus has not evaluated its rules within three minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("they were not evaluated within three minutes"))
 	defer cancel()
 	for {
 		var answer struct {

@@ -95,7 +95,6 @@ type failure struct {
 
 var (
 	three = []engine.Precision{engine.FP32, engine.FP16, engine.INT8}
-	two   = []engine.Precision{engine.FP32, engine.INT8}
 	older = tensorRT("10.9.0", "570.133.20", "12.8")
 	newer = tensorRT("10.13.2", "580.65.06", "13.0")
 )

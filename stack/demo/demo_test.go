@@ -2,6 +2,7 @@ package demo_test
 
 import (
 	"bytes"
+	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"reflect"
@@ -116,7 +117,7 @@ func TestTelemetryOfThePastLeadsToThatOfNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	demo.Telemetry(func() time.Time { return now }).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	demo.Telemetry(func() time.Time { return now }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	lines := strings.Split(strings.TrimSpace(w.Body.String()), "\n")
 	if len(lines) < 50 {
 		t.Fatalf("only %d series", len(lines))

@@ -44,7 +44,8 @@ func scatter(key string, t int64) float64 {
 func (c card) load(at time.Time) float64 {
 	slot := at.Unix() / 1800
 	hour := float64(at.Hour()) + float64(at.Minute())/60
-	busy := 0.25 + 0.45*math.Exp(-math.Pow((hour-14)/4.5, 2))
+	off := (hour - 14) / 4.5
+	busy := 0.25 + 0.45*math.Exp(-off*off)
 	if at.Weekday() == time.Saturday || at.Weekday() == time.Sunday {
 		busy *= 0.3
 	}

@@ -63,7 +63,9 @@ func (g *Group) Start(ctx context.Context, p Program) error {
 	done := make(chan struct{})
 	var waited error
 	go func() {
-		waited = cmd.Wait()
+		if waited = cmd.Wait(); waited == nil {
+			waited = errors.New("exit status 0")
+		}
 		close(done)
 	}()
 	stopping := make(chan struct{})
@@ -85,7 +87,7 @@ func (g *Group) Start(ctx context.Context, p Program) error {
 		<-done
 	})
 	ended := func() error {
-		return fmt.Errorf("%s ended (%v): the end of %s:\n%s", p.Name, waited, p.Log, tail(p.Log))
+		return fmt.Errorf("%s ended (%w): the end of %s:\n%s", p.Name, waited, p.Log, tail(p.Log))
 	}
 	if err := await(ctx, p.Ready, done); err != nil {
 		select {
