@@ -8,7 +8,8 @@ REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
 VARS     := github.com/prometheus/common/version
 # Google's storage client speaks HTTP here; its gRPC transport would add 12 MB.
 TAGS     ?= disable_grpc_modules,grpcnotrace
-LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION)
+# Lazy, because NVML's functions are there only once its library is loaded.
+LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION) -extldflags=-Wl,-z,lazy
 
 # What the tests need, as variables: the ONNX Runtime library and test models.
 RUNTIME = variables=$$(scripts/setup.sh --runtime); eval "$$variables"

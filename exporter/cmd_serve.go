@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/gpu"
 )
 
 // serveCommand is plancast serve: the daemon.
@@ -82,6 +83,9 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	var working sync.WaitGroup
 	working.Go(func() { a.schedule(ctx, k) })
 	working.Go(func() { a.news.Run(ctx) })
+	gpus := gpu.NewMonitor(gpu.Options{Log: p.log})
+	a.metrics.SetGPUs(gpus.States)
+	working.Go(func() { gpus.Run(ctx) })
 	defer working.Wait()
 	defer cancel()
 	for {

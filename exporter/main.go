@@ -35,7 +35,7 @@ func main() {
 	defer stop()
 	// The worker command is internal and stands apart: it shares no flags.
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
-		os.Exit(worker.Main(openBackend))
+		os.Exit(worker.Main(openBackend, watchDevice))
 	}
 	// Notifications go through the default client, which would wait for ever.
 	http.DefaultClient.Timeout = time.Minute

@@ -13,10 +13,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +39,7 @@ const actAsProgram = "PLANCAST_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
-		os.Exit(worker.Main(openFake))
+		os.Exit(worker.Main(openFake, nil))
 	}
 	if os.Getenv(actAsProgram) != "" {
 		os.Unsetenv(actAsProgram)
@@ -566,6 +568,63 @@ func TestTheWebAsksForThePassword(t *testing.T) {
 	cancel()
 	if status := <-done; status != exitOK {
 		t.Errorf("serve ended with %d", status)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// On a machine without a driver the daemon says so once, and has no metric of a
+// GPU; on one with a driver it names the GPU, and has.
+func TestServeSaysWhetherThereIsAGPU(t *testing.T) {
+	s := newSite(t, "")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan int, 1)
+	var log lines
+	go func() {
+		done <- run(ctx, []string{"serve", "--config.file", s.file(), "--web.listen-address", "127.0.0.1:0"}, testProgram(io.Discard, &log))
+	}()
+	url := regexp.MustCompile(`msg="Report at" url=(\S+)`)
+	found := regexp.MustCompile(`msg="(No GPU telemetry|GPU found)"`)
+	for deadline := time.Now().Add(60 * time.Second); (!url.MatchString(log.String()) || !found.MatchString(log.String())) && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	what := found.FindStringSubmatch(log.String())
+	where := url.FindStringSubmatch(log.String())
+	if what == nil || where == nil {
+		t.Fatalf("the log says neither:\n%s", log.String())
+	}
+	r, err := http.Get(where[1] + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(r.Body)
+	r.Body.Close()
+	if has := bytes.Contains(body, []byte("plancast_gpu_")); has != (what[1] == "GPU found") {
+		t.Errorf("%s, and metrics of a GPU: %t", what[0], has)
+	}
+	cancel()
+	if status := <-done; status != exitOK {
+		t.Errorf("serve ended with %d", status)
+	}
+	if n := strings.Count(log.String(), "No GPU telemetry"); n > 1 {
+		t.Errorf("said %d times", n)
 	}
 	http.DefaultClient.CloseIdleConnections()
 }

@@ -10,7 +10,8 @@ import (
 // Runtime loads plans on one device.
 type Runtime struct {
 	guard
-	n nativeRuntime
+	n       nativeRuntime
+	version string // of the library
 }
 
 // Close frees the runtime. Its engines stay usable.
@@ -22,6 +23,9 @@ func (r *Runtime) Close() { r.close(func() { r.n.close() }) }
 func (r *Runtime) Load(plan []byte) (*Engine, error) {
 	if len(plan) == 0 {
 		return nil, fmt.Errorf("tensorrt: load plan: %w: it is empty", ErrCorruptPlan)
+	}
+	if v := planVersion(plan); v != "" && v != r.version {
+		return nil, fmt.Errorf("tensorrt: load plan: %w: it was built by TensorRT %s, this is %s; build it again", ErrIncompatiblePlan, v, r.version)
 	}
 	unlock, err := r.shared()
 	if err != nil {
@@ -35,6 +39,16 @@ func (r *Runtime) Load(plan []byte) (*Engine, error) {
 	info := n.info()
 	info.PlanBytes = int64(len(plan))
 	return &Engine{n: n, info: info}, nil
+}
+
+// planVersion is the TensorRT version that built a plan, from its header; "" when
+// the header is not one that is known. TensorRT itself does not compare it. The
+// layout is that of trtexec's printPlanVersion.
+func planVersion(plan []byte) string {
+	if len(plan) < 28 || string(plan[:8]) != "ftrt\x00\x00\x00\x00" {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d.%d.%d", plan[24], plan[25], plan[26], plan[27])
 }
 
 // EngineInfo describes an engine.

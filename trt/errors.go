@@ -163,7 +163,7 @@ var phrases = []struct {
 	match *regexp.Regexp
 	kind  error
 }{
-	{regexp.MustCompile(`(?i)version tag does not match|incompatible device|not compatible with the (current )?(device|version)|plan file is (not compatible|generated on an incompatible)`), ErrIncompatiblePlan},
+	{regexp.MustCompile(`(?i)version tag does not match|platform specific tag mismatch|incompatible device|not compatible with the (current )?(device|version)|plan file is (not compatible|generated on an incompatible)`), ErrIncompatiblePlan},
 	{regexp.MustCompile(`(?i)magicTagRead|serialization assertion`), ErrCorruptPlan},
 	{regexp.MustCompile(`(?i)could not find any implementation|insufficient workspace`), ErrNoImplementation},
 	{regexp.MustCompile(`(?i)out of memory|OutOfMemory|memory allocation|bad_alloc`), ErrOutOfMemory},

@@ -15,8 +15,8 @@ type Layer struct {
 	// "Convolution"; else empty.
 	Operation string
 	// Precision is what the layer computes in: the type of its weights; where the
-	// inspector names none, 8 bits for a convolution or matrix product that takes an
-	// 8-bit input, else the type of the first output.
+	// inspector names none, that of the first input of a convolution or matrix
+	// product, else that of the first output.
 	Precision string // "fp32", "fp16", "int8", ...; empty when the inspector does not say
 	Inputs    []LayerTensor
 	Outputs   []LayerTensor
@@ -37,9 +37,15 @@ func (l Layer) Fused() bool { return len(l.Origin) > 1 }
 
 // Quantizable tells whether INT8 kernels exist for what the layer does:
 // convolutions and matrix products.
-func (l Layer) Quantizable() bool { return quantizable.MatchString(l.Operation + " " + l.Type) }
+func (l Layer) Quantizable() bool {
+	return quantizable.MatchString(l.Operation+" "+l.Type) || productTactic.MatchString(l.Tactic)
+}
 
-var quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|mha`)
+var (
+	quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|mha`)
+	// A product fused with what follows has the type "fusion"; its kernel tells.
+	productTactic = regexp.MustCompile(`_gemm_|_fprop_`)
+)
 
 // Quantized tells whether the layer computes in 8 bits or fewer.
 func (l Layer) Quantized() bool {
@@ -149,8 +155,10 @@ func parseLayer(raw json.RawMessage) (Layer, error) {
 	if l.Tactic == "" {
 		l.Tactic = strings.Trim(string(j.TacticValue), `"`)
 	}
-	l.Precision = precisionOf(j.Weights.Type)
-	if l.Precision == "" && l.Quantizable() && len(l.Inputs) > 0 && eightBits(l.Inputs[0].Precision) {
+	if l.Type != "Constant" { // its values are told as they were, not as the engine keeps them
+		l.Precision = precisionOf(j.Weights.Type)
+	}
+	if l.Precision == "" && l.Quantizable() && len(l.Inputs) > 0 {
 		l.Precision = l.Inputs[0].Precision
 	}
 	if l.Precision == "" && len(l.Outputs) > 0 {

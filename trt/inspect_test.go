@@ -24,13 +24,22 @@ func fixture(t *testing.T, name string) []trt.Layer {
 
 func TestSummarize(t *testing.T) {
 	for name, want := range map[string]trt.LayerSummary{
+		"resnet50-fp16.json": {
+			Layers: 10, Fused: 2, FusedNodes: 5, Reformats: 1, ByPrecision: map[string]int{"fp16": 9, "unknown": 1},
+			Quantizable: 3, Unquantized: []string{"/conv1/Conv + /relu/Relu",
+				"/layer4/layer4.2/conv3/Conv + /layer4/layer4.2/Add + /layer4/layer4.2/relu_2/Relu", "/fc/Gemm"},
+		},
+		"convnet-int8.json": {
+			Layers: 6, Fused: 2, FusedNodes: 5, Reformats: 2, ByPrecision: map[string]int{"fp32": 1, "int8": 5},
+			Quantizable: 3,
+		},
 		"inspect-fp16.json": {
 			Layers: 5, Fused: 3, FusedNodes: 7, Reformats: 1, ByPrecision: map[string]int{"fp16": 5},
 			Quantizable: 3, Unquantized: []string{"conv1 + relu1", "conv2 + add + relu2", "flatten + head"},
 		},
-		"inspect-int8.json": {
-			Layers: 6, Fused: 3, FusedNodes: 6, Reformats: 1, ByPrecision: map[string]int{"fp16": 3, "int8": 3},
-			Quantizable: 3, Unquantized: []string{"flatten + head"},
+		"convnet-qdq.json": {
+			Layers: 9, Fused: 2, FusedNodes: 11, Reformats: 4, ByPrecision: map[string]int{"fp32": 4, "int8": 4, "unknown": 1},
+			Quantizable: 3, Unquantized: []string{"head"},
 		},
 	} {
 		if got := trt.Summarize(fixture(t, name)); !reflect.DeepEqual(got, want) {
@@ -40,12 +49,13 @@ func TestSummarize(t *testing.T) {
 }
 
 func TestParseLayers(t *testing.T) {
-	l := fixture(t, "inspect-int8.json")[2]
+	l := fixture(t, "convnet-int8.json")[4]
 	want := trt.Layer{
-		Name: "conv2", Type: "CaskConvolution", Operation: "Convolution", Precision: "int8",
-		Inputs:  []trt.LayerTensor{{Name: "r1", Shape: trt.Shape{8, 16, 32, 32}, Precision: "int8", Format: "Row major Int8 format"}},
-		Outputs: []trt.LayerTensor{{Name: "c2", Shape: trt.Shape{8, 16, 32, 32}, Precision: "fp16", Format: "Row major linear FP16 format"}},
-		Tactic:  "sm80_xmma_fprop_implicit_gemm_interleaved_i8f16", Origin: []string{"conv2"},
+		Name: "head + (Unnamed Layer* 17) [ElementWise]", Type: "CaskConvolution", Operation: "Convolution", Precision: "int8",
+		Inputs:  []trt.LayerTensor{{Name: "p", Shape: trt.Shape{-1, 32, 1, 1}, Precision: "int8", Format: "Int8"}},
+		Outputs: []trt.LayerTensor{{Name: "head_conv_out", Shape: trt.Shape{-1, 10, 1, 1}, Precision: "fp32", Format: "Float"}},
+		Tactic:  "sm80_xmma_fprop_implicit_gemm_interleaved_i8f32_i8i32_f32_nchw_vect_c_32kcrs_vect_c_32_nchw_tilesize128x32x64_stage4_warpsize4x1x1_g1_tensor16x8x32_t1r1s1_alignc4",
+		Origin:  []string{"head"},
 	}
 	if !reflect.DeepEqual(l, want) {
 		t.Errorf("got  %+v\nwant %+v", l, want)
@@ -62,6 +72,9 @@ func TestParseLayersTolerates(t *testing.T) {
 			trt.Layer{Name: "x", Type: "PointWiseV2", Tactic: "0x4", Inputs: []trt.LayerTensor{}, Outputs: []trt.LayerTensor{}}},
 		{"metadata without separators, brackets in names", `{"Name":"x_myl0_3","LayerType":"kgen","Metadata":"[ONNX Layer: a[0]][ONNX Layer: /b/c]"}`,
 			trt.Layer{Name: "x_myl0_3", Type: "kgen", Origin: []string{"a[0]", "/b/c"}, Inputs: []trt.LayerTensor{}, Outputs: []trt.LayerTensor{}}},
+		{"a constant, kept in another type than it was given in", `{"Name":"c","LayerType":"Constant","weights":{"Type":"Float"},"Outputs":[{"Name":"o","Format/Datatype":"Half"}]}`,
+			trt.Layer{Name: "c", Type: "Constant", Precision: "fp16", Inputs: []trt.LayerTensor{},
+				Outputs: []trt.LayerTensor{{Name: "o", Precision: "fp16", Format: "Half"}}}},
 		{"a matrix product with 8-bit inputs and no weights", `{"Name":"g","LayerType":"gemm","Inputs":[{"Name":"i","Format/Datatype":"Int8"}],"Outputs":[{"Name":"o","Format/Datatype":"Half"}]}`,
 			trt.Layer{Name: "g", Type: "gemm", Precision: "int8",
 				Inputs:  []trt.LayerTensor{{Name: "i", Precision: "int8", Format: "Int8"}},
@@ -80,7 +93,7 @@ func TestParseLayersTolerates(t *testing.T) {
 }
 
 func FuzzParseLayers(f *testing.F) {
-	for _, name := range []string{"inspect-fp16.json", "inspect-int8.json"} {
+	for _, name := range []string{"resnet50-fp16.json", "convnet-int8.json", "convnet-qdq.json"} {
 		raw, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			f.Fatal(err)

@@ -192,6 +192,8 @@ func TestClassify(t *testing.T) {
 		node string
 	}{
 		{"IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion stdVersionRead == kSERIALIZATION_VERSION failed.Version tag does not match. Note: Current Version: 239, Serialized Engine Version: 236)", ErrIncompatiblePlan, ""},
+		{"IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion plan->header.pad == expectedPlatformTag failed.Platform specific tag mismatch detected. TensorRT plan files are only supported on the target runtime platform they were created on.)", ErrIncompatiblePlan, ""},
+		{"IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion plan->header.size == blobSize failed.)", ErrCorruptPlan, ""},
 		{"The engine plan file is generated on an incompatible device, expecting compute 9.0 got compute 8.9, please rebuild.", ErrIncompatiblePlan, ""},
 		{"IRuntime::deserializeCudaEngine: Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.Magic tag does not match)", ErrCorruptPlan, ""},
 		{"Error Code 10: Internal Error (Could not find any implementation for node /layer1/conv + /relu due to insufficient workspace. See verbose log for requested sizes.)", ErrNoImplementation, "/layer1/conv + /relu"},
@@ -210,6 +212,25 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// The header is that of a plan of 10.6.0.26.
+func TestPlansOfAnotherVersionAreRefusedByName(t *testing.T) {
+	plan := []byte("ftrt\x00\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\xc4\x38\x06\x00\x00\x00\x00\x00\x0a\x06\x00\x1artrtNGNE")
+	if v := planVersion(plan); v != "10.6.0.26" {
+		t.Fatalf("version %q", v)
+	}
+	_, err := (&Runtime{version: "10.7.0.23"}).Load(plan)
+	if !errors.Is(err, ErrIncompatiblePlan) || !strings.Contains(err.Error(), "built by TensorRT 10.6.0.26, this is 10.7.0.23") {
+		t.Errorf("got %v", err)
+	}
+	for name, other := range map[string][]byte{
+		"too short": plan[:27], "no plan": append([]byte("xtrt"), plan[4:]...), "another layout": append([]byte("ftrt\x01"), plan[5:]...),
+	} {
+		if v := planVersion(other); v != "" {
+			t.Errorf("%s: version %q", name, v)
+		}
+	}
+}
+
 func TestTimingCacheUse(t *testing.T) {
 	log := func(lines ...string) (out []LogLine) {
 		for _, l := range lines {
@@ -221,19 +242,20 @@ func TestTimingCacheUse(t *testing.T) {
 		name            string
 		supplied, valid bool
 		log             []LogLine
-		hit             bool
+		usable, hit     bool
 		misses          int
 	}{
-		{"cold", false, false, log("Serialized 40 timing cache entries"), false, 40},
-		{"everything known", true, true, log("Serialized 40 timing cache entries", "Serialized 40 timing cache entries"), true, 0},
-		{"some known", true, true, log("Serialized 40 timing cache entries", "Serialized 43 timing cache entries"), false, 3},
-		{"refused", true, false, log("Serialized 12 timing cache entries"), false, 12},
-		{"not told", true, true, nil, false, -1},
-		{"told in part", true, true, log("Serialized 40 timing cache entries"), false, -1},
+		{"cold", false, false, log("Serialized 40 timing cache entries"), false, false, 40},
+		{"everything known", true, true, log("Serialized 40 timing cache entries", "Serialized 40 timing cache entries"), true, true, 0},
+		{"some known", true, true, log("Serialized 40 timing cache entries", "Serialized 43 timing cache entries"), true, false, 3},
+		{"taken for an empty one", true, true, log("Serialized 0 timing cache entries", "Serialized 25 timing cache entries"), false, false, 25},
+		{"refused", true, false, log("Serialized 12 timing cache entries"), false, false, 12},
+		{"not told", true, true, nil, true, false, -1},
+		{"told in part", true, true, log("Serialized 40 timing cache entries"), true, false, -1},
 	} {
 		u := cacheUse(tc.supplied, tc.valid, "", tc.log)
-		if u.Hit() != tc.hit || u.Misses() != tc.misses {
-			t.Errorf("%s: hit %v, misses %d, want %v, %d", tc.name, u.Hit(), u.Misses(), tc.hit, tc.misses)
+		if u.Valid != tc.usable || u.Hit() != tc.hit || u.Misses() != tc.misses {
+			t.Errorf("%s: %+v, hit %v, misses %d, want usable %v, hit %v, misses %d", tc.name, u, u.Hit(), u.Misses(), tc.usable, tc.hit, tc.misses)
 		}
 	}
 }

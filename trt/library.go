@@ -56,7 +56,9 @@ type Objects struct{ Builders, Networks, Runtimes, Engines, Contexts, Benchers i
 // child still needs counts until that child is closed.
 func (l *Library) Live() Objects { return l.n.live() }
 
-// NewBuilder makes a builder on a device.
+// NewBuilder makes a builder on a device. It takes seconds while no other builder is
+// open: TensorRT loads its kernels for the first and drops them with the last. Keep
+// one open between builds.
 func (l *Library) NewBuilder(device int) (*Builder, error) {
 	n, err := l.n.newBuilder(device)
 	if err != nil {
@@ -71,7 +73,7 @@ func (l *Library) NewRuntime(device int) (*Runtime, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Runtime{n: n}, nil
+	return &Runtime{n: n, version: l.Versions().TensorRT}, nil
 }
 
 // guard makes closing safe: calls in progress hold it shared or alone, and Close

@@ -15,14 +15,21 @@ import (
 )
 
 // Measure does one job from build to layers and returns all it found out.
-// progress, which may be nil, is told of every step. A failure is an
-// *engine.Error, except that the context's own error comes back as it is. The
-// work folder is left to the caller.
-func Measure(ctx context.Context, backend engine.Backend, job Job, progress func(engine.Progress)) (Measurement, error) {
+// progress, which may be nil, is told of every step; with may be Watched. A
+// failure is an *engine.Error, except that the context's own error comes back
+// as it is. The work folder is left to the caller.
+func Measure(ctx context.Context, backend engine.Backend, job Job, progress func(engine.Progress), with ...func(*run)) (Measurement, error) {
 	if progress == nil {
 		progress = func(engine.Progress) {}
 	}
-	r := &run{backend: backend, job: job, progress: progress}
+	r := &run{backend: backend, job: job}
+	r.progress = func(p engine.Progress) {
+		r.stage = p.Stage
+		progress(p)
+	}
+	for _, w := range with {
+		w(r)
+	}
 	err := r.measure(ctx)
 	if r.engine != nil {
 		if closing := r.engine.Close(); closing != nil && err == nil {
@@ -43,8 +50,12 @@ type run struct {
 	backend  engine.Backend
 	job      Job
 	progress func(engine.Progress)
+	stage    string // last told
 	engine   engine.Engine
 	m        Measurement
+
+	sampler   Sampler // nil without one
+	discarded int     // windows that were thrown away
 
 	inputs  []engine.TensorInfo
 	arrays  []engine.Tensor // inputs.npz, nil without
@@ -285,12 +296,13 @@ func (r *run) latency(ctx context.Context) error {
 		return err
 	}
 	var windows []engine.Window
+	var watched []Telemetry // of windows; empty without a sampler
 	for len(windows) < o.MaxWindows && !r.m.Stable {
 		r.progress(engine.Progress{
 			Stage: "latency", Done: float64(len(windows)), Total: float64(o.MaxWindows),
 			Message: fmt.Sprintf("window %d of at most %d, %s", len(windows)+1, o.MaxWindows, expected(warm, o)),
 		})
-		w, err := r.engine.Time(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow})
+		w, seen, err := r.window(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow})
 		if err != nil {
 			return err
 		}
@@ -301,6 +313,9 @@ func (r *run) latency(ctx context.Context) error {
 			r.warn("%s", text)
 		}
 		windows = append(windows, w)
+		if seen != nil {
+			watched = append(watched, *seen)
+		}
 		if n := len(windows); n >= 2 {
 			r.m.Stable = agree(windows[n-2], windows[n-1], o)
 		}
@@ -308,7 +323,7 @@ func (r *run) latency(ctx context.Context) error {
 	r.m.Windows = len(windows)
 	accepted := windows
 	if r.m.Stable {
-		accepted = windows[len(windows)-2:]
+		accepted, watched = windows[len(windows)-2:], watched[max(0, len(watched)-2):]
 	}
 	var pooled []float64
 	var elapsed float64
@@ -321,6 +336,7 @@ func (r *run) latency(ctx context.Context) error {
 	r.m.Phases = phases(accepted)
 	r.m.Sweep = []Point{point(batch, 1, engine.Window{Latencies: pooled, Elapsed: elapsed})}
 	r.judge(o)
+	r.telemetry(watched)
 	return nil
 }
 
@@ -429,7 +445,7 @@ func (r *run) sweep(ctx context.Context) error {
 				Stage: "throughput", Done: float64(done), Total: float64(total),
 				Message: fmt.Sprintf("batch %d, concurrency %d, about %v", batch, lanes, o.SweepWindow),
 			})
-			w, err := r.engine.Time(ctx, inputs, engine.TimeOptions{
+			w, seen, err := r.window(ctx, inputs, engine.TimeOptions{
 				Concurrency: lanes, Queries: 1, Duration: o.SweepWindow, MaxDuration: max(o.MaxWindow, o.SweepWindow), WarmUp: min(o.WarmUp, o.SweepWindow/4),
 			})
 			switch {
@@ -439,12 +455,20 @@ func (r *run) sweep(ctx context.Context) error {
 				r.warn("batch %d at concurrency %d failed: %v", batch, lanes, err)
 			case len(w.Latencies) > 0 && w.Elapsed > 0:
 				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
+				if seen != nil && seen.Suffered > 0 {
+					r.m.Stable = false
+					r.m.Telemetry.Suffered++
+					r.warn("the device was throttled %s at batch %d and concurrency %d, after %d windows were thrown away", seen.disturbed(), batch, lanes, r.discarded)
+				}
 			}
 			done++
 		}
 	}
 	for _, p := range r.m.Sweep {
 		r.m.Throughput = max(r.m.Throughput, p.Throughput)
+	}
+	if r.m.Telemetry != nil {
+		r.m.Telemetry.Discarded = r.discarded
 	}
 	return nil
 }

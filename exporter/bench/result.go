@@ -19,7 +19,7 @@ type Measurement struct {
 	Latency    Latency       `json:"latency"`            // concurrency 1, the first batch size
 	Sweep      []Point       `json:"sweep"`              // every batch size and concurrency, Latency's own included
 	Throughput float64       `json:"throughput_per_s"`   // inferences per second: the best point of the sweep
-	Stable     bool          `json:"stable"`             // the windows of Latency agreed
+	Stable     bool          `json:"stable"`             // the windows of Latency agreed, and no window that counts was throttled by heat or a power brake
 	Windows    int           `json:"windows"`            // how many windows Latency took
 	Memory     engine.Memory `json:"memory"`             //
 	Accuracy   *Accuracy     `json:"accuracy,omitempty"` // nil without evaluation inputs or a reference
@@ -28,6 +28,7 @@ type Measurement struct {
 	Calibration *Calibration   `json:"calibration,omitempty"`
 	Overhead    float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
 	Phases      []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
+	Telemetry   *Telemetry     `json:"telemetry,omitempty"`  // of the device during the accepted windows of Latency; nil when nobody watched
 	Warnings    []string       `json:"warnings,omitempty"`   // reasons not to trust a number, in words
 }
 

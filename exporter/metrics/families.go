@@ -16,6 +16,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
 )
 
@@ -151,13 +152,84 @@ var (
 	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
 )
 
+// What the device did during the accepted windows of the latency. Nothing of it
+// is known on a CPU.
+var (
+	windowUtilization = Family{Name: "plancast_engine_window_utilization_ratio", Type: Gauge, Labels: engineLabels, Help: "Mean share of the time in which a kernel ran during the accepted windows, a ratio.",
+		Note: "As NVML samples it; plancast_gpu_sm_activity_ratio says how much of the GPU a kernel used."}
+	windowMemoryUtilization = Family{Name: "plancast_engine_window_memory_utilization_ratio", Type: Gauge, Labels: engineLabels, Help: "Mean share of the time in which device memory was read or written during the accepted windows, a ratio."}
+	windowPower             = Family{Name: "plancast_engine_window_power_watts", Type: Gauge, Labels: engineLabels, Help: "Mean power of the board during the accepted windows, in watts."}
+	windowEnergy            = Family{Name: "plancast_engine_window_energy_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board over the accepted windows, in joules.",
+		Note: "From the GPU's energy counter, or integrated from its power where it has none. Absent on a MIG instance, which shares the board."}
+	windowInferenceEnergy = Family{Name: "plancast_engine_window_energy_per_inference_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board for each inference of the accepted windows, in joules.",
+		Note: "At concurrency 1 and the first batch size, what the board needs at rest included."}
+	windowTemperature = Family{Name: "plancast_engine_window_temperature_celsius", Type: Gauge, Labels: engineLabels, Help: "Highest temperature of the GPU during the accepted windows, in degrees Celsius."}
+	windowClock       = Family{Name: "plancast_engine_window_clock_hertz", Type: Gauge, Labels: withEngine("clock"), Help: "Mean clock during the accepted windows, in hertz.", Note: "clock is sm or memory."}
+	windowThrottled   = Family{Name: "plancast_engine_window_throttled", Type: Gauge, Labels: engineLabels, Help: "Windows that were thrown away because the device was throttled by heat or a power brake.",
+		Note: "0 where the device was watched and ran freely. After 3 of them throttled windows count, and plancast_engine_stable is 0. A power cap is usual under full load and throws no window away."}
+)
+
+// gpuLabels are those of every metric of a GPU.
+var gpuLabels = []string{"gpu", "uuid", "device"}
+
+func gpuFamily(name string, t Type, extra []string, help, note string) Family {
+	return Family{Name: name, Type: t, Labels: slices.Concat(gpuLabels, extra), Help: help, Note: note, live: true}
+}
+
+// The GPUs of the machine, as NVML last told.
+var (
+	gpuInfo              = gpuFamily("plancast_gpu_info", Gauge, []string{"driver", "cuda", "mig"}, "A GPU or MIG instance of the machine: always 1.", "mig is disabled, enabled (the GPU is split), instance, or empty where a GPU cannot be split. An instance has the gpu label \"0:1\": the second of GPU 0.")
+	gpuUtilization       = gpuFamily("plancast_gpu_utilization_ratio", Gauge, nil, "Share of the last sample period in which a kernel ran, a ratio.", "")
+	gpuMemoryUtilization = gpuFamily("plancast_gpu_memory_utilization_ratio", Gauge, nil, "Share of the last sample period in which device memory was read or written, a ratio.", "")
+	gpuMemoryUsed        = gpuFamily("plancast_gpu_memory_used_bytes", Gauge, nil, "Device memory in use, in bytes.", "")
+	gpuMemorySize        = gpuFamily("plancast_gpu_memory_size_bytes", Gauge, nil, "Device memory in all, in bytes.", "")
+	gpuPower             = gpuFamily("plancast_gpu_power_watts", Gauge, nil, "Power of the board, in watts.", "On Ampere and newer a mean over a second.")
+	gpuPowerLimit        = gpuFamily("plancast_gpu_power_limit_watts", Gauge, nil, "Power limit that is enforced, in watts.", "")
+	gpuEnergy            = gpuFamily("plancast_gpu_energy_joules_total", Counter, nil, "Energy of the board since the driver was loaded, in joules.", "")
+	gpuTemperature       = gpuFamily("plancast_gpu_temperature_celsius", Gauge, nil, "Temperature of the GPU, in degrees Celsius.", "")
+	gpuClock             = gpuFamily("plancast_gpu_clock_hertz", Gauge, []string{"clock"}, "Clock, in hertz.", "clock is sm or memory.")
+	gpuClockMax          = gpuFamily("plancast_gpu_clock_max_hertz", Gauge, []string{"clock"}, "Highest clock that the GPU can have, in hertz.", "clock is sm or memory.")
+	gpuThrottled         = gpuFamily("plancast_gpu_throttled", Gauge, []string{"reason"}, "Whether a reason holds the clocks back: 1 or 0.",
+		"reason is thermal, power_brake, power_cap, hardware (a hardware slowdown; thermal or power_brake says why, where the GPU knows), sync_boost or board_limit; each exists where the GPU tells. That it idles or was told a lower clock is no throttling.")
+	gpuECC            = gpuFamily("plancast_gpu_ecc_errors_total", Counter, []string{"kind"}, "ECC errors since the driver was loaded.", "kind is corrected or uncorrected. Absent without ECC.")
+	gpuXID            = gpuFamily("plancast_gpu_xid_errors_total", Counter, []string{"xid"}, "XID errors that the driver reported since plancast started, by number.", "A number appears with its first error. NVIDIA's XID documentation says what each means.")
+	gpuSMActivity     = gpuFamily("plancast_gpu_sm_activity_ratio", Gauge, nil, "Share of the SMs at work, mean since the sample before, a ratio.", "This and the next three are hardware counters of Hopper and newer (NVML's GPM); they take no profiler.")
+	gpuSMOccupancy    = gpuFamily("plancast_gpu_sm_occupancy_ratio", Gauge, nil, "Share of the SMs' warps in use, mean since the sample before, a ratio.", "")
+	gpuTensorActivity = gpuFamily("plancast_gpu_tensor_activity_ratio", Gauge, nil, "Share of the time in which tensor cores were at work, mean since the sample before, a ratio.", "")
+	gpuDRAMBandwidth  = gpuFamily("plancast_gpu_dram_bandwidth_ratio", Gauge, nil, "Share of the bandwidth of device memory in use, mean since the sample before, a ratio.", "")
+	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "What a GPU does not support is no failure. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three samples that did not come.")
+	gpuTime           = gpuFamily("plancast_gpu_sample_timestamp_seconds", Gauge, nil, "When the GPU was last sampled, in seconds since the epoch.", "")
+)
+
+// gpuFigures are the families that are plain figures of a sample.
+var gpuFigures = []struct {
+	family   Family
+	quantity gpu.Quantity
+	extra    []string
+}{
+	{gpuUtilization, gpu.Utilization, nil}, {gpuMemoryUtilization, gpu.MemoryUtilization, nil},
+	{gpuMemoryUsed, gpu.MemoryUsed, nil}, {gpuMemorySize, gpu.MemorySize, nil},
+	{gpuPower, gpu.Power, nil}, {gpuPowerLimit, gpu.PowerLimit, nil}, {gpuEnergy, gpu.Energy, nil},
+	{gpuTemperature, gpu.Temperature, nil},
+	{gpuClock, gpu.SMClock, []string{"sm"}}, {gpuClock, gpu.MemoryClock, []string{"memory"}},
+	{gpuClockMax, gpu.SMClockMax, []string{"sm"}}, {gpuClockMax, gpu.MemoryClockMax, []string{"memory"}},
+	{gpuECC, gpu.ECCCorrected, []string{"corrected"}}, {gpuECC, gpu.ECCUncorrected, []string{"uncorrected"}},
+	{gpuSMActivity, gpu.SMActivity, nil}, {gpuSMOccupancy, gpu.SMOccupancy, nil},
+	{gpuTensorActivity, gpu.TensorActivity, nil}, {gpuDRAMBandwidth, gpu.DRAMBandwidth, nil},
+}
+
 // Families lists every metric this package exports.
 func Families() []Family {
 	return []Family{
 		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
-		unquantizedLayers, layerChanges, calibration, targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
+		unquantizedLayers, layerChanges, calibration,
+		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
+		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
+		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
+		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
+		gpuErrors, gpuTime,
 		buildInfo, modelsReady, modelsSelected, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
@@ -240,6 +312,33 @@ var gauges = []struct {
 			emit(c.Coverage)
 		}
 	}},
+	{windowUtilization, watched(func(t bench.Telemetry) *float64 { return t.Utilization })},
+	{windowMemoryUtilization, watched(func(t bench.Telemetry) *float64 { return t.MemoryUtilization })},
+	{windowPower, watched(func(t bench.Telemetry) *float64 { return t.Power })},
+	{windowEnergy, watched(func(t bench.Telemetry) *float64 { return t.Energy })},
+	{windowInferenceEnergy, func(r history.Record, emit func(float64, ...string)) {
+		if v, ok := r.Measurement.EnergyPerInference(); ok {
+			emit(v)
+		}
+	}},
+	{windowTemperature, watched(func(t bench.Telemetry) *float64 { return t.Temperature })},
+	{windowClock, func(r history.Record, emit func(float64, ...string)) {
+		t := r.Measurement.Telemetry
+		if t == nil {
+			return
+		}
+		if t.SMClock != nil {
+			emit(*t.SMClock, "sm")
+		}
+		if t.MemoryClock != nil {
+			emit(*t.MemoryClock, "memory")
+		}
+	}},
+	{windowThrottled, func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			emit(float64(t.Discarded))
+		}
+	}},
 	{iteration, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Iteration)) }},
 	{iterationTimestamp, func(r history.Record, emit func(float64, ...string)) { emit(timestamp(r.Finished)) }},
 	{buildDuration, func(r history.Record, emit func(float64, ...string)) {
@@ -247,6 +346,17 @@ var gauges = []struct {
 			emit(r.Measurement.Plan.Duration.Seconds())
 		}
 	}},
+}
+
+// watched emits a figure of the telemetry, if there is one.
+func watched(of func(bench.Telemetry) *float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			if v := of(*t); v != nil {
+				emit(*v)
+			}
+		}
+	}
 }
 
 // summaries are the families of an engine that are quantiles of its latency.

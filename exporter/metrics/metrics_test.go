@@ -27,6 +27,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
 )
@@ -52,7 +53,33 @@ func collector(t testing.TB, in report.Input) *Collector {
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
+	c.SetGPUs(gpus)
 	return c
+}
+
+// gpus are a Hopper with everything to tell, one that is split, and one that
+// stopped answering.
+func gpus() []gpu.State {
+	at := reporttest.Now.Add(-2 * time.Second)
+	h200 := gpu.Info{GPU: "0", UUID: "GPU-5f1e", Name: "NVIDIA H200", Driver: "570.124.06", CUDA: "12.8", MIG: gpu.MIGDisabled}
+	split, instance, lost := h200, h200, h200
+	split.GPU, split.UUID, split.MIG = "1", "GPU-77aa", gpu.MIGEnabled
+	instance.GPU, instance.UUID, instance.MIG, instance.Name = "1:0", "MIG-0c0d", gpu.MIGInstance, "NVIDIA H200 MIG 1g.18gb"
+	lost.GPU, lost.UUID = "2", "GPU-dead"
+	return []gpu.State{
+		{Info: h200, Time: at, Errors: 0, XIDs: map[uint64]uint64{}, Values: gpu.Values{
+			gpu.Utilization: 0.93, gpu.MemoryUtilization: 0.41, gpu.MemoryUsed: 12 << 30, gpu.MemorySize: 141 << 30,
+			gpu.Power: 512, gpu.PowerLimit: 700, gpu.Energy: 1.25e9, gpu.Temperature: 61,
+			gpu.SMClock: 1.98e9, gpu.SMClockMax: 1.98e9, gpu.MemoryClock: 3.201e9, gpu.MemoryClockMax: 3.201e9,
+			gpu.ECCCorrected: 2, gpu.ECCUncorrected: 0,
+			gpu.SMActivity: 0.87, gpu.SMOccupancy: 0.31, gpu.TensorActivity: 0.44, gpu.DRAMBandwidth: 0.62,
+		}, Throttled: map[bench.ThrottleReason]bool{
+			bench.Thermal: false, bench.PowerBrake: false, bench.PowerCap: true, bench.Hardware: false, bench.SyncBoost: false, bench.BoardLimit: false,
+		}},
+		{Info: split, Time: at, XIDs: map[uint64]uint64{}, Values: gpu.Values{gpu.Power: 120, gpu.Temperature: 40}},
+		{Info: instance, Time: at, Values: gpu.Values{gpu.MemoryUsed: 1 << 30, gpu.MemorySize: 18 << 30, gpu.TensorActivity: 0}},
+		{Info: lost, Time: at.Add(-time.Hour), Errors: 721, XIDs: map[uint64]uint64{79: 1}},
+	}
 }
 
 func gather(t testing.TB, in report.Input) map[string]*dto.MetricFamily {
@@ -130,13 +157,13 @@ func scrape(t testing.TB, c prometheus.Collector, accept string) []byte {
 }
 
 func TestExposition(t *testing.T) {
-	c := collector(t, reporttest.Input())
+	c := collector(t, everyFigure())
 	golden(t, "testdata/exposition.txt", scrape(t, c, "text/plain"))
 	golden(t, "testdata/exposition.openmetrics", scrape(t, c, "application/openmetrics-text; version=1.0.0"))
 }
 
 func TestLint(t *testing.T) {
-	for name, in := range map[string]report.Input{"everything": reporttest.Input(), "empty": {Now: reporttest.Now}} {
+	for name, in := range map[string]report.Input{"everything": everyFigure(), "empty": {Now: reporttest.Now}} {
 		problems, err := testutil.CollectAndLint(collector(t, in))
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +177,7 @@ func TestLint(t *testing.T) {
 func TestPromtoolAcceptsTheExposition(t *testing.T) {
 	promtool := needProgram(t, "promtool")
 	cmd := exec.Command(promtool, "check", "metrics")
-	cmd.Stdin = bytes.NewReader(scrape(t, NewCollector(snapshot(t, reporttest.Input())), "text/plain"))
+	cmd.Stdin = bytes.NewReader(scrape(t, collector(t, everyFigure()), "text/plain"))
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
@@ -198,6 +225,11 @@ func everyFigure() report.Input {
 	for i, r := range in.Records {
 		if r.OK() {
 			m := *r.Measurement
+			v := func(x float64) *float64 { return &x }
+			m.Telemetry = &bench.Telemetry{
+				Device: "GPU-5f1e", Duration: 4, Utilization: v(0.9), MemoryUtilization: v(0.4), Power: v(500), Energy: v(2000), Temperature: v(60),
+				SMClock: v(1.9e9), MemoryClock: v(3.2e9), Discarded: i % 3,
+			}
 			m.Plan.TimingCacheHit, m.Calibration = new(i%2 == 0), &bench.Calibration{Samples: 500, Coverage: 0.97}
 			if m.Layers != nil {
 				l := *m.Layers
@@ -247,6 +279,35 @@ func TestCountersExistFromTheFirstScrape(t *testing.T) {
 	for _, result := range append([]string{"success"}, kinds()...) {
 		if v, ok := value(got, "plancast_builds_total", "model=m", "result="+result); !ok || v != 0 {
 			t.Errorf("result %s: %v, %v", result, v, ok)
+		}
+	}
+}
+
+func TestAGPUThatStopsAnsweringIsAbsentNotFrozen(t *testing.T) {
+	got := gather(t, report.Input{})
+	for name, f := range got {
+		if !strings.HasPrefix(name, "plancast_gpu_") {
+			continue
+		}
+		_, ok := value(got, name, "gpu=2")
+		if stays := slices.Contains([]string{"plancast_gpu_scrape_errors_total", "plancast_gpu_sample_timestamp_seconds", "plancast_gpu_xid_errors_total"}, name); ok != stays {
+			t.Errorf("%s of the lost GPU: %t in %v", name, ok, f)
+		}
+	}
+	for _, name := range []string{"plancast_gpu_power_watts", "plancast_gpu_throttled", "plancast_gpu_sm_activity_ratio"} {
+		if v, ok := value(got, name, "gpu=1:0"); ok {
+			t.Errorf("%s of an instance is %v", name, v)
+		}
+	}
+	if v, ok := value(got, "plancast_gpu_tensor_activity_ratio", "gpu=1:0"); !ok || v != 0 {
+		t.Errorf("a zero that was told is %v, %t", v, ok)
+	}
+}
+
+func TestACPUHasNoTelemetry(t *testing.T) {
+	for name := range gather(t, reporttest.Input()) {
+		if strings.HasPrefix(name, "plancast_engine_window_") {
+			t.Errorf("%s without anybody watching", name)
 		}
 	}
 }

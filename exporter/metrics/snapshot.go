@@ -14,6 +14,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/verdict"
@@ -53,6 +54,7 @@ type Collector struct {
 	current  atomic.Pointer[Snapshot]
 	activity atomic.Pointer[Activity]
 	notified atomic.Pointer[func() Notifications]
+	gpus     atomic.Pointer[func() []gpu.State]
 }
 
 // Notifications is how the notifications fare.
@@ -88,6 +90,10 @@ func (c *Collector) SetActivity(a Activity) { c.activity.Store(&a) }
 // SetNotifications says whom to ask, at each scrape, how the notifications
 // fare; without it their metrics are absent.
 func (c *Collector) SetNotifications(ask func() Notifications) { c.notified.Store(&ask) }
+
+// SetGPUs says whom to ask, at each scrape, what is known of the GPUs; without it
+// their metrics are absent. ask must not wait for a GPU.
+func (c *Collector) SetGPUs(ask func() []gpu.State) { c.gpus.Store(&ask) }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
@@ -133,6 +139,11 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
 		gauge(cycleTime, timestamp(a.LastCycle.Finished))
 	}
+	if ask := l.c.gpus.Load(); ask != nil {
+		for _, s := range (*ask)() {
+			l.gpu(ch, s)
+		}
+	}
 	if ask := l.c.notified.Load(); ask != nil {
 		n := (*ask)()
 		gauge(notificationQueue, float64(n.Queued))
@@ -142,6 +153,36 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 				ch <- prometheus.MustNewConstMetric(descs[notifications.Name], prometheus.CounterValue, float64(v), receiver, result)
 			}
 		}
+	}
+}
+
+// gpu hands out what is known of one GPU.
+func (liveCollector) gpu(ch chan<- prometheus.Metric, s gpu.State) {
+	emit := func(f Family, v float64, extra ...string) {
+		t := prometheus.GaugeValue
+		if f.Type == Counter {
+			t = prometheus.CounterValue
+		}
+		ch <- prometheus.MustNewConstMetric(descs[f.Name], t, v, bounded(slices.Concat([]string{s.GPU, s.UUID, s.Name}, extra))...)
+	}
+	emit(gpuErrors, float64(s.Errors))
+	for xid, n := range s.XIDs {
+		emit(gpuXID, float64(n), strconv.FormatUint(xid, 10))
+	}
+	if !s.Time.IsZero() {
+		emit(gpuTime, timestamp(s.Time))
+	}
+	if s.Values == nil {
+		return
+	}
+	emit(gpuInfo, 1, s.Driver, s.CUDA, string(s.MIG))
+	for _, x := range gpuFigures {
+		if v, ok := s.Values[x.quantity]; ok && finite(v) {
+			emit(x.family, v, x.extra...)
+		}
+	}
+	for r, on := range s.Throttled {
+		emit(gpuThrottled, oneIf(on), string(r))
 	}
 }
 

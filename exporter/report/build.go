@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -281,7 +282,12 @@ func (b builder) result(s history.Series, r history.Record) *Result {
 	if !m.Plan.Reused {
 		x.Build = num(m.Plan.Duration.Seconds())
 	}
-	if !m.Stable {
+	x.Telemetry = telemetry(m)
+	switch {
+	case m.Stable:
+	case m.Telemetry != nil && m.Telemetry.Suffered > 0:
+		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: the GPU was throttled in %s that count", units.Count(m.Telemetry.Suffered, "window")))
+	default:
 		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: %s did not agree with each other", units.Count(m.Windows, "window")))
 	}
 	if x.P99 == nil {
@@ -291,6 +297,42 @@ func (b builder) result(s history.Series, r history.Record) *Result {
 		x.Warnings = append(x.Warnings, oneLine(w, 300))
 	}
 	x.Change = change(s, r)
+	return x
+}
+
+func telemetry(m *bench.Measurement) *Telemetry {
+	t := m.Telemetry
+	if t == nil {
+		return nil
+	}
+	x := &Telemetry{
+		Utilization: numOf(t.Utilization), SMClock: numOf(t.SMClock), Power: numOf(t.Power), Temperature: numOf(t.Temperature), Discarded: t.Discarded,
+	}
+	if e, ok := m.EnergyPerInference(); ok {
+		x.EnergyPerInference = num(e)
+	}
+	var parts []string
+	say := func(v *float64, format string, scale float64) {
+		if v != nil {
+			parts = append(parts, fmt.Sprintf(format, *v*scale))
+		}
+	}
+	say(x.Utilization, "busy %.0f %% of the time", 100)
+	say(x.SMClock, "SMs at %.0f MHz", 1e-6)
+	say(x.Temperature, "up to %.0f °C", 1)
+	say(x.Power, "%.0f W", 1)
+	if e := x.EnergyPerInference; e != nil && *e < 1 {
+		say(e, "%.3g mJ an inference", 1e3)
+	} else {
+		say(e, "%.2f J an inference", 1)
+	}
+	if t.Discarded > 0 {
+		parts = append(parts, units.Count(t.Discarded, "throttled window")+" thrown away")
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	x.Text = "GPU " + strings.Join(parts, ", ")
 	return x
 }
 

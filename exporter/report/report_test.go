@@ -245,6 +245,46 @@ func TestMilestonesCountModels(t *testing.T) {
 	}
 }
 
+func TestTelemetryIsTold(t *testing.T) {
+	v := func(x float64) *float64 { return &x }
+	watched := func(x bench.Telemetry, stable bool) report.View {
+		in := reporttest.Input()
+		for i, r := range in.Records {
+			if r.Model == "squeezenet" && r.Precision == engine.INT8 && r.OK() {
+				m := *r.Measurement
+				m.Telemetry, m.Stable = &x, stable
+				in.Records[i].Measurement = &m
+			}
+		}
+		return report.Build(in)
+	}
+	full := bench.Telemetry{Utilization: v(0.934), SMClock: v(1.98e9), Power: v(512.3), Energy: v(600), Temperature: v(61), Discarded: 2}
+	hot := bench.Telemetry{Temperature: v(92), Discarded: 3, Suffered: 2}
+	for name, c := range map[string]struct {
+		view report.View
+		want string
+	}{
+		"everything": {watched(full, true), "int8: GPU busy 93 % of the time, SMs at 1980 MHz, up to 61 °C, 512 W, 906 mJ an inference, 2 throttled windows thrown away"},
+		"throttled":  {watched(hot, false), "int8: not stable: the GPU was throttled in 2 windows that count"},
+	} {
+		var text, page bytes.Buffer
+		if err := report.Text(&text, c.view, report.TextOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := report.HTML(&page, c.view, report.HTMLOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		flat := strings.Join(strings.Fields(text.String()), " ")
+		if !strings.Contains(flat, c.want) || !strings.Contains(page.String(), c.want) {
+			t.Errorf("%s: %q is missing in\n%s", name, c.want, text.String())
+		}
+	}
+	var text bytes.Buffer
+	if err := report.Text(&text, report.Build(reporttest.Input()), report.TextOptions{}); err != nil || strings.Contains(text.String(), "GPU ") {
+		t.Errorf("telemetry of a CPU (%v):\n%s", err, text.String())
+	}
+}
+
 func TestExitCodes(t *testing.T) {
 	v := report.Build(reporttest.Input())
 	for name, want := range map[string]int{

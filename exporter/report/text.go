@@ -215,6 +215,9 @@ func details(m Model) []string {
 			}
 		}
 		if x := r.Result; x != nil {
+			if x.Telemetry != nil {
+				out = append(out, string(r.Precision)+": "+x.Telemetry.Text)
+			}
 			for _, w := range x.Warnings {
 				out = append(out, string(r.Precision)+": "+w)
 			}

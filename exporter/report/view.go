@@ -194,6 +194,7 @@ type Result struct {
 	Build         *float64    `json:"build_s,omitempty"` // nil when the engine was reused
 	Stable        bool        `json:"stable"`
 	Change        *Change     `json:"p99_change,omitempty"`
+	Telemetry     *Telemetry  `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
 	Warnings      []string    `json:"warnings,omitempty"`
 }
 
@@ -202,6 +203,17 @@ type Percentile struct {
 	Value   float64  `json:"value_s"`
 	Upper   *float64 `json:"upper_s,omitempty"` // early-stopping bound, 99 % confidence
 	Queries int      `json:"queries"`
+}
+
+// Telemetry is what the GPU did in the windows that the latency rests on.
+type Telemetry struct {
+	Utilization        *float64 `json:"utilization_ratio,omitempty"`
+	SMClock            *float64 `json:"sm_clock_hertz,omitempty"`
+	Power              *float64 `json:"power_watts,omitempty"`
+	EnergyPerInference *float64 `json:"energy_per_inference_joules,omitempty"`
+	Temperature        *float64 `json:"temperature_celsius,omitempty"` // highest
+	Discarded          int      `json:"discarded_windows"`             // of the whole measurement, because of heat or a power brake
+	Text               string   `json:"text"`                          // "GPU busy 93 % of the time, 512 W, ..."
 }
 
 // Change compares P99 with that of an earlier candidate in the same environment.

@@ -17,13 +17,19 @@ import (
 // Opener makes the backend of that name.
 type Opener func(name string, config bench.BackendConfig) (engine.Backend, error)
 
+// Watcher finds what watches the device of an open backend while windows are
+// timed: nil where there is nothing to watch, as on a CPU. release comes after the
+// last window and may be nil. An error costs the telemetry, not the job.
+type Watcher func(backend engine.Backend) (s bench.Sampler, release func(), err error)
+
 // progressEvery bounds how often the same stage is reported.
 const progressEvery = 200 * time.Millisecond
 
 // Serve is the child: it answers the one request on stdin with events on out
 // and returns the exit status. When stdin ends before the job does, the parent
-// is gone and the process exits at once, whatever native code is doing.
-func Serve(stdin io.Reader, out io.Writer, open Opener) int {
+// is gone and the process exits at once, whatever native code is doing. A nil
+// watch watches nothing.
+func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watcher) int {
 	// The kernel should take the worker first when memory runs out.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o644)
 
@@ -54,12 +60,12 @@ func Serve(stdin io.Reader, out io.Writer, open Opener) int {
 		os.Exit(3)
 	}()
 
-	e := answer(ctx, req, open, progressFilter(time.Now, func(p engine.Progress) { emit(Event{Progress: &p}) }))
+	e := answer(ctx, req, open, watch, progressFilter(time.Now, func(p engine.Progress) { emit(Event{Progress: &p}) }))
 	emit(e)
 	return 0
 }
 
-func answer(ctx context.Context, req Request, open Opener, progress func(engine.Progress)) Event {
+func answer(ctx context.Context, req Request, open Opener, watch Watcher, progress func(engine.Progress)) Event {
 	backend, err := open(req.Backend, req.Config)
 	if err != nil {
 		return Event{Failure: engine.AsError(err)}
@@ -76,9 +82,20 @@ func answer(ctx context.Context, req Request, open Opener, progress func(engine.
 	if err != nil {
 		return Event{Failure: engine.AsError(err)}
 	}
-	m, err := bench.Measure(ctx, backend, *req.Job, progress)
+	var sampler bench.Sampler
+	var unwatched error
+	if watch != nil {
+		var release func()
+		if sampler, release, unwatched = watch(backend); release != nil {
+			defer release()
+		}
+	}
+	m, err := bench.Measure(ctx, backend, *req.Job, progress, bench.Watched(sampler))
 	if err != nil {
 		return Event{Environment: &env, Failure: engine.AsError(err)}
+	}
+	if unwatched != nil {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the device was not watched, so that throttling would not have been noticed: %v", unwatched))
 	}
 	return Event{Environment: &env, Measurement: &m}
 }
@@ -109,7 +126,7 @@ func progressFilter(now func() time.Time, next func(engine.Progress)) func(engin
 }
 
 // Main is Serve on the process's own stdin and file descriptor 3.
-func Main(open Opener) int {
+func Main(open Opener, watch Watcher) int {
 	out := os.NewFile(3, "events")
 	if out == nil {
 		fmt.Fprintln(os.Stderr, "plancast worker is started by plancast itself: use plancast run")
@@ -119,5 +136,5 @@ func Main(open Opener) int {
 		fmt.Fprintln(os.Stderr, "plancast worker is started by plancast itself: use plancast run")
 		return 2
 	}
-	return Serve(os.Stdin, out, open)
+	return Serve(os.Stdin, out, open, watch)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
 )
 
 // The test binary is its own child: this variable says how it shall behave.
@@ -206,13 +208,67 @@ func TestAProgramThatIsNotThereIsAnErrorNotAnOutcome(t *testing.T) {
 
 func TestServeRefusesWhatIsNoRequest(t *testing.T) {
 	var out bytes.Buffer
-	if status := Serve(strings.NewReader("hello\n"), &out, nil); status != 2 {
+	if status := Serve(strings.NewReader("hello\n"), &out, nil, nil); status != 2 {
 		t.Errorf("status %d", status)
 	}
 	var e Event
 	if err := json.Unmarshal(out.Bytes(), &e); err != nil || e.Failure == nil || e.Failure.Kind != engine.KindInternal {
 		t.Errorf("event %s", out.Bytes())
 	}
+}
+
+// watching is a device that runs freely.
+type watching struct{ windows int }
+
+func (w *watching) Start() func() bench.Telemetry {
+	return func() bench.Telemetry {
+		w.windows++
+		return bench.Telemetry{Device: "GPU-a", Duration: 1}
+	}
+}
+
+func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "model.json")
+	if err := fake.Write(path, fake.Script{Latency: fake.Duration(time.Millisecond)}); err != nil {
+		t.Fatal(err)
+	}
+	req := Request{Backend: fake.Name, Job: &bench.Job{
+		Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: bench.DefaultOptions(), WorkDir: t.TempDir(),
+	}}
+	open := func(string, bench.BackendConfig) (engine.Backend, error) { return fake.New(), nil }
+	ask := func(watch Watcher, job *bench.Job) Event {
+		r := req
+		r.Job = job
+		return answer(t.Context(), r, open, watch, func(engine.Progress) {})
+	}
+
+	w, released := &watching{}, 0
+	e := ask(func(b engine.Backend) (bench.Sampler, func(), error) {
+		if b.Name() != fake.Name {
+			t.Errorf("asked for the device of %s", b.Name())
+		}
+		return w, func() { released++ }, nil
+	}, req.Job)
+	if e.Measurement == nil || e.Measurement.Telemetry == nil || e.Measurement.Telemetry.Device != "GPU-a" || w.windows != 3 || released != 1 {
+		t.Errorf("%+v after %d windows, released %d times", e, w.windows, released)
+	}
+
+	e = ask(func(engine.Backend) (bench.Sampler, func(), error) {
+		return nil, nil, errors.New("no NVML")
+	}, req.Job)
+	if e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 1 || !strings.Contains(e.Measurement.Warnings[0], "throttling would not have been noticed: no NVML") {
+		t.Errorf("%+v", e)
+	}
+
+	for name, watch := range map[string]Watcher{"nobody": nil, "a CPU": func(engine.Backend) (bench.Sampler, func(), error) { return nil, nil, nil }} {
+		if e := ask(watch, req.Job); e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 0 {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+	ask(func(engine.Backend) (bench.Sampler, func(), error) {
+		t.Error("describing a backend takes no watch")
+		return nil, nil, nil
+	}, nil)
 }
 
 func TestStagesPassAtOnceAndAdvancesAreThinned(t *testing.T) {

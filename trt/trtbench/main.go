@@ -2,13 +2,15 @@
 
 // Trtbench compares the trt package with trtexec on one GPU: the same plan, the
 // same settings, one after the other in turns, and the rebuild with a warm timing
-// cache. It prints Markdown tables.
+// cache. It prints Markdown tables. Each turn of either program is a process of its
+// own: what a process did before must not count for one of them alone.
 //
-//	trtbench -model resnet50.onnx -trtexec /path/to/trtexec -precision fp16
+//	trtbench -model resnet50.onnx -trtexec /path/to/trtexec -dir /tmp/trtbench -precision fp16
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -41,6 +43,8 @@ type bench struct {
 	precision              string
 	level, rounds, seconds int
 	batch                  int64
+	streams                int
+	graph                  bool
 }
 
 func run() error {
@@ -48,14 +52,17 @@ func run() error {
 	flag.StringVar(&b.model, "model", "", "ONNX model, one input with an open batch")
 	flag.StringVar(&b.trtexec, "trtexec", "", "path of trtexec")
 	flag.StringVar(&b.precision, "precision", "fp16", "fp32 (with TF32, as trtexec) or fp16")
-	flag.StringVar(&b.dir, "dir", "", "folder for the plan and the caches; a plan there is used again")
+	flag.StringVar(&b.dir, "dir", "", "folder for the plan, the timing cache and what the inspector says")
 	flag.Int64Var(&b.batch, "batch", 8, "batch size")
 	flag.IntVar(&b.level, "level", 3, "builder optimization level")
 	flag.IntVar(&b.rounds, "rounds", 3, "turns of each program")
 	flag.IntVar(&b.seconds, "seconds", 3, "length of a window")
 	rebuilds := flag.Int("rebuilds", 3, "rebuilds with a warm cache")
+	turn := flag.String("turn", "", "one turn, in JSON, with the plan and cache in -dir: rebuild or measure")
+	flag.IntVar(&b.streams, "streams", 1, "streams of -turn measure")
+	flag.BoolVar(&b.graph, "graph", true, "CUDA graph in -turn measure")
 	flag.Parse()
-	if _, ok := precisions[b.precision]; !ok || b.model == "" || b.trtexec == "" || b.dir == "" {
+	if _, ok := precisions[b.precision]; !ok || b.model == "" || b.trtexec == "" && *turn == "" || b.dir == "" {
 		return errors.New("-model, -trtexec and -dir are needed, -precision is fp32 or fp16")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -65,6 +72,15 @@ func run() error {
 		return err
 	}
 	b.lib = lib
+	switch *turn {
+	case "":
+	case "rebuild":
+		return print(b.rebuild(ctx))
+	case "measure":
+		return print(b.window(ctx))
+	default:
+		return fmt.Errorf("-turn %q is neither rebuild nor measure", *turn)
+	}
 	v := lib.Versions()
 	devices, err := lib.Devices()
 	if err != nil {
@@ -77,6 +93,31 @@ func run() error {
 		return err
 	}
 	return b.measure(ctx)
+}
+
+func print(v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(v)
+}
+
+// alone runs one turn of this program in a process of its own.
+func (b *bench) alone(ctx context.Context, result any, turn string, args ...string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{
+		"-turn=" + turn, "-model=" + b.model, "-dir=" + b.dir, "-precision=" + b.precision, "-level=" + strconv.Itoa(b.level),
+		"-batch=" + strconv.FormatInt(b.batch, 10), "-seconds=" + strconv.Itoa(b.seconds),
+	}, args...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("turn %s %s: %w", turn, strings.Join(args, " "), err)
+	}
+	return json.Unmarshal(out, result)
 }
 
 func (b *bench) file(suffix string) string { return filepath.Join(b.dir, b.precision+suffix) }
@@ -114,27 +155,28 @@ func (b *bench) build(ctx context.Context, rebuilds int) error {
 	if rebuilds == 0 {
 		return nil
 	}
-	net, err := b.shape()
+	in, err := b.input()
 	if err != nil {
 		return err
 	}
 	var ours, whole, theirs []float64
 	for range rebuilds {
-		r, took, err := b.once(ctx, cold.TimingCache)
-		if err != nil {
-			return err
-		}
-		if !r.CacheUse.Hit() {
-			fmt.Printf("not a full hit: %+v\n", r.CacheUse)
-		}
-		ours, whole = append(ours, r.Duration.Seconds()), append(whole, took.Seconds())
+		// Written anew, as trtexec writes it back.
 		if err := os.WriteFile(b.file(".cache"), cold.TimingCache, 0o644); err != nil {
 			return err
 		}
+		var r rebuilt
+		if err := b.alone(ctx, &r, "rebuild"); err != nil {
+			return err
+		}
+		if !r.Cache.Hit() {
+			fmt.Printf("not a full hit: %+v\n", r.Cache)
+		}
+		ours, whole = append(ours, r.Build), append(whole, r.Whole)
 		args := []string{
 			"--onnx=" + b.model, "--saveEngine=" + b.file(".trtexec.plan"), "--timingCacheFile=" + b.file(".cache"), "--skipInference",
 			"--builderOptimizationLevel=" + strconv.Itoa(b.level), "--memPoolSize=workspace:1024", "--profilingVerbosity=detailed",
-			"--minShapes=" + net(1), "--optShapes=" + net(8), "--maxShapes=" + net(8),
+			"--minShapes=" + in.shape(1), "--optShapes=" + in.shape(8), "--maxShapes=" + in.shape(8),
 		}
 		if b.precision == "fp16" {
 			args = append(args, "--fp16")
@@ -154,90 +196,132 @@ func (b *bench) build(ctx context.Context, rebuilds int) error {
 	return nil
 }
 
-// shape writes the input's shape for a batch the way trtexec reads it.
-func (b *bench) shape() (func(int64) string, error) {
-	plan, err := os.ReadFile(b.file(".plan"))
-	if err != nil {
-		return nil, err
-	}
-	r, err := b.lib.NewRuntime(0)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	e, err := r.Load(plan)
-	if err != nil {
-		return nil, err
-	}
-	defer e.Close()
-	for _, t := range e.Info().Tensors {
-		if t.Input {
-			return func(n int64) string {
-				s := slices.Clone(t.Shape)
-				s[0] = n
-				return t.Name + ":" + s.String()
-			}, nil
-		}
-	}
-	return nil, errors.New("the model has no input")
+type rebuilt struct {
+	Build, Whole float64 // seconds: what trtexec's time covers, and with making the builder and parsing
+	Cache        trt.TimingCacheUse
 }
 
-type result struct{ p50, p99, throughput float64 } // ms, ms, batches/s
-
-func (b *bench) measure(ctx context.Context) error {
-	shape, err := b.shape()
+func (b *bench) rebuild(ctx context.Context) (rebuilt, error) {
+	cache, err := os.ReadFile(b.file(".cache"))
 	if err != nil {
-		return err
+		return rebuilt{}, err
 	}
+	r, took, err := b.once(ctx, cache)
+	if err != nil {
+		return rebuilt{}, err
+	}
+	return rebuilt{r.Duration.Seconds(), took.Seconds(), r.CacheUse}, nil
+}
+
+func (b *bench) load() (*trt.Engine, error) {
 	plan, err := os.ReadFile(b.file(".plan"))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := b.lib.NewRuntime(0)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer r.Close()
-	e, err := r.Load(plan)
+	return r.Load(plan)
+}
+
+// input is the model's input.
+type input trt.TensorInfo
+
+func inputOf(e *trt.Engine) (input, error) {
+	for _, t := range e.Info().Tensors {
+		if t.Input {
+			return input(t), nil
+		}
+	}
+	return input{}, errors.New("the model has no input")
+}
+
+func (i input) batch(n int64) trt.Shape {
+	s := slices.Clone(i.Shape)
+	s[0] = n
+	return s
+}
+
+// shape is written the way trtexec reads it.
+func (i input) shape(n int64) string { return i.Name + ":" + i.batch(n).String() }
+
+func (b *bench) input() (input, error) {
+	e, err := b.load()
+	if err != nil {
+		return input{}, err
+	}
+	defer e.Close()
+	return inputOf(e)
+}
+
+type result struct {
+	P50, P99, Throughput float64 // ms, ms, batches/s
+	Outside              float64 // seconds in Run that were not in the native loop
+	Queries              int     // warm-up included
+}
+
+// window measures one window of the plan.
+func (b *bench) window(ctx context.Context) (result, error) {
+	e, err := b.load()
+	if err != nil {
+		return result{}, err
+	}
+	defer e.Close()
+	in, err := inputOf(e)
+	if err != nil {
+		return result{}, err
+	}
+	bench, err := e.NewBencher(trt.BenchOptions{
+		Shapes: map[string]trt.Shape{in.Name: in.batch(b.batch)}, Streams: b.streams, CUDAGraph: b.graph,
+	})
+	if err != nil {
+		return result{}, err
+	}
+	defer bench.Close()
+	begun := time.Now()
+	s, err := bench.Run(ctx, trt.Window{Warmup: 500 * time.Millisecond, MinDuration: time.Duration(b.seconds) * time.Second})
+	if err != nil {
+		return result{}, err
+	}
+	return result{
+		P50: percentile(s.Compute, 50) * 1e3, P99: percentile(s.Compute, 99) * 1e3, Throughput: s.Throughput(),
+		Outside: (time.Since(begun) - s.HostWall).Seconds(), Queries: s.Queries() + s.Warmup,
+	}, nil
+}
+
+func (b *bench) measure(ctx context.Context) error {
+	e, err := b.load()
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	input := ""
-	var in trt.Shape
-	for _, t := range e.Info().Tensors {
-		if t.Input {
-			input, in = t.Name, slices.Clone(t.Shape)
-		}
+	in, err := inputOf(e)
+	if err != nil {
+		return err
 	}
-	in[0] = b.batch
 	fmt.Printf("engine: %+v\n\n", memory(e.Info()))
+	if err := b.keepLayers(e); err != nil {
+		return err
+	}
+	e.Close()
 	fmt.Println("| streams | CUDA graph | program | P50 ms | P99 ms | batches/s | trt/trtexec of medians: P50, P99, throughput |\n| --- | --- | --- | --- | --- | --- | --- |")
-	outside, queries := 0.0, 0.0
+	outside, queries := 0.0, 0
 	for _, c := range []struct {
 		streams int
 		graph   bool
 	}{{1, true}, {2, true}, {4, true}, {1, false}} {
 		var ours, theirs []result
-		us := func() (result, error) {
-			bench, err := e.NewBencher(trt.BenchOptions{Shapes: map[string]trt.Shape{input: in}, Streams: c.streams, CUDAGraph: c.graph})
-			if err != nil {
-				return result{}, err
-			}
-			begun := time.Now()
-			s, err := bench.Run(ctx, trt.Window{Warmup: 500 * time.Millisecond, MinDuration: time.Duration(b.seconds) * time.Second})
-			outside += time.Since(begun).Seconds()
-			bench.Close()
-			if err != nil {
-				return result{}, err
-			}
-			outside -= s.HostWall.Seconds()
-			queries += float64(s.Queries() + s.Warmup)
-			return result{percentile(s.Compute, 50) * 1e3, percentile(s.Compute, 99) * 1e3, s.Throughput()}, nil
+		us := func() (r result, err error) {
+			err = b.alone(ctx, &r, "measure", "-streams="+strconv.Itoa(c.streams), "-graph="+strconv.FormatBool(c.graph))
+			outside += r.Outside
+			queries += r.Queries
+			return r, err
 		}
 		them := func() (result, error) {
 			args := []string{
-				"--loadEngine=" + b.file(".plan"), "--shapes=" + shape(b.batch), "--noDataTransfers", "--infStreams=" + strconv.Itoa(c.streams),
+				"--loadEngine=" + b.file(".plan"), "--shapes=" + in.shape(b.batch), "--noDataTransfers", "--infStreams=" + strconv.Itoa(c.streams),
 				"--warmUp=500", "--duration=" + strconv.Itoa(b.seconds), "--percentile=50,99",
 			}
 			if c.graph {
@@ -252,9 +336,9 @@ func (b *bench) measure(ctx context.Context) error {
 				to *float64
 				re string
 			}{
-				{&t.p50, `GPU Compute Time:.*median = ([\d.]+) ms`},
-				{&t.p99, `GPU Compute Time:.*percentile\(99%\) = ([\d.]+) ms`},
-				{&t.throughput, `Throughput: ([\d.]+) qps`},
+				{&t.P50, `GPU Compute Time:.*median = ([\d.]+) ms`},
+				{&t.P99, `GPU Compute Time:.*percentile\(99%\) = ([\d.]+) ms`},
+				{&t.Throughput, `Throughput: ([\d.]+) qps`},
 			} {
 				if *f.to, err = number(out, f.re); err != nil {
 					return result{}, err
@@ -285,15 +369,24 @@ func (b *bench) measure(ctx context.Context) error {
 			}
 			return out
 		}
-		p50 := func(r result) float64 { return r.p50 }
-		p99 := func(r result) float64 { return r.p99 }
-		qps := func(r result) float64 { return r.throughput }
+		p50 := func(r result) float64 { return r.P50 }
+		p99 := func(r result) float64 { return r.P99 }
+		qps := func(r result) float64 { return r.Throughput }
 		ratio := func(f func(result) float64) float64 { return median(col(ours, f)) / median(col(theirs, f)) }
 		fmt.Printf("| %d | %v | trt | %s | %s | %s | %.4f, %.4f, %.4f |\n", c.streams, c.graph, list(col(ours, p50)), list(col(ours, p99)), list(col(ours, qps)), ratio(p50), ratio(p99), ratio(qps))
 		fmt.Printf("| %d | %v | trtexec | %s | %s | %s | |\n", c.streams, c.graph, list(col(theirs, p50)), list(col(theirs, p99)), list(col(theirs, qps)))
 	}
-	fmt.Printf("\nGo around the native loop: %.1f ns per query\n", outside/queries*1e9)
+	fmt.Printf("\nGo around the native loop: %.1f ns per query\n", outside/float64(queries)*1e9)
 	return nil
+}
+
+// keepLayers leaves what the inspector says of the engine beside the plan.
+func (b *bench) keepLayers(e *trt.Engine) error {
+	raw, err := e.InspectJSON()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(b.file(".layers.json"), raw, 0o644)
 }
 
 func memory(i trt.EngineInfo) string {
