@@ -366,10 +366,35 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 		top1 := reference - accurate
 		a.Top1, a.ReferenceTop1, a.Measure = &top1, &reference, "top1"
 	}
+	var telemetry *bench.Telemetry
+	if gpu {
+		telemetry = m.watched(n, p, latency, rng)
+	}
 	return &bench.Measurement{
-		Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
+		Telemetry: telemetry, Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
 		Memory: memory, Accuracy: a, Layers: m.graph(n, p, progress),
 	}
+}
+
+// watched invents what the GPU did during the windows. It grew hot, and two
+// windows were thrown away, where more layers stayed unquantized.
+func (m model) watched(n int, p engine.Precision, latency bench.Latency, rng *rand.Rand) *bench.Telemetry {
+	v := rng.Float64()
+	t := &bench.Telemetry{Device: cards[0].uuid, Duration: latency.Sum}
+	heat, clock := 61+12*v, math.Round((2.01-0.09*v)*1e3)*1e6
+	if p == engine.INT8 && m.unquantized[n] > 0 {
+		t.Discarded, heat, clock = 2, heat+9, clock-240e6
+	}
+	set := func(to **float64, x float64) { *to = &x }
+	power := 46 + 20*v
+	set(&t.Utilization, 0.9+0.09*v)
+	set(&t.MemoryUtilization, 0.4+0.2*v)
+	set(&t.SMClock, clock)
+	set(&t.MemoryClock, cards[0].mem)
+	set(&t.Power, power)
+	set(&t.Energy, power*latency.Sum)
+	set(&t.Temperature, math.Round(heat))
+	return t
 }
 
 // calibrated invents how far the calibration data reach: further as the team

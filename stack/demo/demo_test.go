@@ -13,6 +13,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
@@ -122,9 +123,16 @@ func TestTelemetryOfThePastLeadsToThatOfNow(t *testing.T) {
 	if len(lines) < 50 {
 		t.Fatalf("only %d series", len(lines))
 	}
+	known := map[string][]string{}
+	for _, f := range metrics.Families() {
+		known[f.Name] = f.Labels
+	}
 	for _, line := range lines {
 		name, rest, _ := strings.Cut(line, "{")
 		labels, value, _ := strings.Cut(rest, "} ")
+		if n := strings.Count(labels, "="); len(known[name]) != n {
+			t.Errorf("%s has %d labels; the exporter's has %q", line, n, known[name])
+		}
 		want := name + `{job="plancast",instance="demo-gpu",` + labels + "} " + value + " " + strconv.FormatInt(now.Unix(), 10) + "\n"
 		if !strings.Contains(past.String(), want) {
 			t.Errorf("the past does not end with %s", want)

@@ -117,38 +117,6 @@ func (c card) series(s sample, extra string) string {
 	return fmt.Sprintf(`%s{%sgpu=%q,uuid=%q,device=%q%s}`, s.name, extra, c.index, c.uuid, c.name, s.labels)
 }
 
-// windows is what the GPU did while the engines of the demo were measured, as
-// series with their labels.
-func windows() []sample {
-	var out []sample
-	for _, m := range models {
-		if m.environments[0].Backend != "tensorrt" {
-			continue
-		}
-		for _, p := range m.precisions {
-			v := scatter(m.name+string(p), 0)
-			labels := fmt.Sprintf(`model=%q,precision=%q,backend="tensorrt",device=%q`, m.name, p, GPU)
-			seconds := m.first * speed[p]
-			power := 46 + 20*v
-			throttled := 0.0
-			if m.name == "t5-small" && p == "int8" {
-				throttled = 2
-			}
-			out = append(out,
-				sample{"plancast_engine_window_utilization_ratio", labels, 0.9 + 0.09*v},
-				sample{"plancast_engine_window_memory_utilization_ratio", labels, 0.4 + 0.2*v},
-				sample{"plancast_engine_window_power_watts", labels, power},
-				sample{"plancast_engine_window_energy_joules", labels, power * seconds * 1400},
-				sample{"plancast_engine_window_energy_per_inference_joules", labels, power * seconds},
-				sample{"plancast_engine_window_temperature_celsius", labels, math.Round(61 + 12*v + 5*throttled)},
-				sample{"plancast_engine_window_clock_hertz", labels + `,clock="sm"`, math.Round((2.01-0.09*v-0.1*throttled)*1e3) * 1e6},
-				sample{"plancast_engine_window_clock_hertz", labels + `,clock="memory"`, 6.25e9},
-				sample{"plancast_engine_window_throttled", labels, throttled})
-		}
-	}
-	return out
-}
-
 // WriteTelemetry writes the telemetry of the demo's GPUs as OpenMetrics text,
 // a sample each step for so many days until now, with the labels that a scrape
 // would add.
@@ -164,11 +132,6 @@ func WriteTelemetry(w io.Writer, now time.Time, days int, step time.Duration) er
 			}
 		}
 	}
-	for _, s := range windows() {
-		for t := begin; !t.After(now); t = t.Add(step) {
-			fmt.Fprintf(b, "%s{job=\"plancast\",instance=%q,%s} %v %d\n", s.name, Instance, s.labels, s.value, t.Unix())
-		}
-	}
 	b.WriteString("# EOF\n")
 	return b.Flush()
 }
@@ -182,9 +145,6 @@ func Telemetry(now func() time.Time) http.Handler {
 			for _, s := range c.telemetry(at) {
 				fmt.Fprintf(w, "%s %s\n", c.series(s, ""), strconv.FormatFloat(s.value, 'g', -1, 64))
 			}
-		}
-		for _, s := range windows() {
-			fmt.Fprintf(w, "%s{%s} %v\n", s.name, s.labels, s.value)
 		}
 	})
 }
