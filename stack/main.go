@@ -245,7 +245,7 @@ func (s *stack) startPrometheus(ctx context.Context) (err error) {
 // awaitRules waits until every rule was evaluated once, which takes up to a
 // minute: what dashboards show of them would be missing before.
 func (s *stack) awaitRules(ctx context.Context) error {
-	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules")
+	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules, up to a minute")
 	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("they were not evaluated within three minutes"))
 	defer cancel()
 	for {
@@ -401,8 +401,8 @@ func (s *stack) tell() {
 	if s.grafana == "" {
 		fmt.Fprintf(s.out, "  Grafana        not started: %s\n", s.without)
 	} else {
-		for _, d := range []string{"milestones", "engines", "gpu"} {
-			fmt.Fprintf(s.out, "  %-14s %s/d/plancast-%s\n", strings.ToUpper(d[:1])+d[1:], strings.TrimSuffix(s.grafana, "/"), d)
+		for _, title := range []string{"Milestones", "Engines", "GPU"} {
+			fmt.Fprintf(s.out, "  %-14s %s/d/plancast-%s\n", title, strings.TrimSuffix(s.grafana, "/"), strings.ToLower(title))
 		}
 	}
 	fmt.Fprintf(s.out, "\n  Logs and data  %s\n", s.dir)
