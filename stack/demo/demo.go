@@ -368,7 +368,7 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 	}
 	var telemetry *bench.Telemetry
 	if gpu {
-		telemetry = m.watched(n, p, latency, rng)
+		telemetry = m.watched(n, p, latency)
 	}
 	return &bench.Measurement{
 		Telemetry: telemetry, Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
@@ -378,8 +378,8 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 
 // watched invents what the GPU did during the windows. It grew hot, and two
 // windows were thrown away, where more layers stayed unquantized.
-func (m model) watched(n int, p engine.Precision, latency bench.Latency, rng *rand.Rand) *bench.Telemetry {
-	v := rng.Float64()
+func (m model) watched(n int, p engine.Precision, latency bench.Latency) *bench.Telemetry {
+	v := scatter(m.name+string(p), int64(n))
 	t := &bench.Telemetry{Device: cards[0].uuid, Duration: latency.Sum}
 	heat, clock := 61+12*v, math.Round((2.01-0.09*v)*1e3)*1e6
 	if p == engine.INT8 && m.unquantized[n] > 0 {
