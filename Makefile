@@ -5,6 +5,7 @@ SHELL       := bash
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0-dev)
 REVISION ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+BIN      ?= bin/plancast
 VARS     := github.com/prometheus/common/version
 # Google's storage client speaks HTTP here; its gRPC transport would add 12 MB.
 TAGS     ?= disable_grpc_modules,grpcnotrace
@@ -20,7 +21,7 @@ help: ## this list
 
 .PHONY: build
 build: ## the plancast program, bin/plancast
-	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o bin/plancast ./exporter
+	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN) ./exporter
 
 .PHONY: setup
 setup: ## ONNX Runtime and the test models, into the cache outside the checkout
@@ -47,7 +48,7 @@ test: ## every Go test, with the race detector
 .PHONY: rules
 rules: ## check and test the alerts with promtool and amtool, and write the PrometheusRule for Kubernetes
 	deploy/kubernetes/generate.sh
-	PLANCAST_REQUIRE_PROMTOOL=1 go test ./alerts
+	PLANCAST_REQUIRE_PROMETHEUS=1 go test ./alerts/...
 
 .PHONY: deploy-test
 deploy-test: ## check docker-compose.yml, Dockerfile and the Kubernetes manifests against their readers' libraries

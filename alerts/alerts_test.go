@@ -4,7 +4,6 @@
 package alerts_test
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -14,8 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/common/model"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/metrics"
 )
@@ -155,19 +156,31 @@ func TestNoAlertResolvesBecauseItsGaugeVanished(t *testing.T) {
 	}
 }
 
-func TestEveryAlertIsTestedFiringAndQuiet(t *testing.T) {
-	firing, quiet := map[string]int{}, map[string]int{}
+// One and the same case sees each alert quiet, then firing, then quiet again.
+func TestEveryAlertIsTestedBeforeAtAndAfterFiring(t *testing.T) {
+	told := map[string]string{} // alert to what the last case made of it: q for quiet, F for firing
+	whole := map[string]bool{}
 	recorded := ""
 	for _, file := range testFiles(t) {
 		var f testFile
 		decode(t, file, &f)
 		for _, c := range f.Tests {
+			clear(told)
+			last := map[string]model.Duration{}
 			for _, a := range c.Alerts {
-				if len(a.Exp) > 0 {
-					firing[a.Name]++
-				} else {
-					quiet[a.Name]++
+				at, err := model.ParseDuration(a.Time)
+				if err != nil || at < last[a.Name] {
+					t.Errorf("%s: %s: %s at %s is not after the time before it: %v", file, c.Name, a.Name, a.Time, err)
 				}
+				last[a.Name] = at
+				if len(a.Exp) > 0 {
+					told[a.Name] += "F"
+				} else {
+					told[a.Name] += "q"
+				}
+			}
+			for name, s := range told {
+				whole[name] = whole[name] || regexp.MustCompile("qF+q").MatchString(s)
 			}
 			for _, q := range c.Queries {
 				recorded += q.Expr + "\n"
@@ -178,15 +191,14 @@ func TestEveryAlertIsTestedFiringAndQuiet(t *testing.T) {
 	for _, r := range rules(t) {
 		known[r.Alert] = true
 		switch {
-		// Once before, once after.
-		case r.Alert != "" && (firing[r.Alert] < 1 || quiet[r.Alert] < 2):
-			t.Errorf("%s: %d firing and %d quiet cases; want 1 and 2 at least", r.Alert, firing[r.Alert], quiet[r.Alert])
+		case r.Alert != "" && !whole[r.Alert]:
+			t.Errorf("no case sees %s quiet, firing and quiet again", r.Alert)
 		// This one is tested through the alert that stands on it.
 		case r.Record != "" && r.Record != "model:plancast_environment_info:new1d" && !strings.Contains(recorded, r.Record+"\n"):
 			t.Errorf("%s has no case", r.Record)
 		}
 	}
-	for name := range firing {
+	for name := range whole {
 		if !known[name] {
 			t.Errorf("the tests speak of %s, which is no rule", name)
 		}
@@ -304,23 +316,6 @@ func TestMadeUpSeriesLookLikeTheRealOnes(t *testing.T) {
 	}
 }
 
-// need finds the first of the programs named, or skips the test; with
-// PLANCAST_REQUIRE_PROMTOOL=1, as in continuous integration, it fails.
-func need(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, n := range names {
-		if path, err := exec.LookPath(n); err == nil {
-			return path
-		}
-	}
-	message := fmt.Sprintf("%s is not installed: apt-get install prometheus prometheus-alertmanager", names[0])
-	if os.Getenv("PLANCAST_REQUIRE_PROMTOOL") == "1" {
-		t.Fatal(message)
-	}
-	t.Skip(message)
-	return ""
-}
-
 func output(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
@@ -331,14 +326,14 @@ func output(t *testing.T, name string, args ...string) string {
 }
 
 func TestPromtoolAgrees(t *testing.T) {
-	promtool := need(t, "promtool")
+	promtool := alertstest.Find(t, "promtool")
 	output(t, promtool, "check", "rules", "plancast.rules.yml")
 	output(t, promtool, "check", "config", "prometheus.yml")
 	output(t, promtool, append([]string{"test", "rules"}, testFiles(t)...)...)
 }
 
 func TestAmtoolAgrees(t *testing.T) {
-	output(t, need(t, "amtool"), "check-config", "alertmanager.yml")
+	output(t, alertstest.Find(t, "amtool"), "check-config", "alertmanager.yml")
 }
 
 // What the stack in containers and the one on Kubernetes start plancast with

@@ -1,11 +1,9 @@
 package alerts_test
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
@@ -20,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
@@ -40,13 +39,13 @@ const (
 // promQL runs one Prometheus on the shipped configuration. It holds the past,
 // loaded as a user would load it, and scrapes an exporter in the present.
 type promQL struct {
-	t    *testing.T
-	addr string
+	t *testing.T
+	alertstest.Prometheus
 }
 
 func newPromQL(t *testing.T) promQL {
 	t.Helper()
-	promtool, server := need(t, "promtool"), need(t, "prometheus")
+	promtool := alertstest.Find(t, "promtool")
 	dir := t.TempDir()
 	data := filepath.Join(dir, "data")
 	in := reporttest.Input()
@@ -73,24 +72,8 @@ func newPromQL(t *testing.T) promQL {
 	exporter := httptest.NewServer(metrics.NewCollector(snapshot).Handler(prometheus.NewRegistry(), nil))
 	t.Cleanup(exporter.Close)
 
-	if err := os.CopyFS(filepath.Join(dir, "targets"), os.DirFS("targets")); err != nil {
-		t.Fatal(err)
-	}
-	for name, text := range map[string]string{
-		"prometheus.yml":       strings.Replace(read(t, "prometheus.yml"), "scrape_interval: 15s", "scrape_interval: 1s", 1),
-		"plancast.rules.yml":   strings.Replace(read(t, "plancast.rules.yml"), "interval: 1m", "interval: 1s", 1),
-		"targets/plancast.yml": fmt.Sprintf("- targets: [%q]\n", exporter.Listener.Addr()),
-	} {
-		text = strings.Replace(text, "evaluation_interval: 15s", "evaluation_interval: 1s", 1)
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	p := promQL{t, freePort(t)}
-	start(t, "http://"+p.addr+"/-/ready", server, "--config.file="+filepath.Join(dir, "prometheus.yml"), "--storage.tsdb.path="+data,
-		"--storage.tsdb.retention.time=10y", "--query.lookback-delta="+(step+time.Minute).String(), "--enable-feature=native-histograms",
-		"--web.listen-address="+p.addr, "--log.level=warn")
-	return p
+	return promQL{t, alertstest.StartPrometheus(t, ".", data, exporter.Listener.Addr().String(), "localhost:9093",
+		"--storage.tsdb.retention.time=10y", "--query.lookback-delta="+(step+time.Minute).String())}
 }
 
 func writeFile(t *testing.T, path string, write func(io.Writer) error) {
@@ -210,7 +193,7 @@ func (p promQL) ask(query string, now time.Time) []string {
 			}
 		}
 	}
-	p.get("/api/v1/query?"+url.Values{"query": {query}, "time": {strconv.FormatInt(now.Unix(), 10)}}.Encode(), &answer)
+	p.Get(p.t, "/api/v1/query?"+url.Values{"query": {query}, "time": {strconv.FormatInt(now.Unix(), 10)}}.Encode(), &answer)
 	if answer.Error != "" {
 		p.t.Errorf("%s\n%s", query, answer.Error)
 	}
@@ -235,18 +218,6 @@ func (p promQL) ask(query string, now time.Time) []string {
 		slices.Sort(out)
 	}
 	return out
-}
-
-func (p promQL) get(path string, into any) {
-	p.t.Helper()
-	resp, err := http.Get("http://" + p.addr + path)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
-		p.t.Fatal(err)
-	}
 }
 
 var (
@@ -295,14 +266,14 @@ func TestPromQL(t *testing.T) {
 	})
 
 	t.Run("native histogram", func(t *testing.T) {
-		p := promQL{t, p.addr}
+		p := promQL{t, p.Prometheus}
 		n := 0
 		for _, m := range anyQuery.FindAllStringSubmatch(read(t, promqlPage), -1) {
 			if m[1] == "" {
 				continue
 			}
 			n++
-			await(t, 30*time.Second, "an answer to "+m[2], func() bool { return len(p.ask(m[2], time.Now())) > 0 })
+			alertstest.Await(t, alertstest.Patience, "an answer to "+m[2], func() bool { return len(p.ask(m[2], time.Now())) > 0 })
 		}
 		if n == 0 {
 			t.Error("no query on the native histogram is left")
@@ -310,7 +281,7 @@ func TestPromQL(t *testing.T) {
 	})
 
 	t.Run("runbook", func(t *testing.T) {
-		p := promQL{t, p.addr}
+		p := promQL{t, p.Prometheus}
 		for _, m := range anyQuery.FindAllStringSubmatch(read(t, "../docs/runbook.md"), -1) {
 			p.ask(m[2], reporttest.Now) // that Prometheus can read it
 		}
@@ -330,9 +301,9 @@ func TestPromQL(t *testing.T) {
 			}
 		}
 		var s state
-		await(t, 30*time.Second, "every rule to be evaluated on scraped series", func() bool {
+		alertstest.Await(t, alertstest.Patience, "every rule to be evaluated on scraped series", func() bool {
 			s = state{}
-			p.get("/api/v1/rules", &s)
+			p.Get(p.t, "/api/v1/rules", &s)
 			evaluated := true
 			for _, g := range s.Data.Groups {
 				for _, r := range g.Rules {

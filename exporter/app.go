@@ -341,6 +341,7 @@ func (a *app) refresh() {
 	in := a.input()
 	in.Records = slices.Clone(in.Records) // add changes elements in place
 	a.mu.Unlock()
+	in.Histories = history.ByModel(in.Records)
 
 	var err error
 	if in.Forecasts, err = milestone.All(in); err != nil {

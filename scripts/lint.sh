@@ -13,6 +13,7 @@ have() { command -v "$1" >/dev/null; }
 unformatted=$(git ls-files '*.go' | xargs -r gofmt -l)
 [[ -z $unformatted ]] || { echo "lint: gofmt would change: $unformatted" >&2; failed=1; }
 go vet ./... || failed=1
+go vet -tags gpu ./exporter/gpu || failed=1 # tests that only a GPU can run compile everywhere
 if have golangci-lint; then golangci-lint run ./... || failed=1
 else missing golangci-lint "go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0"; fi
 if have shellcheck; then git ls-files '*.sh' .ci/run | xargs -r shellcheck || failed=1

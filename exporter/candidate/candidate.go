@@ -156,6 +156,9 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
 			r.dir = real
 		}
+		if r.dir, err = filepath.Abs(r.dir); err != nil {
+			return nil, fmt.Errorf("open model repository %s: %w", dir, err)
+		}
 		info, statErr := os.Stat(dir)
 		switch {
 		case errors.Is(statErr, os.ErrNotExist):
@@ -300,7 +303,61 @@ func (l *listing) keys(into map[string]bool) {
 func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, error) {
 	models := map[string]*listing{}
 	refused := map[string]Refusal{}
-	odd := map[string]bool{} // versions with a file that cannot be staged
+	odd := map[string]bool{} // models and versions with a file that cannot be staged
+	take := func(o *blob.ListObject) {
+		parts := strings.Split(o.Key, "/")
+		if slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(p, ".") && p != ".." && p != "." }) {
+			return // hidden: temporary files of copying programs, .git
+		}
+		name := parts[0]
+		isModel := parts[len(parts)-1] == ModelFile
+		switch {
+		case len(parts) == 1:
+			return // a README beside the models
+		case !modelName.MatchString(name):
+			if isModel {
+				refused[name] = Refusal{Path: name, Reason: fmt.Sprintf("%q cannot be a model's name: use up to 100 letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit", name)}
+			}
+			return
+		case len(parts) == 2 && isModel:
+			refused[o.Key] = Refusal{Path: o.Key, Model: name, Reason: "a model lies in a version's folder: move it to " + name + "/1/" + ModelFile}
+			return
+		case len(parts) > 3:
+			if isModel {
+				refused[o.Key] = Refusal{Path: o.Key, Model: name, Reason: "it lies too deep: a candidate is <model>/<version>/" + ModelFile}
+			}
+			return
+		}
+		m := models[name]
+		if m == nil {
+			m = &listing{shared: map[string]blob.ListObject{}, versions: map[string]map[string]blob.ListObject{}}
+			models[name] = m
+		}
+		if len(parts) == 2 {
+			if counts(parts) {
+				m.shared[parts[1]] = *o
+			}
+			return
+		}
+		version := parts[1]
+		if number(version) < 1 {
+			if isModel {
+				refused[path.Join(name, version)] = Refusal{Path: path.Join(name, version), Model: name,
+					Reason: fmt.Sprintf("%q cannot be a version: use a whole number from 1, without leading zeros", version)}
+			}
+			return
+		}
+		if !fileName.MatchString(parts[2]) {
+			odd[path.Join(name, version)] = true
+			refused[path.Join(name, version)] = Refusal{Path: path.Join(name, version), Model: name,
+				Reason: fmt.Sprintf("its file %q cannot be staged: use letters, digits, \"-\", \"_\" and \".\" in file names", parts[2])}
+			return
+		}
+		if m.versions[version] == nil {
+			m.versions[version] = map[string]blob.ListObject{}
+		}
+		m.versions[version][parts[2]] = *o
+	}
 	it := r.bucket.List(nil)
 	for {
 		o, err := it.Next(ctx)
@@ -310,63 +367,26 @@ func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, 
 		if err != nil {
 			return nil, nil, fmt.Errorf("list model repository %s: %w", r.opts.URL, err)
 		}
-		parts := strings.Split(o.Key, "/")
-		if slices.ContainsFunc(parts, func(p string) bool { return strings.HasPrefix(p, ".") && p != ".." && p != "." }) {
-			continue // hidden: temporary files of copying programs, .git
-		}
-		name := parts[0]
-		isModel := parts[len(parts)-1] == ModelFile
-		switch {
-		case len(parts) == 1:
-			continue // a README beside the models
-		case !modelName.MatchString(name):
-			if isModel {
-				refused[name] = Refusal{Path: name, Reason: fmt.Sprintf("%q cannot be a model's name: use up to 100 letters, digits, \"-\", \"_\" and \".\", beginning with a letter or digit", name)}
-			}
-			continue
-		case len(parts) == 2 && isModel:
-			refused[o.Key] = Refusal{Path: o.Key, Model: name, Reason: "a model lies in a version's folder: move it to " + name + "/1/" + ModelFile}
-			continue
-		case len(parts) > 3:
-			if isModel {
-				refused[o.Key] = Refusal{Path: o.Key, Model: name, Reason: "it lies too deep: a candidate is <model>/<version>/" + ModelFile}
+		behind, why := r.follow(o)
+		if why == "" {
+			for _, b := range behind {
+				take(b)
 			}
 			continue
 		}
-		m := models[name]
-		if m == nil {
-			m = &listing{shared: map[string]blob.ListObject{}, versions: map[string]map[string]blob.ListObject{}}
-			models[name] = m
-		}
-		if len(parts) == 2 {
-			if parts[1] == ConfigFile || parts[1] == CalibrationFile || slices.Contains(evaluationFiles, parts[1]) {
-				m.shared[parts[1]] = *o
+		if parts := strings.Split(o.Key, "/"); len(parts) > 1 && modelName.MatchString(parts[0]) {
+			at := path.Join(parts[0], parts[1])
+			refused[at] = Refusal{Path: at, Model: parts[0], Reason: o.Key + " is a link " + why}
+			odd[at] = true
+			if number(parts[1]) == 0 {
+				odd[parts[0]] = true // a file for all versions: none is measured without it
 			}
-			continue
 		}
-		version := parts[1]
-		if number(version) < 1 {
-			if isModel {
-				refused[path.Join(name, version)] = Refusal{Path: path.Join(name, version), Model: name,
-					Reason: fmt.Sprintf("%q cannot be a version: use a whole number from 1, without leading zeros", version)}
-			}
-			continue
-		}
-		if !fileName.MatchString(parts[2]) {
-			odd[path.Join(name, version)] = true
-			refused[path.Join(name, version)] = Refusal{Path: path.Join(name, version), Model: name,
-				Reason: fmt.Sprintf("its file %q cannot be staged: use letters, digits, \"-\", \"_\" and \".\" in file names", parts[2])}
-			continue
-		}
-		if m.versions[version] == nil {
-			m.versions[version] = map[string]blob.ListObject{}
-		}
-		m.versions[version][parts[2]] = *o
 	}
 	for name, m := range models {
 		for version, files := range m.versions {
 			at := path.Join(name, version)
-			if odd[at] {
+			if odd[at] || odd[name] {
 				delete(m.versions, version)
 				continue
 			}
@@ -394,7 +414,81 @@ func (r *Repository) list(ctx context.Context) (map[string]*listing, []Refusal, 
 	return models, out, nil
 }
 
-// links refuses model folders that are links: the walk does not follow them.
+// follow returns what an object of the listing stands for: itself or, where it
+// is a link, the file or the files of the folder that it leads to, under the
+// link's own name; otherwise why it stands for nothing. A link may not lead
+// out of the repository: whoever may write a candidate could have any file of
+// this machine read.
+func (r *Repository) follow(o *blob.ListObject) (behind []*blob.ListObject, why string) {
+	var info os.FileInfo
+	if r.dir == "" || !o.As(&info) || info.Mode()&os.ModeSymlink == 0 {
+		return []*blob.ListObject{o}, ""
+	}
+	parts := strings.Split(o.Key, "/")
+	version := len(parts) == 2 && number(parts[1]) > 0
+	if !version && !counts(parts) {
+		return nil, "" // an alias such as latest -> 7, or nothing of plancast's
+	}
+	at := filepath.Join(r.dir, filepath.FromSlash(o.Key))
+	info, why = r.inside(at)
+	switch {
+	case why != "":
+		return nil, why
+	case !info.IsDir():
+		return []*blob.ListObject{as(o.Key, info)}, ""
+	case !version:
+		return nil, "to a folder, where a file belongs"
+	}
+	entries, err := os.ReadDir(at)
+	if err != nil {
+		return nil, fmt.Sprintf("to a folder that cannot be read: %v", err)
+	}
+	for _, e := range entries {
+		info, why := r.inside(filepath.Join(at, e.Name()))
+		switch {
+		case why != "":
+			return nil, fmt.Sprintf("to a folder whose %s is a link %s", e.Name(), why)
+		case info.IsDir():
+			continue // a candidate has no folders
+		}
+		behind = append(behind, as(path.Join(o.Key, e.Name()), info))
+	}
+	return behind, ""
+}
+
+// counts tells whether a key is one of a version's files or of a file for all
+// versions.
+func counts(parts []string) bool {
+	switch len(parts) {
+	case 2:
+		return parts[1] == ConfigFile || parts[1] == CalibrationFile || slices.Contains(evaluationFiles, parts[1])
+	case 3:
+		return number(parts[1]) > 0 && !strings.HasPrefix(parts[2], ".")
+	}
+	return false
+}
+
+// inside looks at the file or folder that a path leads to, if that lies in the repository.
+func (r *Repository) inside(at string) (info os.FileInfo, why string) {
+	real, err := filepath.EvalSymlinks(at)
+	if err != nil {
+		return nil, "that leads to nothing: mend it, or copy the file"
+	}
+	if rel, err := filepath.Rel(r.dir, real); err != nil || !filepath.IsLocal(rel) {
+		return nil, "that leads out of the repository, and such links are not followed: copy the file, or mount its folder inside"
+	}
+	if info, err = os.Stat(real); err != nil {
+		return nil, "that leads to nothing: mend it, or copy the file"
+	}
+	return info, ""
+}
+
+func as(key string, info os.FileInfo) *blob.ListObject {
+	return &blob.ListObject{Key: key, ModTime: info.ModTime(), Size: info.Size()}
+}
+
+// links refuses model folders that are links: a model would be measured under two
+// names.
 func (r *Repository) links(refused map[string]Refusal) error {
 	if r.dir == "" {
 		return nil

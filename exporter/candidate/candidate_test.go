@@ -234,6 +234,76 @@ func TestLinksAndOtherNamesAreRefusedByName(t *testing.T) {
 	}
 }
 
+func TestLinksInsideTheRepositoryAreFollowed(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("secret"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	model := func(content string) func(r *repo) {
+		return func(r *repo) { r.writeAt("m/1/model.onnx", content, noon.Add(-time.Hour)) }
+	}
+	link := func(name, to string) func(r *repo) {
+		return func(r *repo) {
+			at := filepath.Join(r.dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(strings.ReplaceAll(to, "ROOT", r.dir), at); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	blob := func(r *repo) { r.writeAt("blobs/abc", "shared", noon.Add(-time.Hour)) }
+	for name, c := range map[string]struct {
+		make    []func(r *repo)
+		want    map[string]string // identified version of m to the content of its model
+		refused string            // path: reason
+	}{
+		"a version's file":              {[]func(*repo){blob, link("m/1/model.onnx", "../../blobs/abc")}, map[string]string{"1": "shared"}, ""},
+		"an absolute link":              {[]func(*repo){blob, link("m/1/model.onnx", "ROOT/blobs/abc")}, map[string]string{"1": "shared"}, ""},
+		"a version's folder":            {[]func(*repo){model("one"), link("m/2", "1")}, map[string]string{"1": "one", "2": "one"}, ""},
+		"an alias is no version":        {[]func(*repo){model("one"), link("m/latest", "1")}, map[string]string{"1": "one"}, ""},
+		"a file that leads out":         {[]func(*repo){link("m/1/model.onnx", outside)}, nil, "m/1: m/1/model.onnx is a link that leads out of the repository"},
+		"a folder that leads out":       {[]func(*repo){model("one"), link("m/2", filepath.Dir(outside))}, map[string]string{"1": "one"}, "m/2: m/2 is a link that leads out of the repository"},
+		"a folder with one that does":   {[]func(*repo){blob, link("store/a/model.onnx", outside), link("m/1", "../store/a")}, nil, "m/1: m/1 is a link to a folder whose model.onnx is a link that leads out"},
+		"a file for all that leads out": {[]func(*repo){model("one"), link("m/inputs.npz", outside)}, nil, "m/inputs.npz: m/inputs.npz is a link that leads out"},
+		"one that leads to nothing":     {[]func(*repo){link("m/1/model.onnx", "../gone")}, nil, "m/1: m/1/model.onnx is a link that leads to nothing"},
+		"one that leads in a circle":    {[]func(*repo){link("m/1", "1")}, nil, "m/1: m/1 is a link that leads to nothing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			for _, make := range c.make {
+				make(r)
+			}
+			s := r.scan(9)
+			got := map[string]string{}
+			for _, v := range s.Models["m"] {
+				dir := t.TempDir()
+				if err := r.Stage(t.Context(), v, dir); err != nil {
+					t.Error(err)
+				}
+				text, err := os.ReadFile(filepath.Join(dir, ModelFile))
+				if err != nil || v.Digest != sum(string(text)) {
+					t.Errorf("version %s: %v, digest %s", v.Version, err, v.Digest)
+				}
+				got[v.Version] = string(text)
+			}
+			if !maps.Equal(got, c.want) {
+				t.Errorf("found %v; want %v; refused %v, pending %v", got, c.want, s.Refused, s.Pending)
+			}
+			refused := ""
+			for _, x := range s.Refused {
+				if x.Model == "m" {
+					refused += x.Path + ": " + x.Reason
+				}
+			}
+			if !strings.HasPrefix(refused, c.refused) || (refused == "") != (c.refused == "") {
+				t.Errorf("refused %q; want %q", refused, c.refused)
+			}
+		})
+	}
+}
+
 func TestNamesAreRefusedByName(t *testing.T) {
 	r := newRepo(t, "ok/1/model.onnx", "-dash/1/model.onnx", "sp ace/1/model.onnx", "quote\"/1/model.onnx", "новая/1/model.onnx",
 		"ok/01/model.onnx", "ok/v2/model.onnx", "ok/0/model.onnx", "ok/model.onnx", "ok/2/deep/model.onnx", ".hidden/1/model.onnx",

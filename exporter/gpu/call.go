@@ -123,8 +123,7 @@ func bounded[T any](l *line, symbol string, limit time.Duration, f func() (T, nv
 	}()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case a := <-answered:
+	decide := func(a answer) (T, error) {
 		switch {
 		case a.ret == nvml.SUCCESS:
 			return a.value, nil
@@ -132,13 +131,19 @@ func bounded[T any](l *line, symbol string, limit time.Duration, f func() (T, nv
 			return zero, errAbsent
 		}
 		return zero, newError(symbol, a.ret)
+	}
+	select {
+	case a := <-answered:
+		return decide(a)
 	case <-timer.C:
 	}
-	hung := &HungError{symbol, begun}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(answered) == 0 {
-		l.hung = hung
+	select {
+	case a := <-answered: // at the last moment
+		return decide(a)
+	default:
 	}
-	return zero, hung
+	l.hung = &HungError{symbol, begun}
+	return zero, l.hung
 }

@@ -1,15 +1,12 @@
 package metrics
 
 import (
-	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -18,10 +15,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
@@ -225,7 +222,7 @@ func TestExportEdges(t *testing.T) {
 
 // The whole way: promtool makes blocks of the export, Prometheus serves them.
 func TestPrometheusAnswersFromTheExport(t *testing.T) {
-	promtool, prometheus := needProgram(t, "promtool"), needProgram(t, "prometheus")
+	promtool, prometheus := alertstest.Find(t, "promtool"), alertstest.Find(t, "prometheus")
 	// A short history: promtool reads the whole file again for every two hours.
 	b := reporttest.NewBuilder(reporttest.Now.Add(-8 * time.Hour))
 	for i := range 4 {
@@ -278,36 +275,10 @@ func servePrometheus(t *testing.T, program, dir, data string) func(query string,
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	cmd := exec.CommandContext(ctx, program, "--config.file="+config, "--storage.tsdb.path="+data, "--storage.tsdb.retention.time=100y",
-		"--web.listen-address="+address, "--log.level=info")
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait()
-	})
-	var log bytes.Buffer
-	ready := false
-	for lines := bufio.NewScanner(io.TeeReader(stderr, &log)); !ready && lines.Scan(); {
-		ready = strings.Contains(lines.Text(), "Server is ready to receive web requests")
-	}
-	if !ready {
-		t.Fatalf("prometheus did not become ready:\n%s", log.String())
-	}
-	go func() { _, _ = io.Copy(io.Discard, stderr) }()
+	address := alertstest.Start(t, alertstest.Server{Ready: "/-/ready", Command: func(address string) []string {
+		return []string{program, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=100y",
+			"--web.listen-address=" + address}
+	}}).Address
 	return func(query string, at time.Time) string {
 		t.Helper()
 		res, err := http.Get("http://" + address + "/api/v1/query?" + url.Values{"query": {query}, "time": {strconv.FormatFloat(unix(at), 'f', -1, 64)}}.Encode())

@@ -25,6 +25,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 
+	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
@@ -175,25 +176,12 @@ func TestLint(t *testing.T) {
 }
 
 func TestPromtoolAcceptsTheExposition(t *testing.T) {
-	promtool := needProgram(t, "promtool")
+	promtool := alertstest.Find(t, "promtool")
 	cmd := exec.Command(promtool, "check", "metrics")
 	cmd.Stdin = bytes.NewReader(scrape(t, collector(t, everyFigure()), "text/plain"))
 	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
 		t.Errorf("promtool check metrics: %v\n%s", err, out)
 	}
-}
-
-// needProgram finds a program of Debian's prometheus package.
-func needProgram(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		if os.Getenv("PLANCAST_REQUIRE_PROMTOOL") == "1" {
-			t.Fatalf("%s is not there and PLANCAST_REQUIRE_PROMTOOL=1: install the Debian package prometheus", name)
-		}
-		t.Skipf("%s is not there: install the Debian package prometheus", name)
-	}
-	return path
 }
 
 func TestDoc(t *testing.T) {

@@ -221,6 +221,7 @@ func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
 		return nil, err
 	}
 	s.size = len(metrics)
+	s.in.Histories = nil // what an idle daemon would hold for nothing
 	return s, nil
 }
 
@@ -234,7 +235,7 @@ func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 	b.gauge(models, float64(len(in.Refused)), "refused")
 
 	byName := map[string]history.Model{}
-	grouped := history.ByModel(in.Records)
+	grouped := in.ByModel()
 	for _, m := range grouped {
 		byName[m.Name] = m
 	}

@@ -66,7 +66,7 @@ func series(m config.Milestone, model Model, now time.Time) []forecast.Series {
 		unquantized := 0
 		for i, c := range s.Candidates {
 			c = until(c, now)
-			if len(c.Records) == 0 || i == len(s.Candidates)-1 && !through(m.Select, model.Precisions, c) {
+			if len(c.Records) == 0 || i == len(s.Candidates)-1 && !verdict.Through(m.Select, c, model.Precisions) {
 				continue
 			}
 			if !slices.ContainsFunc(c.Records, func(r history.Record) bool { return m.Counts(r.Precision) && !r.Unsupported() }) {
@@ -98,11 +98,6 @@ func until(c history.Candidate, now time.Time) history.Candidate {
 	}
 	c.Records = slices.DeleteFunc(slices.Clone(c.Records), func(r history.Record) bool { return r.Finished.After(now) })
 	return c
-}
-
-// through tells whether everything of c that counts has been tried.
-func through(s config.Select, precisions []engine.Precision, c history.Candidate) bool {
-	return c.Complete(slices.DeleteFunc(slices.Clone(precisions), func(p engine.Precision) bool { return !s.Counts(p) }))
 }
 
 func unquantizedLayers(c history.Candidate) int {
@@ -154,7 +149,7 @@ func forecasts(in report.Input, trend bool) (map[string]*report.Forecast, error)
 // Models are the models of the repository with their histories.
 func Models(in report.Input) []Model {
 	byName := map[string]history.Model{}
-	for _, m := range history.ByModel(in.Records) {
+	for _, m := range in.ByModel() {
 		byName[m.Name] = m
 	}
 	models := make([]Model, len(in.Models))

@@ -59,7 +59,7 @@ func Build(in Input) View {
 	for _, m := range in.Models {
 		present[m.Name] = true
 	}
-	for _, m := range history.ByModel(in.Records) {
+	for _, m := range in.ByModel() {
 		byName[m.Name] = m
 		if !present[m.Name] {
 			v.Gone = append(v.Gone, m.Name)
@@ -98,7 +98,7 @@ func Build(in Input) View {
 	return v
 }
 
-// Milestones says where each milestone stands; by is history.ByModel of the records.
+// Milestones says where each milestone stands; by is in.ByModel().
 func Milestones(in Input, by []history.Model) []Milestone {
 	byName := make(map[string]history.Model, len(by))
 	for _, m := range by {
@@ -495,10 +495,9 @@ func judge(t threshold, state ModelState, h *history.Model, current *history.Can
 	if j.Engine != nil {
 		v.Precision = j.Engine.Precision
 	}
-	counted := slices.DeleteFunc(slices.Clone(wanted), func(p engine.Precision) bool { return !t.sel.Counts(p) })
 	switch {
 	case v.Outcome == verdict.Met:
-	case t.kind == KindTarget && !c.Complete(counted):
+	case t.kind == KindTarget && !verdict.Through(t.sel, c, wanted):
 		v.Outcome, v.Why = verdict.Unknown, "still being measured"
 	case j.Engine == nil:
 		v.Why = noEngine(t.sel, c)

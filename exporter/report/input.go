@@ -17,8 +17,11 @@ type Input struct {
 	Version string    // of plancast
 
 	Records []history.Record // all of them, ascending ID
-	Models  []ModelState     // what the repository holds now; other models are left out of the report
-	Refused []Refusal        // model folders refused by name
+	// Histories is history.ByModel of Records, from a caller who shares it
+	// between several readers of the input; nil has each make its own.
+	Histories []history.Model
+	Models    []ModelState // what the repository holds now; other models are left out of the report
+	Refused   []Refusal    // model folders refused by name
 	// Unmatched are the targets and milestones that select no model at all.
 	Unmatched []Unmatched
 
@@ -33,6 +36,14 @@ type Input struct {
 
 	LastCycle *Cycle    // the last pass over the repository that ended; nil before the first
 	NextCycle time.Time // when the schedule fires next; zero when there is none
+}
+
+// ByModel is the history of each model, by name.
+func (in Input) ByModel() []history.Model {
+	if in.Histories != nil {
+		return in.Histories
+	}
+	return history.ByModel(in.Records)
 }
 
 // Unmatched is a target or milestone that selects no model of the repository:

@@ -122,6 +122,12 @@ func JudgeCandidate(sel config.Select, criteria []forecast.Criterion, c history.
 // that misses it.
 func order(o Outcome) int { return slices.Index([]Outcome{Met, Unknown, Missed}, o) }
 
+// Through tells whether c has been tried at all of the expected precisions
+// that count.
+func Through(sel config.Select, c history.Candidate, expected []engine.Precision) bool {
+	return c.Complete(slices.DeleteFunc(slices.Clone(expected), func(p engine.Precision) bool { return !sel.Counts(p) }))
+}
+
 // Standing is the candidate that the model stands on today: the newest one with
 // a measured engine that counts and with nothing that counts left to measure.
 // A newer candidate that failed, or of which only some precisions are through,
@@ -132,13 +138,7 @@ func Standing(sel config.Select, s history.Series, expected []engine.Precision) 
 	usable := func(c history.Candidate) bool {
 		return slices.ContainsFunc(c.Records, func(r history.Record) bool { return r.OK() && sel.Counts(r.Precision) })
 	}
-	var counted []engine.Precision
-	for _, p := range expected {
-		if sel.Counts(p) {
-			counted = append(counted, p)
-		}
-	}
-	if c, ok := s.NewestWhere(func(c history.Candidate) bool { return usable(c) && c.Complete(counted) }); ok {
+	if c, ok := s.NewestWhere(func(c history.Candidate) bool { return usable(c) && Through(sel, c, expected) }); ok {
 		return c, true
 	}
 	return s.NewestWhere(usable)
