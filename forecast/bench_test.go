@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/plancast/plancast/forecast/internal/law"
 )
@@ -94,5 +95,29 @@ func BenchmarkApproach(b *testing.B) {
 		if _, err := Single(s, g, after(200), Options{}); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// BenchmarkJoint is a milestone of 1,000 models with 200 iterations each, at
+// times of their own or at the same times.
+func BenchmarkJoint(b *testing.B) {
+	for name, apart := range map[string]time.Duration{"same times": 0, "own times": time.Minute} {
+		b.Run(name, func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			m := Milestone{Goal: Goal{Iterations: 5, Deadline: after(230)}, Share: 0.8}
+			for i := range 1000 {
+				o := daily(made(kinds[i%len(kinds)], 200, rng)...)
+				for k := range o {
+					o[k].Time = o[k].Time.Add(time.Duration(i) * apart)
+				}
+				m.Series = append(m.Series, Series{Model: fmt.Sprint(i), Criterion: latency, Observations: o})
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Joint(m, after(201), Options{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

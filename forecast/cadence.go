@@ -29,6 +29,7 @@ const (
 	defaultPace  = 24 * time.Hour  // between iterations, before two are known
 	week         = 7 * 24 * 3600.0 // seconds
 	day          = 24 * 3600.0
+	farthest     = 200 * 365 * day // that can be foreseen
 )
 
 // nodes are the normal quantiles of the paces: midpoints of equal shares.
@@ -69,14 +70,14 @@ func newCadence(times []time.Time, now time.Time) cadence {
 		square += g * g
 		n++
 	}
-	mean := math.Max(sum/n, 1e-3)
-	c.spread = math.Min(math.Max(square/n/(mean*mean)-1, 0.05), 1)
+	mean := max(sum/n, 1e-3)
+	c.spread = min(max(square/n/(mean*mean)-1, 0.05), 1)
 	c.count = n
-	c.gap = time.Duration(math.Min(times[len(times)-1].Sub(times[from]).Seconds()/n, 1e9) * 1e9)
+	c.gap = time.Duration(min(times[len(times)-1].Sub(times[from]).Seconds()/n, 1e9) * 1e9)
 	// The gap that is still open says something once it is longer than usual.
 	open := c.working(times[len(times)-1], now)
 	c.paused = open > 5*mean && open > day
-	c.rate = n / (mean*n + math.Max(0, open-mean))
+	c.rate = n / (mean*n + max(0, open-mean))
 	return c
 }
 
@@ -96,7 +97,7 @@ func (c *cadence) since(t time.Time) float64 {
 	rest := s - weeks*week
 	w := weeks * week // the weights of the week sum to 7
 	for d := 0; rest > 0; d++ {
-		w += math.Min(rest, day) * c.weekday[(int(time.Thursday)+d)%7]
+		w += min(rest, day) * c.weekday[(int(time.Thursday)+d)%7]
 		rest -= day
 	}
 	return w
@@ -105,8 +106,7 @@ func (c *cadence) since(t time.Time) float64 {
 // after returns the moment at which work seconds have passed since t. Moments
 // centuries away are cut there.
 func (c *cadence) after(t time.Time, work float64) time.Time {
-	const far = 200 * 365 * day
-	work = math.Min(work, far)
+	work = min(work, farthest)
 	goal := c.since(t) + work
 	weeks := math.Floor(goal / week)
 	rest := goal - weeks*week
@@ -128,37 +128,18 @@ func (c *cadence) after(t time.Time, work float64) time.Time {
 // quantile z: the rate is uncertain and so is the count. It grows with x for
 // |z| <= 2.
 func (c *cadence) pace(x, z float64) float64 {
-	return x * math.Exp(z*math.Sqrt(c.spread/c.count+0.01+c.spread/math.Max(x, 1)))
+	return x * math.Exp(z*math.Sqrt(c.spread/c.count+0.01+c.spread/max(x, 1)))
 }
 
 // paces returns pace for all nodes, which are symmetric around 0.
 func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
-	s := math.Sqrt(c.spread/c.count + 0.01 + c.spread/math.Max(x, 1))
+	s := math.Sqrt(c.spread/c.count + 0.01 + c.spread/max(x, 1))
 	n[cadenceNodes/2] = x
 	for j := range cadenceNodes / 2 {
 		f := math.Exp(nodes[j] * s)
 		n[j], n[cadenceNodes-1-j] = x*f, x/f
 	}
 	return n
-}
-
-// unpace is the inverse of pace: the x at which n iterations come, found by
-// Newton's method on the logarithms from a guess nearby.
-func (c *cadence) unpace(n, z, guess float64) float64 {
-	x := guess
-	for range 60 {
-		w := c.spread/c.count + 0.01 + c.spread/math.Max(x, 1)
-		slope := 1.0
-		if x > 1 {
-			slope -= z * c.spread / (2 * x * math.Sqrt(w))
-		}
-		miss := math.Log(n/x) - z*math.Sqrt(w)
-		if math.Abs(miss) < 1e-12 {
-			break
-		}
-		x *= math.Exp(miss / math.Max(slope, 0.2))
-	}
-	return x
 }
 
 // expect returns how many iterations are expected until deadline.

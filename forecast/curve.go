@@ -2,6 +2,7 @@ package forecast
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -22,29 +23,10 @@ func (f curve) at(x float64) float64 {
 	return f[i] + (x-float64(i))*(f[i+1]-f[i])
 }
 
-// first returns the least x at which the curve reaches p, or infinity.
-func (f curve) first(p float64) float64 {
-	if p > f[len(f)-1] {
-		return math.Inf(1)
-	}
-	lo, hi := 0, len(f)-1
-	for lo < hi {
-		m := (lo + hi) / 2
-		if f[m] >= p {
-			hi = m
-		} else {
-			lo = m + 1
-		}
-	}
-	if lo == 0 {
-		return 0
-	}
-	return float64(lo-1) + (p-f[lo-1])/(f[lo]-f[lo-1])
-}
-
-// shifted moves every chance that is neither 0 nor 1 by d in log odds.
-func (f curve) shifted(d float64) curve {
-	g := make(curve, len(f))
+// shifted moves every chance that is neither 0 nor 1 by d in log odds; the
+// answer uses the memory of g.
+func (f curve) shifted(d float64, g curve) curve {
+	g = slices.Grow(g[:0], len(f))[:len(f)]
 	factor := math.Exp(-d)
 	for i, p := range f {
 		if g[i] = p; p > 0 && p < 1 {
@@ -63,7 +45,7 @@ func (f curve) by(c *cadence, x float64, limit int) float64 {
 	sum := 0.0
 	for _, n := range c.paces(x) {
 		if limit > 0 {
-			n = math.Min(n, float64(limit))
+			n = min(n, float64(limit))
 		}
 		sum += f.at(n)
 	}

@@ -10,8 +10,9 @@
 // one law; units and time zones change nothing; the same evidence and seed give
 // the same bits. Nothing is ever certain unless it is done or impossible.
 //
-// The package is pure: no clock, no files, no global state. What it learned
-// from histories of other projects is a handful of coefficients, stated with
-// their origin in internal/law and explained in docs/forecasting.md; command
-// fit learns them anew and scores them on projects left out.
+// The package is pure: no clock, no files, no state that an answer depends on
+// (memory is used again). What it learned from histories of other projects is a
+// handful of coefficients, stated with their origin in internal/law and
+// explained in docs/forecasting.md; command fit learns them anew and scores
+// them on projects left out.
 package forecast

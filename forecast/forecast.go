@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -148,7 +149,8 @@ type Forecast struct {
 	Within []Probability `json:"within,omitempty"`
 	// ByDeadline is the probability by the deadline, whatever the iterations.
 	ByDeadline *Probability `json:"by_deadline,omitempty"`
-	// Attained is the share of the way from the first result to the target.
+	// Attained is the share of the way from the first result to the target, or
+	// back to it where the first result was there already.
 	Attained *float64 `json:"attained,omitempty"`
 	Effort   *Effort  `json:"effort,omitempty"`
 	// When holds the dates at 10, 50 and 90 %, as far as they can be foreseen.
@@ -196,33 +198,48 @@ const (
 // the curve that milestones are simulated from.
 type look struct {
 	forecast     Forecast
-	history      *history
+	history      history
 	cadence      cadence
-	law          law.Law
+	law          *law.Law
 	target       float64 // on the scale
-	curve        curve   // nil when nothing is known
+	curve        curve   // empty when nothing is known
 	lower, upper curve
 }
+
+// desk is memory that forecasts are made in, one after the other; what is left
+// of one on it says nothing to the next.
+type desk struct {
+	look   look // of Single, which keeps only the forecast
+	engine law.Engine
+	law    law.Law
+}
+
+var desks = sync.Pool{New: func() any { return new(desk) }}
 
 // Single forecasts one series as seen at now. It errs only when the criterion
 // or the goal is wrong; every history has an answer.
 func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
-	l, err := see(s, g, now, o)
-	if err != nil {
+	d := desks.Get().(*desk)
+	defer desks.Put(d)
+	l := &d.look
+	if err := l.see(s, g, now, o, &d.engine, &d.law); err != nil {
 		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
 	}
-	return l.forecast, nil
+	f := l.forecast
+	l.forecast, l.history.warnings = Forecast{}, nil
+	return f, nil
 }
 
-func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
+// see fills in l, by way of e and la; l keeps la.
+func (l *look) see(s Series, g Goal, now time.Time, o Options, e *law.Engine, la *law.Law) error {
 	if err := g.validate(); err != nil {
-		return nil, err
+		return err
 	}
-	h, err := clean(s)
-	if err != nil {
-		return nil, err
+	if err := l.history.clean(s); err != nil {
+		return err
 	}
-	l := &look{history: h, cadence: newCadence(h.iterations, now)}
+	h := &l.history
+	*l = look{history: *h, cadence: newCadence(h.iterations, now), law: la, curve: l.curve[:0], lower: l.lower[:0], upper: l.upper[:0]}
 	f := &l.forecast
 	f.ModelsTotal = 1
 	f.Evidence = Evidence{
@@ -230,7 +247,7 @@ func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
 		PerIteration: l.cadence.gap.Seconds(),
 	}
 	if f.Evidence.Observations > 0 {
-		l.answer(g, now)
+		l.answer(g, now, e)
 		if o.Score {
 			r := Backtest([]Series{s}, BacktestOptions{})
 			if r.Plancast.Questions > 0 {
@@ -245,14 +262,13 @@ func see(s Series, g Goal, now time.Time, o Options) (*look, error) {
 	l.notes(g, now)
 	f.Evidence.Warnings = h.warnings
 	f.Summary, f.Advice = f.words(h.criterion, g)
-	return l, nil
+	return nil
 }
 
 // answer fills in the forecast of a history with at least one result.
-func (l *look) answer(g Goal, now time.Time) {
-	h, f := l.history, &l.forecast
-	e, target := h.condense()
-	la := &l.law
+func (l *look) answer(g Goal, now time.Time, e *law.Engine) {
+	h, f, la := &l.history, &l.forecast, l.law
+	target := h.condense(e)
 	steps := max(curveSteps, g.Iterations)
 	learned := law.Default()
 	e.Law(&learned, steps, la)
@@ -267,7 +283,8 @@ func (l *look) answer(g Goal, now time.Time) {
 		target -= strictly
 	}
 	l.target = target
-	l.curve = make(curve, steps+1)
+	l.curve = slices.Grow(l.curve, steps+1)[:steps+1]
+	l.curve[0] = 0
 	if f.Met {
 		for i := range l.curve {
 			l.curve[i] = 1
@@ -276,7 +293,7 @@ func (l *look) answer(g Goal, now time.Time) {
 		la.Reached(target, l.curve[1:])
 	}
 	doubt := intervalWidth * la.Doubt()
-	l.lower, l.upper = l.curve.shifted(-doubt), l.curve.shifted(doubt)
+	l.lower, l.upper = l.curve.shifted(-doubt, l.lower), l.curve.shifted(doubt, l.upper)
 
 	f.Evidence.Steady = la.TrendShare()
 	names, weights := la.ExpertWeights()
@@ -347,16 +364,20 @@ func bands(h *history, la *law.Law, steps int) []Band {
 	return out
 }
 
-// attained is the share of the way from the first result to the target; from
-// the worst when the first was there already.
+// attained is the share of the way from the first result to the target. Where
+// the first was there already, the way is the one back: from the worst result
+// since the target was last met.
 func (h *history) attained(met bool) float64 {
 	if met {
 		return 1
 	}
 	target, from, at := h.criterion.Target, h.values[0], h.values[len(h.values)-1]
 	if h.criterion.Met(from) {
-		if from = slices.Max(h.values); !h.criterion.Comparison.LowerIsBetter() {
-			from = slices.Min(h.values)
+		from = at
+		for i := len(h.values) - 1; !h.criterion.Met(h.values[i]); i-- {
+			if v := h.values[i]; (v > from) == h.criterion.Comparison.LowerIsBetter() {
+				from = v
+			}
 		}
 	}
 	// Halves keep the differences of huge values finite.
@@ -383,7 +404,7 @@ const (
 // effort counts what is left in improvements of the usual size, and says what
 // it would take.
 func (l *look) effort(target float64, g Goal, now time.Time) {
-	f, h := &l.forecast, l.history
+	f, h := &l.forecast, &l.history
 	gap := h.z[len(h.z)-1] - target
 	if gap <= 0 { // on the bound of a strict criterion
 		gap = leastGain
@@ -468,7 +489,7 @@ func (f *Forecast) state(g Goal) State {
 
 // notes adds the warnings that go with the numbers.
 func (l *look) notes(g Goal, now time.Time) {
-	h, n := l.history, l.forecast.Evidence.Observations
+	h, n := &l.history, l.forecast.Evidence.Observations
 	switch {
 	case n == 0:
 		h.warn("no valid result yet")

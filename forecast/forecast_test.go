@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plancast/plancast/forecast/internal/law"
 )
 
 // ramp is a history that improves by a share with every result.
@@ -41,6 +43,10 @@ func TestDegenerateHistories(t *testing.T) {
 		"flat, on the bound of <":           {values: slices.Repeat([]float64{0.05}, 20), state: AtRisk, atLeast: 0.1, atMost: 0.5},
 		"target met":                        {values: append(slices.Clone(flat), 0.04), state: Met, atLeast: 1, atMost: 1},
 		"met before, regressed since":       {values: append([]float64{0.04}, flat...), state: AtRisk, atLeast: 0.01, atMost: 0.9},
+		"two results":                       {values: []float64{0.1, 0.09}, state: InsufficientData, atLeast: 1e-5, atMost: 0.5, warning: "only 2 results"},
+		"a regression, never met":           {values: append(slices.Clone(flat), 0.2, 0.2, 0.21), state: IsStalled, atMost: 0.1},
+		"step change to the worse":          {values: append(slices.Repeat([]float64{0.06}, 12), slices.Repeat([]float64{0.2}, 8)...), state: AtRisk, atLeast: 0.01, atMost: 0.5},
+		"step change that meets it":         {values: append(slices.Clone(flat), slices.Repeat([]float64{0.03}, 6)...), state: Met, atLeast: 1, atMost: 1},
 		"step change just short":            {values: step, atLeast: 0.05, atMost: 0.6, state: AtRisk},
 		"deadline past":                     {values: flat, state: IsStalled, atMost: 0, deadline: -time.Hour, warning: "the deadline has passed"},
 		"deadline past and met":             {values: append(slices.Clone(flat), 0.04), state: Met, atLeast: 1, atMost: 1, deadline: -time.Hour},
@@ -83,6 +89,39 @@ func TestDegenerateHistories(t *testing.T) {
 			}
 			asJSON(t, f) // refuses NaN and infinities
 		})
+	}
+}
+
+func TestAttainedShareOfTheWay(t *testing.T) {
+	for name, c := range map[string]struct {
+		values []float64 // target 50
+		want   float64
+	}{
+		"first result":                           {[]float64{100}, 0},
+		"half the way":                           {[]float64{100, 90, 75}, 0.5},
+		"worse than the first":                   {[]float64{100, 120}, 0},
+		"met":                                    {[]float64{100, 50}, 1},
+		"met in between, regressed since":        {[]float64{100, 40, 80}, 0.4},
+		"met at first, regressed":                {[]float64{40, 80}, 0},
+		"met at first, half the way back":        {[]float64{40, 90, 70}, 0.5},
+		"met at first, worse before it met last": {[]float64{40, 500, 45, 90, 70}, 0.5},
+		"met at first and again":                 {[]float64{40, 90, 50}, 1},
+		"a hair short":                           {[]float64{100, 50.0001}, nearlyThere},
+	} {
+		for _, higher := range []bool{false, true} {
+			criterion, sign := Criterion{Metric: "x", Comparison: AtMost, Target: 50}, 1.0
+			if higher {
+				criterion.Comparison, criterion.Target, sign = AtLeast, -50, -1
+			}
+			var values []float64
+			for _, v := range c.values {
+				values = append(values, sign*v)
+			}
+			f := single(t, Series{Criterion: criterion, Observations: daily(values...)}, Goal{}, after(len(values)))
+			if math.Abs(*f.Attained-c.want) > 1e-12 {
+				t.Errorf("%s, higher is better %v: attained %v, want %v", name, higher, *f.Attained, c.want)
+			}
+		}
 	}
 }
 
@@ -254,7 +293,7 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h.condense()
+				h.condense(&law.Engine{})
 				if a := atypical(h); a != nil && a.Is {
 					flagged++
 				}

@@ -4,14 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"math/rand/v2"
+
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"gonum.org/v1/gonum/stat/distuv"
 
 	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
@@ -50,9 +48,24 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	if math.IsNaN(m.Share) || m.Share < 0 || m.Share > 1 {
 		return fail(fmt.Errorf("%w: share of models %v, want 0 to 1", ErrGoal, m.Share))
 	}
+	criteria := map[string]int{} // of each model
+	for _, s := range m.Series {
+		criteria[s.Model]++
+	}
 	looks := make([]*look, len(m.Series))
 	errs := make([]error, len(m.Series))
-	spread(len(m.Series), func(i int) { looks[i], errs[i] = see(m.Series[i], m.Goal, now, o) })
+	spread(len(m.Series), func(i int) {
+		d := desks.Get().(*desk)
+		defer desks.Put(d)
+		l, la := &look{}, &d.law
+		if criteria[m.Series[i].Model] > 1 {
+			la = &law.Law{}
+		}
+		if errs[i] = l.see(m.Series[i], m.Goal, now, o, &d.engine, la); la == &d.law {
+			l.law = nil // only criteria that have to be met together ask it again
+		}
+		looks[i] = l
+	})
 	for i, err := range errs {
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", m.Series[i].Model, err))
@@ -68,7 +81,7 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	for i, s := range m.Series {
 		f.Parts = append(f.Parts, Part{s.Model, s.Criterion, looks[i].forecast})
 	}
-	slices.SortStableFunc(f.Parts, func(a, b Part) int { return cmp.Compare(a.chance(), b.chance()) })
+	slices.SortStableFunc(f.Parts, func(a, b Part) int { return cmp.Compare(a.Forecast.chance(), b.Forecast.chance()) })
 	return f, nil
 }
 
@@ -87,15 +100,15 @@ func spread(n int, f func(int)) {
 	wg.Wait()
 }
 
-// chance orders parts by what holds back most; nothing known comes first.
-func (p *Part) chance() float64 {
+// chance orders forecasts by what holds back most; nothing known comes first.
+func (f *Forecast) chance() float64 {
 	switch {
-	case p.Forecast.Met:
+	case f.Met:
 		return 2
-	case p.Forecast.Probability == nil:
+	case f.Probability == nil:
 		return -1
 	}
-	return p.Forecast.Probability.Value
+	return f.Probability.Value
 }
 
 // joint is a milestone of several series.
@@ -154,7 +167,7 @@ func (m *model) combine() {
 	m.met = true
 	for _, l := range m.looks {
 		m.met = m.met && l.forecast.Met
-		if l.curve == nil {
+		if len(l.curve) == 0 {
 			return
 		}
 		steps = min(steps, len(l.curve))
@@ -171,7 +184,7 @@ func (m *model) combine() {
 		criteria := make([]law.Criterion, len(m.looks))
 		m.apart = gap > 0
 		for i, l := range m.looks {
-			criteria[i] = law.Criterion{Law: &l.law, X: l.target}
+			criteria[i] = law.Criterion{Law: l.law, X: l.target}
 			m.apart = m.apart && l.law.Best() <= l.target
 		}
 		law.Together(criteria, gap, n, m.curve[1:])
@@ -182,7 +195,7 @@ func (m *model) combine() {
 			m.curve[i] = p
 		}
 	}
-	m.lower, m.upper = m.curve.shifted(-doubt), m.curve.shifted(doubt)
+	m.lower, m.upper = m.curve.shifted(-doubt, nil), m.curve.shifted(doubt, nil)
 }
 
 // nearest looks at the iterations that have a valid result for every criterion:
@@ -192,11 +205,11 @@ func (m *model) combine() {
 func (m *model) nearest() (gap float64, n int, newest bool) {
 	gap, newest = math.Inf(1), true
 	at := make([]int, len(m.looks))
-	first := m.looks[0].history
+	first := &m.looks[0].history
 	for i, t := range first.times {
 		worst, whole, met := math.Inf(-1), true, true
 		for k, l := range m.looks {
-			h := l.history
+			h := &l.history
 			for at[k] < len(h.times) && h.times[at[k]].Before(t) {
 				at[k]++
 			}
@@ -227,23 +240,6 @@ func (m *model) nearest() (gap float64, n int, newest bool) {
 		n = min(n, len(l.history.values))
 	}
 	return gap, n, true
-}
-
-// arrivals are when the milestone is reached in each future: in iterations and
-// in seconds from now, each sorted, and both together as drawn.
-type arrivals struct {
-	steps, seconds []float64
-	both           [][2]float64
-}
-
-// within returns how many futures arrive within so many steps and seconds.
-func (a *arrivals) within(steps, seconds float64) (n int) {
-	for _, x := range a.both {
-		if x[0] <= steps && x[1] <= seconds {
-			n++
-		}
-	}
-	return n
 }
 
 func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
@@ -303,78 +299,71 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 
 func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options) {
 	g := m.Goal
-	futures := o.Futures
-	if futures <= 0 {
-		futures = defaultFutures
+	n := o.Futures
+	if n <= 0 {
+		n = defaultFutures
 	}
-	draws := j.draw(futures, f.Evidence.Correlation, o.Seed)
-	clocks := make([]clock, len(j.looks))
-	spread(len(j.looks), func(i int) { clocks[i].fill(j.looks[i], now) })
-	var three [3]arrivals
-	spread(len(three), func(i int) {
-		three[i] = j.simulate(draws, futures, clocks, func(k *model) curve { return [...]curve{k.curve, k.lower, k.upper}[i] })
-	})
-	middle, lower, upper := three[0], three[1], three[2]
-	read := func(of func(*arrivals) float64) Probability {
-		return Probability{of(&middle), of(&lower), of(&upper)}
+	sim := j.simulate(n, f.Evidence.Correlation, o.Seed)
+	// Half a future keeps a simulated share from being certain.
+	share := func(reached int) float64 {
+		if f.Met {
+			return 1
+		}
+		return (float64(reached) + 0.5) / (float64(n) + 1)
 	}
-	chance := func(steps, seconds float64) func(*arrivals) float64 {
-		return func(a *arrivals) float64 {
+	for i := 1; i <= max(withinMin, g.Iterations); i++ {
+		in := func(which int) float64 { return share(sim.steps[which].within(i)) }
+		f.Within = append(f.Within, Probability{in(middle), in(lower), in(upper)})
+	}
+	p := f.Within[cmp.Or(g.Iterations, defaultIterations)-1]
+	if !g.Deadline.IsZero() {
+		by := func(limit int) (p Probability) {
 			switch {
 			case f.Met:
-				return 1
-			case seconds <= 0:
-				return 0
+				return Probability{1, 1, 1}
+			case !g.Deadline.After(now):
+				return p
 			}
-			// Half a future keeps a simulated share from being certain.
-			return (float64(a.within(steps, seconds)) + 0.5) / (float64(futures) + 1)
+			all := func(which int) float64 { return share(sim.by(which, now, g.Deadline, limit)) }
+			return Probability{all(middle), all(lower), all(upper)}
 		}
-	}
-	ever := math.Inf(1)
-	for i := 1; i <= max(withinMin, g.Iterations); i++ {
-		f.Within = append(f.Within, read(chance(float64(i), ever)))
-	}
-	n := g.Iterations
-	if n == 0 {
-		n = defaultIterations
-	}
-	p := f.Within[n-1]
-	if !g.Deadline.IsZero() {
-		left := g.Deadline.Sub(now).Seconds()
-		by := read(chance(ever, left))
-		f.ByDeadline = &by
-		p = by
-		if g.Iterations > 0 {
-			p = read(chance(float64(g.Iterations), left))
+		whenever := by(0)
+		f.ByDeadline = &whenever
+		if p = whenever; g.Iterations > 0 {
+			p = by(g.Iterations)
 		}
 	}
 	f.Probability = &p
-	long := chance(LongRun, ever)(&middle)
+	long := share(sim.steps[middle].within(LongRun))
 	f.Limit = &Limit{Chance: long, Stalled: long < StalledBelow && f.Evidence.Observations >= FewResults}
-	at := func(q float64) (time.Time, float64, bool) {
-		if f.Met {
-			return now.UTC(), 0, true
+	quantiles := []float64{0.1, 0.5, 0.9, g.ready()}
+	dates := make([]time.Time, len(quantiles))
+	ranks := make([]int, len(quantiles)) // how many futures have to be there by then
+	for i, q := range quantiles {
+		if ranks[i] = max(1, int(math.Ceil(q*float64(n+1)-0.5))); f.Met {
+			dates[i] = now.UTC()
 		}
-		k := int(math.Ceil(q*float64(futures+1)-0.5)) - 1
-		k = max(0, k)
-		if k >= futures || math.IsInf(middle.seconds[k], 1) {
-			return time.Time{}, 0, false
-		}
-		return now.Add(time.Duration(math.Min(middle.seconds[k], 9e9) * 1e9)).UTC(), middle.steps[k], true
 	}
-	for _, q := range []float64{0.1, 0.5, 0.9} {
-		if t, n, ok := at(q); ok {
-			f.When = append(f.When, Date{Quantile: q, Time: t, Iterations: n})
+	if !f.Met {
+		sim.when(now, ranks, dates)
+	}
+	for i, q := range quantiles[:3] {
+		if !dates[i].IsZero() {
+			d := Date{Quantile: q, Time: dates[i]}
+			if !f.Met {
+				d.Iterations = sim.steps[middle].at(ranks[i])
+			}
+			f.When = append(f.When, d)
 		}
 	}
 	if !f.Met {
 		f.Needs = &Needs{}
-		if t, _, ok := at(g.ready()); ok {
+		if t := dates[3]; !t.IsZero() {
 			f.Needs.Deadline = &t
 		}
-		n, left := middle.steps[(futures-1)/2], j.effective()
-		if !math.IsInf(n, 1) && !math.IsInf(left, 1) {
-			f.Effort = &Effort{Effective: left, Iterations: n, Confidence: chance(n, ever)(&middle)}
+		half, left := sim.steps[middle].at((n+1)/2), j.effective()
+		if !math.IsInf(half, 1) && !math.IsInf(left, 1) {
+			f.Effort = &Effort{Effective: left, Iterations: half, Confidence: share(sim.steps[middle].within(int(half)))}
 		}
 	}
 }
@@ -401,79 +390,6 @@ func (j *joint) effective() float64 {
 	return left[j.need-1]
 }
 
-// draw returns, for each future, a pace and one uniform number for each
-// model, in that order. The shared component enters through a normal copula
-// (Li 2000): u = Phi(sqrt(r) Z + sqrt(1-r) e).
-func (j *joint) draw(futures int, r float64, seed uint64) []float64 {
-	rng := rand.New(rand.NewPCG(seed, 0x706c616e63617374))
-	out := make([]float64, 0, futures*(1+len(j.models)))
-	a, b := math.Sqrt(r), math.Sqrt(1-r)
-	for i := range futures {
-		out = append(out, float64(i%cadenceNodes))
-		shared := rng.NormFloat64()
-		for range j.models {
-			out = append(out, distuv.UnitNormal.CDF(a*shared+b*rng.NormFloat64()))
-		}
-	}
-	return out
-}
-
-func (j *joint) simulate(draws []float64, futures int, clocks []clock, of func(*model) curve) arrivals {
-	a := arrivals{make([]float64, futures), make([]float64, futures), make([][2]float64, futures)}
-	steps, seconds := make([]float64, len(j.models)), make([]float64, len(j.models))
-	for k := range futures {
-		row := draws[k*(1+len(j.models)):]
-		for i, m := range j.models {
-			c := of(m)
-			if c == nil { // nothing known: never within sight
-				steps[i], seconds[i] = math.Inf(1), math.Inf(1)
-				continue
-			}
-			n := c.first(row[1+i])
-			steps[i], seconds[i] = math.Ceil(n), 0
-			for _, s := range m.series {
-				seconds[i] = math.Max(seconds[i], clocks[s].at(int(row[0]), n))
-			}
-		}
-		slices.Sort(steps)
-		slices.Sort(seconds)
-		a.steps[k], a.seconds[k] = steps[j.need-1], seconds[j.need-1]
-		a.both[k] = [2]float64{a.steps[k], a.seconds[k]}
-	}
-	slices.Sort(a.steps)
-	slices.Sort(a.seconds)
-	return a
-}
-
-// clock tells, for each pace, the seconds from now until iteration 0, 1, 2, ...
-type clock [cadenceNodes][]float64
-
-func (c *clock) fill(l *look, now time.Time) {
-	if l.curve == nil {
-		return
-	}
-	for k, z := range nodes {
-		c[k] = make([]float64, len(l.curve))
-		x := 1.0
-		for i := 1; i < len(c[k]); i++ {
-			x = l.cadence.unpace(float64(i), z, x)
-			c[k][i] = l.cadence.date(now, x).Sub(now).Seconds()
-		}
-	}
-}
-
-func (c *clock) at(pace int, n float64) float64 {
-	if math.IsInf(n, 1) {
-		return n
-	}
-	t := c[pace]
-	i := int(n)
-	if i >= len(t)-1 {
-		return t[len(t)-1]
-	}
-	return t[i] + (n-float64(i))*(t[i+1]-t[i])
-}
-
 func (j *joint) state(f *Forecast, g Goal) State {
 	s := f.state(g)
 	if s != IsStalled && s != OnTrack && s != AtRisk {
@@ -498,10 +414,9 @@ func (j *joint) binding() int {
 	var models []hold
 	for _, k := range j.models {
 		h := hold{-1, 2}
-		for i, l := range j.looks {
-			p := Part{Forecast: l.forecast}
-			if c := p.chance(); slices.Contains(k.looks, l) && c < h.chance {
-				h = hold{i, c}
+		for i, l := range k.looks {
+			if c := l.forecast.chance(); c < h.chance {
+				h = hold{k.series[i], c}
 			}
 		}
 		if h.series >= 0 {
@@ -547,96 +462,4 @@ func (j *joint) words(f *Forecast, m Milestone) {
 	if f.Probability.Value < m.Goal.ready() {
 		f.moves(m.Goal, func(format string, args ...any) { f.Advice = append(f.Advice, fmt.Sprintf(format, args...)) })
 	}
-}
-
-// The correlation between series before any evidence, and how many pairs of
-// gains it counts as.
-const (
-	priorCorrelation = 0.3
-	correlationMass  = 30.0
-	mostCorrelation  = 0.95
-	mostPairs        = 2000 // that the estimate looks at
-)
-
-// correlation estimates the shared component of the series from the ranks of
-// gains that pairs of them made between the same two times, drawn towards
-// the prior. The newest gain of each is left out: a better newest result must
-// not lower a milestone's probability.
-func correlation(looks []*look) float64 {
-	gains := make([]map[[2]int64]float64, len(looks))
-	for i, l := range looks {
-		h := l.history
-		gains[i] = map[[2]int64]float64{}
-		for t := 1; t < len(h.values)-1; t++ {
-			if h.valid[t] && h.valid[t-1] {
-				key := [2]int64{h.times[t-1].UnixNano(), h.times[t].UnixNano()}
-				gains[i][key] = h.scale.To(h.values[t-1]) - h.scale.To(h.values[t])
-			}
-		}
-	}
-	sum, mass := priorCorrelation*correlationMass, correlationMass
-	var a, b []float64
-	// All pairs of few series; of many, each with its nearest neighbours, so
-	// that the cost grows with the series and not with their square.
-	near := max(1, mostPairs/max(len(looks), 1))
-	if len(looks)*(len(looks)-1)/2 <= mostPairs {
-		near = len(looks)
-	}
-	for i := range looks {
-		for k := max(0, i-near); k < i; k++ {
-			a, b = a[:0], b[:0]
-			h := looks[i].history
-			for t := 1; t < len(h.times); t++ { // in time order: sums must not depend on a map's
-				key := [2]int64{h.times[t-1].UnixNano(), h.times[t].UnixNano()}
-				x, okX := gains[i][key]
-				y, okY := gains[k][key]
-				if okX && okY {
-					a, b = append(a, x), append(b, y)
-				}
-			}
-			if n := len(a); n >= 4 {
-				sum += float64(n) * spearman(a, b)
-				mass += float64(n)
-			}
-		}
-	}
-	return math.Min(math.Max(sum/mass, 0), mostCorrelation)
-}
-
-// spearman returns the rank correlation of a and b, 0 when either is constant.
-// Ties share their mean rank.
-func spearman(a, b []float64) float64 {
-	ra, rb := ranks(a), ranks(b)
-	mean := float64(len(a)-1) / 2
-	var xy, xx, yy float64
-	for i := range ra {
-		x, y := ra[i]-mean, rb[i]-mean
-		xy += x * y
-		xx += x * x
-		yy += y * y
-	}
-	if xx == 0 || yy == 0 {
-		return 0
-	}
-	return xy / math.Sqrt(xx*yy)
-}
-
-func ranks(x []float64) []float64 {
-	order := make([]int, len(x))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(i, k int) int { return cmp.Compare(x[i], x[k]) })
-	r := make([]float64, len(x))
-	for i := 0; i < len(order); {
-		k := i
-		for k < len(order) && x[order[k]] == x[order[i]] {
-			k++
-		}
-		for _, at := range order[i:k] {
-			r[at] = float64(i+k-1) / 2
-		}
-		i = k
-	}
-	return r
 }

@@ -4,11 +4,15 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
 )
 
@@ -84,6 +88,10 @@ func TestMilestoneLaws(t *testing.T) {
 				t.Fatalf("within %d is certain: %+v", i+1, p)
 			}
 		}
+		// Within the iterations and by the deadline is no likelier than either.
+		if p := f.Probability.Value; p > f.ByDeadline.Value || p > f.Within[m.Goal.Iterations-1].Value {
+			t.Fatalf("both bounds %v, by the deadline %v, within the iterations %v", p, f.ByDeadline, f.Within[m.Goal.Iterations-1])
+		}
 		last := 0.0
 		for _, days := range []int{0, 1, 7, 30, 365} {
 			k := m
@@ -117,6 +125,55 @@ func TestMilestoneLaws(t *testing.T) {
 	}
 }
 
+// By a date that is told, so many futures are there, and a moment before fewer.
+func TestMilestoneDatesAndProbabilitiesAgree(t *testing.T) {
+	dates := 0
+	for seed := range uint64(6) {
+		m := fleet(5, 30, seed)
+		f := joined(t, m, Options{})
+		at := func(d time.Time) float64 {
+			m.Goal = Goal{Deadline: d}
+			return joined(t, m, Options{}).ByDeadline.Value
+		}
+		for _, d := range f.When {
+			if f.Met {
+				continue
+			}
+			dates++
+			before := d.Time.Add(-d.Time.Sub(after(30)) / 500_000)
+			if at(d.Time) < d.Quantile || at(before) >= d.Quantile {
+				t.Errorf("seed %d: %v by %v, %v by %v", seed, at(d.Time), d.Time, at(before), before)
+			}
+		}
+	}
+	if dates < 6 {
+		t.Errorf("only %d dates", dates)
+	}
+}
+
+func TestNormalDistributionOfTheDraws(t *testing.T) {
+	last := 0.0
+	for x := -7.0; x <= 7; x += 0.0037 {
+		p := normal(x)
+		if want := distuv.UnitNormal.CDF(x); math.Abs(p-want) > 4e-9 || p < last || p <= 0 || p >= 1 {
+			t.Fatalf("at %v: %v after %v, want %v", x, p, last, want)
+		}
+		last = p
+	}
+}
+
+func TestCoresChangeNothing(t *testing.T) {
+	m := fleet(40, 30, 6)
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	want := asJSON(t, joined(t, m, Options{}))
+	for _, cores := range []int{2, 3, 8} {
+		runtime.GOMAXPROCS(cores)
+		if got := asJSON(t, joined(t, m, Options{})); got != want {
+			t.Fatalf("on %d cores\n%s\non one\n%s", cores, got, want)
+		}
+	}
+}
+
 func TestShareIsCountedInsideEachFuture(t *testing.T) {
 	var m Milestone
 	v := made("noise", 20, rand.New(rand.NewPCG(2, 3)))
@@ -141,7 +198,8 @@ func TestShareIsCountedInsideEachFuture(t *testing.T) {
 func TestCorrelationNeedsEvidence(t *testing.T) {
 	seen := func(values ...[]float64) (looks []*look) {
 		for _, v := range values {
-			l, err := see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{})
+			l := &look{}
+			err := l.see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, &law.Engine{}, &law.Law{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -214,7 +272,8 @@ func together(t *testing.T, m Milestone) *model {
 	t.Helper()
 	var looks []*look
 	for _, s := range m.Series {
-		l, err := see(s, m.Goal, after(len(s.Observations)), Options{})
+		l := &look{}
+		err := l.see(s, m.Goal, after(len(s.Observations)), Options{}, &law.Engine{}, &law.Law{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -45,10 +45,11 @@ type history struct {
 	scale       law.Scale
 	environment string
 	values      []float64   // one an iteration; a missed one repeats the last
-	z           []float64   // the same on the scale, once condensed; the engine's own
+	z           []float64   // the same on the scale, once condensed
 	valid       []bool      // of each
 	times       []time.Time // of each
 	iterations  []time.Time // of all environments, distinct, for the cadence
+	apart       []time.Time // memory of times where they are not the iterations
 	concern     string      // of the newest valid result
 	missed      int
 	ignored     int // results of other environments
@@ -57,10 +58,19 @@ type history struct {
 
 // clean makes a series ready. It keeps the given slice as it is.
 func clean(s Series) (*history, error) {
+	h := &history{}
+	return h, h.clean(s)
+}
+
+// clean does so in memory that an earlier history used.
+func (h *history) clean(s Series) error {
 	if err := s.Criterion.Validate(); err != nil {
-		return nil, err
+		return err
 	}
-	h := &history{criterion: s.Criterion}
+	*h = history{
+		criterion: s.Criterion, values: h.values[:0], z: h.z[:0], valid: h.valid[:0],
+		iterations: h.iterations[:0], apart: h.apart[:0],
+	}
 	obs := s.Observations
 	if !sorted(obs) {
 		obs = slices.Clone(obs)
@@ -72,8 +82,7 @@ func clean(s Series) (*history, error) {
 		h.warn("%s counted once", plural(n, "repeated result was", "repeated results were"))
 	}
 	n := len(obs)
-	h.iterations = make([]time.Time, 0, n)
-	h.values, h.valid = make([]float64, 0, n), make([]bool, 0, n)
+	h.iterations, h.values, h.valid = slices.Grow(h.iterations, n), slices.Grow(h.values, n), slices.Grow(h.valid, n)
 	unusable := 0
 	for i := range obs {
 		if obs[i].Valid && !obs[i].usable() {
@@ -97,9 +106,6 @@ func clean(s Series) (*history, error) {
 	for i := range obs {
 		whole = whole && obs[i].usable() && obs[i].Environment == h.environment
 	}
-	if whole {
-		h.times = h.iterations
-	}
 	var last float64
 	for i := range obs {
 		o := &obs[i]
@@ -121,13 +127,16 @@ func clean(s Series) (*history, error) {
 		h.values = append(h.values, last)
 		h.valid = append(h.valid, valid)
 		if !whole {
-			h.times = append(h.times, o.Time)
+			h.apart = append(h.apart, o.Time)
 		}
+	}
+	if h.times = h.apart; whole {
+		h.times = h.iterations
 	}
 	if h.ignored > 0 {
 		h.warn("%s of another environment left out: a change of environment starts a new series", plural(h.ignored, "result", "results"))
 	}
-	return h, nil
+	return nil
 }
 
 // usable tells whether o has a result that can be counted.
@@ -175,14 +184,17 @@ func (h *history) results() (n int) {
 }
 
 // condense puts the history into an engine and returns the target on its scale.
-func (h *history) condense() (e law.Engine, target float64) {
+func (h *history) condense(e *law.Engine) (target float64) {
 	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), h.criterion.Target, nil)
-	e = law.Make(len(h.values))
+	e.Reset()
+	e.Grow(len(h.values))
+	h.z = slices.Grow(h.z, len(h.values))
 	for _, v := range h.values {
-		e.Append(h.scale.To(v))
+		z := h.scale.To(v)
+		h.z = append(h.z, z)
+		e.Append(z)
 	}
-	h.z = e.Results()
-	return e, h.scale.To(h.criterion.Target)
+	return h.scale.To(h.criterion.Target)
 }
 
 func plural(n int, one, many string) string {

@@ -19,8 +19,6 @@ import subprocess
 import time
 import urllib.request
 
-ADDRESS = "127.0.0.1:9845"
-
 CONFIG = """
 repository: {{url: {models}, quiet: 1s}}
 state: {state}
@@ -60,13 +58,19 @@ class Site:
 
     def plancast(self, *words, env=None, check=False):
         begun = time.monotonic()
+        log = (self.args.work / (self.file.stem + ".log")).open("a+")
+        before = log.seek(0, os.SEEK_END)
         p = subprocess.run(
             [self.args.plancast, *words, f"--config.file={self.file}"],
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
             env={**os.environ, **(env or {})},
             check=False,
         )
+        with log:
+            log.seek(before)
+            p.stderr = log.read()
         if check and p.returncode not in (0, 1):
             print(p.stderr[-4000:])
             raise SystemExit(f"plancast {' '.join(words)} ended with {p.returncode}")
@@ -80,7 +84,7 @@ class Site:
     def serving(self, env=None):
         log = (self.args.work / (self.file.stem + ".log")).open("w")
         daemon = subprocess.Popen(
-            [self.args.plancast, "serve", f"--config.file={self.file}", f"--web.listen-address={ADDRESS}"],
+            [self.args.plancast, "serve", f"--config.file={self.file}", f"--web.listen-address={self.args.address}"],
             stdout=log,
             stderr=log,
             env={**os.environ, **(env or {})},
@@ -93,8 +97,8 @@ class Site:
             log.close()
 
 
-def fetch(path):
-    with urllib.request.urlopen(f"http://{ADDRESS}{path}", timeout=10) as r:
+def fetch(args, path):
+    with urllib.request.urlopen(f"http://{args.address}{path}", timeout=10) as r:
         return r.read().decode()
 
 
@@ -141,7 +145,6 @@ def three_modes(args):
     p, took = site.plancast("check")
     print("```\n" + p.stdout + p.stderr[-2000:] + "```\n")
     p, took = site.plancast("run", "--once", "--format=markdown", check=True)
-    (args.work / "modes.log").write_text(p.stderr)
     print(p.stdout)
     print(f"\n`plancast run` took {took:.0f} s with exit code {p.returncode}.\n")
     _, again = site.plancast("run", "--once", "--format=json")
@@ -194,8 +197,8 @@ def arrival(args):
             )
             for r in found:
                 print(f"- layers of {r['precision']} against version 1: {measured(r, 'layers', 'changes', 'counts')}")
-        (args.work / "metrics.txt").write_text(fetch("/metrics"))
-        (args.work / "report.html").write_text(fetch("/"))
+        (args.work / "metrics.txt").write_text(fetch(args, "/metrics"))
+        (args.work / "report.html").write_text(fetch(args, "/"))
 
 
 def faults(args):
@@ -216,12 +219,14 @@ def faults(args):
 
     save("custom-operator", "Frobnicate", 64, "com.example")
     save("healthy", "Relu", 64)
-    save("too-large-for-the-gpu", "Relu", 1 << 26)
+    save("wider-than-the-gpu", "Relu", 1 << 26)
     whole = (args.work / "models" / "resnet50" / "1" / "model.onnx").read_bytes()
     path = models / "truncated" / "1" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(whole[: len(whole) // 2])
 
+    for file in models.glob("*/1/model.onnx"):
+        os.utime(file, (time.time() - 60, time.time() - 60))  # not in the course of being copied
     site = Site(args, "faulty", models, precisions="fp32", more=", profile: {max: 512, opt: 512}")
     p, took = site.plancast("run", "--once", "--format=text")
     print(f"`plancast run` over them took {took:.0f} s, exit code {p.returncode}.\n")
@@ -252,7 +257,7 @@ def faults(args):
     with site.serving() as daemon:
 
         def worker():
-            jobs = json.loads(fetch("/api/v1/report"))["running"]
+            jobs = json.loads(fetch(args, "/api/v1/report"))["running"]
             if not any(
                 j["model"] == "resnet50" and j.get("stage") == "build" and j.get("elapsed_s", 0) > 3 for j in jobs
             ):
@@ -278,6 +283,7 @@ def main():
     parser.add_argument("--libraries", default="")
     parser.add_argument("--level", type=int, default=3)
     parser.add_argument("--backend", default="tensorrt", help="onnxruntime for a rehearsal without a GPU")
+    parser.add_argument("--address", default="127.0.0.1:9845", help="for the daemon while it is tried")
     parser.add_argument("--parts", default="three_modes,arrival,faults")
     args = parser.parse_args()
     args.work = args.work.resolve()

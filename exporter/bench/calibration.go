@@ -24,7 +24,7 @@ type Calibration struct {
 	// input for which it is least counts.
 	Values *float64 `json:"values,omitempty"`
 	// Channels is the share of the inputs' channels (positions along the second
-	// dimension) that are covered: nearly all of a channel's values in the evaluation
+	// dimension) that are covered: nearlyAll of a channel's values in the evaluation
 	// inputs lie in the range that the calibration data have in that channel.
 	Channels *float64 `json:"channels,omitempty"`
 	// Classes is the share of the classes that the engine predicts for evaluation
@@ -67,7 +67,7 @@ func (r *run) calibration(ctx context.Context) error {
 	}
 	limits := r.job.CalibrationLimits
 	if r.arrays != nil {
-		c.ranges(r.inputs, arrays, r.arrays, limits.Values)
+		c.ranges(r.inputs, arrays, r.arrays)
 		if err := r.predicted(ctx, c, arrays); err != nil {
 			return err
 		}
@@ -97,9 +97,15 @@ func (r *run) calibration(ctx context.Context) error {
 	return nil
 }
 
+// nearlyAll is the share of a channel's values that cover it. Of n calibration
+// values of a channel, 2 in n+1 further ones lie outside their range even when
+// both come from the same source, and where a sample has one value of each
+// channel, n is the number of samples.
+const nearlyAll = 0.95
+
 // ranges compares the values of floating-point inputs: element types of others
 // hold names and positions, whose range says nothing.
-func (c *Calibration) ranges(inputs []engine.TensorInfo, calibration, evaluation []engine.Tensor, nearly float64) {
+func (c *Calibration) ranges(inputs []engine.TensorInfo, calibration, evaluation []engine.Tensor) {
 	channels, covered := 0, 0
 	for _, in := range inputs {
 		if !strings.Contains(string(in.DType), "float") {
@@ -139,7 +145,7 @@ func (c *Calibration) ranges(inputs []engine.TensorInfo, calibration, evaluation
 			all += inChannel
 			if inChannel > 0 {
 				channels++
-				if float64(inOwn) >= nearly*float64(inChannel) {
+				if float64(inOwn) >= nearlyAll*float64(inChannel) {
 					covered++
 				}
 			}

@@ -2,6 +2,7 @@ package forecasting
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -26,6 +27,26 @@ type PromQuery struct {
 	// repeats is one iteration, scraped many times.
 	EverySample bool
 	Client      *http.Client // nil is the default
+}
+
+// advised adds to an error of the API what to do about it.
+func advised(err error) error {
+	what := "is that the address of a Prometheus-compatible API, such as http://localhost:9090? Correct --prometheus.url"
+	var network *url.Error
+	var answer *promv1.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &network):
+		what = "is Prometheus running there, and can this machine reach it? Start it, correct --prometheus.url, or give the history as --csv"
+	case errors.As(err, &answer) && answer.Type == promv1.ErrBadData:
+		what = "correct --query"
+	case errors.As(err, &answer) && answer.Type == promv1.ErrExec:
+		what = "ask for less: a shorter --last, a longer --step or a narrower --query"
+	case errors.As(err, &answer) && answer.Type == promv1.ErrServer:
+		what = "ask for less (a shorter --last, a longer --step), or again once the server is well: its own log says more"
+	}
+	return fmt.Errorf("%w: %s", err, what)
 }
 
 // maxPoints is what Prometheus answers at most for one series.
@@ -59,7 +80,7 @@ func ReadPrometheus(ctx context.Context, q PromQuery) ([]forecast.Observation, s
 	}
 	value, _, _, err := promv1.NewAPI(client).QueryRange(ctx, q.Expr, promv1.Range{Start: q.Start, End: q.End, Step: step})
 	if err != nil {
-		return fail(err)
+		return fail(advised(err))
 	}
 	matrix, ok := value.(model.Matrix)
 	if !ok {

@@ -50,9 +50,12 @@ func TestPrometheusIsReadOrTheReasonTold(t *testing.T) {
 	}{
 		{"no series", 200, matrix(), PromQuery{}, "it gives no series"},
 		{"two series", 200, matrix(steps, steps), PromQuery{}, "it gives 2 series: select one"},
-		{"a bad expression", 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`, PromQuery{}, "parse error"},
+		{"a bad expression", 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`, PromQuery{}, "parse error: correct --query"},
+		{"too much", 422, `{"status":"error","errorType":"execution","error":"too many samples"}`, PromQuery{}, "too many samples: ask for less"},
+		{"a broken server", 500, "", PromQuery{}, "once the server is well"},
+		{"a server that refuses", 403, "", PromQuery{}, "is that the address of a Prometheus-compatible API"},
 		{"a scalar", 200, `{"status":"success","data":{"resultType":"scalar","result":[0,"1"]}}`, PromQuery{}, "not series over time"},
-		{"no JSON", 200, `<html>`, PromQuery{}, "read history of"},
+		{"no JSON", 200, `<html>`, PromQuery{}, "is that the address of a Prometheus-compatible API"},
 		{"too fine", 200, matrix(), PromQuery{Step: time.Second, End: time.Unix(1e6, 0)}, "use one of at least 1m31s"},
 		{"a password in the address", 200, "", PromQuery{URL: "http://user:secret@localhost"}, "must hold no user or password"},
 		{"no address", 200, "", PromQuery{URL: "localhost:9090"}, "not one such as http://localhost:9090"},
@@ -72,5 +75,16 @@ func TestPrometheusIsReadOrTheReasonTold(t *testing.T) {
 				t.Errorf("error %v; want %q", err, c.want)
 			}
 		})
+	}
+}
+
+func TestPrometheusThatCannotBeReached(t *testing.T) {
+	s := answering(t, 200, matrix(steps))
+	s.Close()
+	_, _, err := ReadPrometheus(t.Context(), PromQuery{URL: s.URL, Expr: "up", Start: time.Unix(0, 0), End: time.Unix(60, 0)})
+	for _, part := range []string{"read history of up from " + s.URL, "connection refused", "is Prometheus running there", "--prometheus.url"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("error %v does not say %q", err, part)
+		}
 	}
 }

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"errors"
+	"time"
 
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
@@ -16,6 +17,26 @@ type meter struct {
 	handle   nvml.Device // of the GPU
 	instance int         // GPU instance of MIG; -1 for the whole GPU
 	last     nvml.GpmSample
+	turn     chan struct{} // held during each call to GPM, of all meters
+}
+
+// gpm makes a call to GPM when it is its turn among all GPUs: seen on driver 580
+// with two H100, nvmlGpmMetricsGet crashes the process at times while it runs for
+// two GPUs at once, though NVML's functions may be called from any thread. While a
+// call hangs for another GPU, and so keeps the turn, there is nothing to read here.
+func gpm[T any](m *meter, symbol string, f func() (T, nvml.Return)) (T, error) {
+	return call(m.line, symbol, func() (T, nvml.Return) {
+		patience := time.NewTimer(m.line.limit / 2)
+		defer patience.Stop()
+		select {
+		case m.turn <- struct{}{}:
+			defer func() { <-m.turn }()
+			return f()
+		case <-patience.C:
+			var zero T
+			return zero, nvml.ERROR_NO_DATA
+		}
+	})
 }
 
 // gpmMetrics are what a meter reads, in percent.
@@ -40,7 +61,7 @@ func (s *system) newMeter(d *device, handle nvml.Device, instance int) *meter {
 	if err != nil || support.IsSupportedDevice == 0 {
 		return nil
 	}
-	return &meter{lib: s.lib, line: d.line, handle: handle, instance: instance}
+	return &meter{lib: s.lib, line: d.line, handle: handle, instance: instance, turn: s.counting}
 }
 
 // start takes the sample that the next read counts from.
@@ -75,7 +96,7 @@ func (m *meter) read() (Values, error) {
 	if before == nil {
 		return nil, nil
 	}
-	answer, err := call(m.line, "nvmlGpmMetricsGet", func() (*nvml.GpmMetricsGetType, nvml.Return) {
+	answer, err := gpm(m, "nvmlGpmMetricsGet", func() (*nvml.GpmMetricsGetType, nvml.Return) {
 		q := &nvml.GpmMetricsGetType{NumMetrics: uint32(len(gpmMetrics)), Sample1: before, Sample2: now}
 		for i, x := range gpmMetrics {
 			q.Metrics[i].MetricId = uint32(x.id)
@@ -104,11 +125,11 @@ func (m *meter) read() (Values, error) {
 // take allocates and fills a sample. A sample that a hanging call may still
 // write to is never freed.
 func (m *meter) take() (nvml.GpmSample, error) {
-	sample, err := call(m.line, "nvmlGpmSampleAlloc", m.lib.GpmSampleAlloc)
+	sample, err := gpm(m, "nvmlGpmSampleAlloc", m.lib.GpmSampleAlloc)
 	if err != nil {
 		return nil, err
 	}
-	_, err = call(m.line, "nvmlGpmSampleGet", func() (struct{}, nvml.Return) {
+	_, err = gpm(m, "nvmlGpmSampleGet", func() (struct{}, nvml.Return) {
 		if m.instance >= 0 {
 			return struct{}{}, sample.MigGet(m.handle, m.instance)
 		}
@@ -123,7 +144,7 @@ func (m *meter) take() (nvml.GpmSample, error) {
 
 // free does nothing while a call hangs, for that call may use the sample.
 func (m *meter) free(sample nvml.GpmSample) {
-	_, _ = call(m.line, "nvmlGpmSampleFree", func() (struct{}, nvml.Return) { return struct{}{}, sample.Free() })
+	_, _ = gpm(m, "nvmlGpmSampleFree", func() (struct{}, nvml.Return) { return struct{}{}, sample.Free() })
 }
 
 func (m *meter) forget() {

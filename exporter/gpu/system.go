@@ -19,6 +19,7 @@ type system struct {
 	calls        *line // of what concerns no device
 	events       *line // of the wait for events
 	limit        time.Duration
+	counting     chan struct{} // of capacity 1: held during each call to GPM
 	driver, cuda string
 	gpus         []*device
 }
@@ -41,7 +42,7 @@ func open(lib nvml.Interface, limit time.Duration) (*system, error) {
 	if limit == 0 {
 		limit = callLimit
 	}
-	s := &system{lib: lib, calls: newLine(lib, limit), events: newLine(lib, eventWait+limit), limit: limit}
+	s := &system{lib: lib, calls: newLine(lib, limit), events: newLine(lib, eventWait+limit), limit: limit, counting: make(chan struct{}, 1)}
 	_, err := bounded(s.calls, "nvmlInit", max(initLimit, limit), func() (struct{}, nvml.Return) { return struct{}{}, lib.Init() })
 	if err != nil {
 		return nil, unavailable(err)

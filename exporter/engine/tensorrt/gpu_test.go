@@ -175,6 +175,9 @@ func TestFailuresOfAGPU(t *testing.T) {
 			change(&j)
 		}
 		_, err := bench.Measure(t.Context(), New(Options{}), j, nil)
+		if err == nil {
+			t.Fatalf("%s was measured", filepath.Base(model))
+		}
 		return engine.AsError(err)
 	}
 	if e := build(onnxtest.Write(t, onnxtest.Custom()), nil); e.Kind != engine.KindUnsupportedOperator || e.Operator != "Frobnicate" || e.Node == "" {
@@ -187,13 +190,13 @@ func TestFailuresOfAGPU(t *testing.T) {
 	if e := build(onnxtest.WriteBytes(t, whole[:len(whole)/2]), nil); e.Kind != engine.KindInvalidModel {
 		t.Errorf("a truncated file: %+v", e)
 	}
-	e := build(onnxtest.Write(t, onnxtest.Classifier(64, 128, 10)), func(j *bench.Job) {
-		j.Profiles = map[string]engine.Profile{"x": {Min: []int64{1, 64}, Opt: []int64{8, 64}, Max: []int64{1 << 30, 64}}}
+	e := build(onnxtest.Write(t, onnxtest.Elementwise("Relu", onnxtest.Float, "N", 1<<26)), func(j *bench.Job) {
+		j.Settings.ProfileBatch = &engine.BatchRange{Min: 1, Opt: 512, Max: 512}
 	})
 	if e.Kind != engine.KindOutOfMemory && e.Kind != engine.KindBuildFailed {
-		t.Errorf("a batch of 2^30: %+v", e)
+		t.Errorf("inputs of 128 GiB: %+v", e)
 	}
-	t.Logf("a batch of 2^30: %v", e)
+	t.Logf("inputs of 128 GiB: %v", e)
 	cancelled, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	j := job(t, t.TempDir(), engine.FP32, "")

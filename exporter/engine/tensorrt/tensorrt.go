@@ -59,7 +59,7 @@ const opUse = "use TensorRT"
 // lists the GPUs.
 func (b *Backend) devices() (*trt.Library, []trt.Device, error) {
 	refuse := func(err error, hint string) (*trt.Library, []trt.Device, error) {
-		e := engine.Errorf(engine.KindUnavailable, opUse, "", "%v", err)
+		e := engine.Errorf(engine.KindUnavailable, opUse, "", "%s", strings.TrimPrefix(err.Error(), "tensorrt: "))
 		e.Hint = hint
 		return nil, nil, e
 	}

@@ -19,6 +19,7 @@ type approach struct {
 	mass   float64    // sum of the weights behind then
 
 	spread   float64                                               // variance of one result around the path
+	behind   float64                                               // what stays of the distance of the last results from it
 	evidence float64                                               // log likelihood ratio against one step
 	coming   [1 + taus]struct{ now, then, linear, square float64 } // see prepare
 	below    [len(spans)]moments                                   // best of the next results, relative to the path at their end
@@ -101,6 +102,7 @@ func (e *Engine) approach() (a approach) {
 	a.weigh(&left, max((n-fitted)*separate, 1)/2, n)
 	square := e.through(&a, z, start)
 	a.spread = square / max(n-fitted, 1)
+	a.behind = rho * (median(z[len(z)-3:]) - median(e.path[len(z)-3:]))
 	a.prepare(a.spread / separate)
 	floor := errorFloor * errorFloor * n
 	a.evidence = n / 2 * separate * math.Log((oneStep(z)+floor)/(square+floor))

@@ -127,23 +127,23 @@ func (e *Engine) Reset() {
 	e.recs = [2]record{}
 }
 
-// Make returns an engine with room for n results, in one piece of memory.
-func Make(n int) Engine {
+// Grow makes room for n results in all, in one piece of memory, in an engine
+// that holds none.
+func (e *Engine) Grow(n int) {
+	if cap(e.z) >= n {
+		return
+	}
 	room := make([]float64, (5+len(spans))*n)
 	piece := func() []float64 {
 		p := room[:0:n]
 		room = room[n:]
 		return p
 	}
-	e := Engine{z: piece(), best: piece(), scratch: piece(), level: piece(), path: piece()}
+	e.z, e.best, e.scratch, e.level, e.path = piece(), piece(), piece(), piece(), piece()
 	for k := range e.errs {
 		e.errs[k] = piece()
 	}
-	return e
 }
-
-// Results returns all results; they are the engine's own.
-func (e *Engine) Results() []float64 { return e.z }
 
 // Len returns the number of results.
 func (e *Engine) Len() int { return len(e.z) }
@@ -247,26 +247,37 @@ func (e *Engine) move(i int, z float64) {
 // of as many as there are.
 func (e *Engine) medians() (of3, of7 float64) {
 	if len(e.z) < 7 {
-		return e.median(3), e.median(7)
+		return median(e.z[max(0, len(e.z)-3):]), median(e.z)
 	}
 	z := (*[7]float64)(e.z[len(e.z)-7:])
-	of3 = max(min(z[4], z[5]), min(max(z[4], z[5]), z[6]))
+	var k [7]int64
+	for i, v := range z {
+		k[i] = key(v)
+	}
+	of3 = unkey(max(min(k[4], k[5]), min(max(k[4], k[5]), k[6])))
 	// Of seven, leave out the least and the greatest of the first five, of the
 	// three left and the next, and of the two left and the last: none of those
 	// can be the median, and no step of it is a guess for the processor.
-	a, b, c, d := min(z[0], z[1]), max(z[0], z[1]), min(z[2], z[3]), max(z[2], z[3])
-	p, q, r := max(a, c), min(b, d), min(max(min(a, c), z[4]), max(b, d))
-	x, y := max(min(p, q), min(r, z[5])), min(max(p, q), max(r, z[5]))
-	return of3, max(min(x, y), min(max(x, y), z[6]))
+	a, b, c, d := min(k[0], k[1]), max(k[0], k[1]), min(k[2], k[3]), max(k[2], k[3])
+	p, q, r := max(a, c), min(b, d), min(max(min(a, c), k[4]), max(b, d))
+	x, y := max(min(p, q), min(r, k[5])), min(max(p, q), max(r, k[5]))
+	return of3, unkey(max(min(x, y), min(max(x, y), k[6])))
 }
 
-// median returns the median of the last k (at most 7) results.
-func (e *Engine) median(k int) float64 {
+// key orders numbers as whole ones, which compare faster; unkey is its inverse.
+func key(v float64) int64 {
+	b := int64(math.Float64bits(v))
+	return b ^ int64(uint64(b>>63)>>1)
+}
+
+func unkey(k int64) float64 { return math.Float64frombits(uint64(k ^ int64(uint64(k>>63)>>1))) }
+
+// median returns the median of at most 7 results.
+func median(z []float64) float64 {
 	var buf [7]float64
-	n := copy(buf[:k], e.z[max(0, len(e.z)-k):])
-	b := buf[:n]
+	b := buf[:copy(buf[:], z)]
 	slices.Sort(b)
-	return (b[(n-1)/2] + b[n/2]) / 2
+	return (b[(len(b)-1)/2] + b[len(b)/2]) / 2
 }
 
 // weights turns errors into shares: an expert whose mean absolute error is
@@ -295,24 +306,34 @@ func (r *record) raised(raised *[experts]float64) {
 	best := math.Inf(1)
 	for x := range w { // mean absolute errors, times mass
 		w[x] = r.loss[0][x] + r.loss[1][x] + errorFloor*mass
-		best = min(best, w[x])
+		if w[x] < best {
+			best = w[x]
+		}
 	}
-	for x := range w {
-		w[x] = best / w[x]
-	}
-	// A whole power, for speed: squaring all at once saves ten logarithms a result.
-	for power := int(sharpness*mass/(mass+halfMass) + 0.5); ; {
-		if power&1 == 1 {
-			for x := range w {
-				raised[x] *= w[x]
-			}
+	// A whole power by squaring, for speed: it saves ten logarithms a result.
+	power := int(sharpness*mass/(mass+halfMass) + 0.5) // at most sharpness, 5 bits
+	for x, v := range w {
+		v = best / v
+		v2 := v * v
+		v4 := v2 * v2
+		v8 := v4 * v4
+		p := raised[x]
+		if power&1 != 0 {
+			p *= v
 		}
-		if power >>= 1; power == 0 {
-			return
+		if power&2 != 0 {
+			p *= v2
 		}
-		for x := range w {
-			w[x] *= w[x]
+		if power&4 != 0 {
+			p *= v4
 		}
+		if power&8 != 0 {
+			p *= v8
+		}
+		if power&16 != 0 {
+			p *= v8 * v8
+		}
+		raised[x] = p
 	}
 }
 
@@ -321,11 +342,10 @@ func (r *record) raised(raised *[experts]float64) {
 func quantile(x []float64, p float64) float64 {
 	at := p * float64(len(x)-1)
 	lo := int(at)
-	a := nth(x, lo)
+	a, b := nth(x, lo)
 	if lo+1 == len(x) {
 		return a
 	}
-	b := slices.Min(x[lo+1:]) // nth leaves the larger ones behind
 	return a + (at-float64(lo))*(b-a)
 }
 
@@ -337,49 +357,65 @@ func quantiles(x []float64, p, q float64) (low, high float64) {
 	if lo == from {
 		from--
 	}
-	rest := x[from+1:] // those before are in place
-	a := nth(rest, lo-from-1)
+	a, b := nth(x[from+1:], lo-from-1) // those before are in place
 	if lo+1 == len(x) {
 		return low, a
 	}
-	b := slices.Min(rest[lo-from:])
 	return low, a + (at-float64(lo))*(b-a)
 }
 
-// nth returns the k-th smallest of x (from 0), with the smaller ones moved
-// before it and the larger ones behind: Hoare's quickselect (1961) with the
-// element in that place as pivot, which is done at once where x is in order.
-// Both passes move without guessing, which is several times faster than the
-// branches of the textbook.
-func nth(x []float64, k int) float64 {
+// nth returns the k-th smallest of x (from 0) and the next one (infinity behind
+// the last), with the smaller ones moved before it and the larger ones behind:
+// Hoare's quickselect (1961) with the element in that place as pivot, which is
+// done at once where x is in order. Passes move without guessing, which is
+// several times faster than the branches of the textbook; results equal to the
+// least are left out together.
+func nth(x []float64, k int) (kth, next float64) {
 	lo, hi := 0, len(x)
+	next = math.Inf(1) // the least from hi on
 	for hi-lo > 1 {
-		pivot := x[k]
 		part := x[lo:hi]
-		less := 0
-		for j, v := range part {
-			part[j] = part[less]
-			part[less] = v
+		pivot := x[k]
+		x[k], part[0] = part[0], pivot
+		less, rest := 0, part[1:]
+		for j, v := range rest {
+			rest[j] = rest[less]
+			rest[less] = v
 			less += one(v < pivot)
 		}
-		if k < lo+less {
-			hi = lo + less
+		part[0], part[less] = part[less], pivot
+		at := lo + less
+		switch {
+		case k < at:
+			hi, next = at, pivot
 			continue
+		case k > at && less > 0:
+			lo = at + 1
+			continue
+		case k > at: // the least, perhaps as often as not
+			same := 0
+			for j, v := range part {
+				part[j] = part[same]
+				part[same] = v
+				same += one(v == pivot)
+			}
+			if lo += same; k >= lo {
+				continue
+			}
+			if k+1 < lo {
+				return pivot, pivot
+			}
+		default:
+			lo = at + 1
 		}
-		lo += less
-		part = x[lo:hi]
-		same := 0
-		for j, v := range part {
-			part[j] = part[same]
-			part[same] = v
-			same += one(v == pivot)
+		for _, v := range x[lo:hi] {
+			if v < next {
+				next = v
+			}
 		}
-		if k < lo+same {
-			return pivot
-		}
-		lo += same
+		return pivot, next
 	}
-	return x[k]
+	return x[k], next
 }
 
 // one is 1 for true, without a branch.

@@ -43,7 +43,7 @@ const (
 	shortest      = 5                 // histories shorter than this are treated as this long
 	shortestTrend = 7                 // results before a trend is thought of
 	leastTrend    = 0.02              // a smaller weight is none
-	bandWidth     = 1.15              // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
+	bandWidth     = 1.13              // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
@@ -184,6 +184,7 @@ func (l *Law) follow(e *Engine) {
 	x := fade
 	for j := range l.centre {
 		path, variance := a.ahead(&x)
+		path += a.behind
 		for k, f := range fade {
 			x[k] *= f
 		}
@@ -381,26 +382,32 @@ func (l *Law) Reached(x float64, p []float64) {
 }
 
 // ReachedWithin is the last of the probabilities that Reached tells for h steps.
-func (l *Law) ReachedWithin(x float64, h int) float64 {
-	rec := chance(math.Exp(l.recorded(x)) * l.growth[h-1])
-	if x >= l.best {
-		l.look(h)
-		path := pathChance{product: 1}
-		level, tight := l.level[:h], l.tight[:h]
-		for j, v := range level {
-			path.add((x - v) * tight[j])
-		}
-		rec = max(rec, path.chance(l.c.Persistence))
-	}
-	trd := 0.0
+func (l *Law) ReachedWithin(x float64, h int) float64 { return l.reached(x, h, Surest) }
+
+// reached is ReachedWithin, or less where that is at least enough already: the
+// expected path, which takes longest, only adds to it.
+func (l *Law) reached(x float64, h int, enough float64) float64 {
+	rec, trd := chance(math.Exp(l.recorded(x))*l.growth[h-1]), 0.0
 	if l.trendWeight > 0 {
 		most := math.Inf(-1)
-		for j := range h {
-			most = max(most, (x-l.trendMiddle[j])*l.trendScale[j])
+		for j, m := range l.trendMiddle[:h] {
+			if u := (x - m) * l.trendScale[j]; u > most {
+				most = u
+			}
 		}
 		trd = logistic(most)
 	}
-	return l.mix(rec, trd)
+	p := l.mix(rec, trd)
+	if x < l.best || p >= enough {
+		return p
+	}
+	l.look(h)
+	path := pathChance{product: 1}
+	level, tight := l.level[:h], l.tight[:h]
+	for j, v := range level {
+		path.add((x - v) * tight[j])
+	}
+	return l.mix(max(rec, path.chance(l.c.Persistence)), trd)
 }
 
 // recorded is the log of the record law's hazard in one step.
@@ -494,7 +501,7 @@ func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
 // promised returns the least point from x up whose chance of being reached
 // within h steps is at least p.
 func (l *Law) promised(p, x float64, h int, guess *near) float64 {
-	at := l.ReachedWithin(x, h)
+	at := l.reached(x, h, p)
 	if at >= p {
 		return x
 	}

@@ -60,9 +60,9 @@ func ScaleOf(values []float64, lowerIsBetter bool, target float64, scratch []flo
 // To carries a value to the scale.
 func (s Scale) To(v float64) float64 {
 	if s.Log {
-		return s.sign * math.Log(math.Max(v, s.unit))
+		return s.sign * math.Log(max(v, s.unit))
 	}
-	return s.sign * math.Min(math.Max(v/s.unit, -limit), limit)
+	return s.sign * min(max(v/s.unit, -limit), limit)
 }
 
 // From carries a point of the scale back to a value; it never overflows.
@@ -73,5 +73,5 @@ func (s Scale) From(z float64) float64 {
 	} else {
 		v *= s.unit
 	}
-	return math.Min(math.Max(v, -math.MaxFloat64), math.MaxFloat64)
+	return min(max(v, -math.MaxFloat64), math.MaxFloat64)
 }

@@ -1,0 +1,312 @@
+package forecast
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"gonum.org/v1/gonum/stat/distuv"
+)
+
+// futures are simulated: in each, every model has a pace and a uniform number,
+// and is ready as soon as the curve of its probabilities reaches that number.
+// The milestone is there when need models are. Draws are the same for every
+// horizon, deadline and target.
+type futures struct {
+	*joint
+	n     int
+	u     []float64        // of each model in each future, future by future
+	steps [curves]arrivals // of the milestone
+}
+
+// The curves of a model: its probability, and the ends of the interval.
+const (
+	middle = iota
+	lower
+	upper
+	curves
+)
+
+func (m *model) curveOf(which int) curve { return [curves]curve{m.curve, m.lower, m.upper}[which] }
+
+// pace of a future: an index of nodes.
+func pace(future int) int { return future % cadenceNodes }
+
+// blockOf futures are simulated together: what a block needs of one model is
+// read once and stays near.
+const blockOf = 16
+
+// simulate draws n futures. The shared component enters through a normal copula
+// (Li 2000): u = Phi(sqrt(r) Z + sqrt(1-r) e).
+func (j *joint) simulate(n int, r float64, seed uint64) *futures {
+	models := len(j.models)
+	s := &futures{joint: j, n: n, u: make([]float64, n*models)}
+	rng := rand.New(rand.NewPCG(seed, 0x706c616e63617374))
+	a, b := math.Sqrt(r), math.Sqrt(1-r)
+	for i := range n {
+		shared := a * rng.NormFloat64()
+		for k := range models {
+			s.u[i*models+k] = shared + b*rng.NormFloat64()
+		}
+	}
+	steps := 0
+	guides := make([][curves]guide, models)
+	for i, m := range j.models {
+		steps = max(steps, len(m.curve))
+		for w := range curves {
+			guides[i][w].fill(m.curveOf(w))
+		}
+	}
+	blocks := (n + blockOf - 1) / blockOf
+	arrived := make([][curves][blockOf]int, blocks)
+	spread(blocks, func(b int) {
+		from, to := b*blockOf, min((b+1)*blockOf, n)
+		ready := make([][blockOf][curves]int32, steps) // models, by the step that makes them so
+		for i := range j.models {
+			g := &guides[i]
+			for k := from; k < to; k++ {
+				u := &s.u[k*models+i]
+				*u = normal(*u)
+				for w := range curves {
+					if step := g[w].first(*u); step < steps {
+						ready[step][k-from][w]++
+					}
+				}
+			}
+		}
+		for w := range curves {
+			for k := range to - from {
+				left := int32(j.need)
+				step := 0
+				for ; step < steps; step++ {
+					if left -= ready[step][k][w]; left <= 0 {
+						break
+					}
+				}
+				arrived[b][w][k] = step
+			}
+		}
+	})
+	for w := range curves {
+		s.steps[w] = make(arrivals, steps)
+		for k := range n {
+			if step := arrived[k/blockOf][w][k%blockOf]; step < steps {
+				s.steps[w][step]++
+			}
+		}
+		for i := 1; i < steps; i++ {
+			s.steps[w][i] += s.steps[w][i-1]
+		}
+	}
+	return s
+}
+
+// normal is the standard normal distribution function to 4e-9 (cubic between
+// points with their slopes), a fifth of the time of the exact one: two thousand
+// futures do not show more. It is bounded by normalEnd standard deviations.
+func normal(x float64) float64 {
+	at := (min(max(x, -normalEnd), normalEnd-1e-9) + normalEnd) * normalSteps
+	c := &normalPieces[int(at)]
+	at -= float64(int(at))
+	return c[0] + at*(c[1]+at*(c[2]+at*c[3]))
+}
+
+const (
+	normalEnd   = 6
+	normalSteps = 32 // pieces of one standard deviation
+)
+
+var normalPieces = func() (c [2 * normalEnd * normalSteps][4]float64) {
+	at := func(i int) (p, slope float64) {
+		x := float64(i)/normalSteps - normalEnd
+		return distuv.UnitNormal.CDF(x), distuv.UnitNormal.Prob(x) / normalSteps
+	}
+	for i := range c {
+		p, a := at(i)
+		q, b := at(i + 1)
+		c[i] = [4]float64{p, a, 3*(q-p) - 2*a - b, 2*(p-q) + a + b}
+	}
+	return c
+}()
+
+// arrivals counts the futures that are there within 0, 1, 2, ... iterations.
+type arrivals []int
+
+func (a arrivals) within(steps int) int {
+	if len(a) == 0 {
+		return 0
+	}
+	return a[min(steps, len(a)-1)]
+}
+
+// at returns within how many iterations so many futures are there.
+func (a arrivals) at(rank int) float64 {
+	for i, n := range a {
+		if n >= rank {
+			return float64(i)
+		}
+	}
+	return math.Inf(1)
+}
+
+// guide finds the first step at which a curve reaches a number.
+type guide struct {
+	curve curve
+	from  [guides]uint16 // where to look for numbers from i/guides
+}
+
+const guides = 256
+
+func (g *guide) fill(c curve) {
+	g.curve = c
+	i := 0
+	for k := range g.from {
+		for i < len(c) && c[i] < float64(k)/guides {
+			i++
+		}
+		g.from[k] = uint16(i)
+	}
+}
+
+// first returns the least i with curve[i] >= u, or more than any step.
+func (g *guide) first(u float64) int {
+	if len(g.curve) == 0 || u > g.curve[len(g.curve)-1] {
+		return math.MaxInt
+	}
+	i := int(g.from[min(int(u*guides), guides-1)])
+	for g.curve[i] < u {
+		i++
+	}
+	return i
+}
+
+// numbers are, for each pace, the numbers up to which the models are ready by a
+// moment.
+type numbers [cadenceNodes][]float64
+
+// until fills in those of one curve by t, for no more than limit iterations (0:
+// no limit): read at the equally likely paces that Single sums over.
+func (s *futures) until(n *numbers, which int, now, t time.Time, limit int) {
+	for i, m := range s.models {
+		c := m.curveOf(which)
+		for k, x := range m.paces(now, t) {
+			if limit > 0 {
+				x = math.Min(x, float64(limit))
+			}
+			if n[k][i] = -1; c != nil {
+				n[k][i] = c.at(x)
+			}
+		}
+	}
+}
+
+// paces are how many iterations of a model come until t, with all its series.
+func (m *model) paces(now, t time.Time) (n [cadenceNodes]float64) {
+	for i, l := range m.looks {
+		c := &l.cadence
+		for k, x := range c.paces(c.expect(now, t)) {
+			if i == 0 || x < n[k] {
+				n[k] = x
+			}
+		}
+	}
+	return n
+}
+
+func (s *futures) numbers() (n numbers) {
+	for k := range n {
+		n[k] = make([]float64, len(s.models))
+	}
+	return n
+}
+
+// ready tells whether the milestone is there in one future.
+func (s *futures) ready(future int, n *numbers) bool {
+	up := n[pace(future)]
+	u := s.u[future*len(up):][:len(up)]
+	ready := 0
+	for i, x := range up {
+		if u[i] <= x {
+			ready++
+		}
+	}
+	return ready >= s.need
+}
+
+// by counts the futures that are there by t, within limit iterations.
+func (s *futures) by(which int, now, t time.Time, limit int) int {
+	n := s.numbers()
+	s.until(&n, which, now, t, limit)
+	all := make([]int, s.n)
+	for i := range all {
+		all[i] = i
+	}
+	return s.first(all, &n)
+}
+
+// first moves the futures that are ready before the others, and counts them.
+func (s *futures) first(some []int, n *numbers) (count int) {
+	ready := make([]bool, len(some))
+	const share = 64
+	spread((len(some)+share-1)/share, func(b int) {
+		for i := b * share; i < min((b+1)*share, len(some)); i++ {
+			ready[i] = s.ready(some[i], n)
+		}
+	})
+	for i, r := range ready {
+		if r {
+			some[i], some[count] = some[count], some[i]
+			ready[i], ready[count] = ready[count], true
+			count++
+		}
+	}
+	return count
+}
+
+// A date is found to one part in a million of the time until then, from a
+// second to the end of what can be foreseen.
+const (
+	nearest   = 1.0
+	precision = 1e-6
+)
+
+// when fills in the moments by which the milestone is there in so many futures,
+// ranks in rising order; those that cannot be foreseen stay zero. Moments are
+// halved in proportion, and of the futures only those are looked at that
+// arrive in between.
+func (s *futures) when(now time.Time, ranks []int, dates []time.Time) {
+	n := s.numbers()
+	date := func(seconds float64) time.Time { return now.Add(time.Duration(seconds * 1e9)).UTC() }
+	var narrow func(lo, hi float64, some []int, before int, ranks []int, dates []time.Time)
+	narrow = func(lo, hi float64, some []int, before int, ranks []int, dates []time.Time) {
+		if len(ranks) == 0 {
+			return
+		}
+		if hi-lo <= precision*hi {
+			for i := range dates {
+				dates[i] = date(hi)
+			}
+			return
+		}
+		mid := math.Sqrt(lo * hi)
+		s.until(&n, middle, now, date(mid), 0)
+		count := s.first(some, &n)
+		early := 0
+		for early < len(ranks) && ranks[early] <= before+count {
+			early++
+		}
+		narrow(lo, mid, some[:count], before, ranks[:early], dates[:early])
+		narrow(mid, hi, some[count:], before+count, ranks[early:], dates[early:])
+	}
+	s.until(&n, middle, now, date(farthest), 0)
+	all := make([]int, s.n)
+	for i := range all {
+		all[i] = i
+	}
+	count := s.first(all, &n)
+	seen := 0
+	for seen < len(ranks) && ranks[seen] <= count {
+		seen++
+	}
+	narrow(nearest, farthest, all[:count], 0, ranks[:seen], dates[:seen])
+}
