@@ -31,6 +31,16 @@ setup: ## ONNX Runtime and the test models, into the cache outside the checkout
 demo: ## measure real models on this machine and serve the report
 	scripts/demo.sh
 
+.PHONY: stack
+stack: build ## the whole stack without Docker over a demo history: plancast, Prometheus, Alertmanager, Grafana if there is one
+	go build -trimpath -o bin/stack ./stack
+	exec bin/stack
+
+.PHONY: stack-test
+stack-test: build ## start the stack, ask every question of every dashboard, stop it, and see that nothing is left
+	go build -trimpath -o bin/stack ./stack
+	STACK_DIR=build/stack-test bin/stack -- go test -count=1 ./stack
+
 .PHONY: test
 test: ## every Go test, with the race detector
 	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 15m ./...

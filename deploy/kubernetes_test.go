@@ -173,12 +173,20 @@ func TestServiceMonitorNamesJobAndInstance(t *testing.T) {
 	}
 }
 
-func TestPrometheusRuleIsCurrent(t *testing.T) {
+func TestGeneratedManifestsAreCurrent(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "kubernetes/generate.sh", "--check").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
-	rules := find[*monitoring.PrometheusRule](t, manifests(t), "PrometheusRule/plancast")
+	all := manifests(t)
+	for _, name := range []string{"milestones", "engines", "gpu"} {
+		m := find[*core.ConfigMap](t, all, "ConfigMap/plancast-dashboard-"+name)
+		want, err := os.ReadFile(filepath.Join(root, "dashboards", name+".json"))
+		if got := m.Data["plancast-"+name+".json"]; err != nil || strings.TrimSpace(got) != strings.TrimSpace(string(want)) {
+			t.Errorf("the dashboard %s arrives with %d bytes; want %d (%v)", name, len(got), len(want), err)
+		}
+	}
+	rules := find[*monitoring.PrometheusRule](t, all, "PrometheusRule/plancast")
 	n := 0
 	for _, g := range rules.Spec.Groups {
 		n += len(g.Rules)

@@ -44,6 +44,7 @@ type app struct {
 	now     func() time.Time
 	program program
 	only    func(model string) bool // models that the view shows; nil is all
+	looking bool                    // passes look at the repository and measure nothing
 	store   *history.Store
 	lock    *flock.Flock
 
@@ -167,7 +168,11 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 		if err := a.openRepository(ctx, cfg); err != nil {
 			return err
 		}
-		return newRunner(cfg, a.program, a.store, a.repository, a, known).Once(ctx, only)
+		runner := newRunner(cfg, a.program, a.store, a.repository, a, known)
+		if a.looking {
+			return runner.Look(ctx)
+		}
+		return runner.Once(ctx, only)
 	}()
 
 	a.mu.Lock()

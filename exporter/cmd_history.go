@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/units"
 )
 
@@ -145,6 +149,8 @@ type historyExport struct {
 	format *string
 	output *string
 	step   *time.Duration
+	labels *[]string
+	replay *bool
 }
 
 func registerHistoryExport(app *kingpin.Application) (string, command) {
@@ -156,6 +162,9 @@ func registerHistoryExport(app *kingpin.Application) (string, command) {
 		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
 		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next, as scraping would have; "+
 			"at most 5m makes instant queries see the past. Without it, one sample for each result.").Default("0s").Duration(),
+		labels: cmd.Flag("label", "openmetrics: a label for every series, such as job=plancast (repeatable).").Strings(),
+		replay: cmd.Flag("replay", "openmetrics: add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+
+			"builds by result, targets, milestones and their forecasts.").Bool(),
 	}
 }
 
@@ -163,12 +172,25 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 	if *c.step < 0 {
 		return 0, fmt.Errorf("--step %s: give 0s or more, such as 5m", *c.step)
 	}
+	options := metrics.ExportOptions{Step: *c.step, Until: p.now()}
+	for _, text := range *c.labels {
+		name, value, err := metrics.ParseLabel(text)
+		if err != nil {
+			return 0, fmt.Errorf("--label: %w", err)
+		}
+		options.Labels = append(options.Labels, name, value)
+	}
 	s, err := c.open()
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
 	records := s.Records(ctx, history.Filter{Model: *c.model})
+	if *c.replay {
+		if options.Replay, err = c.past(records); err != nil {
+			return 0, err
+		}
+	}
 	if *c.model != "" {
 		next, stop := iter.Pull2(records)
 		_, _, any := next()
@@ -184,7 +206,43 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 		case "jsonl":
 			return history.WriteJSONLines(w, records)
 		default:
-			return metrics.WriteOpenMetrics(w, records, metrics.ExportOptions{Step: *c.step, Until: p.now()})
+			return metrics.WriteOpenMetrics(w, records, options)
 		}
 	})
+}
+
+// past answers what was known at a moment of the history, under the
+// configuration as it stands: the models are those with a record by then.
+func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(time.Time) (report.Input, error), error) {
+	cfg, err := config.Load(*c.config)
+	if err != nil {
+		return nil, err
+	}
+	var all []history.Record
+	for r, err := range records {
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, r)
+	}
+	return func(at time.Time) (report.Input, error) {
+		in := report.Input{Now: at, Targets: cfg.Targets, Milestones: cfg.Milestones}
+		known := map[string]bool{}
+		for _, r := range all {
+			// An export tells milliseconds.
+			if r.Finished.Truncate(time.Millisecond).After(at) {
+				continue
+			}
+			r.Finished = r.Finished.Truncate(time.Millisecond)
+			in.Records = append(in.Records, r)
+			if !known[r.Model] {
+				known[r.Model] = true
+				in.Models = append(in.Models, report.ModelState{Name: r.Model, Owner: cfg.ModelFor(r.Model).Owner, Precisions: cfg.Precisions})
+			}
+		}
+		slices.SortFunc(in.Models, func(a, b report.ModelState) int { return strings.Compare(a.Name, b.Name) })
+		forecasts, err := milestone.Now(in)
+		in.Forecasts = forecasts
+		return in, err
+	}, nil
 }

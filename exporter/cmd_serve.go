@@ -28,6 +28,7 @@ type serveCommand struct {
 	config    *string
 	web       *web.FlagConfig
 	lifecycle *bool
+	measure   *bool
 }
 
 func registerServe(app *kingpin.Application) (string, command) {
@@ -36,6 +37,8 @@ func registerServe(app *kingpin.Application) (string, command) {
 		config:    configFlag(cmd),
 		web:       kingpinflag.AddFlags(cmd, ":9833"),
 		lifecycle: cmd.Flag("web.enable-lifecycle", "Enable reload and measuring via HTTP requests (POST /-/reload, POST /api/v1/run).").Bool(),
+		measure: cmd.Flag("measure", "Measure new candidates. With --no-measure the report, the metrics and the forecasts come from the history as it is, "+
+			"and no backend is needed: for a copy of another machine's history.").Default("true").Bool(),
 	}
 }
 
@@ -49,6 +52,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer a.close()
+	a.looking = !*c.measure
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -674,3 +674,77 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		t.Errorf("jsonl: status %d, %s", status, out.String())
 	}
 }
+
+func TestServingWithoutMeasuringShowsTheHistory(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.push("net", "1", fake.Script{Latency: ms(4)})
+	if status, _, stderr := s.plancast("run", "--config.file="+s.file()); status != exitOK {
+		t.Fatalf("run: %d %s", status, stderr)
+	}
+	s.push("net", "2", fake.Script{Latency: ms(3)})
+	a := s.open()
+	a.looking = true
+	a.program.backends = nil // a machine that has none
+	if err := a.pass(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	h := a.handler(lifecycle{})
+	for target, want := range map[string]string{
+		"/-/ready": "ready",
+		"/metrics": `plancast_candidates{model="net",state="accepted"} 2`,
+		"/":        "meets the launch threshold",
+	} {
+		if code, body := get(t, h, "GET", target); code != http.StatusOK || !strings.Contains(body, want) {
+			t.Errorf("%s: %d without %q", target, code, want)
+		}
+	}
+	if n := len(s.records()); n != 1 {
+		t.Errorf("%d records; want the one from before", n)
+	}
+}
+
+func TestAReplayedExportKnowsOnlyThePast(t *testing.T) {
+	s := newSite(t, launchTarget+`
+milestones:
+  - {name: spring, criteria: ["p99 < 3ms"], horizon: 5}
+`)
+	for i, latency := range []float64{5, 4, 3.5, 2} {
+		s.push("net", strconv.Itoa(i+1), fake.Script{Latency: ms(latency)})
+	}
+	if status, _, stderr := s.plancast("run", "--config.file="+s.file()); status == exitError {
+		t.Fatalf("run: %s", stderr)
+	}
+	status, out, stderr := s.plancast("history", "export", "--config.file="+s.file(), "--replay", "--label=job=plancast", "--label=instance=host-1")
+	if status != exitOK {
+		t.Fatal(stderr)
+	}
+	var ready []string
+	for _, line := range strings.Split(out, "\n") {
+		if strings.HasPrefix(line, "plancast_milestone_models_ready{") {
+			ready = append(ready, strings.Fields(line)[1])
+		}
+		if strings.HasPrefix(line, "plancast_") && !strings.Contains(line, `{job="plancast",instance="host-1",`) {
+			t.Errorf("without the labels: %s", line)
+		}
+	}
+	if want := []string{"0", "0", "0", "1"}; !slices.Equal(ready, want) {
+		t.Errorf("models ready at each result: %v; want %v", ready, want)
+	}
+	for _, want := range []string{
+		"# TYPE plancast_builds counter\n", `plancast_builds_total{job="plancast",instance="host-1",model="net",result="success"} 4 `,
+		`milestone="spring",state="met"} 1 `, `plancast_milestone_probability{job="plancast",instance="host-1",milestone="spring"} 1 `,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	for flag, want := range map[string]string{
+		"--label=job":        "write name=value",
+		"--label=model=x":    "a label of plancast's own",
+		"--label=my-label=x": "cannot be a label's name",
+	} {
+		if status, _, stderr := s.plancast("history", "export", "--config.file="+s.file(), flag); status != exitError || !strings.Contains(stderr, want) {
+			t.Errorf("%s: %d %s", flag, status, stderr)
+		}
+	}
+}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Writes prometheusrule.yaml from alerts/plancast.rules.yml, so that the Prometheus operator loads the very rules that are
-# tested. A test says when it is out of date.
+# Writes prometheusrule.yaml from alerts/plancast.rules.yml and dashboards.yaml from dashboards/, so that a cluster loads the
+# very files that are tested. A test says when one is out of date.
 #
 #   deploy/kubernetes/generate.sh [--check] [GRAFANA_URL]
 #
@@ -13,9 +13,9 @@ if [[ ${1-} == --check ]]; then
   check=true
   shift
 fi
-readonly grafana=${1:-http://localhost:3000} target=prometheusrule.yaml
+readonly grafana=${1:-http://localhost:3000}
 
-generate() {
+prometheusrule() {
   cat <<'HEADER'
 # Generated from alerts/plancast.rules.yml by deploy/kubernetes/generate.sh. Change the rules there.
 apiVersion: monitoring.coreos.com/v1
@@ -30,9 +30,32 @@ HEADER
   sed -n '/^groups:/,$p' ../../alerts/plancast.rules.yml | sed -e "s|http://localhost:3000|${grafana%/}|g" -e 's/^\(.\)/  \1/'
 }
 
-if $check; then
-  diff -u "$target" <(generate) || { echo "deploy/kubernetes/$target is out of date: run deploy/kubernetes/generate.sh" >&2; exit 1; }
-else
-  generate >"$target.new"
-  mv "$target.new" "$target"
-fi
+dashboards() {
+  echo '# Generated from dashboards/ by deploy/kubernetes/generate.sh. Change the dashboards there.'
+  local file name separator=''
+  for file in ../../dashboards/*.json; do
+    name=$(basename "$file" .json)
+    cat <<HEADER
+${separator}apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: plancast-dashboard-$name
+  namespace: plancast
+  labels: {app.kubernetes.io/name: plancast, grafana_dashboard: "1"} # the label that Grafana's sidecar looks for
+  annotations: {grafana_folder: plancast}
+data:
+  plancast-$name.json: |
+HEADER
+    sed -e 's/^\(.\)/    \1/' "$file"
+    separator=$'---\n'
+  done
+}
+
+for what in prometheusrule dashboards; do
+  if $check; then
+    diff -u "$what.yaml" <("$what") || { echo "deploy/kubernetes/$what.yaml is out of date: run deploy/kubernetes/generate.sh" >&2; exit 1; }
+  else
+    "$what" >"$what.yaml.new"
+    mv "$what.yaml.new" "$what.yaml"
+  fi
+done

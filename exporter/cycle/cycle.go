@@ -165,6 +165,16 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 	return p, nil
 }
 
+// Look scans the repository and plans nothing: it needs no backend.
+func (r *Runner) Look(ctx context.Context) error {
+	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog)
+	if err != nil {
+		return err
+	}
+	r.Observe.Scanned(Plan{Scan: scan})
+	return nil
+}
+
 // interleave takes the oldest waiting version of each model in turn, so that
 // every model has its first result early.
 func interleave(perModel [][]Job) []Job {

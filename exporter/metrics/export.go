@@ -11,12 +11,14 @@ import (
 	"maps"
 	"math"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report"
 )
 
 // ExportOptions choose what WriteOpenMetrics writes.
@@ -32,13 +34,26 @@ type ExportOptions struct {
 
 	// TempDir holds the spool while the export runs; "" is the system's.
 	TempDir string
+
+	// Labels are added to every series: pairs of name and value, such as the
+	// job and instance that a scrape adds. ParseLabel says which may be.
+	Labels []string
+
+	// Replay, when it is set, adds what depends on the configuration: builds by
+	// result, targets, milestones and their forecasts. It returns the evidence as it was known
+	// at that moment, nothing from later, with its forecasts. It is asked for
+	// each result and each day.
+	Replay func(at time.Time) (report.Input, error)
 }
+
+var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 // WriteOpenMetrics writes the history as OpenMetrics text with timestamps, for
 // promtool tsdb create-blocks-from openmetrics. Names and labels are those of
 // /metrics: the gauges and summaries of an engine, plancast_candidate_info and
 // plancast_environment_info. The native histogram has no text form, and the
-// counters and what depends on today's configuration are left out.
+// counters and what depends on today's configuration are left out without
+// ExportOptions.Replay.
 //
 // records come in ascending order of ID and are read once. Samples are sorted
 // by family and series, and ascend in time: where a clock was set back, a result
@@ -129,12 +144,15 @@ type spool struct {
 	models  map[string]*environments
 	words   []string // the values of X: as few as the table in families.go has
 	scratch []byte
+
+	finished []time.Time // of every record
 }
 
 // The spool starts with a byte of padding, so that offset 0 is no row.
 func (s *spool) end() int64 { return s.size + int64(s.buffer.Len()) }
 
 func (s *spool) add(r history.Record) error {
+	s.finished = append(s.finished, r.Finished.UTC().Truncate(time.Millisecond))
 	if r.Iteration <= 0 || (!r.OK() && r.Failure == nil) || r.Unsupported() {
 		return nil
 	}
@@ -330,7 +348,7 @@ func (e *exporter) write() error {
 				if len(g.family.Labels) > len(engineLabels) {
 					values = slices.Concat(values, []string{extra})
 				}
-				series := text(g.family.Name, g.family.Labels, values)
+				series := e.series(g.family.Name, g.family.Labels, values)
 				err := e.results(c, func(x row, at int64) {
 					for _, s := range x.Samples {
 						if s.F == i && s.X == extra {
@@ -347,7 +365,7 @@ func (e *exporter) write() error {
 	e.header(lastBuildSuccess)
 	for _, k := range keys {
 		c := e.engines[k]
-		series := text(lastBuildSuccess.Name, lastBuildSuccess.Labels, c.labels)
+		series := e.series(lastBuildSuccess.Name, lastBuildSuccess.Labels, c.labels)
 		if err := e.walk(c, false, func(x row, at int64) { e.sample(series, oneIf(x.OK), at) }); err != nil {
 			return err
 		}
@@ -356,7 +374,7 @@ func (e *exporter) write() error {
 	for _, k := range keys {
 		c := e.engines[k]
 		err := e.results(c, func(x row, at int64) {
-			e.sample(text(candidateInfo.Name, candidateInfo.Labels, slices.Concat(c.labels, []string{x.Version, x.Digest, x.Print})), 1, at)
+			e.sample(e.series(candidateInfo.Name, candidateInfo.Labels, slices.Concat(c.labels, []string{x.Version, x.Digest, x.Print})), 1, at)
 		})
 		if err != nil {
 			return err
@@ -370,9 +388,12 @@ func (e *exporter) write() error {
 			if i+1 < len(spans) {
 				end = spans[i+1].start
 			}
-			series := text(environmentInfo.Name, environmentInfo.Labels, s.labels)
+			series := e.series(environmentInfo.Name, environmentInfo.Labels, s.labels)
 			e.carry(s.start, end, func(at int64) { e.sample(series, 1, at) })
 		}
+	}
+	if e.options.Replay != nil {
+		return e.replay()
 	}
 	return nil
 }
@@ -381,10 +402,10 @@ func (e *exporter) summary(f Family, index int, c *chain) error {
 	if len(c.extras[index]) == 0 {
 		return nil
 	}
-	sum, count := text(f.Name+"_sum", f.Labels, c.labels), text(f.Name+"_count", f.Labels, c.labels)
+	sum, count := e.series(f.Name+"_sum", f.Labels, c.labels), e.series(f.Name+"_count", f.Labels, c.labels)
 	quantile := map[string]string{}
 	for q := range c.extras[index] {
-		quantile[q] = text(f.Name, slices.Concat(f.Labels, []string{"quantile"}), slices.Concat(c.labels, []string{q}))
+		quantile[q] = e.series(f.Name, slices.Concat(f.Labels, []string{"quantile"}), slices.Concat(c.labels, []string{q}))
 	}
 	return e.results(c, func(x row, at int64) {
 		some := false
@@ -454,7 +475,11 @@ func (e *exporter) carry(start, end int64, emit func(at int64)) {
 }
 
 func (e *exporter) header(f Family) {
-	fmt.Fprintf(e.out, "# HELP %s %s\n# TYPE %s %s\n", f.Name, escape(f.Help), f.Name, f.Type)
+	name := f.Name
+	if f.Type == Counter { // OpenMetrics names the family without the suffix of its samples
+		name = strings.TrimSuffix(name, "_total")
+	}
+	fmt.Fprintf(e.out, "# HELP %s %s\n# TYPE %s %s\n", name, escape(f.Help), name, f.Type)
 	for _, unit := range []string{"seconds", "bytes", "ratio"} {
 		if strings.HasSuffix(f.Name, "_"+unit) {
 			fmt.Fprintf(e.out, "# UNIT %s %s\n", f.Name, unit)
@@ -471,16 +496,20 @@ func (e *exporter) sample(series string, v float64, at int64) {
 	e.out.WriteByte('\n')
 }
 
-// text is the series as the text formats write it.
-func text(name string, labels, values []string) string {
+// series is one as the text formats write it, with the labels of the export.
+func (e *exporter) series(name string, labels, values []string) string {
+	pairs := slices.Clone(e.options.Labels)
+	for i, l := range labels {
+		pairs = append(pairs, l, values[i])
+	}
 	var b strings.Builder
 	b.WriteString(name)
 	b.WriteByte('{')
-	for i, l := range labels {
+	for i := 0; i+1 < len(pairs); i += 2 {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(l + `="` + escape(values[i]) + `"`)
+		b.WriteString(pairs[i] + `="` + escape(pairs[i+1]) + `"`)
 	}
 	b.WriteByte('}')
 	return b.String()

@@ -1,0 +1,369 @@
+// Package dashboards_test holds the dashboards against everything they depend
+// on: the metrics that the code exports and the rules record, their own
+// variables and links, the questions of the plugin.
+package dashboards_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/prometheus/promql/parser"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/plancast/plancast/exporter/metrics"
+)
+
+type object = map[string]any
+
+type panel struct {
+	ID          int
+	Type, Title string
+	Description string
+	GridPos     struct{ X, Y, W, H int }
+	Datasource  struct{ Type, UID string }
+	Targets     []object
+	TimeFrom    string
+	FieldConfig struct {
+		Defaults  object
+		Overrides []object
+	}
+}
+
+type dashboard struct {
+	file, text string
+
+	UID, Title, Description string
+	SchemaVersion           int
+	Tags                    []string
+	Links                   []struct{ Title, URL, Tooltip string }
+	Time                    struct{ From, To string }
+	Templating              struct {
+		List []struct {
+			Name, Type, Label, Description string
+			Query                          any
+			Datasource                     struct{ UID string }
+		}
+	}
+	Annotations struct {
+		List []struct {
+			Name   string
+			Target object
+			Filter struct{ IDs []int }
+		}
+	}
+	Panels []panel
+}
+
+func dashboards(t *testing.T) []dashboard {
+	t.Helper()
+	files, err := filepath.Glob("*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no dashboards: %v", err)
+	}
+	var out []dashboard
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := dashboard{file: file, text: string(text)}
+		if err := json.Unmarshal(text, &d); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
+// variable finds $name, ${name} and ${name:format}.
+var variable = regexp.MustCompile(`\$\{?([a-zA-Z_]\w*)(?::\w+)?\}?`)
+
+func TestDashboardsAreComplete(t *testing.T) {
+	uids := map[string]bool{}
+	for _, d := range dashboards(t) {
+		uids[d.UID] = true
+	}
+	for _, d := range dashboards(t) {
+		t.Run(d.UID, func(t *testing.T) {
+			if want := "plancast-" + strings.TrimSuffix(d.file, ".json"); d.UID != want {
+				t.Errorf("the uid is %q; want %q, after the file", d.UID, want)
+			}
+			if d.SchemaVersion != 42 || d.Description == "" || !slices.Contains(d.Tags, "plancast") {
+				t.Errorf("schemaVersion %d, description %q, tags %v", d.SchemaVersion, d.Description, d.Tags)
+			}
+			variables := map[string]bool{"__interval": true, "__value": true, "__all": true}
+			for _, v := range d.Templating.List {
+				variables[v.Name] = true
+				if v.Label == "" || v.Description == "" {
+					t.Errorf("variable %s has no label or no description", v.Name)
+				}
+			}
+			for _, m := range variable.FindAllStringSubmatch(d.text, -1) {
+				if !variables[m[1]] && !regexp.MustCompile(`^\d`).MatchString(m[1]) {
+					t.Errorf("there is no variable %s", m[1])
+				}
+			}
+			for _, l := range d.Links {
+				if uid, ok := strings.CutPrefix(l.URL, "/d/"); ok && !uids[uid] || l.Tooltip == "" {
+					t.Errorf("link %q leads to %s, with the tooltip %q", l.Title, l.URL, l.Tooltip)
+				}
+			}
+			for _, m := range regexp.MustCompile(`"/d/([\w-]+)\?var-(\w+)=`).FindAllStringSubmatch(d.text, -1) {
+				if !uids[m[1]] || !variables[m[2]] {
+					t.Errorf("a data link leads to dashboard %s, variable %s", m[1], m[2])
+				}
+			}
+			ids := map[int]bool{}
+			for i, p := range d.Panels {
+				if ids[p.ID] {
+					t.Errorf("two panels have the id %d", p.ID)
+				}
+				ids[p.ID] = true
+				for _, q := range d.Panels[:i] {
+					a, b := p.GridPos, q.GridPos
+					if a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H {
+						t.Errorf("panels %q and %q overlap", p.Title, q.Title)
+					}
+				}
+				if p.GridPos.X+p.GridPos.W > 24 {
+					t.Errorf("panel %q is too wide for its place", p.Title)
+				}
+				if p.Type == "row" {
+					continue
+				}
+				if len(p.Description) < 20 || !strings.HasSuffix(p.Description, ".") {
+					t.Errorf("panel %q has the description %q; want sentences", p.Title, p.Description)
+				}
+				if p.FieldConfig.Defaults["unit"] == nil {
+					t.Errorf("panel %q has no unit", p.Title)
+				}
+				if !slices.Contains([]string{"table", "stat", "timeseries", "bargauge", "barchart", "state-timeline"}, p.Type) {
+					t.Errorf("panel %q is a %s, which is not among the kinds in use", p.Title, p.Type)
+				}
+				if len(p.Targets) == 0 {
+					t.Errorf("panel %q asks nothing", p.Title)
+				}
+				refs := map[any]bool{}
+				for _, target := range p.Targets {
+					if refs[target["refId"]] {
+						t.Errorf("panel %q has two queries %v", p.Title, target["refId"])
+					}
+					refs[target["refId"]] = true
+					// The dashboards reach past now, where an instant query would look in vain.
+					if target["instant"] == true && p.TimeFrom == "" {
+						t.Errorf("panel %q asks for an instant without a time range that ends now", p.Title)
+					}
+				}
+			}
+			events := 0
+			for _, a := range d.Annotations.List {
+				if a.Target["type"] == "annotations" {
+					events++
+				}
+				for _, id := range a.Filter.IDs {
+					if !ids[id] {
+						t.Errorf("annotation %q is for panel %d, which does not exist", a.Name, id)
+					}
+				}
+			}
+			if events != 1 {
+				t.Errorf("%d annotations ask the plugin for iterations and failures; want 1", events)
+			}
+		})
+	}
+}
+
+// known are the metrics that may be asked for, with their labels.
+func known(t *testing.T) map[string][]string {
+	t.Helper()
+	out := map[string][]string{}
+	scraped := []string{"job", "instance"}
+	for _, f := range metrics.Families() {
+		labels := slices.Concat(scraped, f.Labels)
+		if f.Type == metrics.Summary {
+			labels = append(labels, "quantile")
+			out[f.Name+"_sum"], out[f.Name+"_count"] = labels, labels
+		}
+		out[f.Name] = labels
+	}
+	var rules struct {
+		Groups []struct {
+			Rules []struct{ Record, Expr string }
+		}
+	}
+	text, err := os.ReadFile("../alerts/plancast.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &rules); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range rules.Groups {
+		for _, r := range g.Rules {
+			if r.Record != "" {
+				out[r.Record] = []string{"job", "instance", "model", "milestone", "backend", "device"}
+			}
+		}
+	}
+	return out
+}
+
+// expressions are the PromQL of a dashboard, by where they stand.
+func (d dashboard) expressions() map[string]string {
+	out := map[string]string{}
+	note := func(where string, target object) {
+		if e, ok := target["expr"].(string); ok {
+			out[where] = e
+		}
+		criteria, _ := target["criteria"].([]any)
+		for i, c := range criteria {
+			if e, ok := c.(object)["expr"].(string); ok {
+				out[fmt.Sprintf("%s, criterion %d", where, i+1)] = e
+			}
+		}
+	}
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			note(fmt.Sprintf("panel %q, query %v", p.Title, target["refId"]), target)
+		}
+	}
+	for _, v := range d.Templating.List {
+		if q, ok := v.Query.(object); ok {
+			if text, ok := q["query"].(string); ok {
+				if m := regexp.MustCompile(`^label_values\((.*), \w+\)$`).FindStringSubmatch(text); m != nil {
+					out["variable "+v.Name] = m[1]
+				}
+			}
+		}
+	}
+	return out
+}
+
+func TestEveryExpressionAsksForWhatExists(t *testing.T) {
+	metrics := known(t)
+	read := parser.NewParser(parser.Options{})
+	for _, d := range dashboards(t) {
+		n := 0
+		for where, text := range d.expressions() {
+			n++
+			text = strings.NewReplacer("$__interval", "2h").Replace(text)
+			text = variable.ReplaceAllString(text, "x")
+			e, err := read.ParseExpr(text)
+			if err != nil {
+				t.Errorf("%s: %s: %v", d.file, where, err)
+				continue
+			}
+			parser.Inspect(e, func(node parser.Node, _ []parser.Node) error {
+				s, ok := node.(*parser.VectorSelector)
+				if !ok {
+					return nil
+				}
+				labels, exists := metrics[s.Name]
+				if !exists {
+					t.Errorf("%s: %s: nobody exports %s", d.file, where, s.Name)
+					return nil
+				}
+				for _, m := range s.LabelMatchers {
+					if m.Name != "__name__" && !slices.Contains(labels, m.Name) {
+						t.Errorf("%s: %s: %s has no label %s", d.file, where, s.Name, m.Name)
+					}
+				}
+				return nil
+			})
+		}
+		if n == 0 {
+			t.Errorf("%s has no expressions", d.file)
+		}
+	}
+}
+
+func TestQuestionsOfThePluginExist(t *testing.T) {
+	types := []string{"probability", "trend", "forecast", "when", "report", "drivers", "record", "annotations"}
+	for _, d := range dashboards(t) {
+		var targets []object
+		for _, p := range d.Panels {
+			targets = append(targets, p.Targets...)
+		}
+		for _, a := range d.Annotations.List {
+			if a.Target != nil {
+				targets = append(targets, a.Target)
+			}
+		}
+		for _, target := range targets {
+			if target["expr"] != nil {
+				continue
+			}
+			if kind, _ := target["type"].(string); !slices.Contains(types, kind) {
+				t.Errorf("%s: the plugin has no question %q", d.file, kind)
+			}
+		}
+	}
+}
+
+func TestModesAndVerdictsHaveOneColour(t *testing.T) {
+	colours := map[string]map[string]bool{}
+	for _, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			for _, o := range p.FieldConfig.Overrides {
+				name := fmt.Sprint(o["matcher"].(object)["options"])
+				for _, mode := range []string{"fp32", "fp16", "int8"} {
+					if name != mode && name != "/.*"+mode+".*/" {
+						continue
+					}
+					for _, x := range o["properties"].([]any) {
+						if x := x.(object); x["id"] == "color" {
+							if colours[mode] == nil {
+								colours[mode] = map[string]bool{}
+							}
+							colours[mode][fmt.Sprint(x["value"].(object)["fixedColor"])] = true
+						}
+					}
+				}
+			}
+		}
+	}
+	for _, mode := range []string{"fp32", "fp16", "int8"} {
+		if len(colours[mode]) != 1 {
+			t.Errorf("%s has the colours %v; want one", mode, colours[mode])
+		}
+	}
+}
+
+// The plugin's archive brings the dashboards along.
+func TestThePluginBringsTheDashboards(t *testing.T) {
+	var plugin struct {
+		Includes []struct{ Type, Name, Path string }
+	}
+	text, err := os.ReadFile("../grafana-plugin/src/plugin.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &plugin); err != nil {
+		t.Fatal(err)
+	}
+	titles := map[string]string{}
+	for _, d := range dashboards(t) {
+		titles["dashboards/"+d.file] = d.Title
+	}
+	for _, i := range plugin.Includes {
+		if i.Type != "dashboard" {
+			continue
+		}
+		title, ok := titles[i.Path]
+		if !ok {
+			if _, err := os.Stat(filepath.Join("../grafana-plugin/src", i.Path)); err != nil {
+				t.Errorf("plugin.json includes %s, which is not there", i.Path)
+			}
+			continue
+		}
+		if i.Name != title {
+			t.Errorf("plugin.json calls %s %q; its title is %q", i.Path, i.Name, title)
+		}
+	}
+}
