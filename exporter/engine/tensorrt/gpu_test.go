@@ -168,45 +168,33 @@ func TestNothingIsBuiltTwice(t *testing.T) {
 }
 
 func TestFailuresOfAGPU(t *testing.T) {
-	build := func(model string, change func(*bench.Job)) *engine.Error {
+	build := func(model string) *engine.Error {
 		j := job(t, t.TempDir(), engine.FP32, "")
 		j.ModelPath, j.InputsPath = model, ""
-		if change != nil {
-			change(&j)
-		}
 		_, err := bench.Measure(t.Context(), New(Options{}), j, nil)
 		if err == nil {
 			t.Fatalf("%s was measured", filepath.Base(model))
 		}
 		return engine.AsError(err)
 	}
-	if e := build(onnxtest.Write(t, onnxtest.Custom()), nil); e.Kind != engine.KindUnsupportedOperator || e.Operator != "Frobnicate" || e.Node == "" {
+	if e := build(onnxtest.Write(t, onnxtest.Custom())); e.Kind != engine.KindUnsupportedOperator || e.Operator != "Frobnicate" || e.Node == "" {
 		t.Errorf("a custom operator: %+v", e)
 	}
 	whole, err := os.ReadFile(onnxtest.Write(t, onnxtest.Classifier(64, 128, 10)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := build(onnxtest.WriteBytes(t, whole[:len(whole)/2]), nil); e.Kind != engine.KindInvalidModel {
+	if e := build(onnxtest.WriteBytes(t, whole[:len(whole)/2])); e.Kind != engine.KindInvalidModel {
 		t.Errorf("a truncated file: %+v", e)
 	}
-	e := build(onnxtest.Write(t, onnxtest.Elementwise("Relu", onnxtest.Float, "N", 1<<26)), func(j *bench.Job) {
-		j.Settings.ProfileBatch = &engine.BatchRange{Min: 1, Opt: 512, Max: 512}
-	})
-	if e.Kind != engine.KindOutOfMemory && e.Kind != engine.KindBuildFailed {
-		t.Errorf("inputs of 128 GiB: %+v", e)
-	}
-	t.Logf("inputs of 128 GiB: %v", e)
 	cancelled, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	j := job(t, t.TempDir(), engine.FP32, "")
 	if _, err := bench.Measure(cancelled, New(Options{}), j, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("cancelled: %v", err)
 	}
-	for _, device := range []int{99} {
-		if _, err := New(Options{Device: device}).Environment(t.Context()); engine.AsError(err).Kind != engine.KindUnavailable {
-			t.Errorf("GPU %d: %v", device, err)
-		}
+	if _, err := New(Options{Device: 99}).Environment(t.Context()); err == nil || engine.AsError(err).Kind != engine.KindUnavailable {
+		t.Errorf("GPU 99: %v", err)
 	}
 }
 
