@@ -1,3 +1,7 @@
+//go:build cgo
+
+// The exporter reads GPUs through cgo; the plugin itself is built without.
+
 // Package equality compares the two programs: for the same evidence the plugin
 // says, out of a real Prometheus, the very number that the exporter publishes.
 package equality_test
