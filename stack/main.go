@@ -47,8 +47,8 @@ func main() {
 // far more than the scrapes' 15 s: the import takes seconds instead of minutes.
 const step = 2 * time.Hour
 
-// plugin is the id of the Grafana plugin.
-const plugin = "plancast-milestone-datasource"
+// guestPrefix begins the uids of the data sources in a user's own Grafana.
+const guestPrefix = "plancast-demo-"
 
 func run(ctx context.Context, args []string) (int, error) {
 	if len(args) > 0 && args[0] != "--" {
@@ -169,16 +169,14 @@ func (s *stack) clear() error {
 	return os.WriteFile(s.path(owned), nil, 0o644)
 }
 
-func (s *stack) startPlancast(ctx context.Context) error {
-	address, err := local.Address()
+func (s *stack) startPlancast(ctx context.Context) (err error) {
+	s.plancast, err = s.group.Start(ctx, local.Program{
+		Name: "plancast", Ready: "/-/ready", Log: s.path("plancast.log"),
+		Command: func(address string) []string {
+			return []string{"bin/plancast", "serve", "--no-measure", "--config.file=" + s.path("demo", demo.ConfigFile), "--web.listen-address=" + address}
+		},
+	})
 	if err != nil {
-		return err
-	}
-	s.plancast = "http://" + address
-	if err := s.group.Start(ctx, local.Program{
-		Name: "plancast", Ready: s.plancast + "/-/ready", Log: s.path("plancast.log"),
-		Command: []string{"bin/plancast", "serve", "--no-measure", "--config.file=" + s.path("demo", demo.ConfigFile), "--web.listen-address=" + address},
-	}); err != nil {
 		return err
 	}
 	// The GPUs of the demo are this process's own.
@@ -303,9 +301,22 @@ func target(url, instance string) string {
 	return fmt.Sprintf("- targets: [%q]%s\n", strings.TrimPrefix(url, "http://"), labels)
 }
 
-func (s *stack) startGrafana(ctx context.Context) error {
+func (s *stack) startGrafana(ctx context.Context) (err error) {
 	if own := os.Getenv("GRAFANA_URL"); own != "" {
-		return s.lend(ctx, own)
+		s.grafana, err = s.group.Lend(ctx, own, local.Loan{
+			Folder: map[string]any{"uid": "plancast-demo", "title": "plancast demo"},
+			Sources: []map[string]any{
+				{"uid": guestPrefix + "plancast", "name": "plancast demo", "type": local.Plugin, "access": "proxy", "url": s.prometheus,
+					"jsonData": map[string]any{"httpMethod": "POST", "history": "365d"}},
+				{"uid": guestPrefix + "prometheus", "name": "Prometheus of the plancast demo", "type": "prometheus", "access": "proxy", "url": s.prometheus,
+					"jsonData": map[string]any{"httpMethod": "POST", "timeInterval": "15s"}},
+			},
+			Dashboards: "dashboards",
+		})
+		if err != nil {
+			return err
+		}
+		return s.relink(ctx)
 	}
 	how, err := local.FindGrafana("../shared/grafana/start.sh")
 	if err != nil {
@@ -315,18 +326,8 @@ func (s *stack) startGrafana(ctx context.Context) error {
 	if err := s.provision(); err != nil {
 		return err
 	}
-	dist := filepath.Join("grafana-plugin", "dist")
-	if _, err := os.Stat(filepath.Join(dist, "module.js")); err != nil {
-		return fmt.Errorf("there is no %s: run make -C grafana-plugin build first", filepath.Join(dist, "module.js"))
-	}
-	if err := local.Copy(dist, s.path("plugins", plugin)); err != nil {
-		return err
-	}
 	fmt.Fprintln(s.out, "Starting Grafana")
-	s.grafana, err = s.group.Grafana(ctx, how, local.GrafanaOptions{
-		Plugins: s.path("plugins"), Provisioning: s.path("provisioning"), Data: s.path("grafana"), Visitors: true,
-	})
-	if err != nil {
+	if s.grafana, err = s.group.Grafana(ctx, how, local.GrafanaOptions{Dir: s.dir, Plugin: "grafana-plugin/dist", Visitors: true}); err != nil {
 		return err
 	}
 	return s.relink(ctx)
@@ -354,11 +355,6 @@ func (s *stack) provision() error {
 			return err
 		}
 		if err := os.WriteFile(file, []byte(addresses.Replace(string(text))), 0o600); err != nil {
-			return err
-		}
-	}
-	for _, d := range []string{"alerting", "plugins"} {
-		if err := os.MkdirAll(s.path("provisioning", d), 0o755); err != nil {
 			return err
 		}
 	}

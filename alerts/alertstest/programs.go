@@ -8,8 +8,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -19,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/plancast/plancast/stack/local"
 )
 
 // Required is the environment variable that, set to 1 as in continuous
@@ -36,17 +36,14 @@ var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, T
 // none is, it skips the test with the reason, or fails it: see Required.
 func Find(t testing.TB, names ...string) string {
 	t.Helper()
-	for _, n := range names {
-		if path, err := exec.LookPath(n); err == nil {
-			return path
-		}
+	path, err := local.Find("apt-get install prometheus prometheus-alertmanager", names...)
+	if err != nil && os.Getenv(Required) == "1" {
+		t.Fatal(err)
 	}
-	why := fmt.Sprintf("%s is not installed: apt-get install prometheus prometheus-alertmanager", names[0])
-	if os.Getenv(Required) == "1" {
-		t.Fatal(why)
+	if err != nil {
+		t.Skip(err)
 	}
-	t.Skip(why)
-	return ""
+	return path
 }
 
 // Server says how to run a server.
@@ -108,7 +105,10 @@ func launch(t testing.TB, s Server) (*Process, error) {
 	t.Helper()
 	p := &Process{Address: s.Address, ended: make(chan struct{})}
 	if p.Address == "" {
-		p.Address = freeAddress(t)
+		var err error
+		if p.Address, err = local.Address(); err != nil {
+			return nil, err
+		}
 	}
 	args := s.Command(p.Address)
 	name := filepath.Base(args[0])
@@ -150,23 +150,6 @@ func launch(t testing.TB, s Server) (*Process, error) {
 		return resp.StatusCode == http.StatusOK
 	})
 	return p, err
-}
-
-// freeAddress returns an address that nobody listens on, outside of the range
-// from which Linux takes the ports of outgoing connections, so that it stays
-// free while its server is restarted.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return l.Addr().String()
-	}
-	t.Fatal("of 100 ports between 20000 and 32000 none is free")
-	return ""
 }
 
 // Log is what the server wrote so far.

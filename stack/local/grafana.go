@@ -15,6 +15,12 @@ import (
 	"time"
 )
 
+// Plugin is the id of the Grafana plugin.
+const Plugin = "plancast-milestone-datasource"
+
+// ErrNoGrafana is FindGrafana's when nobody names one.
+var ErrNoGrafana = errors.New("no Grafana is at hand: set GRAFANA_HOME to an unpacked one, or GRAFANA_START to a program that starts one")
+
 // Grafana is how one is started: Start names a program that takes PORT PLUGINS
 // PROVISIONING, starts a Grafana and prints its process as the last line; or
 // Home is an unpacked Grafana. Exactly one is set.
@@ -45,33 +51,51 @@ func FindGrafana(starters ...string) (Grafana, error) {
 			return Grafana{Start: path}, err
 		}
 	}
-	return Grafana{}, errors.New("no Grafana is at hand: set GRAFANA_HOME to an unpacked one, or GRAFANA_START to a program that starts one")
+	return Grafana{}, ErrNoGrafana
 }
 
-// GrafanaOptions are the folders that a Grafana works with.
+// GrafanaOptions are what a Grafana works with.
 type GrafanaOptions struct {
-	Plugins, Provisioning, Data string
+	// Dir is the folder of its data; what it is provisioned with lies in the
+	// provisioning below.
+	Dir string
+	// Plugin is the folder of the built plugin.
+	Plugin string
 	// Visitors lets everybody in as an administrator, without a password.
 	Visitors bool
 }
 
 // Grafana starts one on a free port and returns its URL; admin/admin logs in.
 func (g *Group) Grafana(ctx context.Context, how Grafana, o GrafanaOptions) (url string, err error) {
-	for _, d := range []string{o.Plugins, o.Provisioning, o.Data} {
+	module := filepath.Join(o.Plugin, "module.js")
+	if _, err := os.Stat(module); err != nil {
+		return "", fmt.Errorf("there is no %s: run make -C grafana-plugin build first", module)
+	}
+	if err := Copy(o.Plugin, filepath.Join(o.plugins(), Plugin)); err != nil {
+		return "", err
+	}
+	for _, d := range []string{o.data(), o.provisioning("datasources"), o.provisioning("dashboards"), o.provisioning("alerting"), o.provisioning("plugins")} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			return "", fmt.Errorf("start Grafana: %w", err)
 		}
 	}
-	address, err := Address()
-	if err != nil {
-		return "", err
+	if how.Home != "" {
+		return g.Start(ctx, grafanaHome(how.Home, o))
 	}
+	return retry(ctx, func(address string) error { return g.grafanaStart(ctx, how.Start, address, o) })
+}
+
+func (o GrafanaOptions) plugins() string { return filepath.Join(o.Dir, "plugins") }
+func (o GrafanaOptions) data() string    { return filepath.Join(o.Dir, "grafana") }
+func (o GrafanaOptions) provisioning(kind string) string {
+	return filepath.Join(o.Dir, "provisioning", kind)
+}
+
+// grafanaStart runs a program that starts a Grafana.
+func (g *Group) grafanaStart(ctx context.Context, start, address string, o GrafanaOptions) error {
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", err
-	}
-	if how.Home != "" {
-		return "http://" + address, g.Start(ctx, grafanaHome(how.Home, port, o))
+		return err
 	}
 	visitors := "off"
 	if o.Visitors {
@@ -79,7 +103,7 @@ func (g *Group) Grafana(ctx context.Context, how Grafana, o GrafanaOptions) (url
 	}
 	// Interrupted, the starter leaves a Grafana that nobody was told of; its pid
 	// file tells.
-	pids := filepath.Join(o.Data, "grafana.pid")
+	pids := filepath.Join(o.data(), "grafana.pid")
 	g.Defer(func() {
 		if text, err := os.ReadFile(pids); err == nil {
 			if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
@@ -87,8 +111,8 @@ func (g *Group) Grafana(ctx context.Context, how Grafana, o GrafanaOptions) (url
 			}
 		}
 	})
-	cmd := exec.CommandContext(ctx, how.Start, port, o.Plugins, o.Provisioning)
-	cmd.Env = append(os.Environ(), "GRAFANA_DATA="+o.Data, "GRAFANA_ANON="+visitors)
+	cmd := exec.CommandContext(ctx, start, port, o.plugins(), o.provisioning(""))
+	cmd.Env = append(os.Environ(), "GRAFANA_DATA="+o.data(), "GRAFANA_ANON="+visitors)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
@@ -96,32 +120,35 @@ func (g *Group) Grafana(ctx context.Context, how Grafana, o GrafanaOptions) (url
 	cmd.Stdout, cmd.Stderr = &told, &said
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return ctx.Err()
 		}
-		return "", fmt.Errorf("start Grafana with %s: %w\n%s", how.Start, err, bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("start Grafana with %s: %w\n%s", start, err, bytes.TrimSpace(said.Bytes()))
 	}
 	lines := strings.Fields(told.String())
 	if len(lines) == 0 {
-		return "", fmt.Errorf("start Grafana: %s told no process", how.Start)
+		return fmt.Errorf("start Grafana: %s told no process", start)
 	}
 	pid, err := strconv.Atoi(lines[len(lines)-1])
 	if err != nil {
-		return "", fmt.Errorf("start Grafana: %s told no process: %q", how.Start, told.String())
+		return fmt.Errorf("start Grafana: %s told no process: %q", start, told.String())
 	}
 	g.Defer(func() { end(pid) })
-	return "http://" + address, nil
+	return nil
 }
 
 // grafanaHome runs an unpacked Grafana that asks nothing outside.
-func grafanaHome(home, port string, o GrafanaOptions) Program {
+func grafanaHome(home string, o GrafanaOptions) Program {
 	return Program{
-		Name: "Grafana", Ready: "http://127.0.0.1:" + port + "/api/health", Log: filepath.Join(o.Data, "grafana.log"),
-		Command: []string{filepath.Join(home, "bin", "grafana"), "server", "--homepath", home},
+		Name: "Grafana", Ready: "/api/health", Log: filepath.Join(o.data(), "grafana.log"),
+		Command: func(address string) []string {
+			_, port, _ := net.SplitHostPort(address)
+			return []string{filepath.Join(home, "bin", "grafana"), "server", "--homepath", home, "cfg:server.http_port=" + port}
+		},
 		Env: []string{
-			"GF_PATHS_DATA=" + o.Data, "GF_PATHS_LOGS=" + filepath.Join(o.Data, "log"), "GF_PATHS_PLUGINS=" + o.Plugins, "GF_PATHS_PROVISIONING=" + o.Provisioning,
-			"GF_SERVER_HTTP_ADDR=127.0.0.1", "GF_SERVER_HTTP_PORT=" + port, "GF_SECURITY_ADMIN_PASSWORD=admin",
+			"GF_PATHS_DATA=" + o.data(), "GF_PATHS_LOGS=" + filepath.Join(o.data(), "log"), "GF_PATHS_PLUGINS=" + o.plugins(), "GF_PATHS_PROVISIONING=" + o.provisioning(""),
+			"GF_SERVER_HTTP_ADDR=127.0.0.1", "GF_SECURITY_ADMIN_PASSWORD=admin",
 			"GF_AUTH_ANONYMOUS_ENABLED=" + strconv.FormatBool(o.Visitors), "GF_AUTH_ANONYMOUS_ORG_ROLE=Admin",
-			"GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=plancast-milestone-datasource", "GF_PLUGINS_PREINSTALL_DISABLED=true",
+			"GF_PLUGINS_ALLOW_LOADING_UNSIGNED_PLUGINS=" + Plugin, "GF_PLUGINS_PREINSTALL_DISABLED=true",
 			"GF_ANALYTICS_REPORTING_ENABLED=false", "GF_ANALYTICS_CHECK_FOR_UPDATES=false", "GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false",
 			"GF_NEWS_NEWS_FEED_ENABLED=false",
 		},

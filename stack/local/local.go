@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -25,12 +26,16 @@ const (
 	grace    = 15 * time.Second
 )
 
+// errSilent is the error of a program that runs and does not answer.
+var errSilent = errors.New("does not answer")
+
 // Program is one to be run.
 type Program struct {
-	Name    string // as people call it
-	Command []string
+	Name string // as people call it
+	// Command is the program and its arguments, given the address to listen on.
+	Command func(address string) []string
 	Env     []string // beyond this process's own
-	// Ready is the URL that answers with 200, or 401, once the program works.
+	// Ready is the path that answers with 200, or 401, once the program works.
 	Ready string
 	// Log is the file that the program's output goes to.
 	Log string
@@ -43,15 +48,44 @@ type Group struct {
 	ended chan error
 }
 
-// Start starts p and waits until it answers. Whatever the outcome, Stop leaves nothing
-// of it. The error of a program that ended holds the end of its log.
-func (g *Group) Start(ctx context.Context, p Program) error {
+// Start starts p on a free port, waits until it answers, and returns its URL.
+// Whatever the outcome, Stop leaves nothing of it. The error of a program that
+// ended holds the end of its log.
+func (g *Group) Start(ctx context.Context, p Program) (url string, err error) {
+	return retry(ctx, func(address string) error { return g.start(ctx, p, address) })
+}
+
+// retry starts something on a free port, and again on another when somebody
+// else has taken the port meanwhile.
+func retry(ctx context.Context, start func(address string) error) (url string, err error) {
+	for range 3 {
+		var address string
+		if address, err = Address(); err != nil {
+			return "", err
+		}
+		if err = start(address); err == nil {
+			return "http://" + address, nil
+		}
+		if ctx.Err() != nil || errors.Is(err, errSilent) {
+			return "", err
+		}
+		l, taken := net.Listen("tcp", address)
+		if taken == nil {
+			l.Close()
+			return "", err
+		}
+	}
+	return "", err
+}
+
+func (g *Group) start(ctx context.Context, p Program, address string) error {
 	log, err := os.Create(p.Log)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
 	defer log.Close()
-	cmd := exec.Command(p.Command[0], p.Command[1:]...)
+	command := p.Command(address)
+	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own: Ctrl-C reaches this process alone, which then stops
@@ -89,7 +123,7 @@ func (g *Group) Start(ctx context.Context, p Program) error {
 	ended := func() error {
 		return fmt.Errorf("%s ended (%w): the end of %s:\n%s", p.Name, waited, p.Log, tail(p.Log))
 	}
-	if err := await(ctx, p.Ready, done); err != nil {
+	if err := await(ctx, "http://"+address+p.Ready, done); err != nil {
 		select {
 		case <-done:
 			return ended()
@@ -169,7 +203,7 @@ func await(ctx context.Context, url string, done <-chan struct{}) error {
 			return errors.New("it ended")
 		case <-ctx.Done():
 			if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-				return fmt.Errorf("%s does not answer within %s", url, patience)
+				return fmt.Errorf("%s %w within %s", url, errSilent, patience)
 			}
 			return ctx.Err()
 		case <-tick.C:
@@ -187,14 +221,19 @@ func tail(file string) string {
 	return strings.Join(lines[max(0, len(lines)-10):], "\n")
 }
 
-// Address is a free address of this machine.
+// Address returns an address of this machine that nobody listens on, outside of
+// the range from which Linux takes the ports of outgoing connections, so that it
+// stays free while its server is restarted.
 func Address() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
+		if err != nil {
+			continue
+		}
+		defer l.Close()
+		return l.Addr().String(), nil
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", errors.New("of 100 ports between 20000 and 32000 none is free")
 }
 
 // Find returns the first of the programs that is installed; hint says how to
@@ -221,14 +260,12 @@ func (g *Group) Prometheus(ctx context.Context, config, data string, flags ...st
 	if err != nil {
 		return "", err
 	}
-	address, err := Address()
-	if err != nil {
-		return "", err
-	}
-	return "http://" + address, g.Start(ctx, Program{
-		Name: "Prometheus", Ready: "http://" + address + "/-/ready", Log: data + ".log",
-		Command: append([]string{program, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=10y",
-			"--web.listen-address=" + address, "--log.level=warn"}, flags...),
+	return g.Start(ctx, Program{
+		Name: "Prometheus", Ready: "/-/ready", Log: data + ".log",
+		Command: func(address string) []string {
+			return append([]string{program, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=10y",
+				"--web.listen-address=" + address, "--log.level=warn"}, flags...)
+		},
 	})
 }
 
@@ -251,13 +288,11 @@ func (g *Group) Alertmanager(ctx context.Context, config, data string) (url stri
 	if err != nil {
 		return "", err
 	}
-	address, err := Address()
-	if err != nil {
-		return "", err
-	}
-	return "http://" + address, g.Start(ctx, Program{
-		Name: "Alertmanager", Ready: "http://" + address + "/-/ready", Log: data + ".log",
-		Command: []string{program, "--config.file=" + config, "--storage.path=" + data, "--cluster.listen-address=", "--web.listen-address=" + address, "--log.level=warn"},
+	return g.Start(ctx, Program{
+		Name: "Alertmanager", Ready: "/-/ready", Log: data + ".log",
+		Command: func(address string) []string {
+			return []string{program, "--config.file=" + config, "--storage.path=" + data, "--cluster.listen-address=", "--web.listen-address=" + address, "--log.level=warn"}
+		},
 	})
 }
 

@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -21,15 +22,14 @@ func TestMain(m *testing.M) {
 }
 
 // script is a program in sh.
-func script(t *testing.T, text string) []string {
-	t.Helper()
-	return []string{"/bin/sh", "-c", text}
+func script(text string) func(string) []string {
+	return func(string) []string { return []string{"/bin/sh", "-c", text} }
 }
 
 func TestAProgramThatEndsIsToldWithItsLastWords(t *testing.T) {
 	var g Group
 	defer g.Stop()
-	err := g.Start(t.Context(), Program{Name: "Store", Command: script(t, "echo the disk is full; exit 3"), Ready: "http://127.0.0.1:1/", Log: filepath.Join(t.TempDir(), "log")})
+	_, err := g.Start(t.Context(), Program{Name: "Store", Command: script("echo the disk is full; exit 3"), Ready: "/", Log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "Store ended (exit status 3)") || !strings.Contains(err.Error(), "the disk is full") {
 		t.Errorf("%v", err)
 	}
@@ -38,7 +38,7 @@ func TestAProgramThatEndsIsToldWithItsLastWords(t *testing.T) {
 func TestAProgramThatIsNotThereIsNamed(t *testing.T) {
 	var g Group
 	defer g.Stop()
-	err := g.Start(t.Context(), Program{Name: "Store", Command: []string{"/nonexistent/store"}, Log: filepath.Join(t.TempDir(), "log")})
+	_, err := g.Start(t.Context(), Program{Name: "Store", Command: func(string) []string { return []string{"/nonexistent/store"} }, Log: filepath.Join(t.TempDir(), "log")})
 	if err == nil || !strings.Contains(err.Error(), "start Store") {
 		t.Errorf("%v", err)
 	}
@@ -55,8 +55,9 @@ func TestStopTakesTheWholeFamily(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	started := make(chan error, 1)
 	go func() {
-		started <- g.Start(ctx, Program{Name: "Store", Ready: "http://127.0.0.1:1/", Log: filepath.Join(dir, "log"),
-			Command: script(t, "trap '' TERM; sleep 1000 & echo $! > "+dir+"/child.new; mv "+dir+"/child.new "+dir+"/child; kill -9 $$")})
+		_, err := g.Start(ctx, Program{Name: "Store", Ready: "/", Log: filepath.Join(dir, "log"),
+			Command: script("trap '' TERM; sleep 1000 & echo $! > " + dir + "/child.new; mv " + dir + "/child.new " + dir + "/child; kill -9 $$")})
+		started <- err
 	}()
 	if err := <-started; err == nil || !strings.Contains(err.Error(), "Store ended") {
 		t.Errorf("%v", err)
@@ -79,19 +80,41 @@ func TestStopTakesTheWholeFamily(t *testing.T) {
 	}
 }
 
-func TestWhatEndsByItselfIsTold(t *testing.T) {
-	address, err := Address()
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestAProgramWhosePortIsTakenGetsAnother(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var g Group
 	defer g.Stop()
-	p := Program{Name: "Server", Command: []string{self}, Env: []string{"LOCAL_TEST_SERVE=" + address}, Ready: "http://" + address + "/", Log: filepath.Join(t.TempDir(), "log")}
-	if err := g.Start(t.Context(), p); err != nil {
+	taken := ""
+	url, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
+		if taken == "" {
+			taken = address
+			l, err := net.Listen("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { l.Close() })
+		}
+		return []string{"env", "LOCAL_TEST_SERVE=" + address, self}
+	}})
+	if err != nil || taken == "" || url == "http://"+taken {
+		t.Errorf("%s %v", url, err)
+	}
+}
+
+func TestWhatEndsByItselfIsTold(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g Group
+	defer g.Stop()
+	url, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
+		return []string{"env", "LOCAL_TEST_SERVE=" + address, self}
+	}})
+	if err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -99,7 +122,7 @@ func TestWhatEndsByItselfIsTold(t *testing.T) {
 		t.Fatalf("it ended too early: %v", err)
 	default:
 	}
-	if err := await(t.Context(), "http://"+address+"/end", make(chan struct{})); err != nil {
+	if err := await(t.Context(), url+"/end", make(chan struct{})); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-g.Ended(); err == nil || !strings.Contains(err.Error(), "Server ended") {
@@ -112,7 +135,7 @@ func TestInterruptedStartsGiveUp(t *testing.T) {
 	cancel()
 	var g Group
 	defer g.Stop()
-	err := g.Start(ctx, Program{Name: "Store", Command: script(t, "sleep 1000"), Ready: "http://127.0.0.1:1/", Log: filepath.Join(t.TempDir(), "log")})
+	_, err := g.Start(ctx, Program{Name: "Store", Command: script("sleep 1000"), Ready: "/", Log: filepath.Join(t.TempDir(), "log")})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
