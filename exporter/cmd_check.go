@@ -49,7 +49,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(w, "Backend     %s %s on %s: %s\n", plan.Backend.Name, plan.Backend.Environment.BackendVersion, plan.Backend.Environment.Device, plan.Backend.Reason)
+	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
 	fmt.Fprintf(w, "History     %s, %d records\n", historyPath(cfg), records)
 	writePlan(w, plan)
 	for _, x := range unmatched(cfg, slices.Sorted(maps.Keys(plan.Scan.Models))) {
@@ -57,6 +57,16 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	}
 	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil
+}
+
+// backendSentence reads "tensorrt 10.6.0 on NVIDIA L4 (2 side by side): it is the
+// preferred backend and works here".
+func backendSentence(b cycle.Backend) string {
+	device := b.Environment.Device
+	if n := len(b.Devices); n > 1 {
+		device += fmt.Sprintf(" (%d side by side)", n)
+	}
+	return fmt.Sprintf("%s %s on %s: %s", b.Name, b.Environment.BackendVersion, device, b.Reason)
 }
 
 // plan says what a pass would do. It takes no lock and writes nothing, so that
