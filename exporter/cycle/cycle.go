@@ -351,26 +351,45 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	for _, device := range plan.Backend.Devices {
 		free <- device
 	}
-	candidates, within := errgroup.WithContext(ctx)
-	candidates.SetLimit(len(plan.Backend.Devices))
-	for jobs := plan.Jobs; len(jobs) > 0 && within.Err() == nil; {
-		n := 1
-		for n < len(jobs) && sameCandidate(jobs[n], jobs[0]) {
-			n++
+	measuring, within := errgroup.WithContext(ctx)
+	// A model's candidates come one after the other, in order: what counts as its
+	// next iteration depends on it.
+	busy := map[string]bool{}
+	groups := byCandidate(plan.Jobs)
+	ended := make(chan string, len(groups))
+	for len(groups) > 0 && within.Err() == nil {
+		next := slices.IndexFunc(groups, func(g []Job) bool { return !busy[g[0].Candidate.Model] })
+		if next < 0 || len(busy) == len(plan.Backend.Devices) {
+			delete(busy, <-ended)
+			continue
 		}
-		group := jobs[:n]
-		candidates.Go(func() error {
+		group, model := groups[next], groups[next][0].Candidate.Model
+		groups = slices.Delete(groups, next, next+1)
+		busy[model] = true
+		measuring.Go(func() error {
+			defer func() { ended <- model }()
 			err := r.measure(within, plan.Backend, group, free)
 			if errors.Is(err, candidate.ErrChanged) {
-				r.Log.Warn("Candidate left for the next pass", "model", group[0].Candidate.Model, "version", group[0].Candidate.Version, "err", err)
+				r.Log.Warn("Candidate left for the next pass", "model", model, "version", group[0].Candidate.Version, "err", err)
 				return nil
 			}
 			return err
 		})
-		jobs = jobs[n:]
 	}
-	err = cmp.Or(candidates.Wait(), ctx.Err())
+	err = cmp.Or(measuring.Wait(), ctx.Err())
 	return errors.Join(err, r.prune(plan.Jobs))
+}
+
+// byCandidate cuts jobs, in order, where the candidate changes.
+func byCandidate(jobs []Job) [][]Job {
+	var groups [][]Job
+	for i, j := range jobs {
+		if i == 0 || !sameCandidate(j, jobs[i-1]) {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], j)
+	}
+	return groups
 }
 
 func sameCandidate(a, b Job) bool {

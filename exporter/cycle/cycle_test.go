@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -152,6 +153,36 @@ func TestPrecisionsAreSpreadOverLikeGPUs(t *testing.T) {
 	}
 	if len(m.jobs) != 3 || m.jobs[0].Precision != engine.FP32 || m.devices[1] == m.devices[2] {
 		t.Errorf("%d jobs, on GPUs %v", len(m.jobs), m.devices)
+	}
+}
+
+func TestCandidatesOfAModelComeInOrderOnSeveralGPUs(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100, h100, h100}}
+	m.do = func(_ context.Context, req worker.Request) {
+		if req.Job.Version == "1" { // the older one takes its time
+			for range 1000 {
+				runtime.Gosched()
+			}
+		}
+	}
+	r := runner(t, m, nil, map[string][]string{"a": {"1", "2", "3"}, "b": {"1", "2"}, "c": {"1"}})
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	newest := map[string]string{}
+	for _, j := range m.jobs {
+		if newest[j.Model] > j.Version {
+			t.Errorf("%s version %s ended after version %s", j.Model, j.Version, newest[j.Model])
+		}
+		newest[j.Model] = max(newest[j.Model], j.Version)
+	}
+	for rec, err := range r.Store.Records(t.Context(), history.Filter{}) {
+		if err != nil || rec.Version != fmt.Sprint(rec.Iteration) {
+			t.Errorf("%s version %s is iteration %d, %v", rec.Model, rec.Version, rec.Iteration, err)
+		}
+	}
+	if len(m.jobs) != 18 {
+		t.Errorf("%d jobs", len(m.jobs))
 	}
 }
 
