@@ -84,8 +84,9 @@ func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identit
 	if err != nil {
 		return nil, err
 	}
-	// The question itself is no part of the key: its evidence is.
-	key := strings.Join([]string{identity, fmt.Sprintf("%q %q %q %q %q %q %q %q %q", q.Milestone, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models),
+	// The question itself is no part of the key: its evidence is. Written as Go, every
+	// field of it: as text a criterion leaves out its expression.
+	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models}),
 		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
 	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
 	if err != nil {

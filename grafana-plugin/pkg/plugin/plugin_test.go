@@ -321,6 +321,34 @@ func TestUsersAreNotAnsweredFromEachOthersCache(t *testing.T) {
 	}
 }
 
+// Whatever a question differs in decides what is asked: none is answered from what
+// was remembered for another that reads alike.
+func TestQuestionsAreNotAnsweredFromEachOthersCache(t *testing.T) {
+	url, requests := fake(t)
+	s := serve(t, url, nil, nil)
+	base := func() query {
+		return query{"type": "probability", "by": "change", "criteria": []any{criterion(p99, "<", "3s", "seconds")}}
+	}
+	for i, change := range []func(query){
+		func(query) {},
+		func(q query) { // the same condition in words: "p99 < 3 s"
+			q["criteria"] = []any{criterion(`plancast_engine_latency_seconds{quantile="0.99", model="resnet50"}`, "<", "3s", "seconds")}
+		},
+		func(q query) { q["criteria"] = []any{criterion("b", "<", "3s", "seconds")} },
+		func(q query) {
+			q["adhocFilters"] = []any{map[string]string{"key": "model", "operator": "=", "value": "x"}}
+		},
+	} {
+		q := base()
+		change(q)
+		s.one(q)
+		s.one(q)
+		if requests.Load() != int32(i+1) {
+			t.Errorf("question %d: %d requests so far, want %d", i, requests.Load(), i+1)
+		}
+	}
+}
+
 func TestAChangeOfSettingsStartsAnew(t *testing.T) {
 	url, requests := fake(t)
 	s := serve(t, url, nil, nil)
