@@ -195,3 +195,26 @@ func TestChangesAreCountedAndTheWeightyOnesToldFirst(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+func TestLayersThatStayedAboveEightBitsAreNamed(t *testing.T) {
+	layers := []engine.Layer{
+		{Name: "a", Type: "fusion", Precision: engine.FP16, Origins: []string{"head", "bias"}, Quantizable: true},
+		{Name: "b", Type: "Convolution", Precision: engine.INT8, Quantizable: true},
+		{Name: "c", Type: "Softmax", Precision: engine.FP32},
+		{Name: "d", Type: "Convolution", Quantizable: true}, // nobody knows
+	}
+	for _, c := range []struct {
+		precision engine.Precision
+		want      []string
+	}{{engine.INT8, []string{"head + bias"}}, {engine.FP16, nil}} {
+		j := job(t, fake.Script{Layers: layers})
+		j.Precision = c.precision
+		m, err := Measure(t.Context(), fake.New(), j, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(m.Layers.Unquantized, c.want) || slices.ContainsFunc(m.Warnings, func(w string) bool { return strings.Contains(w, "head + bias") }) != (c.want != nil) {
+			t.Errorf("%s: unquantized %q, warnings %q", c.precision, m.Layers.Unquantized, m.Warnings)
+		}
+	}
+}

@@ -606,10 +606,6 @@ func (r *run) labels() ([]int64, error) {
 	return labels, nil
 }
 
-// weighty are parts of the names that runtimes give to layers that quantization
-// is for: where the multiplications are.
-var weighty = []string{"conv", "gemm", "matmul", "matrixmultiply", "matrix_multiply", "lstm", "gru", "attention", "fullyconnected", "fully_connected"}
-
 func (r *run) layers(ctx context.Context) error {
 	r.progress(engine.Progress{Stage: "layers"})
 	layers, err := r.engine.Layers(ctx)
@@ -627,8 +623,7 @@ func (r *run) layers(ctx context.Context) error {
 		if len(l.Origins) > 1 {
 			s.Fused++
 		}
-		heavy := slices.ContainsFunc(weighty, func(part string) bool { return strings.Contains(strings.ToLower(l.Type), part) })
-		if r.m.Plan.Precision == engine.INT8 && heavy && l.Precision != engine.INT8 && l.Precision != "" {
+		if r.m.Plan.Precision == engine.INT8 && l.Quantizable && l.Precision != engine.INT8 && l.Precision != "" {
 			s.Unquantized = append(s.Unquantized, l.Label())
 		}
 	}

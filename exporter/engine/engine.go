@@ -246,4 +246,6 @@ type Layer struct {
 	Precision Precision `json:"precision,omitempty"` // "" when unknown or not arithmetic
 	Origins   []string  `json:"origins,omitempty"`   // the ONNX nodes fused into it
 	Tactic    string    `json:"tactic,omitempty"`
+	// Quantizable says that quantization is for such layers: convolutions and matrix products.
+	Quantizable bool `json:"quantizable,omitempty"`
 }

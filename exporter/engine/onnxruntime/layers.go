@@ -48,13 +48,21 @@ func (s *session) Layers(ctx context.Context) ([]engine.Layer, error) {
 	}
 	layers := make([]engine.Layer, 0, len(graph.List))
 	for _, n := range graph.List {
-		l := engine.Layer{Name: n.Name, Type: n.Operator.String(), Precision: nodePrecision(n, graph.Types)}
+		l := engine.Layer{Name: n.Name, Type: n.Operator.String(), Precision: nodePrecision(n, graph.Types), Quantizable: quantizable(n.Operator.String())}
 		if origins != nil {
 			l.Origins = origins(n)
 		}
 		layers = append(layers, l)
 	}
 	return layers, nil
+}
+
+// weighty are parts of the names of operators that quantization is for: where the
+// multiplications are.
+var weighty = []string{"conv", "gemm", "matmul", "lstm", "gru", "attention"}
+
+func quantizable(op string) bool {
+	return slices.ContainsFunc(weighty, func(part string) bool { return strings.Contains(strings.ToLower(op), part) })
 }
 
 // integer tells whether an operator computes on quantized integers whatever

@@ -45,10 +45,6 @@ var precisions = map[engine.Precision]trt.Precision{engine.FP32: trt.FP32, engin
 func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Plan, error) {
 	op := fmt.Sprintf("build %s engine", req.Precision)
 	fail := func(kind engine.Kind, err error) (engine.Plan, error) {
-		var e *engine.Error
-		if errors.As(err, &e) {
-			return engine.Plan{}, e
-		}
 		return engine.Plan{}, failure(ctx, kind, op, req.ModelPath, err)
 	}
 	env, err := b.Environment(ctx)

@@ -210,13 +210,13 @@ func (e *loaded) Time(ctx context.Context, inputs []engine.Tensor, o engine.Time
 	lanes := max(o.Concurrency, 1)
 	bench, err := e.bencher(inputs, lanes)
 	if err != nil {
-		return engine.Window{}, failureOf(ctx, op, e.plan.Path, err)
+		return engine.Window{}, failure(ctx, engine.KindRunFailed, op, e.plan.Path, err)
 	}
 	s, err := bench.Run(ctx, trt.Window{
 		Warmup: o.WarmUp, MinDuration: o.Duration, MinQueries: max((o.Queries+lanes-1)/lanes, 1), MaxDuration: o.MaxDuration,
 	})
 	if err != nil {
-		return engine.Window{}, failureOf(ctx, op, e.plan.Path, err)
+		return engine.Window{}, failure(ctx, engine.KindRunFailed, op, e.plan.Path, err)
 	}
 	e.peak = max(e.peak, s.PeakBytes)
 	w := engine.Window{
@@ -227,15 +227,6 @@ func (e *loaded) Time(ctx context.Context, inputs []engine.Tensor, o engine.Time
 		w.Phases[engine.H2D], w.Phases[engine.D2H] = s.H2D, s.D2H
 	}
 	return w, nil
-}
-
-// failureOf keeps an *engine.Error as it is.
-func failureOf(ctx context.Context, op, subject string, err error) error {
-	var e *engine.Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return failure(ctx, engine.KindRunFailed, op, subject, err)
 }
 
 // bencher is the one of the last window, or a new one.
@@ -297,7 +288,7 @@ func (e *loaded) Layers(ctx context.Context) ([]engine.Layer, error) {
 }
 
 func layer(l trt.Layer) engine.Layer {
-	out := engine.Layer{Name: l.Name, Type: l.Operation, Origins: l.Origin, Tactic: l.Tactic}
+	out := engine.Layer{Name: l.Name, Type: l.Operation, Origins: l.Origin, Tactic: l.Tactic, Quantizable: l.Quantizable()}
 	if out.Type == "" {
 		out.Type = l.Type
 	}

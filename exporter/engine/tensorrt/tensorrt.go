@@ -143,12 +143,17 @@ func (b *Backend) Device() (trt.Device, error) {
 }
 
 // failure makes an *engine.Error of what trt says. kind is for what has no kind of
-// its own. The context's own error comes back as it is.
+// its own. What is an *engine.Error already, and the context's own error, come back
+// as they are.
 func failure(ctx context.Context, kind engine.Kind, op, subject string, err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e := engine.Errorf(kind, op, subject, "%s", strings.TrimPrefix(err.Error(), "tensorrt: "))
+	e = engine.Errorf(kind, op, subject, "%s", strings.TrimPrefix(err.Error(), "tensorrt: "))
 	var native *trt.Error
 	if errors.As(err, &native) {
 		e.Node = native.Node

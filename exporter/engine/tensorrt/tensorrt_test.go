@@ -209,6 +209,34 @@ func TestCalibrationBatchesAreWhole(t *testing.T) {
 	}
 }
 
+// What stayed unquantized is counted from these layers; it has to be what the
+// binding finds, products fused with what follows included.
+func TestQuantizableLayersAreThoseOfTheBinding(t *testing.T) {
+	files, err := filepath.Glob("../../../trt/testdata/*.json")
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%d plans, %v", len(files), err)
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		native, err := trt.ParseLayers(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for _, l := range native {
+			if layer(l).Quantizable {
+				n++
+			}
+		}
+		if want := trt.Summarize(native).Quantizable; n != want || n == 0 {
+			t.Errorf("%s: %d layers, the binding finds %d", filepath.Base(file), n, want)
+		}
+	}
+}
+
 // The inspector's answers of two real plans of one network, in FP16 and INT8.
 func TestDiffOfRealPlans(t *testing.T) {
 	layers := func(name string) []engine.Layer {
