@@ -24,7 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/plancast/plancast/alerts/alertstest"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
 
@@ -94,12 +94,7 @@ func newSite(t *testing.T, extra string) *site {
 	if testing.Short() {
 		t.Skip("starts plancast, Prometheus and Alertmanager")
 	}
-	if _, err := onnxruntime.FindLibrary(""); err != nil {
-		if os.Getenv("PLANCAST_REQUIRE_ONNXRUNTIME") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	runtimetest.Need(t)
 	alertstest.Find(t, "prometheus")
 	s := &site{t: t, dir: t.TempDir(), alertmanager: alertstest.StartAlertmanager(t, alertsDir)}
 	if err := build(); err != nil {

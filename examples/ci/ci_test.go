@@ -19,7 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
 )
 
 const root = "../.."
@@ -39,12 +39,7 @@ func newJob(t *testing.T) *job {
 	if testing.Short() {
 		t.Skip("builds plancast and measures")
 	}
-	if _, err := onnxruntime.FindLibrary(""); err != nil {
-		if os.Getenv("PLANCAST_REQUIRE_ONNXRUNTIME") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	runtimetest.Need(t)
 	j := &job{t: t, dir: t.TempDir()}
 	// Copied in this process, so that go test sees which files the result hangs on.
 	for _, name := range []string{"Makefile", "go.mod", "go.sum"} {

@@ -16,6 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/engine/onnxruntime"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
@@ -350,12 +351,7 @@ func TestOptionsSayEverythingThatIsWrong(t *testing.T) {
 }
 
 func TestOnRealRuntime(t *testing.T) {
-	if _, err := onnxruntime.FindLibrary(""); err != nil {
-		if os.Getenv("PLANCAST_REQUIRE_ONNXRUNTIME") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	runtimetest.Need(t)
 	quick := DefaultOptions()
 	quick.WarmUp, quick.MinWindow, quick.SweepWindow = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond
 	quick.Batches = []int{1, 8}
