@@ -210,12 +210,23 @@ func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
 func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer cycle.Observer, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
 		Config: cfg, Store: store, Repository: repo, Backends: p.backends,
-		Work: func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-			return worker.Run(ctx, worker.Spec{Command: p.worker, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
-				Env: notify.Environ(os.Environ(), cfg.Notifications)}, req)
+		Workers: func() cycle.Workers {
+			return &crew{command: p.worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
 		},
 		Now: p.now, Log: p.log, Observe: observer,
 	}, known)
+}
+
+// crew implements cycle.Workers.
+type crew struct {
+	worker.Crew
+	command, env []string
+}
+
+func (c *crew) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
+	return c.Crew.Run(ctx, worker.Spec{
+		Command: c.command, Env: c.env, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+	}, req)
 }
 
 func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time) (*candidate.Repository, error) {

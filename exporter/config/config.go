@@ -97,7 +97,7 @@ type TensorRT struct {
 // Worker limits the child process of one job.
 type Worker struct {
 	Timeout time.Duration
-	Memory  int64 // bytes resident in its process group
+	Memory  int64 // bytes resident; 0 is what the backend needs for most models
 }
 
 // Model says what is particular to some models. The first that matches counts.
@@ -125,7 +125,7 @@ func Default() Config {
 			Profile: engine.BatchRange{Min: 1, Opt: 8, Max: 8}, Calibration: bench.DefaultCalibrationLimits(), KeepPlans: 3,
 		},
 		Precisions:    slices.Clone(engine.Precisions),
-		Worker:        Worker{Timeout: 30 * time.Minute, Memory: 8 << 30},
+		Worker:        Worker{Timeout: 30 * time.Minute},
 		Benchmark:     bench.DefaultOptions(),
 		Location:      time.UTC,
 		Notifications: defaultNotifications(),

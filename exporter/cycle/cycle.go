@@ -36,12 +36,20 @@ type Options struct {
 	Repository *candidate.Repository
 	// Backends are the runtimes that this program has, the preferred first.
 	Backends []string
-	// Work runs one request in a worker process within the limits.
-	Work func(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error)
-	Now  func() time.Time
-	Log  *slog.Logger
+	// Workers makes the worker processes for the jobs of one candidate.
+	Workers func() Workers
+	Now     func() time.Time
+	Log     *slog.Logger
 	// Observe is told what happens, one call at a time.
 	Observe Observer
+}
+
+// Workers run requests in worker processes, on several devices at a time. What is
+// dear to start may do one job of a candidate after the other, never those of two.
+type Workers interface {
+	Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error)
+	// Close ends the processes that wait for another request.
+	Close()
 }
 
 // Observer hears of a pass as it happens.
@@ -210,8 +218,10 @@ func (r *Runner) choose(ctx context.Context) (Backend, error) {
 	}
 	var refused []string
 	var errs []error
+	workers := r.Workers()
+	defer workers.Close()
 	for _, name := range names {
-		o, err := r.Work(ctx, r.Config.Worker, worker.Request{Backend: name, Config: r.backendConfig(0)}, func(engine.Progress) {})
+		o, err := workers.Run(ctx, r.limits(name), worker.Request{Backend: name, Config: r.backendConfig(0)}, func(engine.Progress) {})
 		switch {
 		case err != nil:
 			return Backend{}, err
@@ -284,6 +294,20 @@ func (r *Runner) backendConfig(device int) bench.BackendConfig {
 		ONNXRuntimeLibrary: r.Config.ONNXRuntime.Library, TensorRTLibraries: t.Libraries, Device: device,
 		RequireTensorRT: t.Require.TensorRT, RequireCUDA: t.Require.CUDA, RequireDriver: t.Require.Driver,
 	}
+}
+
+// limits are the configuration's. What it leaves open is enough for most models:
+// TensorRT's builder alone holds 7 GB of its kernels and of what it knows of them.
+func (r *Runner) limits(backend string) config.Worker {
+	w := r.Config.Worker
+	switch {
+	case w.Memory != 0:
+	case backend == tensorrt.Name:
+		w.Memory = 24 << 30
+	default:
+		w.Memory = 8 << 30
+	}
+	return w
 }
 
 func (r *Runner) settings(b Backend) engine.Settings {
@@ -449,6 +473,8 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
 		return err
 	}
+	workers := r.Workers()
+	defer workers.Close()
 	running, within := errgroup.WithContext(ctx)
 	for i, job := range jobs {
 		var device int
@@ -459,7 +485,7 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 		}
 		running.Go(func() error {
 			defer func() { free <- device }()
-			return r.record(within, b, job, device, staged, filepath.Join(dir, string(job.Precision)))
+			return r.record(within, workers, b, job, device, staged, filepath.Join(dir, string(job.Precision)))
 		})
 		if i == 0 && len(jobs) > 1 && r.makesReference(job, staged) {
 			// The others are compared with what this one puts out.
@@ -479,12 +505,12 @@ func (r *Runner) makesReference(job Job, staged string) bool {
 }
 
 // record does one job and makes its record durable.
-func (r *Runner) record(ctx context.Context, b Backend, job Job, device int, staged, dir string) error {
+func (r *Runner) record(ctx context.Context, workers Workers, b Backend, job Job, device int, staged, dir string) error {
 	r.mu.Lock()
 	r.waiting = slices.DeleteFunc(r.waiting, func(j Job) bool { return sameCandidate(j, job) && j.Precision == job.Precision })
 	r.Observe.Started(job, slices.Clone(r.waiting))
 	r.mu.Unlock()
-	rec, err := r.run(ctx, b, job, device, staged, dir)
+	rec, err := r.run(ctx, workers, b, job, device, staged, dir)
 	if err != nil {
 		return err
 	}
@@ -505,7 +531,7 @@ func (r *Runner) record(ctx context.Context, b Backend, job Job, device int, sta
 }
 
 // run does one job in a worker and returns its record.
-func (r *Runner) run(ctx context.Context, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
+func (r *Runner) run(ctx context.Context, workers Workers, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
 	c := job.Candidate
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return history.Record{}, fmt.Errorf("make room for work: %w", err)
@@ -544,7 +570,7 @@ func (r *Runner) run(ctx context.Context, b Backend, job Job, device int, staged
 		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
 	}
 	started := r.Now().UTC()
-	o, err := r.Work(ctx, r.Config.Worker, req, func(p engine.Progress) {
+	o, err := workers.Run(ctx, r.limits(b.Name), req, func(p engine.Progress) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.Observe.Progressed(job, p)

@@ -49,6 +49,38 @@ type machine struct {
 	jobs    []bench.Job
 }
 
+func (m *machine) workers() Workers { return &crew{machine: m} }
+
+// crew checks that it is used for one candidate, and closed.
+type crew struct {
+	*machine
+	mu        sync.Mutex
+	candidate string
+	closed    bool
+}
+
+func (c *crew) Close() { c.closed = true }
+
+func (c *crew) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
+	if req.Job != nil {
+		name := req.Job.Model + " " + req.Job.Version
+		c.mu.Lock()
+		if c.candidate == "" {
+			c.candidate = name
+			c.t.Cleanup(func() {
+				if !c.closed {
+					c.t.Errorf("the workers of %s were not ended", name)
+				}
+			})
+		}
+		if c.candidate != name {
+			c.t.Errorf("a worker of %s is given %s", c.candidate, name)
+		}
+		c.mu.Unlock()
+	}
+	return c.work(ctx, limits, req, progress)
+}
+
 func (m *machine) work(ctx context.Context, _ config.Worker, req worker.Request, _ func(engine.Progress)) (worker.Outcome, error) {
 	environments := []engine.Environment{cpu}
 	if req.Backend == "tensorrt" {
@@ -122,7 +154,7 @@ func runner(t *testing.T, m *machine, change func(*config.Config), models map[st
 	}
 	t.Cleanup(func() { repository.Close() })
 	return New(Options{Config: cfg, Store: store, Repository: repository, Backends: []string{"tensorrt", "onnxruntime"},
-		Work: m.work, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: quiet{}}, known)
+		Workers: m.workers, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: quiet{}}, known)
 }
 
 func TestPrecisionsAreSpreadOverLikeGPUs(t *testing.T) {

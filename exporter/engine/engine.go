@@ -58,6 +58,13 @@ type Backend interface {
 	Close() error
 }
 
+// Reusable is a Backend that takes seconds to start: the process that did one job
+// with it does the next of the same candidate, as long as nothing goes wrong.
+type Reusable interface {
+	// Reusable tells whether nothing of the jobs so far can show in the next one.
+	Reusable() bool
+}
+
 // Lister is a Backend that can serve several devices.
 type Lister interface {
 	// Environments has one entry for each device, in the order of their index:

@@ -1,12 +1,13 @@
-// Package worker runs one build and benchmark in a child process of its own,
-// so that a crash, a hang, exhausted memory or a hostile model costs that job
-// alone. Run is the parent's side and turns whatever happens to the child into
-// an Outcome; Serve is the child's.
+// Package worker runs each build and benchmark in a child process, so that a
+// crash, a hang, exhausted memory or a hostile model costs that job alone. Crew is
+// the parent's side and turns whatever happens to a child into an Outcome; Serve
+// is the child's.
 //
-// The child reads one Request, a line of JSON, on stdin and writes Events, a
-// line of JSON each, to file descriptor 3; the last one holds the outcome.
-// Native libraries may print what they like on stdout and stderr; the end of
-// it is kept. The end of stdin tells the child that its parent is gone.
+// The child reads a Request, a line of JSON, on stdin and writes Events, a line
+// of JSON each, to file descriptor 3; the last one holds the outcome, and says
+// whether the child waits for another request or ends. Native libraries may print
+// what they like on stdout and stderr; the end of it is kept. The end of stdin
+// tells the child that its parent is gone, or needs it no longer.
 package worker
 
 import (
@@ -22,7 +23,7 @@ type Request struct {
 }
 
 // Event is one line from the child. Exactly one field is set, except that
-// Environment comes with Measurement or Failure.
+// Environment and Ready come with what ends a job.
 type Event struct {
 	Progress    *engine.Progress    `json:"progress,omitempty"`
 	Environment *engine.Environment `json:"environment,omitempty"`
@@ -30,6 +31,8 @@ type Event struct {
 	Environments []engine.Environment `json:"environments,omitempty"`
 	Measurement  *bench.Measurement   `json:"measurement,omitempty"`
 	Failure      *engine.Error        `json:"failure,omitempty"`
+	// Ready comes with the outcome: the child waits for another request.
+	Ready bool `json:"ready,omitempty"`
 }
 
 // last tells whether the event ends the job.

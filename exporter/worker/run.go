@@ -9,12 +9,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/units"
 )
@@ -37,11 +40,20 @@ type Spec struct {
 	Progress func(engine.Progress)
 }
 
-// Run starts a child for req, waits for it to end and says how the job ended.
-// Whatever the child does becomes the Outcome. The error is for what is not
+// Crew are the workers of jobs that may share a process: those of one candidate.
+// A child whose backend can be used again does the next job on the same backend
+// and device; after anything but a result it is replaced. The zero value is ready
+// to use, by several goroutines; its specs differ in Progress alone.
+type Crew struct {
+	mu   sync.Mutex
+	idle []*child
+}
+
+// Run does req in a child that waits, or in a new one, and says how the job
+// ended. Whatever the child does becomes the Outcome. The error is for what is not
 // the job's doing: ctx ended, or the child could not be started. On return no
-// process of the child's group is left.
-func Run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
+// process of the child's group is left but a child that waits for the next job.
+func (c *Crew) Run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return Outcome{}, err
 	}
@@ -49,29 +61,69 @@ func Run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, fmt.Errorf("start worker: %w", err)
 	}
-	c, err := start(spec, append(text, '\n'))
-	if err != nil {
-		return Outcome{}, err
+	w := c.take(spec, req)
+	if w == nil {
+		if w, err = start(spec, req); err != nil {
+			return Outcome{}, err
+		}
 	}
-	o := c.wait(ctx, spec)
+	w.ask(append(text, '\n'))
+	o, ready := w.wait(ctx, spec)
+	if ready {
+		c.mu.Lock()
+		c.idle = append(c.idle, w)
+		c.mu.Unlock()
+	}
 	if err := ctx.Err(); err != nil && o.Measurement == nil {
 		return Outcome{}, err
 	}
 	return o, nil
 }
 
-type child struct {
-	cmd    *exec.Cmd
-	events *os.File
-	stdin  io.WriteCloser
-	log    excerpt
+// take finds a child that waits, and ends those that have died meanwhile or
+// hold so much memory that the next job would be blamed for it.
+func (c *Crew) take(spec Spec, req Request) *child {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := len(c.idle) - 1; i >= 0; i-- {
+		w := c.idle[i]
+		if w.backend != req.Backend || !reflect.DeepEqual(w.config, req.Config) {
+			continue
+		}
+		c.idle = slices.Delete(c.idle, i, i+1)
+		if held := resident(w.cmd.Process.Pid); held > 0 && (spec.Memory == 0 || held <= spec.Memory/2) {
+			return w
+		}
+		w.dismiss()
+	}
+	return nil
 }
 
-func start(spec Spec, request []byte) (*child, error) {
+// Close ends the children that wait. No Run may be under way.
+func (c *Crew) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.idle {
+		w.dismiss()
+	}
+	c.idle = nil
+}
+
+type child struct {
+	cmd     *exec.Cmd
+	backend string
+	config  bench.BackendConfig
+	events  *os.File
+	in      *bufio.Reader // of events
+	stdin   io.WriteCloser
+	log     excerpt
+}
+
+func start(spec Spec, req Request) (*child, error) {
 	if len(spec.Command) == 0 {
 		return nil, errors.New("start worker: no command is given")
 	}
-	c := &child{cmd: exec.Command(spec.Command[0], spec.Command[1:]...)}
+	c := &child{cmd: exec.Command(spec.Command[0], spec.Command[1:]...), backend: req.Backend, config: req.Config}
 	c.cmd.Env = spec.Env
 	if c.cmd.Env == nil {
 		c.cmd.Env = os.Environ()
@@ -97,22 +149,42 @@ func start(spec Spec, request []byte) (*child, error) {
 		events.Close()
 		return nil, fmt.Errorf("start worker %s: %w", spec.Command[0], err)
 	}
-	c.events = events
+	c.events, c.in = events, bufio.NewReaderSize(events, 64<<10)
+	return c, nil
+}
+
+// ask hands a request over.
+func (c *child) ask(request []byte) {
+	c.log.clear()
 	go func() {
 		// A child that dies before it reads makes this fail, and its death is
 		// told elsewhere.
 		_, _ = c.stdin.Write(request)
 	}()
-	return c, nil
 }
 
 // kill ends the whole process group.
 func (c *child) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
 
-// wait reads events until the child is done, has outstayed its limits or says
-// something that is no event, and makes an Outcome of it.
-func (c *child) wait(ctx context.Context, spec Spec) Outcome {
-	var o Outcome
+// dismiss ends a child that waits for a request.
+func (c *child) dismiss() {
+	c.stdin.Close()
+	_ = c.end()
+}
+
+// end waits for a child that has no more to say, and sees to it that nothing of
+// its group is left.
+func (c *child) end() error {
+	err := c.reap()
+	c.kill() // what it may have left behind
+	c.events.Close()
+	return err
+}
+
+// wait reads events until the job is done, has outstayed its limits or the child
+// says something that is no event, and makes an Outcome of it. ready tells that
+// the child waits for another request; if not, it has ended.
+func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 	var mu sync.Mutex // guards verdict and stage
 	var verdict *engine.Error
 	stage := "start"
@@ -135,9 +207,8 @@ func (c *child) wait(ctx context.Context, spec Spec) Outcome {
 		})
 	})
 
-	in := bufio.NewReaderSize(c.events, 64<<10)
 	for {
-		line, err := readLine(in, eventBytes)
+		line, err := readLine(c.in, eventBytes)
 		if errors.Is(err, io.EOF) && len(line) == 0 {
 			break
 		}
@@ -160,14 +231,16 @@ func (c *child) wait(ctx context.Context, spec Spec) Outcome {
 		}
 		if e.last() {
 			o.Environment, o.Environments, o.Measurement, o.Failure = e.Environment, e.Environments, e.Measurement, e.Failure
+			ready = e.Ready
 			break
 		}
 	}
-	err := c.reap()
+	var err error
+	if !ready {
+		err = c.end()
+	}
 	close(done)
 	watching.Wait()
-	c.kill() // what it may have left behind
-	c.events.Close()
 
 	switch {
 	case o.Measurement != nil, o.Failure != nil, o.Environments != nil:
@@ -184,7 +257,7 @@ func (c *child) wait(ctx context.Context, spec Spec) Outcome {
 	if o.Failure != nil {
 		o.Log = c.log.lines()
 	}
-	return o
+	return o, ready
 }
 
 // lingering is how long a child may stay that has no more to say.
@@ -327,6 +400,12 @@ func (x *excerpt) push() {
 		x.tail = append(x.tail[:0], x.tail[1:]...)
 		x.dropped++
 	}
+}
+
+func (x *excerpt) clear() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.head, x.tail, x.part, x.dropped = nil, nil, nil, 0
 }
 
 func (x *excerpt) lines() []string {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -25,10 +27,10 @@ type Watcher func(backend engine.Backend) (s bench.Sampler, release func(), err 
 // progressEvery bounds how often the same stage is reported.
 const progressEvery = 200 * time.Millisecond
 
-// Serve is the child: it answers the one request on stdin with events on out
-// and returns the exit status. When stdin ends before the job does, the parent
-// is gone and the process exits at once, whatever native code is doing. A nil
-// watch watches nothing.
+// Serve is the child: it answers the requests on stdin with events on out and
+// returns the exit status, after the first unless the backend can be used again.
+// When stdin ends before a job does, the parent is gone and the process exits at
+// once, whatever native code is doing. A nil watch watches nothing.
 func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watcher) int {
 	// The kernel should take the worker first when memory runs out.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o644)
@@ -44,33 +46,84 @@ func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watcher) int {
 	}
 
 	in := bufio.NewReader(stdin)
-	line, err := in.ReadBytes('\n')
-	var req Request
-	if err == nil {
-		err = json.Unmarshal(line, &req)
+	read := func() (req Request, err error) {
+		line, err := in.ReadBytes('\n')
+		if err == nil {
+			err = json.Unmarshal(line, &req)
+		}
+		return req, err
 	}
+	req, err := read()
 	if err != nil {
 		emit(Event{Failure: engine.Errorf(engine.KindInternal, "read request", "", "%v", err)})
 		return 2
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
+	var waiting atomic.Bool // for a request
+	requests := make(chan Request)
 	go func() {
-		_, _ = io.Copy(io.Discard, in)
-		os.Exit(3)
+		for {
+			next, err := read()
+			switch working := !waiting.Swap(false); {
+			case err == nil:
+				requests <- next
+			case working:
+				os.Exit(3)
+			default:
+				close(requests)
+				return
+			}
+		}
 	}()
 
-	e := answer(ctx, req, open, watch, progressFilter(time.Now, func(p engine.Progress) { emit(Event{Progress: &p}) }))
-	emit(e)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	s := server{open: open, watch: watch}
+	defer s.close()
+	for more := true; more; req, more = <-requests {
+		e := s.answer(ctx, req, progressFilter(time.Now, func(p engine.Progress) { emit(Event{Progress: &p}) }))
+		if e.Ready {
+			debug.FreeOSMemory() // the next job's limit counts what is held
+		}
+		waiting.Store(e.Ready)
+		emit(e)
+		if !e.Ready {
+			break
+		}
+	}
 	return 0
 }
 
-func answer(ctx context.Context, req Request, open Opener, watch Watcher, progress func(engine.Progress)) Event {
-	backend, err := open(req.Backend, req.Config)
-	if err != nil {
-		return Event{Failure: engine.AsError(err)}
+// server answers one request after the other, all with the backend that the
+// first asked for.
+type server struct {
+	open    Opener
+	watch   Watcher
+	backend engine.Backend // nil before the first
+}
+
+func (s *server) close() {
+	if s.backend != nil {
+		s.backend.Close()
 	}
-	defer backend.Close()
+}
+
+// answer ends with an event that is ready for the next request after a job that
+// went well, if the backend can be used again.
+func (s *server) answer(ctx context.Context, req Request, progress func(engine.Progress)) Event {
+	if s.backend == nil {
+		var err error
+		if s.backend, err = s.open(req.Backend, req.Config); err != nil {
+			return Event{Failure: engine.AsError(err)}
+		}
+	}
+	e := s.do(ctx, req, progress)
+	r, ok := s.backend.(engine.Reusable)
+	e.Ready = ok && e.Failure == nil && r.Reusable()
+	return e
+}
+
+func (s *server) do(ctx context.Context, req Request, progress func(engine.Progress)) Event {
+	backend, watch := s.backend, s.watch
 	if req.Job == nil {
 		list, err := environments(ctx, backend)
 		if err != nil {

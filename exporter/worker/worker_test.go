@@ -48,6 +48,14 @@ func misbehave(how string) {
 		os.Exit(3)
 	}
 	switch how {
+	case "serve", "serve a backend that can be used again":
+		os.Exit(Serve(os.Stdin, out, func(string, bench.BackendConfig) (engine.Backend, error) {
+			b := process{fake.New()}
+			if how == "serve" {
+				return b, nil
+			}
+			return again{b}, nil
+		}, nil))
 	case "measure":
 		for i := range 3 {
 			say(Event{Progress: &engine.Progress{Stage: "latency", Done: float64(i), Total: 3}})
@@ -110,6 +118,13 @@ func misbehave(how string) {
 	}
 }
 
+// run does one request with a crew of its own.
+func run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
+	var c Crew
+	defer c.Close()
+	return c.Run(ctx, spec, req)
+}
+
 func playing(how string) Spec {
 	return Spec{Command: []string{os.Args[0]}, Env: append(os.Environ(), behaviour+"="+how), Timeout: time.Minute}
 }
@@ -138,7 +153,7 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 			if c.limit != nil {
 				c.limit(&spec)
 			}
-			o, err := Run(t.Context(), spec, Request{})
+			o, err := run(t.Context(), spec, Request{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -158,11 +173,101 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 	}
 }
 
+// process is a fake whose environment says which process it is in.
+type process struct{ *fake.Backend }
+
+func (process) Environment(context.Context) (engine.Environment, error) {
+	return engine.Environment{Device: strconv.Itoa(os.Getpid())}, nil
+}
+
+// again is one that can be used again.
+type again struct{ process }
+
+func (again) Reusable() bool { return true }
+
+func TestAChildIsUsedAgainWhileAllGoesWell(t *testing.T) {
+	model := func(s fake.Script) string {
+		path := filepath.Join(t.TempDir(), "model.json")
+		if err := fake.Write(path, s); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	healthy, faulty := model(fake.Script{}), model(fake.Script{Fault: fake.RunFailed})
+	do := func(t *testing.T, c *Crew, spec Spec, device int, path string) (pid int, o Outcome) {
+		t.Helper()
+		o, err := c.Run(t.Context(), spec, Request{Backend: fake.Name, Config: bench.BackendConfig{Device: device}, Job: &bench.Job{
+			Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: bench.DefaultOptions(), WorkDir: t.TempDir(),
+		}})
+		if err != nil || o.Environment == nil || (o.Measurement == nil) == (path == healthy) {
+			t.Fatalf("%+v, %v", o, err)
+		}
+		pid, err = strconv.Atoi(o.Environment.Device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid, o
+	}
+	for _, c := range []struct {
+		name    string
+		how     string
+		between func(t *testing.T, c *Crew, spec *Spec, pid int)
+		device  int // of the second job
+		same    bool
+	}{
+		{name: "a second job of the same candidate", how: "serve a backend that can be used again", same: true},
+		{name: "with memory to spare", how: "serve a backend that can be used again", same: true, between: func(_ *testing.T, _ *Crew, spec *Spec, pid int) {
+			spec.Memory = resident(pid) * 4
+		}},
+		{name: "a backend that is not for that", how: "serve"},
+		{name: "another device", how: "serve a backend that can be used again", device: 1},
+		{name: "after a failed job", how: "serve a backend that can be used again", between: func(t *testing.T, c *Crew, spec *Spec, pid int) {
+			if failed, o := do(t, c, *spec, 0, faulty); failed != pid || o.Failure.Kind != engine.KindRunFailed {
+				t.Errorf("the failing job ran in %d, not %d, and ended with %+v", failed, pid, o.Failure)
+			}
+		}},
+		{name: "a child that died while it waited", how: "serve a backend that can be used again", between: func(t *testing.T, _ *Crew, _ *Spec, pid int) {
+			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			gone(t, pid)
+		}},
+		{name: "a child that holds more than half of what a job may", how: "serve a backend that can be used again", between: func(_ *testing.T, _ *Crew, spec *Spec, pid int) {
+			spec.Memory = resident(pid) * 3 / 2
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			crew, spec := &Crew{}, playing(c.how)
+			first, _ := do(t, crew, spec, 0, healthy)
+			if c.between != nil {
+				c.between(t, crew, &spec, first)
+			}
+			second, _ := do(t, crew, spec, c.device, healthy)
+			if (first == second) != c.same {
+				t.Errorf("the jobs ran in processes %d and %d", first, second)
+			}
+			crew.Close()
+			gone(t, first)
+			gone(t, second)
+		})
+	}
+}
+
+func TestTheLogOfAJobIsItsOwn(t *testing.T) {
+	var x excerpt
+	fmt.Fprint(&x, strings.Repeat("of the job before\n", 100), "and no end")
+	x.clear()
+	fmt.Fprint(&x, "of this one")
+	if got := x.lines(); !slices.Equal(got, []string{"of this one"}) {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestProgressArrivesInOrder(t *testing.T) {
 	spec := playing("measure")
 	var got []float64
 	spec.Progress = func(p engine.Progress) { got = append(got, p.Done) }
-	if _, err := Run(t.Context(), spec, Request{}); err != nil {
+	if _, err := run(t.Context(), spec, Request{}); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, []float64{0, 1, 2}) {
@@ -174,14 +279,14 @@ func TestCancellingEndsTheChildAndGivesNoOutcome(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	spec := playing("hang")
 	spec.Progress = func(engine.Progress) { cancel() }
-	o, err := Run(ctx, spec, Request{})
+	o, err := run(ctx, spec, Request{})
 	if !errors.Is(err, context.Canceled) || o.Failure != nil || o.Measurement != nil {
 		t.Errorf("outcome %+v, %v; want none and context.Canceled", o, err)
 	}
 }
 
 func TestNothingOfTheGroupIsLeft(t *testing.T) {
-	o, err := Run(t.Context(), playing("leave a grandchild"), Request{})
+	o, err := run(t.Context(), playing("leave a grandchild"), Request{})
 	if err != nil || len(o.Log) == 0 {
 		t.Fatalf("outcome %+v, %v", o, err)
 	}
@@ -189,7 +294,13 @@ func TestNothingOfTheGroupIsLeft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The kernel reaps asynchronously; a zombie counts as gone.
+	gone(t, pid)
+}
+
+// gone waits until a process is: the kernel reaps asynchronously. A zombie counts
+// as gone.
+func gone(t *testing.T, pid int) {
+	t.Helper()
 	for range 200 {
 		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || strings.Contains(string(state), ") Z ") {
@@ -197,11 +308,11 @@ func TestNothingOfTheGroupIsLeft(t *testing.T) {
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	t.Errorf("the grandchild %d is still there", pid)
+	t.Errorf("process %d is still there", pid)
 }
 
 func TestAProgramThatIsNotThereIsAnErrorNotAnOutcome(t *testing.T) {
-	if _, err := Run(t.Context(), Spec{Command: []string{"/nonexistent/plancast"}}, Request{}); err == nil || !strings.Contains(err.Error(), "/nonexistent/plancast") {
+	if _, err := run(t.Context(), Spec{Command: []string{"/nonexistent/plancast"}}, Request{}); err == nil || !strings.Contains(err.Error(), "/nonexistent/plancast") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -239,7 +350,9 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	ask := func(watch Watcher, job *bench.Job) Event {
 		r := req
 		r.Job = job
-		return answer(t.Context(), r, open, watch, func(engine.Progress) {})
+		s := server{open: open, watch: watch}
+		defer s.close()
+		return s.answer(t.Context(), r, func(engine.Progress) {})
 	}
 
 	w, released := &watching{}, 0

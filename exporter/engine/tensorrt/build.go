@@ -83,13 +83,14 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		}
 	}
 
-	builder, err := b.lib.NewBuilder(b.device.Index)
-	if err != nil {
-		return fail(engine.KindBuildFailed, err)
+	if b.builder == nil {
+		req.Progress(engine.Progress{Stage: "build", Message: "loading the builder's kernels"})
+		if b.builder, err = b.lib.NewBuilder(b.device.Index); err != nil {
+			return fail(engine.KindBuildFailed, err)
+		}
 	}
-	defer builder.Close()
 	req.Progress(engine.Progress{Stage: "build", Message: fmt.Sprintf("parsing %d nodes", model.Nodes)})
-	network, err := builder.ParseFile(req.ModelPath)
+	network, err := b.builder.ParseFile(req.ModelPath)
 	if err != nil {
 		return fail(engine.KindInvalidModel, err)
 	}
@@ -110,6 +111,8 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	}
 	built, err := network.Build(ctx, o)
 	if err != nil {
+		network.Close()
+		b.dropBuilder() // what went wrong may be its own
 		return fail(engine.KindBuildFailed, err)
 	}
 

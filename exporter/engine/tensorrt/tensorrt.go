@@ -33,14 +33,16 @@ type Options struct {
 
 // Backend implements engine.Backend on one GPU.
 type Backend struct {
-	opts   Options
-	lib    *trt.Library
-	device trt.Device
+	opts    Options
+	lib     *trt.Library
+	device  trt.Device
+	builder *trt.Builder // of the first build, for the later ones: it takes seconds to make
 }
 
 var (
-	_ engine.Backend = (*Backend)(nil)
-	_ engine.Lister  = (*Backend)(nil)
+	_ engine.Backend  = (*Backend)(nil)
+	_ engine.Lister   = (*Backend)(nil)
+	_ engine.Reusable = (*Backend)(nil)
 )
 
 // New makes a backend. It loads nothing: Environment, Build and Load do, and
@@ -50,8 +52,22 @@ func New(opts Options) *Backend { return &Backend{opts: opts} }
 // Name returns "tensorrt".
 func (b *Backend) Name() string { return Name }
 
-// Close does nothing: the libraries stay loaded for the life of the process.
-func (b *Backend) Close() error { return nil }
+// Reusable is always true: a job that failed ends its process anyway, and memory
+// figures are differences to what was in use before the engine was loaded.
+func (b *Backend) Reusable() bool { return true }
+
+// Close frees the builder. The libraries stay loaded for the life of the process.
+func (b *Backend) Close() error {
+	b.dropBuilder()
+	return nil
+}
+
+func (b *Backend) dropBuilder() {
+	if b.builder != nil {
+		b.builder.Close()
+		b.builder = nil
+	}
+}
 
 const opUse = "use TensorRT"
 
