@@ -161,13 +161,15 @@ func (b *Builder) ParseFile(path string) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tensorrt: read model: %w", err)
 	}
-	return b.parse(model, abs)
+	return b.ParseFrom(model, abs)
 }
 
 // Parse reads an ONNX model from memory.
-func (b *Builder) Parse(model []byte) (*Network, error) { return b.parse(model, "") }
+func (b *Builder) Parse(model []byte) (*Network, error) { return b.ParseFrom(model, "") }
 
-func (b *Builder) parse(model []byte, path string) (*Network, error) {
+// ParseFrom reads an ONNX model from memory that came from a file, at an absolute
+// path. Weights kept in files beside that are found.
+func (b *Builder) ParseFrom(model []byte, path string) (*Network, error) {
 	if len(model) == 0 {
 		return nil, invalidf("the model %s is empty", path)
 	}

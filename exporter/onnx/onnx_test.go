@@ -231,6 +231,28 @@ func TestPruneInputs(t *testing.T) {
 	}
 }
 
+func TestForgetDims(t *testing.T) {
+	unknown := func(dims ...onnxtest.Dim) onnxtest.Model {
+		m := onnxtest.Classifier(8, 16, 4)
+		m.Graph.Inputs = append(m.Graph.Inputs, onnxtest.Value{Name: "image", Type: onnxtest.Float, Dims: dims})
+		return m
+	}
+	m := unknown("N", 3, "?", "?", "height")
+	m.Graph.Outputs[0].Dims = []onnxtest.Dim{"?", 4} // of an input only
+	want := unknown("N", 3, "", "", "height")
+	want.Graph.Outputs[0].Dims = m.Graph.Outputs[0].Dims
+	if got, err := ForgetDims(m.Bytes(), map[string]bool{"?": true, "other": true}); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("not the same model without the names: %v", err)
+	}
+	if got, err := ForgetDims(m.Bytes(), nil); err != nil || !bytes.Equal(got, m.Bytes()) {
+		t.Errorf("not the same model: %v", err)
+	}
+	whole := m.Bytes()
+	if _, err := ForgetDims(whole[:len(whole)/2], nil); err == nil {
+		t.Error("half a model")
+	}
+}
+
 // sparse is a file with a hole: a model whose weights nobody could hold.
 type sparse struct {
 	head, tail []byte
@@ -296,6 +318,11 @@ func FuzzRead(f *testing.F) {
 				t.Fatalf("not an invalid model: %v", err)
 			}
 			return
+		}
+		if named, err := ForgetDims(b, map[string]bool{"N": true}); err == nil {
+			if again, err := read(bytes.NewReader(named), int64(len(named)), true); err != nil || len(again.Inputs) != len(g.Inputs) || again.Nodes != g.Nodes {
+				t.Fatalf("without a name it is another model: %+v, %v", again, err)
+			}
 		}
 		var sum int
 		for _, n := range g.Operators {

@@ -90,7 +90,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		}
 	}
 	req.Progress(engine.Progress{Stage: "build", Message: fmt.Sprintf("parsing %d nodes", model.Nodes)})
-	network, err := b.builder.ParseFile(req.ModelPath)
+	network, err := b.parse(req, model)
 	if err != nil {
 		return fail(engine.KindInvalidModel, err)
 	}
@@ -137,6 +137,49 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		return fail(engine.KindInternal, fmt.Errorf("keep what was built: %w", err))
 	}
 	return meta.Plan, nil
+}
+
+// parse hands the model to the builder. TensorRT holds dimensions of one name to be
+// equal, and exporters write one name, such as "?", for several that they do not
+// know: names whose dimensions have different ranges are taken off.
+func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Network, error) {
+	names := contradicted(model.Inputs, req.Profiles)
+	if len(names) == 0 {
+		return b.builder.ParseFile(req.ModelPath)
+	}
+	path, err := filepath.Abs(req.ModelPath)
+	if err != nil {
+		return nil, err
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if content, err = onnx.ForgetDims(content, names); err != nil {
+		return nil, err
+	}
+	return b.builder.ParseFrom(content, path)
+}
+
+// contradicted are the names that several dimensions of inputs share which are not
+// given the same range.
+func contradicted(inputs []engine.TensorInfo, profiles map[string]engine.Profile) map[string]bool {
+	type span struct{ min, opt, max int64 }
+	known, names := map[string]span{}, map[string]bool{}
+	for _, in := range inputs {
+		p, ok := profiles[in.Name]
+		for i, d := range in.Dims {
+			if d.Name == "" || !ok {
+				continue
+			}
+			s := span{p.Min[i], p.Opt[i], p.Max[i]}
+			if before, ok := known[d.Name]; ok && before != s {
+				names[d.Name] = true
+			}
+			known[d.Name] = s
+		}
+	}
+	return names
 }
 
 func precisionError(op string, req engine.BuildRequest) error {

@@ -3,6 +3,7 @@ package tensorrt
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -155,6 +156,31 @@ func TestParserErrorsNameTheOperatorThatIsNotKnown(t *testing.T) {
 	garbage := &trt.ParseError{Errors: []trt.ParserError{{Code: trt.ParserModelDeserializeFailed, NodeIndex: -1, Message: "no model"}}}
 	if err := failure(t.Context(), engine.KindInvalidModel, "build", "m.onnx", garbage); !errors.As(err, &e) || e.Kind != engine.KindInvalidModel || e.Node != "" {
 		t.Errorf("%+v", e)
+	}
+}
+
+func TestNamesOfDimensionsThatDiffer(t *testing.T) {
+	dim := func(name string) engine.Dim { return engine.Dim{Name: name, Size: -1} }
+	x := engine.TensorInfo{Name: "x", Dims: []engine.Dim{dim("N"), {Size: 3}, dim("?"), dim("?")}}
+	y := engine.TensorInfo{Name: "y", Dims: []engine.Dim{dim("N"), dim("")}}
+	profile := func(min, opt, max []int64) engine.Profile { return engine.Profile{Min: min, Opt: opt, Max: max} }
+	for _, c := range []struct {
+		name string
+		x, y engine.Profile
+		want map[string]bool
+	}{
+		{"a square", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 64, 64}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{}},
+		{"a strip", profile([]int64{1, 3, 48, 192}, []int64{8, 3, 48, 192}, []int64{8, 3, 48, 192}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{"?": true}},
+		{"another largest size", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 64}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{"?": true}},
+		{"two batches", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 32}), profile([]int64{1, 1}, []int64{4, 2}, []int64{4, 3}), map[string]bool{"N": true}},
+	} {
+		got := contradicted([]engine.TensorInfo{x, y}, map[string]engine.Profile{"x": c.x, "y": c.y})
+		if !maps.Equal(got, c.want) {
+			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+	if got := contradicted([]engine.TensorInfo{x, y}, nil); len(got) != 0 {
+		t.Errorf("without profiles: %v", got)
 	}
 }
 
