@@ -6,15 +6,17 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// ForgetDims returns a copy of a model in which the dimensions of its inputs that
-// have one of the names given have no name any longer.
-func ForgetDims(model []byte, names map[string]bool) ([]byte, error) {
+// SplitDims returns a copy of a model in which the dimensions of its inputs that
+// have one of the names given have a name each: the old one and a number.
+func SplitDims(model []byte, names map[string]bool) ([]byte, error) {
+	split := 0
 	dim := func(dim []byte) ([]byte, error) {
 		return edit(dim, 2, func(name []byte) ([]byte, error) {
-			if names[string(name)] {
-				return nil, nil
+			if !names[string(name)] {
+				return name, nil
 			}
-			return name, nil
+			split++
+			return fmt.Appendf(nil, "%s#%d", name, split), nil
 		})
 	}
 	// model.graph.input.type.tensor_type.shape.dim
@@ -25,7 +27,7 @@ func ForgetDims(model []byte, names map[string]bool) ([]byte, error) {
 	}
 	out, err := rewrite(model)
 	if err != nil {
-		return nil, fmt.Errorf("take names off dimensions: %w", err)
+		return nil, fmt.Errorf("tell dimensions apart: %w", err)
 	}
 	return out, nil
 }

@@ -231,7 +231,7 @@ func TestPruneInputs(t *testing.T) {
 	}
 }
 
-func TestForgetDims(t *testing.T) {
+func TestSplitDims(t *testing.T) {
 	unknown := func(dims ...onnxtest.Dim) onnxtest.Model {
 		m := onnxtest.Classifier(8, 16, 4)
 		m.Graph.Inputs = append(m.Graph.Inputs, onnxtest.Value{Name: "image", Type: onnxtest.Float, Dims: dims})
@@ -239,16 +239,16 @@ func TestForgetDims(t *testing.T) {
 	}
 	m := unknown("N", 3, "?", "?", "height")
 	m.Graph.Outputs[0].Dims = []onnxtest.Dim{"?", 4} // of an input only
-	want := unknown("N", 3, "", "", "height")
+	want := unknown("N", 3, "?#1", "?#2", "height")
 	want.Graph.Outputs[0].Dims = m.Graph.Outputs[0].Dims
-	if got, err := ForgetDims(m.Bytes(), map[string]bool{"?": true, "other": true}); err != nil || !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("not the same model without the names: %v", err)
+	if got, err := SplitDims(m.Bytes(), map[string]bool{"?": true, "other": true}); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("not the same model with two names: %v", err)
 	}
-	if got, err := ForgetDims(m.Bytes(), nil); err != nil || !bytes.Equal(got, m.Bytes()) {
+	if got, err := SplitDims(m.Bytes(), nil); err != nil || !bytes.Equal(got, m.Bytes()) {
 		t.Errorf("not the same model: %v", err)
 	}
 	whole := m.Bytes()
-	if _, err := ForgetDims(whole[:len(whole)/2], nil); err == nil {
+	if _, err := SplitDims(whole[:len(whole)/2], nil); err == nil {
 		t.Error("half a model")
 	}
 }
@@ -319,9 +319,9 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		if named, err := ForgetDims(b, map[string]bool{"N": true}); err == nil {
+		if named, err := SplitDims(b, map[string]bool{"N": true}); err == nil {
 			if again, err := read(bytes.NewReader(named), int64(len(named)), true); err != nil || len(again.Inputs) != len(g.Inputs) || again.Nodes != g.Nodes {
-				t.Fatalf("without a name it is another model: %+v, %v", again, err)
+				t.Fatalf("with other names it is another model: %+v, %v", again, err)
 			}
 		}
 		var sum int

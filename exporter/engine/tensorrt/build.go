@@ -141,7 +141,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 
 // parse hands the model to the builder. TensorRT holds dimensions of one name to be
 // equal, and exporters write one name, such as "?", for several that they do not
-// know: names whose dimensions have different ranges are taken off.
+// know: dimensions of one name that have different ranges get names of their own.
 func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Network, error) {
 	names := contradicted(model.Inputs, req.Profiles)
 	if len(names) == 0 {
@@ -155,7 +155,7 @@ func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Networ
 	if err != nil {
 		return nil, err
 	}
-	if content, err = onnx.ForgetDims(content, names); err != nil {
+	if content, err = onnx.SplitDims(content, names); err != nil {
 		return nil, err
 	}
 	return b.builder.ParseFrom(content, path)
