@@ -417,6 +417,7 @@ func (a *app) input() report.Input {
 	}
 	if a.only != nil {
 		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
+		in.Records = slices.DeleteFunc(slices.Clone(in.Records), func(r history.Record) bool { return !a.only(r.Model) })
 	}
 	return in
 }

@@ -218,6 +218,10 @@ func TestRunOfOneModelLeavesTheOthers(t *testing.T) {
 	if got := s.records(); !slices.Equal(got, []string{"fast/1 1 measured"}) {
 		t.Errorf("records %q", got)
 	}
+	s.plancast("run", "--config.file", s.file())
+	if status, out, errs := s.plancast("run", "--config.file", s.file(), "--model", "fast"); status != exitOK || strings.Contains(out, "slow") {
+		t.Errorf("after all were measured: status %d\n%s%s", status, out, errs)
+	}
 	if status, _, errs := s.plancast("run", "--config.file", s.file(), "--model", "none"); status != exitError || !strings.Contains(errs, "matches --model none") {
 		t.Errorf("status %d, %s", status, errs)
 	}

@@ -606,8 +606,9 @@ func (b builder) status(m Model, c history.Candidate, expected []engine.Precisio
 	return status
 }
 
-// best is the row to speak of: the engine that decides the first threshold of
-// the newest candidate, otherwise the one of the lowest P99.
+// best is the row to speak of: by the first threshold of the newest candidate the
+// fastest engine that meets it, or the one that comes nearest; otherwise the one of
+// the lowest P99.
 func best(m Model) engine.Precision {
 	row := func(p engine.Precision) *Row {
 		for i := range m.Rows {
@@ -618,9 +619,20 @@ func best(m Model) engine.Precision {
 		return nil
 	}
 	for _, v := range m.deciding() {
-		if m.Candidate != nil && v.Version == m.Candidate.Version && row(v.Precision) != nil {
+		if m.Candidate == nil || v.Version != m.Candidate.Version || row(v.Precision) == nil {
+			continue
+		}
+		if v.Outcome != verdict.Met {
 			return v.Precision
 		}
+		return fastest(m.Rows, func(r Row) *Result {
+			if !slices.ContainsFunc(r.Verdicts, func(x RowVerdict) bool {
+				return x.Kind == v.Kind && x.Name == v.Name && x.Outcome == verdict.Met
+			}) {
+				return nil
+			}
+			return r.Result
+		})
 	}
 	return fastest(m.Rows, func(r Row) *Result { return r.Result })
 }

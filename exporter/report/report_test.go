@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -140,6 +141,40 @@ func TestHeadlines(t *testing.T) {
 	} {
 		if got := model(t, v, name).Headline; got != want {
 			t.Errorf("headline of %s\n got %s\nwant %s", name, got, want)
+		}
+	}
+}
+
+// fp16 is the fastest that meets both; fp32 meets them with more to spare, and int8
+// is faster and too far off.
+func TestTheHeadlineIsTheFastestEngineThatMeetsTheThreshold(t *testing.T) {
+	for _, c := range []struct {
+		p99, deviation string
+		want           string
+	}{
+		{"p99 < 5ms", "accuracy_deviation < 5%", "P99 451 µs with fp16"},
+		{"p99 < 5ms", "accuracy_deviation < 90%", "P99 421 µs with int8"},
+		{"p99 < 440us", "accuracy_deviation < 5%", "P99 451 µs with fp16"}, // the nearest
+	} {
+		b := reporttest.NewBuilder(reporttest.Now.Add(-time.Hour))
+		for _, e := range []struct {
+			precision      engine.Precision
+			p99, deviation float64
+		}{{engine.FP32, 730e-6, 0}, {engine.FP16, 451e-6, 0.0182}, {engine.INT8, 421e-6, 0.797}} {
+			b.Add("net", "1", 1, e.precision, reporttest.Environment("1.32.0"), func(r *history.Record) {
+				reporttest.Measured(e.p99)(r)
+				r.Measurement.Accuracy.Deviation = e.deviation
+			})
+		}
+		v := report.Build(report.Input{
+			Now: reporttest.Now, Records: b.Records,
+			Models: []report.ModelState{{Name: "net", Precisions: engine.Precisions, Versions: []report.VersionState{
+				{Version: "1", Digest: reporttest.Digest("net", "1"), State: report.Accepted},
+			}}},
+			Targets: []config.Target{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria(c.p99, c.deviation)}},
+		})
+		if got := model(t, v, "net").Headline; !strings.Contains(got, c.want) {
+			t.Errorf("%s, %s: %s, want %s", c.p99, c.deviation, got, c.want)
 		}
 	}
 }

@@ -5,9 +5,11 @@ package tensorrt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,8 @@ import (
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/enginetest"
+	"github.com/plancast/plancast/exporter/gpu"
+	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
@@ -76,7 +80,9 @@ func job(t *testing.T, dir string, p engine.Precision, calibration string) bench
 
 func measure(t *testing.T, j bench.Job) bench.Measurement {
 	t.Helper()
-	m, err := bench.Measure(t.Context(), New(Options{}), j, nil)
+	b := New(Options{})
+	defer b.Close()
+	m, err := bench.Measure(t.Context(), b, j, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", j.Precision, err)
 	}
@@ -119,6 +125,42 @@ func TestEveryPrecisionIsMeasuredAndComparedWithFP32(t *testing.T) {
 	}
 }
 
+// A worker keeps its backend for the jobs of a candidate: what the first did must
+// not count for the second.
+func TestJobsOnOneBackendAreMeasuredAsOnTheirOwn(t *testing.T) {
+	dir := t.TempDir()
+	shared := New(Options{})
+	defer shared.Close()
+	for _, p := range []engine.Precision{engine.FP32, engine.FP16, engine.INT8} {
+		j := job(t, dir, p, npz(t, "calibration.npz", 200, 1, 8))
+		together, err := bench.Measure(t.Context(), shared, j, nil)
+		if err != nil {
+			t.Fatalf("%s: %v", p, err)
+		}
+		alone := measure(t, j) // of the same plan
+		if !alone.Plan.Reused || together.Plan.Reused {
+			t.Errorf("%s: plans reused: %v, then %v", p, together.Plan.Reused, alone.Plan.Reused)
+		}
+		if a, b := *alone.Memory.PeakBytes, *together.Memory.PeakBytes; a != b {
+			t.Errorf("%s: peak memory %d in a backend of its own, %d in one that has built", p, a, b)
+		}
+		if a, b := alone.Accuracy, together.Accuracy; a.Samples != b.Samples {
+			t.Errorf("%s: accuracy %+v and %+v", p, a, b)
+		}
+		t.Logf("%s: %.0f/s alone, %.0f/s together", p, alone.Throughput, together.Throughput)
+	}
+}
+
+// Exporters write one name for several sizes that they do not know.
+func TestDimensionsOfOneNameMayDiffer(t *testing.T) {
+	j := job(t, t.TempDir(), engine.FP32, "")
+	j.ModelPath, j.InputsPath = onnxtest.Write(t, onnxtest.Elementwise("Relu", onnxtest.Float, "?", 3, "?", "?")), ""
+	j.Dims = map[string]int64{"x/2": 8, "x/3": 24}
+	if m := measure(t, j); m.Throughput <= 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
 func TestPoorCalibrationDataAreToldOf(t *testing.T) {
 	m := measure(t, job(t, t.TempDir(), engine.INT8, npz(t, "calibration.npz", 16, 0.1, 8)))
 	c := m.Calibration
@@ -157,7 +199,9 @@ func TestNothingIsBuiltTwice(t *testing.T) {
 	if err := write(third.Plan.Path, []byte("ftrt but not of this version, and long enough to hold a header of some kind"), metadata{Key: strings.TrimSuffix(filepath.Base(third.Plan.Path), ".plan"), Plan: third.Plan}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := bench.Measure(t.Context(), New(Options{}), j, nil)
+	b := New(Options{})
+	defer b.Close()
+	_, err := bench.Measure(t.Context(), b, j, nil)
 	var e *engine.Error
 	if !errors.As(err, &e) || e.Kind != engine.KindRunFailed || e.Hint == "" {
 		t.Errorf("a foreign plan: %v", err)
@@ -171,7 +215,9 @@ func TestFailuresOfAGPU(t *testing.T) {
 	build := func(model string) *engine.Error {
 		j := job(t, t.TempDir(), engine.FP32, "")
 		j.ModelPath, j.InputsPath = model, ""
-		_, err := bench.Measure(t.Context(), New(Options{}), j, nil)
+		b := New(Options{})
+		defer b.Close()
+		_, err := bench.Measure(t.Context(), b, j, nil)
 		if err == nil {
 			t.Fatalf("%s was measured", filepath.Base(model))
 		}
@@ -216,4 +262,106 @@ func TestAGPUThatIsTakenAway(t *testing.T) {
 		t.Errorf("%v\n%s", err, out)
 	}
 	t.Logf("%s", out)
+}
+
+// BenchmarkWatching compares windows that NVML's sampler watches with windows that
+// it does not, in turns: the ratios of the medians. The model is a small one, whose
+// queries take microseconds, or the one that PLANCAST_BENCH_MODEL names (an ONNX
+// file with an open batch).
+//
+//	go test -tags "tensorrt gpu" -run '^$' -bench Watching -benchtime 1x ./exporter/engine/tensorrt
+func BenchmarkWatching(b *testing.B) {
+	const turns, length = 16, time.Second
+	model := os.Getenv("PLANCAST_BENCH_MODEL")
+	if model == "" {
+		model = onnxtest.Write(b, onnxtest.Classifier(64, 128, 10))
+	}
+	backend := New(Options{})
+	defer backend.Close()
+	level := 1
+	settings := engine.Settings{WorkspaceBytes: 1 << 30, OptimizationLevel: &level, CUDAGraph: true, SpinWait: true, Transfers: true}
+	read, err := onnx.ReadFile(model)
+	if err != nil {
+		b.Fatal(err)
+	}
+	profiles, shapes := map[string]engine.Profile{}, make([][]int64, len(read.Inputs))
+	for i, in := range read.Inputs {
+		for k, d := range in.Dims {
+			size := d.Size
+			if size < 0 && k == 0 {
+				size = 8
+			}
+			shapes[i] = append(shapes[i], size)
+		}
+		profiles[in.Name] = engine.Profile{Min: shapes[i], Opt: shapes[i], Max: shapes[i]}
+	}
+	inputs, err := tensorio.Generate(read.Inputs, shapes, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	plan, err := backend.Build(b.Context(), engine.BuildRequest{
+		ModelPath: model, Precision: engine.FP16, WorkDir: b.TempDir(), Settings: settings, Profiles: profiles, Progress: func(engine.Progress) {},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := backend.Load(b.Context(), plan, engine.LoadOptions{Settings: settings, Concurrency: 2})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	device, err := backend.Device()
+	if err != nil {
+		b.Fatal(err)
+	}
+	w, err := gpu.NewWatcher(gpu.Options{}, gpu.ID{UUID: device.UUID, PCIBusID: device.PCIBusID})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer w.Close()
+
+	type figures struct{ p50, p99, throughput []float64 }
+	window := func(lanes int, watched bool, to *figures) {
+		stop := func() bench.Telemetry { return bench.Telemetry{} }
+		if watched {
+			stop = w.Start()
+		}
+		got, err := e.Time(b.Context(), inputs, engine.TimeOptions{Concurrency: lanes, Queries: 1, Duration: length, MaxDuration: 10 * length, WarmUp: length / 4})
+		seen := stop()
+		if err != nil {
+			b.Fatal(err)
+		}
+		if watched && (seen.Utilization == nil || seen.Problem != "") {
+			b.Fatalf("the sampler saw %+v", seen)
+		}
+		slices.Sort(got.Latencies)
+		to.p50 = append(to.p50, bench.NearestRank(got.Latencies, 0.5))
+		to.p99 = append(to.p99, bench.NearestRank(got.Latencies, 0.99))
+		to.throughput = append(to.throughput, float64(len(got.Latencies))/got.Elapsed)
+	}
+	median := func(v []float64) float64 {
+		slices.Sort(v)
+		return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+	}
+	for range b.N {
+		for _, lanes := range []int{1, 2} {
+			var with, without figures
+			for turn := range turns {
+				// The one to begin alternates.
+				if turn%2 == 0 {
+					window(lanes, false, &without)
+				}
+				window(lanes, true, &with)
+				if turn%2 != 0 {
+					window(lanes, false, &without)
+				}
+			}
+			b.Logf("%d in flight: P50 %.1f us, %.0f/s unwatched", lanes, median(without.p50)*1e6, median(without.throughput))
+			b.Logf("  without: P99 %.4g, %.5g/s", without.p99, without.throughput)
+			b.Logf("  with:    P99 %.4g, %.5g/s", with.p99, with.throughput)
+			b.ReportMetric(median(with.p50)/median(without.p50), fmt.Sprintf("P50-ratio-%d", lanes))
+			b.ReportMetric(median(with.p99)/median(without.p99), fmt.Sprintf("P99-ratio-%d", lanes))
+			b.ReportMetric(median(with.throughput)/median(without.throughput), fmt.Sprintf("throughput-ratio-%d", lanes))
+		}
+	}
 }
