@@ -551,9 +551,9 @@ func residentBytes(t *testing.T) int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// leaks runs cycles and compares memory after the first fifth, when every cache and
-// pool has filled, with memory at the end.
-func leaks(t *testing.T, cycles int, cycle func(i int)) {
+// leaks runs cycles until every cache and pool has filled, the allocator's arenas
+// above all, then those that count, and compares memory before and after these.
+func leaks(t *testing.T, filling, cycles int, cycle func(i int)) {
 	t.Helper()
 	l := library(t)
 	state := func() (int64, int64, trt.Objects) {
@@ -564,12 +564,11 @@ func leaks(t *testing.T, cycles int, cycle func(i int)) {
 		}
 		return m.FreeBytes, residentBytes(t), l.Live()
 	}
-	var free, resident int64
-	var live trt.Objects
+	for i := range filling {
+		cycle(i)
+	}
+	free, resident, live := state()
 	for i := range cycles {
-		if i == cycles/5 {
-			free, resident, live = state()
-		}
 		cycle(i)
 	}
 	freeEnd, residentEnd, liveEnd := state()
@@ -594,7 +593,7 @@ func TestNoLeakInUse(t *testing.T) {
 	}
 	defer r.Close()
 	x := images(4, 1)
-	leaks(t, 1000, func(i int) {
+	leaks(t, 600, 1000, func(i int) {
 		e, err := r.Load(plan)
 		if err != nil {
 			t.Fatal(err)
@@ -634,7 +633,7 @@ func TestNoLeakInFailure(t *testing.T) {
 	defer r.Close()
 	model := newConvNet(16, 1).model()
 	random := rand.New(rand.NewPCG(1, 1))
-	leaks(t, 200, func(i int) {
+	leaks(t, 50, 200, func(i int) {
 		switch i % 3 {
 		case 0:
 			if _, err := r.Load(plan[:random.IntN(len(plan)-1)+1]); err == nil {

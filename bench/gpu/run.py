@@ -9,13 +9,16 @@ history as JSON lines, the metrics. Takes about eight minutes on one H100.
 
 import argparse
 import contextlib
+import datetime
 import itertools
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 
@@ -26,10 +29,9 @@ schedule: "@every 2s"
 backend: {backend}
 precisions: [{precisions}]
 tensorrt: {{libraries: [{libraries}], optimization_level: {level}{more}}}
-worker: {{timeout: 15min, memory: 24GiB}}
+worker: {{timeout: 15min}}
 benchmark: {{batches: [1, 8], concurrency: [1, 2, 4], min_window: {window}, sweep_window: 1s}}
 models:
-  - {{match: text-detector, owner: ocr, dims: {{"x/2": 640, "x/3": 640}}}}
   - {{match: text-recognizer, owner: ocr, dims: {{"x/2": 48, "x/3": 320}}}}
   - {{match: text-orientation, owner: ocr, dims: {{"x/2": 48, "x/3": 192}}}}
 targets:
@@ -42,6 +44,11 @@ class Site:
 
     def __init__(self, args, name, models, precisions="fp32, fp16, int8", more="", window="2s"):
         self.args, self.state = args, args.work / ("state-" + name)
+        # What the builder learnt of kernels serves all sites.
+        self.state.mkdir(parents=True, exist_ok=True)
+        (args.work / "timings").mkdir(exist_ok=True)
+        if not (self.state / "timings").exists():
+            (self.state / "timings").symlink_to(args.work / "timings")
         self.file = args.work / (name + ".yml")
         self.file.write_text(
             CONFIG.format(
@@ -144,11 +151,13 @@ def three_modes(args):
     site = Site(args, "modes", args.work / "models")
     p, took = site.plancast("check")
     print("```\n" + p.stdout + p.stderr[-2000:] + "```\n")
-    p, took = site.plancast("run", "--once", "--format=markdown", check=True)
+    for model in args.models.split(","):  # one after the other: what is done is shown should the rest be cut short
+        p, took = site.plancast("run", "--once", "--format=markdown", f"--model={model}", check=True)
+        print(p.stdout)
+        print(f"\n`plancast run --model={model}` took {took:.0f} s with exit code {p.returncode}.\n", flush=True)
+    p, again = site.plancast("run", "--once", "--format=markdown")
     print(p.stdout)
-    print(f"\n`plancast run` took {took:.0f} s with exit code {p.returncode}.\n")
-    _, again = site.plancast("run", "--once", "--format=json")
-    print(f"- the same again, with nothing new: {again:.1f} s")
+    print(f"\n- the whole again, with nothing new: {again:.1f} s")
     (args.work / "modes.jsonl").write_text(site.plancast("history", "export", "--format=jsonl")[0].stdout)
     spans = sorted((r["started"], r["finished"]) for r in site.records())
     overlapping = sum(a[1] > b[0] for a, b in itertools.pairwise(spans))
@@ -158,8 +167,9 @@ def three_modes(args):
             print(f"- {r['model']} {r['precision']}: {told(r)}")
             continue
         layers = measured(r, "layers") or {}
+        build = measured(r, "plan", "duration") / 1e9
         print(
-            f"- {r['model']} {r['precision']}: build {measured(r, 'plan', 'duration') / 1e9:.1f} s,"
+            f"- {r['model']} {r['precision']}: job {seconds(r):.1f} s, build {build:.1f} s,"
             f" layers {layers.get('total')} {layers.get('by_precision')}, fused {layers.get('fused')},"
             f" unquantized {len(layers.get('unquantized') or [])},"
             f" calibration {json.dumps(measured(r, 'calibration'))}, watched {json.dumps(measured(r, 'telemetry'))}"
@@ -172,54 +182,109 @@ def three_modes(args):
     print(f"- resnet50 with another window: {len(reused)} jobs in {took:.0f} s, plans reused: {reused}")
 
 
+def seconds(r):
+    """How long a job took."""
+    return (parse(r["finished"]) - parse(r["started"])).total_seconds()
+
+
+def parse(moment):
+    """RFC 3339 with up to nine digits of a second."""
+    whole, _, rest = moment.rstrip("Z").partition(".")
+    return datetime.datetime.fromisoformat(f"{whole}.{rest[:6]:0<6}+00:00")
+
+
+class Timeline:
+    """When each stage of the running jobs was first seen."""
+
+    def __init__(self, args, begun):
+        self.args, self.begun, self.seen = args, begun, {}
+
+    def look(self):
+        for j in json.loads(fetch(self.args, "/api/v1/report"))["running"]:
+            step = (j.get("message") or "").split(",")[0] if j.get("stage") == "build" else None
+            key = " ".join(filter(None, (j["precision"], j.get("stage"), step)))
+            self.seen.setdefault(key, time.time() - self.begun)
+
+    def __str__(self):
+        return ", ".join(f"{key} {at:.1f}" for key, at in self.seen.items())
+
+
 def arrival(args):
     print("\n## From a version's arrival to its rows\n")
-    models = args.work / "arriving"
+    arrive(args, "a sweep of six points")
+    arrive(args, "the benchmark as it is by default", "benchmark: {}")
+
+
+def arrive(args, what, benchmark=None):
+    name = "arrival" + ("-default" if benchmark else "")
+    models = args.work / name
     shutil.copytree(args.work / "models" / "resnet50", models / "resnet50", dirs_exist_ok=True)
-    site = Site(args, "arrival", models, precisions="fp32, fp16")
+    site = Site(args, name, models, precisions="fp32, fp16")
+    if benchmark:
+        site.file.write_text(re.sub("benchmark: .*", benchmark, site.file.read_text()))
+
+    def rows(version):
+        found = [r for r in site.records() if r["version"] == version and r.get("measurement")]
+        return found if len(found) == 2 else None
+
     with site.serving():
-
-        def rows(version):
-            return [r for r in site.records() if r["version"] == version and r.get("measurement")]
-
-        if not until("version 1", 300, lambda: len(rows("1")) == 2):
+        if not until("version 1", 300, lambda: rows("1")):
             return
+        time.sleep(4)  # until an idle pass has told what looking and asking for the GPUs costs
+        idle = re.search(r"^plancast_cycle_duration_seconds (\S+)", fetch(args, "/metrics"), re.M)
         push(args.work / "later" / "2", models / "resnet50" / "2")
         arrived = time.time()
-        found = until("version 2", 300, lambda: rows("2") if len(rows("2")) == 2 else None)
+        timeline = Timeline(args, arrived)
+        found = until("version 2", 300, lambda: timeline.look() or rows("2"))
         took = time.time() - arrived
         if found:
             builds = sum(measured(r, "plan", "duration") for r in found) / 1e9
             hits = [measured(r, "plan", "timing_cache_hit") for r in found]
             print(
-                f"- version 2 arrived while the daemon ran: FP32 and FP16 rows after {took:.1f} s, of which builds"
+                f"- {what}: FP32 and FP16 rows of version 2 stood {took:.1f} s after it arrived, of which builds"
                 f" {builds:.1f} s (timing cache hit: {hits}); the rest {took - builds:.1f} s, aim 30 s"
             )
+            jobs = [f"{r['precision']} {seconds(r):.1f} s" for r in found]
+            print(f"- jobs: {', '.join(jobs)}; a pass that finds nothing: {idle and idle[1]} s")
+            print(f"- stages, first seen: {timeline}")
             for r in found:
                 print(f"- layers of {r['precision']} against version 1: {measured(r, 'layers', 'changes', 'counts')}")
-        (args.work / "metrics.txt").write_text(fetch(args, "/metrics"))
-        (args.work / "report.html").write_text(fetch(args, "/"))
+            sys.stdout.flush()
+        (args.work / f"{name}-metrics.txt").write_text(fetch(args, "/metrics"))
+        (args.work / f"{name}-report.html").write_text(fetch(args, "/"))
 
 
 def faults(args):
     print("\n## What can go wrong\n")
+    import numpy as np
     import onnx
-    from onnx import TensorProto, helper
+    from onnx import TensorProto, helper, numpy_helper
 
     models = args.work / "faulty"
 
-    def save(name, operator, width, domain=""):
-        x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", width])
-        y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", width])
-        node = helper.make_node(operator, ["x"], ["y"], name="node-of-" + name, domain=domain)
+    def save(name, shape, nodes, weights=(), domain=""):
+        x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in "xy")
         opsets = [helper.make_opsetid("", 17)] + ([helper.make_opsetid(domain, 1)] if domain else [])
+        graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(w, n) for n, w in weights])
         path = models / name / "1" / "model.onnx"
         path.parent.mkdir(parents=True, exist_ok=True)
-        onnx.save(helper.make_model(helper.make_graph([node], "g", [x], [y]), opset_imports=opsets), str(path))
+        onnx.save(helper.make_model(graph, opset_imports=opsets), str(path))
 
-    save("custom-operator", "Frobnicate", 64, "com.example")
-    save("healthy", "Relu", 64)
-    save("wider-than-the-gpu", "Relu", 1 << 26)
+    custom = helper.make_node("Frobnicate", ["x"], ["y"], name="node-of-custom-operator", domain="com.example")
+    save("custom-operator", ["N", 64], [custom], domain="com.example")
+    save("healthy", ["N", 64], [helper.make_node("Relu", ["x"], ["y"])])
+    # 48 tensors of 4 GiB, each needed again on the way back: 192 GiB at a time.
+    there = [helper.make_node("Conv", ["x", "first"], ["t0"])]
+    there += [helper.make_node("Conv", [f"t{i}", "w"], [f"t{i + 1}"]) for i in range(47)]
+    back = [
+        helper.make_node("Add", [f"r{i + 1}" if i < 46 else "t47", f"t{i}"], [f"r{i}"]) for i in reversed(range(47))
+    ]
+    weights = [
+        (n, np.full(s, 0.1, np.float32))
+        for n, s in (("first", (16, 1, 1, 1)), ("w", (16, 16, 1, 1)), ("last", (1, 16, 1, 1)))
+    ]
+    last = helper.make_node("Conv", ["r0", "last"], ["y"])
+    save("larger-than-the-gpu", [1, 1, 8192, 8192], [*there, *back, last], weights)
     whole = (args.work / "models" / "resnet50" / "1" / "model.onnx").read_bytes()
     path = models / "truncated" / "1" / "model.onnx"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -227,7 +292,7 @@ def faults(args):
 
     for file in models.glob("*/1/model.onnx"):
         os.utime(file, (time.time() - 60, time.time() - 60))  # not in the course of being copied
-    site = Site(args, "faulty", models, precisions="fp32", more=", profile: {max: 512, opt: 512}")
+    site = Site(args, "faulty", models, precisions="fp32")
     p, took = site.plancast("run", "--once", "--format=text")
     print(f"`plancast run` over them took {took:.0f} s, exit code {p.returncode}.\n")
     for r in site.records():
@@ -284,6 +349,7 @@ def main():
     parser.add_argument("--level", type=int, default=3)
     parser.add_argument("--backend", default="tensorrt", help="onnxruntime for a rehearsal without a GPU")
     parser.add_argument("--address", default="127.0.0.1:9845", help="for the daemon while it is tried")
+    parser.add_argument("--models", default="resnet50,text-orientation,text-recognizer", help="of the three modes")
     parser.add_argument("--parts", default="three_modes,arrival,faults")
     args = parser.parse_args()
     args.work = args.work.resolve()

@@ -55,7 +55,7 @@ func run() error {
 	flag.StringVar(&b.dir, "dir", "", "folder for the plan, the timing cache and what the inspector says")
 	flag.Int64Var(&b.batch, "batch", 8, "batch size")
 	flag.IntVar(&b.level, "level", 3, "builder optimization level")
-	flag.IntVar(&b.rounds, "rounds", 3, "turns of each program")
+	flag.IntVar(&b.rounds, "rounds", 3, "turns of each program, twice as many with 2 streams and without a CUDA graph")
 	flag.IntVar(&b.seconds, "seconds", 3, "length of a window")
 	rebuilds := flag.Int("rebuilds", 3, "rebuilds with a warm cache")
 	turn := flag.String("turn", "", "one turn, in JSON, with the plan and cache in -dir: rebuild or measure")
@@ -311,7 +311,8 @@ func (b *bench) measure(ctx context.Context) error {
 	for _, c := range []struct {
 		streams int
 		graph   bool
-	}{{1, true}, {2, true}, {4, true}, {1, false}} {
+		times   int // the rounds: more where turns differ
+	}{{1, true, 1}, {2, true, 2}, {4, true, 1}, {1, false, 2}} {
 		var ours, theirs []result
 		us := func() (r result, err error) {
 			err = b.alone(ctx, &r, "measure", "-streams="+strconv.Itoa(c.streams), "-graph="+strconv.FormatBool(c.graph))
@@ -347,7 +348,7 @@ func (b *bench) measure(ctx context.Context) error {
 			return t, nil
 		}
 		// The one to begin alternates, so that a GPU that warms up favours neither.
-		for round := range b.rounds {
+		for round := range b.rounds * c.times {
 			turns := []struct {
 				run func() (result, error)
 				to  *[]result
