@@ -103,7 +103,7 @@ type server struct {
 
 func (s *server) close() {
 	if s.backend != nil {
-		s.backend.Close()
+		_ = s.backend.Close() // the process ends
 	}
 }
 
