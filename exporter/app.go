@@ -210,22 +210,22 @@ func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
 func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer cycle.Observer, known []history.Record) *cycle.Runner {
 	return cycle.New(cycle.Options{
 		Config: cfg, Store: store, Repository: repo, Backends: p.backends,
-		Workers: func() cycle.Workers {
-			return &crew{command: p.worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
+		Worker: func() cycle.Worker {
+			return &limited{command: p.worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
 		},
 		Now: p.now, Log: p.log, Observe: observer,
 	}, known)
 }
 
-// crew implements cycle.Workers.
-type crew struct {
-	worker.Crew
+// limited implements cycle.Worker.
+type limited struct {
+	worker.Worker
 	command, env []string
 }
 
-func (c *crew) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-	return c.Crew.Run(ctx, worker.Spec{
-		Command: c.command, Env: c.env, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+func (w *limited) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
+	return w.Worker.Run(ctx, worker.Spec{
+		Command: w.command, Env: w.env, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
 	}, req)
 }
 

@@ -36,19 +36,19 @@ type Options struct {
 	Repository *candidate.Repository
 	// Backends are the runtimes that this program has, the preferred first.
 	Backends []string
-	// Workers makes the worker processes for the jobs of one candidate.
-	Workers func() Workers
-	Now     func() time.Time
-	Log     *slog.Logger
+	// Worker makes a worker for jobs of one candidate on one device.
+	Worker func() Worker
+	Now    func() time.Time
+	Log    *slog.Logger
 	// Observe is told what happens, one call at a time.
 	Observe Observer
 }
 
-// Workers run requests in worker processes, on several devices at a time. What is
-// dear to start may do one job of a candidate after the other, never those of two.
-type Workers interface {
+// Worker runs one request after the other in a process: in the same one where that
+// is dear to start, otherwise in a new one each.
+type Worker interface {
 	Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error)
-	// Close ends the processes that wait for another request.
+	// Close ends the process that waits for another request.
 	Close()
 }
 
@@ -218,10 +218,10 @@ func (r *Runner) choose(ctx context.Context) (Backend, error) {
 	}
 	var refused []string
 	var errs []error
-	workers := r.Workers()
-	defer workers.Close()
+	w := r.Worker()
+	defer w.Close()
 	for _, name := range names {
-		o, err := workers.Run(ctx, r.limits(name), worker.Request{Backend: name, Config: r.backendConfig(0)}, func(engine.Progress) {})
+		o, err := w.Run(ctx, r.limits(name), worker.Request{Backend: name, Config: r.backendConfig(0)}, func(engine.Progress) {})
 		switch {
 		case err != nil:
 			return Backend{}, err
@@ -456,7 +456,8 @@ func (r *Runner) prune(jobs []Job) error {
 // WorkDir is where jobs have their scratch space.
 func WorkDir(state string) string { return filepath.Join(state, "work") }
 
-// measure runs the jobs of one candidate, each on the next device that is free.
+// measure runs the jobs of one candidate. Each device that comes free works through
+// them until none is left.
 func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan int) error {
 	if err := os.MkdirAll(WorkDir(r.Config.State), 0o755); err != nil {
 		return fmt.Errorf("make room for work: %w", err)
@@ -473,30 +474,55 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
 		return err
 	}
-	workers := r.Workers()
-	defer workers.Close()
+	queue := make(chan Job, len(jobs))
+	for _, job := range jobs {
+		queue <- job
+	}
+	close(queue)
+	compared, taken := latch{c: make(chan struct{})}, latch{c: make(chan struct{})}
+	if !r.makesReference(jobs[0], staged) {
+		compared.open()
+	}
 	running, within := errgroup.WithContext(ctx)
-	for i, job := range jobs {
+	for {
 		var device int
 		select {
 		case device = <-free:
+		case <-taken.c:
+			return running.Wait()
 		case <-within.Done():
 			return cmp.Or(running.Wait(), ctx.Err())
 		}
 		running.Go(func() error {
 			defer func() { free <- device }()
-			return r.record(within, workers, b, job, device, staged, filepath.Join(dir, string(job.Precision)))
-		})
-		if i == 0 && len(jobs) > 1 && r.makesReference(job, staged) {
-			// The others are compared with what this one puts out.
-			if err := running.Wait(); err != nil {
-				return err
+			w := r.Worker()
+			defer w.Close() // nothing of it is left when the device is free
+			for job := range queue {
+				if len(queue) == 0 {
+					taken.open()
+				}
+				if err := r.record(within, w, b, job, device, staged, filepath.Join(dir, string(job.Precision))); err != nil {
+					return err
+				}
+				compared.open()
 			}
-			running, within = errgroup.WithContext(ctx)
+			return nil
+		})
+		// The others are compared with what the first puts out.
+		select {
+		case <-compared.c:
+		case <-within.Done():
 		}
 	}
-	return running.Wait()
 }
+
+// latch is a channel that is closed once.
+type latch struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
 
 // makesReference tells whether the job's outputs become the model's reference.
 func (r *Runner) makesReference(job Job, staged string) bool {
@@ -505,12 +531,12 @@ func (r *Runner) makesReference(job Job, staged string) bool {
 }
 
 // record does one job and makes its record durable.
-func (r *Runner) record(ctx context.Context, workers Workers, b Backend, job Job, device int, staged, dir string) error {
+func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, device int, staged, dir string) error {
 	r.mu.Lock()
 	r.waiting = slices.DeleteFunc(r.waiting, func(j Job) bool { return sameCandidate(j, job) && j.Precision == job.Precision })
 	r.Observe.Started(job, slices.Clone(r.waiting))
 	r.mu.Unlock()
-	rec, err := r.run(ctx, workers, b, job, device, staged, dir)
+	rec, err := r.run(ctx, w, b, job, device, staged, dir)
 	if err != nil {
 		return err
 	}
@@ -531,7 +557,7 @@ func (r *Runner) record(ctx context.Context, workers Workers, b Backend, job Job
 }
 
 // run does one job in a worker and returns its record.
-func (r *Runner) run(ctx context.Context, workers Workers, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
+func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
 	c := job.Candidate
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return history.Record{}, fmt.Errorf("make room for work: %w", err)
@@ -570,7 +596,7 @@ func (r *Runner) run(ctx context.Context, workers Workers, b Backend, job Job, d
 		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
 	}
 	started := r.Now().UTC()
-	o, err := workers.Run(ctx, r.limits(b.Name), req, func(p engine.Progress) {
+	o, err := w.Run(ctx, r.limits(b.Name), req, func(p engine.Progress) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.Observe.Progressed(job, p)

@@ -45,36 +45,43 @@ type machine struct {
 
 	mu      sync.Mutex
 	busy    map[int]bool
-	devices []int // that each job ran on, in the order of their end
+	held    map[int]string // candidates whose worker is on a GPU
+	workers int            // that did jobs
+	devices []int          // that each job ran on, in the order of their end
 	jobs    []bench.Job
 }
 
-func (m *machine) workers() Workers { return &crew{machine: m} }
+func (m *machine) worker() Worker { return &played{machine: m} }
 
-// crew checks that it is used for one candidate, and closed.
-type crew struct {
+// played checks that a worker is used for one candidate on one device, and that
+// nothing of it is left when the device does something else.
+type played struct {
 	*machine
-	mu        sync.Mutex
 	candidate string
-	closed    bool
+	device    int
 }
 
-func (c *crew) Close() { c.closed = true }
+func (c *played) Close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.candidate != "" {
+		delete(c.held, c.device)
+	}
+}
 
-func (c *crew) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
+func (c *played) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
 	if req.Job != nil {
-		name := req.Job.Model + " " + req.Job.Version
+		name, device := req.Job.Model+" "+req.Job.Version, req.Config.Device
 		c.mu.Lock()
 		if c.candidate == "" {
-			c.candidate = name
-			c.t.Cleanup(func() {
-				if !c.closed {
-					c.t.Errorf("the workers of %s were not ended", name)
-				}
-			})
+			if other, ok := c.held[device]; ok {
+				c.t.Errorf("%s begins on GPU %d, where a worker of %s is left", name, device, other)
+			}
+			c.candidate, c.device, c.held[device] = name, device, name
+			c.workers++
 		}
-		if c.candidate != name {
-			c.t.Errorf("a worker of %s is given %s", c.candidate, name)
+		if c.candidate != name || c.device != device {
+			c.t.Errorf("the worker of %s on GPU %d is given %s on GPU %d", c.candidate, c.device, name, device)
 		}
 		c.mu.Unlock()
 	}
@@ -126,7 +133,12 @@ func (quiet) Recorded(history.Record)         {}
 // runner makes a runner over models, each with the versions given.
 func runner(t *testing.T, m *machine, change func(*config.Config), models map[string][]string, known ...history.Record) *Runner {
 	t.Helper()
-	m.t, m.busy = t, map[int]bool{}
+	m.t, m.busy, m.held = t, map[int]bool{}, map[int]string{}
+	t.Cleanup(func() {
+		if len(m.held) > 0 {
+			t.Errorf("workers are left: %v", m.held)
+		}
+	})
 	dir := t.TempDir()
 	cfg := config.Default()
 	cfg.State, cfg.Repository.URL, cfg.Repository.Quiet, cfg.Repository.Backlog = filepath.Join(dir, "state"), filepath.Join(dir, "models"), 0, 100
@@ -154,7 +166,7 @@ func runner(t *testing.T, m *machine, change func(*config.Config), models map[st
 	}
 	t.Cleanup(func() { repository.Close() })
 	return New(Options{Config: cfg, Store: store, Repository: repository, Backends: []string{"tensorrt", "onnxruntime"},
-		Workers: m.workers, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: quiet{}}, known)
+		Worker: m.worker, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: quiet{}}, known)
 }
 
 func TestPrecisionsAreSpreadOverLikeGPUs(t *testing.T) {
@@ -230,6 +242,9 @@ func TestOneDeviceTakesJobsInOrder(t *testing.T) {
 	}
 	if want := "a1-fp32 a1-fp16 a1-int8 b1-fp32 b1-fp16 b1-int8 a2-fp32 a2-fp16 a2-int8"; strings.Join(got, " ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, " "), want)
+	}
+	if m.workers != 3 {
+		t.Errorf("%d workers for three candidates", m.workers)
 	}
 	// What changed since the plan before is asked of each later version.
 	if j := m.jobs[6]; j.PreviousVersion != "1" || len(j.PreviousLayers) != 1 || j.PreviousLayers[0].Name != "of version 1" {

@@ -1,5 +1,5 @@
 // Package worker runs each build and benchmark in a child process, so that a
-// crash, a hang, exhausted memory or a hostile model costs that job alone. Crew is
+// crash, a hang, exhausted memory or a hostile model costs that job alone. Worker is
 // the parent's side and turns whatever happens to a child into an Outcome; Serve
 // is the child's.
 //

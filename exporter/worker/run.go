@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,20 +39,19 @@ type Spec struct {
 	Progress func(engine.Progress)
 }
 
-// Crew are the workers of jobs that may share a process: those of one candidate.
-// A child whose backend can be used again does the next job on the same backend
-// and device; after anything but a result it is replaced. The zero value is ready
-// to use, by several goroutines; its specs differ in Progress alone.
-type Crew struct {
-	mu   sync.Mutex
-	idle []*child
+// Worker runs one request after the other, in a child that it starts when there is
+// none. A child whose backend can be used again does the next request on the same
+// backend and device; after anything but a result it is replaced. The zero value is
+// ready to use, by one goroutine at a time; its specs differ in Progress alone.
+type Worker struct {
+	waits *child // for a request; nil when there is none
 }
 
-// Run does req in a child that waits, or in a new one, and says how the job
-// ended. Whatever the child does becomes the Outcome. The error is for what is not
-// the job's doing: ctx ended, or the child could not be started. On return no
-// process of the child's group is left but a child that waits for the next job.
-func (c *Crew) Run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
+// Run does req and says how the job ended. Whatever the child does becomes the
+// Outcome. The error is for what is not the job's doing: ctx ended, or the child
+// could not be started. On return no process of the child's group is left but a
+// child that waits for the next request.
+func (w *Worker) Run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
 	if err := ctx.Err(); err != nil {
 		return Outcome{}, err
 	}
@@ -61,18 +59,20 @@ func (c *Crew) Run(ctx context.Context, spec Spec, req Request) (Outcome, error)
 	if err != nil {
 		return Outcome{}, fmt.Errorf("start worker: %w", err)
 	}
-	w := c.take(spec, req)
-	if w == nil {
-		if w, err = start(spec, req); err != nil {
+	if w.waits != nil && !w.waits.fit(spec, req) {
+		w.Close()
+	}
+	c := w.waits
+	w.waits = nil
+	if c == nil {
+		if c, err = start(spec, req); err != nil {
 			return Outcome{}, err
 		}
 	}
-	w.ask(append(text, '\n'))
-	o, ready := w.wait(ctx, spec)
+	c.ask(append(text, '\n'))
+	o, ready := c.wait(ctx, spec)
 	if ready {
-		c.mu.Lock()
-		c.idle = append(c.idle, w)
-		c.mu.Unlock()
+		w.waits = c
 	}
 	if err := ctx.Err(); err != nil && o.Measurement == nil {
 		return Outcome{}, err
@@ -80,33 +80,21 @@ func (c *Crew) Run(ctx context.Context, spec Spec, req Request) (Outcome, error)
 	return o, nil
 }
 
-// take finds a child that waits, and ends those that have died meanwhile or
-// hold so much memory that the next job would be blamed for it.
-func (c *Crew) take(spec Spec, req Request) *child {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i := len(c.idle) - 1; i >= 0; i-- {
-		w := c.idle[i]
-		if w.backend != req.Backend || !reflect.DeepEqual(w.config, req.Config) {
-			continue
-		}
-		c.idle = slices.Delete(c.idle, i, i+1)
-		if held := resident(w.cmd.Process.Pid); held > 0 && (spec.Memory == 0 || held <= spec.Memory/2) {
-			return w
-		}
-		w.dismiss()
+// Close ends the child that waits, if there is one.
+func (w *Worker) Close() {
+	if c := w.waits; c != nil {
+		w.waits = nil
+		c.stdin.Close()
+		_ = c.end()
 	}
-	return nil
 }
 
-// Close ends the children that wait. No Run may be under way.
-func (c *Crew) Close() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.idle {
-		w.dismiss()
-	}
-	c.idle = nil
+// fit tells whether a child that waits can do req: it serves the same backend and
+// device, has not died meanwhile, and does not hold so much memory that the job
+// would be blamed for it.
+func (c *child) fit(spec Spec, req Request) bool {
+	held := resident(c.cmd.Process.Pid)
+	return c.backend == req.Backend && reflect.DeepEqual(c.config, req.Config) && held > 0 && (spec.Memory == 0 || held <= spec.Memory/2)
 }
 
 type child struct {
@@ -165,12 +153,6 @@ func (c *child) ask(request []byte) {
 
 // kill ends the whole process group.
 func (c *child) kill() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) }
-
-// dismiss ends a child that waits for a request.
-func (c *child) dismiss() {
-	c.stdin.Close()
-	_ = c.end()
-}
 
 // end waits for a child that has no more to say, and sees to it that nothing of
 // its group is left.

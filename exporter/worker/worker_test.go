@@ -118,11 +118,11 @@ func misbehave(how string) {
 	}
 }
 
-// run does one request with a crew of its own.
+// run does one request with a worker of its own.
 func run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
-	var c Crew
-	defer c.Close()
-	return c.Run(ctx, spec, req)
+	var w Worker
+	defer w.Close()
+	return w.Run(ctx, spec, req)
 }
 
 func playing(how string) Spec {
@@ -194,9 +194,9 @@ func TestAChildIsUsedAgainWhileAllGoesWell(t *testing.T) {
 		return path
 	}
 	healthy, faulty := model(fake.Script{}), model(fake.Script{Fault: fake.RunFailed})
-	do := func(t *testing.T, c *Crew, spec Spec, device int, path string) (pid int, o Outcome) {
+	do := func(t *testing.T, w *Worker, spec Spec, device int, path string) (pid int, o Outcome) {
 		t.Helper()
-		o, err := c.Run(t.Context(), spec, Request{Backend: fake.Name, Config: bench.BackendConfig{Device: device}, Job: &bench.Job{
+		o, err := w.Run(t.Context(), spec, Request{Backend: fake.Name, Config: bench.BackendConfig{Device: device}, Job: &bench.Job{
 			Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: bench.DefaultOptions(), WorkDir: t.TempDir(),
 		}})
 		if err != nil || o.Environment == nil || (o.Measurement == nil) == (path == healthy) {
@@ -211,42 +211,42 @@ func TestAChildIsUsedAgainWhileAllGoesWell(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		how     string
-		between func(t *testing.T, c *Crew, spec *Spec, pid int)
+		between func(t *testing.T, w *Worker, spec *Spec, pid int)
 		device  int // of the second job
 		same    bool
 	}{
 		{name: "a second job of the same candidate", how: "serve a backend that can be used again", same: true},
-		{name: "with memory to spare", how: "serve a backend that can be used again", same: true, between: func(_ *testing.T, _ *Crew, spec *Spec, pid int) {
+		{name: "with memory to spare", how: "serve a backend that can be used again", same: true, between: func(_ *testing.T, _ *Worker, spec *Spec, pid int) {
 			spec.Memory = resident(pid) * 4
 		}},
 		{name: "a backend that is not for that", how: "serve"},
 		{name: "another device", how: "serve a backend that can be used again", device: 1},
-		{name: "after a failed job", how: "serve a backend that can be used again", between: func(t *testing.T, c *Crew, spec *Spec, pid int) {
-			if failed, o := do(t, c, *spec, 0, faulty); failed != pid || o.Failure.Kind != engine.KindRunFailed {
+		{name: "after a failed job", how: "serve a backend that can be used again", between: func(t *testing.T, w *Worker, spec *Spec, pid int) {
+			if failed, o := do(t, w, *spec, 0, faulty); failed != pid || o.Failure.Kind != engine.KindRunFailed {
 				t.Errorf("the failing job ran in %d, not %d, and ended with %+v", failed, pid, o.Failure)
 			}
 		}},
-		{name: "a child that died while it waited", how: "serve a backend that can be used again", between: func(t *testing.T, _ *Crew, _ *Spec, pid int) {
+		{name: "a child that died while it waited", how: "serve a backend that can be used again", between: func(t *testing.T, _ *Worker, _ *Spec, pid int) {
 			if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 			gone(t, pid)
 		}},
-		{name: "a child that holds more than half of what a job may", how: "serve a backend that can be used again", between: func(_ *testing.T, _ *Crew, spec *Spec, pid int) {
+		{name: "a child that holds more than half of what a job may", how: "serve a backend that can be used again", between: func(_ *testing.T, _ *Worker, spec *Spec, pid int) {
 			spec.Memory = resident(pid) * 3 / 2
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			crew, spec := &Crew{}, playing(c.how)
-			first, _ := do(t, crew, spec, 0, healthy)
+			w, spec := &Worker{}, playing(c.how)
+			first, _ := do(t, w, spec, 0, healthy)
 			if c.between != nil {
-				c.between(t, crew, &spec, first)
+				c.between(t, w, &spec, first)
 			}
-			second, _ := do(t, crew, spec, c.device, healthy)
+			second, _ := do(t, w, spec, c.device, healthy)
 			if (first == second) != c.same {
 				t.Errorf("the jobs ran in processes %d and %d", first, second)
 			}
-			crew.Close()
+			w.Close()
 			gone(t, first)
 			gone(t, second)
 		})
