@@ -179,6 +179,26 @@ func TestTheHeadlineIsTheFastestEngineThatMeetsTheThreshold(t *testing.T) {
 	}
 }
 
+func TestAMilestoneOfAnOlderEnvironmentHasAHeadline(t *testing.T) {
+	b := reporttest.NewBuilder(reporttest.Now.Add(-time.Hour))
+	for _, version := range []string{"1.31.0", "1.32.0"} {
+		b.Add("net", "1", 1, engine.FP32, reporttest.Environment(version), reporttest.Measured(0.004))
+	}
+	v := report.Build(report.Input{
+		Now: reporttest.Now, Records: b.Records,
+		Models: []report.ModelState{{Name: "net", Precisions: []engine.Precision{engine.FP32}, Versions: []report.VersionState{
+			{Version: "1", Digest: reporttest.Digest("net", "1"), State: report.Accepted},
+		}}},
+		Milestones: []config.Milestone{{
+			Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 5ms"), Share: 1,
+			Environment: b.Records[0].Fingerprint, Deadline: reporttest.Now.AddDate(0, 1, 0),
+		}},
+	})
+	if m := model(t, v, "net"); m.Best != engine.FP32 || !strings.Contains(m.Headline, "P99 4 ms") {
+		t.Errorf("%s, best %q", m.Headline, m.Best)
+	}
+}
+
 func TestChangeIsAgainstTheCandidateBefore(t *testing.T) {
 	v := report.Build(reporttest.Input())
 	squeeze := model(t, v, "squeezenet")
