@@ -400,8 +400,19 @@ func (a *app) act() {
 	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), Running: a.running, LastCycle: a.lastCycle})
 }
 
-// input is what the report is made of; a.mu is held.
+// input is what the report of the models that only selects is made of; a.mu is held.
 func (a *app) input() report.Input {
+	in := a.everything()
+	if a.only != nil {
+		in.Unmatched = nil
+		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
+		in.Records = slices.DeleteFunc(slices.Clone(in.Records), func(r history.Record) bool { return !a.only(r.Model) })
+	}
+	return in
+}
+
+// everything is what the report of all models is made of; a.mu is held.
+func (a *app) everything() report.Input {
 	in := report.Input{
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
@@ -412,12 +423,8 @@ func (a *app) input() report.Input {
 		in.NextCycle = a.nextCycle()
 	}
 	in.Models, in.Refused = modelStates(a.cfg, a.plan.Scan)
-	if a.scanned && a.only == nil {
+	if a.scanned {
 		in.Unmatched = unmatched(a.cfg, slices.Sorted(maps.Keys(a.plan.Scan.Models)))
-	}
-	if a.only != nil {
-		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !a.only(m.Name) })
-		in.Records = slices.DeleteFunc(slices.Clone(in.Records), func(r history.Record) bool { return !a.only(r.Model) })
 	}
 	return in
 }

@@ -39,7 +39,7 @@ func (a *app) tell(id int64) {
 		err = a.news.Skip(ctx, id)
 	} else {
 		a.mu.Lock()
-		in := a.input()
+		in := a.everything() // --model is no reason to forget the others' news
 		if n := len(a.records); n == 0 || a.records[n-1].ID <= a.news.Told() {
 			a.mu.Unlock()
 			return // as after most scans

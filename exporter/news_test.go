@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/exporter/history"
 )
 
 // webhook notes the JSON messages that it is given, as "id|title".
@@ -108,6 +111,29 @@ func TestRunTellsOnlyWhenAsked(t *testing.T) {
 	h.set(http.StatusOK, nil)
 	if a := s.open(); a.news.Stats().Queued != 1 {
 		t.Errorf("what was not taken is lost: %+v", a.news.Stats())
+	}
+}
+
+// A predecessor was killed between recording and telling.
+func TestRunOfOneModelTellsWhatIsLeftOfOthers(t *testing.T) {
+	s := newSite(t, "")
+	h := newWebhook(t)
+	s.configure(h.notified(t, s))
+	s.push("net", "1", fake.Script{Fault: fake.UnsupportedOperator})
+	s.push("other", "1", fake.Script{Latency: ms(4)})
+	a := s.open()
+	e := engine.Environment{Backend: fake.Name, Device: "none"}
+	_, err := a.store.Append(t.Context(), history.Record{
+		Model: "net", Version: "1", Digest: strings.Repeat("ab", 32), Precision: engine.FP32, Backend: e.Backend, Device: e.Device, Environment: e, Fingerprint: "f",
+		CandidateTime: time.Now(), Started: time.Now(), Finished: time.Now(),
+		Failure: &history.Failure{Error: engine.Error{Kind: engine.KindUnsupportedOperator, Op: "build", Message: "no Frobnicate", Operator: "Frobnicate"}},
+	})
+	if err := errors.Join(err, a.close()); err != nil {
+		t.Fatal(err)
+	}
+	_, out, errs := s.plancast("run", "--config.file", s.file(), "--model", "other", "--notify")
+	if got := h.take(); len(got) != 1 || got[0]["title"] != "net version 1 fp32 failed: unsupported operator" {
+		t.Errorf("received %v\n%s%s", got, out, errs)
 	}
 }
 
