@@ -42,7 +42,8 @@ type Spec struct {
 // Worker runs one request after the other, in a child that it starts when there is
 // none. A child whose backend can be used again does the next request on the same
 // backend and device; after anything but a result it is replaced. The zero value is
-// ready to use, by one goroutine at a time; its specs differ in Progress alone.
+// ready to use, by one goroutine at a time; its specs differ in Progress and limits
+// alone.
 type Worker struct {
 	waits *child // for a request; nil when there is none
 }
@@ -62,14 +63,27 @@ func (w *Worker) Run(ctx context.Context, spec Spec, req Request) (Outcome, erro
 	if w.waits != nil && !w.waits.fit(spec, req) {
 		w.Close()
 	}
+	text = append(text, '\n')
+	used := w.waits != nil
+	o, err := w.do(ctx, spec, req, text)
+	if used && err == nil && o.Failure != nil && (o.Failure.Kind == engine.KindCrashed || o.Failure.Kind == engine.KindOutOfMemory) {
+		// It may have died of what the job before left behind.
+		o, err = w.do(ctx, spec, req, text)
+	}
+	return o, err
+}
+
+// do asks the child that waits, or a new one.
+func (w *Worker) do(ctx context.Context, spec Spec, req Request, text []byte) (Outcome, error) {
 	c := w.waits
 	w.waits = nil
 	if c == nil {
+		var err error
 		if c, err = start(spec, req); err != nil {
 			return Outcome{}, err
 		}
 	}
-	c.ask(append(text, '\n'))
+	c.ask(text)
 	o, ready := c.wait(ctx, spec)
 	if ready {
 		w.waits = c
@@ -90,8 +104,7 @@ func (w *Worker) Close() {
 }
 
 // fit tells whether a child that waits can do req: it serves the same backend and
-// device, has not died meanwhile, and does not hold so much memory that the job
-// would be blamed for it.
+// device, has not died meanwhile, and leaves the job at least half of the memory.
 func (c *child) fit(spec Spec, req Request) bool {
 	held := resident(c.cmd.Process.Pid)
 	return c.backend == req.Backend && reflect.DeepEqual(c.config, req.Config) && held > 0 && (spec.Memory == 0 || held <= spec.Memory/2)
@@ -223,6 +236,10 @@ func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 	}
 	close(done)
 	watching.Wait()
+	if ready && (verdict != nil || ctx.Err() != nil) { // killed at the moment it answered
+		ready = false
+		_ = c.end()
+	}
 
 	switch {
 	case o.Measurement != nil, o.Failure != nil, o.Environments != nil:

@@ -50,13 +50,16 @@ func misbehave(how string) {
 		os.Exit(3)
 	}
 	switch how {
-	case "serve", "serve a backend that can be used again":
+	case "serve", "serve a backend that can be used again", "serve a backend that crashes when it is used again":
 		os.Exit(Serve(os.Stdin, out, func(string, bench.BackendConfig) (engine.Backend, error) {
 			b := process{fake.New()}
-			if how == "serve" {
+			switch how {
+			case "serve":
 				return b, nil
+			case "serve a backend that can be used again":
+				return again{b}, nil
 			}
-			return again{b}, nil
+			return &worn{again: again{b}}, nil
 		}, nil))
 	case "measure":
 		for i := range 3 {
@@ -187,6 +190,21 @@ type again struct{ process }
 
 func (again) Reusable() bool { return true }
 
+// worn is one that says so and is wrong.
+type worn struct {
+	again
+	used bool
+}
+
+func (b *worn) Build(ctx context.Context, req engine.BuildRequest) (engine.Plan, error) {
+	if b.used {
+		_ = syscall.Kill(os.Getpid(), syscall.SIGABRT)
+		<-ctx.Done()
+	}
+	b.used = true
+	return b.again.Build(ctx, req)
+}
+
 func TestAChildIsUsedAgainWhileAllGoesWell(t *testing.T) {
 	model := func(s fake.Script) string {
 		path := filepath.Join(t.TempDir(), "model.json")
@@ -222,6 +240,7 @@ func TestAChildIsUsedAgainWhileAllGoesWell(t *testing.T) {
 			spec.Memory = resident(pid) * 4
 		}},
 		{name: "a backend that is not for that", how: "serve"},
+		{name: "a backend that is worse for wear", how: "serve a backend that crashes when it is used again"},
 		{name: "another device", how: "serve a backend that can be used again", device: 1},
 		{name: "after a failed job", how: "serve a backend that can be used again", between: func(t *testing.T, w *Worker, spec *Spec, pid int) {
 			if failed, o := do(t, w, *spec, 0, faulty); failed != pid || o.Failure.Kind != engine.KindRunFailed {
