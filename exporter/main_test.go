@@ -52,10 +52,20 @@ func TestMain(m *testing.M) {
 
 func openFake(name string, c bench.BackendConfig) (engine.Backend, error) {
 	if name == fake.Name {
+		if os.Getenv(usedAgain) != "" {
+			return again{fake.New()}, nil
+		}
 		return fake.New(), nil
 	}
 	return openBackend(name, c)
 }
+
+// usedAgain makes a worker one whose process does several jobs.
+const usedAgain = "PLANCAST_TEST_USED_AGAIN"
+
+type again struct{ *fake.Backend }
+
+func (again) Reusable() bool { return true }
 
 func testProgram(stdout, stderr io.Writer) program {
 	return program{stdout: stdout, stderr: stderr, now: time.Now, worker: []string{os.Args[0], workerCommand}, backends: []string{fake.Name},
@@ -273,6 +283,34 @@ func (s *site) configureWorker(timeout, memory string) {
 	text = bytes.Replace(text, []byte("{timeout: 20s, memory: 1GiB}"), fmt.Appendf(nil, "{timeout: %s, memory: %s}", timeout, memory), 1)
 	if err := os.WriteFile(s.file(), text, 0o644); err != nil {
 		s.t.Fatal(err)
+	}
+}
+
+func TestJobsThatShareAProcess(t *testing.T) {
+	t.Setenv(usedAgain, "1")
+	s := newSite(t, "")
+	text, err := os.ReadFile(s.file())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("precisions: [fp32]"), []byte("precisions: [fp32, fp16, int8]"), 1)
+	if err := os.WriteFile(s.file(), text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.push("bad", "1", fake.Script{Fault: fake.Crash, At: "time"})
+	s.push("fp32-only", "1", fake.Script{Precisions: []engine.Precision{engine.FP32}})
+	s.push("good", "1", fake.Script{})
+	_, out, errs := s.plancast("run", "--config.file", s.file())
+	want := []string{
+		"bad/1 1 crashed", "bad/1 1 crashed", "bad/1 1 crashed",
+		"fp32-only/1 1 measured", "fp32-only/1 1 unsupported_precision", "fp32-only/1 1 unsupported_precision",
+		"good/1 1 measured", "good/1 1 measured", "good/1 1 measured",
+	}
+	if got := s.records(); !slices.Equal(got, want) {
+		t.Errorf("records %q; want %q\n%s%s", got, want, out, errs)
+	}
+	if left, _ := filepath.Glob(filepath.Join(s.dir, "state", "work", "*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

@@ -4,7 +4,7 @@
     python3 run.py --plancast bin/plancast --work WORK [--libraries DIR] [--level 3]
 
 Prints Markdown. Everything that was measured stays in WORK: the reports, the
-history as JSON lines, the metrics. Takes about eight minutes on one H100.
+history as JSON lines, the metrics. Takes about ten minutes on one H200.
 """
 
 import argparse

@@ -297,7 +297,7 @@ func (r *Runner) backendConfig(device int) bench.BackendConfig {
 }
 
 // limits are the configuration's. What it leaves open is enough for most models:
-// TensorRT's builder alone holds 7 GB of its kernels and of what it knows of them.
+// TensorRT's builder alone holds some 7 GB.
 func (r *Runner) limits(backend string) config.Worker {
 	w := r.Config.Worker
 	switch {
@@ -498,6 +498,9 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 			w := r.Worker()
 			defer w.Close() // nothing of it is left when the device is free
 			for job := range queue {
+				if err := within.Err(); err != nil {
+					return err
+				}
 				if len(queue) == 0 {
 					taken.open()
 				}

@@ -49,6 +49,7 @@ type machine struct {
 	workers int            // that did jobs
 	devices []int          // that each job ran on, in the order of their end
 	jobs    []bench.Job
+	limits  config.Worker // of the last
 }
 
 func (m *machine) worker() Worker { return &played{machine: m} }
@@ -88,7 +89,7 @@ func (c *played) Run(ctx context.Context, limits config.Worker, req worker.Reque
 	return c.work(ctx, limits, req, progress)
 }
 
-func (m *machine) work(ctx context.Context, _ config.Worker, req worker.Request, _ func(engine.Progress)) (worker.Outcome, error) {
+func (m *machine) work(ctx context.Context, limits config.Worker, req worker.Request, _ func(engine.Progress)) (worker.Outcome, error) {
 	environments := []engine.Environment{cpu}
 	if req.Backend == "tensorrt" {
 		environments = m.gpus
@@ -117,7 +118,7 @@ func (m *machine) work(ctx context.Context, _ config.Worker, req worker.Request,
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.busy[device] = false
-	m.devices, m.jobs = append(m.devices, device), append(m.jobs, *req.Job)
+	m.devices, m.jobs, m.limits = append(m.devices, device), append(m.jobs, *req.Job), limits
 	return worker.Outcome{Environment: &environments[device], Measurement: &bench.Measurement{
 		Layers: &bench.LayerSummary{Layers: []engine.Layer{{Name: "of version " + req.Job.Version, Type: "conv"}}},
 	}}, nil
@@ -252,6 +253,27 @@ func TestOneDeviceTakesJobsInOrder(t *testing.T) {
 	}
 	if m.jobs[0].PreviousLayers != nil {
 		t.Errorf("the first version is compared with %+v", m.jobs[0].PreviousLayers)
+	}
+}
+
+func TestMemoryThatIsLeftOpenIsWhatTheBackendNeeds(t *testing.T) {
+	for _, c := range []struct {
+		backend     string
+		given, want int64
+	}{
+		{"tensorrt", 0, 24 << 30}, {"onnxruntime", 0, 8 << 30}, {"tensorrt", 1 << 30, 1 << 30}, {"onnxruntime", 1 << 30, 1 << 30},
+	} {
+		m := &machine{}
+		if c.backend == "tensorrt" {
+			m.gpus = []engine.Environment{h100}
+		}
+		r := runner(t, m, func(cfg *config.Config) { cfg.Worker.Memory = c.given }, map[string][]string{"net": {"1"}})
+		if err := r.Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if m.limits.Memory != c.want || m.limits.Timeout != r.Config.Worker.Timeout {
+			t.Errorf("%s, given %d: limits %+v", c.backend, c.given, m.limits)
+		}
 	}
 }
 

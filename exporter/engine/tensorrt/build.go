@@ -111,8 +111,6 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	}
 	built, err := network.Build(ctx, o)
 	if err != nil {
-		network.Close()
-		b.dropBuilder() // what went wrong may be its own
 		return fail(engine.KindBuildFailed, err)
 	}
 

@@ -125,9 +125,9 @@ func TestEveryPrecisionIsMeasuredAndComparedWithFP32(t *testing.T) {
 	}
 }
 
-// A worker keeps its backend for the jobs of a candidate: what the first did must
-// not count for the second.
-func TestJobsOnOneBackendAreMeasuredAsOnTheirOwn(t *testing.T) {
+// A worker keeps its backend for the jobs of a candidate: builder and plans of the
+// first are no part of the second.
+func TestJobsOnOneBackendAreMeasuredAsOnAnother(t *testing.T) {
 	dir := t.TempDir()
 	shared := New(Options{})
 	defer shared.Close()
@@ -142,7 +142,7 @@ func TestJobsOnOneBackendAreMeasuredAsOnTheirOwn(t *testing.T) {
 			t.Errorf("%s: plans reused: %v, then %v", p, together.Plan.Reused, alone.Plan.Reused)
 		}
 		if a, b := *alone.Memory.PeakBytes, *together.Memory.PeakBytes; a != b {
-			t.Errorf("%s: peak memory %d in a backend of its own, %d in one that has built", p, a, b)
+			t.Errorf("%s: peak memory %d in a backend that has built nothing, %d in one that has", p, a, b)
 		}
 		if a, b := alone.Accuracy, together.Accuracy; a.Samples != b.Samples {
 			t.Errorf("%s: accuracy %+v and %+v", p, a, b)

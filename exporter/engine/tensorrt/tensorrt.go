@@ -52,21 +52,18 @@ func New(opts Options) *Backend { return &Backend{opts: opts} }
 // Name returns "tensorrt".
 func (b *Backend) Name() string { return Name }
 
-// Reusable is always true: a job that failed ends its process anyway, and memory
-// figures are differences to what was in use before the engine was loaded.
+// Reusable is always true: a job that failed ends its process anyway. Memory figures
+// are differences to what was in use before the engine was loaded, all but the
+// kernels that an earlier job has loaded already.
 func (b *Backend) Reusable() bool { return true }
 
 // Close frees the builder. The libraries stay loaded for the life of the process.
 func (b *Backend) Close() error {
-	b.dropBuilder()
-	return nil
-}
-
-func (b *Backend) dropBuilder() {
 	if b.builder != nil {
 		b.builder.Close()
 		b.builder = nil
 	}
+	return nil
 }
 
 const opUse = "use TensorRT"
