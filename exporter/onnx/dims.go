@@ -6,28 +6,31 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// SplitDims returns a copy of a model in which the dimensions of its inputs that
-// have one of the names given have a name each: the old one and a number.
-func SplitDims(model []byte, names map[string]bool) ([]byte, error) {
-	split := 0
-	dim := func(dim []byte) ([]byte, error) {
-		return edit(dim, 2, func(name []byte) ([]byte, error) {
-			if !names[string(name)] {
-				return name, nil
+// RenameDims returns a copy of a model in which the named dimensions of its inputs
+// have the names that rename gives them.
+func RenameDims(model []byte, rename func(input string, position int, name string) string) ([]byte, error) {
+	inputs := func(graph []byte) ([]byte, error) {
+		return edit(graph, 11, func(input []byte) ([]byte, error) {
+			var of string
+			// Nothing is changed: the name may stand behind the type.
+			if _, err := edit(input, 1, func(name []byte) ([]byte, error) { of = string(name); return name, nil }); err != nil {
+				return nil, err
 			}
-			split++
-			return fmt.Appendf(nil, "%s#%d", name, split), nil
+			position := -1
+			rewrite := func(dim []byte) ([]byte, error) {
+				position++
+				return edit(dim, 2, func(name []byte) ([]byte, error) { return []byte(rename(of, position, string(name))), nil })
+			}
+			for _, field := range []protowire.Number{1, 2, 1, 2} { // input.type.tensor_type.shape.dim
+				inner := rewrite
+				rewrite = func(message []byte) ([]byte, error) { return edit(message, field, inner) }
+			}
+			return rewrite(input)
 		})
 	}
-	// model.graph.input.type.tensor_type.shape.dim
-	rewrite := dim
-	for _, field := range []protowire.Number{1, 2, 1, 2, 11, 7} {
-		inner := rewrite
-		rewrite = func(message []byte) ([]byte, error) { return edit(message, field, inner) }
-	}
-	out, err := rewrite(model)
+	out, err := edit(model, 7, inputs)
 	if err != nil {
-		return nil, fmt.Errorf("tell dimensions apart: %w", err)
+		return nil, fmt.Errorf("rename dimensions: %w", err)
 	}
 	return out, nil
 }

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -231,7 +233,7 @@ func TestPruneInputs(t *testing.T) {
 	}
 }
 
-func TestSplitDims(t *testing.T) {
+func TestRenameDims(t *testing.T) {
 	unknown := func(dims ...onnxtest.Dim) onnxtest.Model {
 		m := onnxtest.Classifier(8, 16, 4)
 		m.Graph.Inputs = append(m.Graph.Inputs, onnxtest.Value{Name: "image", Type: onnxtest.Float, Dims: dims})
@@ -239,16 +241,24 @@ func TestSplitDims(t *testing.T) {
 	}
 	m := unknown("N", 3, "?", "?", "height")
 	m.Graph.Outputs[0].Dims = []onnxtest.Dim{"?", 4} // of an input only
-	want := unknown("N", 3, "?#1", "?#2", "height")
+	want := unknown("N", 3, "?", "width", "height")
 	want.Graph.Outputs[0].Dims = m.Graph.Outputs[0].Dims
-	if got, err := SplitDims(m.Bytes(), map[string]bool{"?": true, "other": true}); err != nil || !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("not the same model with two names: %v", err)
+	var asked []string
+	rename := func(input string, position int, name string) string {
+		asked = append(asked, fmt.Sprint(input, position, name))
+		if input == "image" && position == 3 {
+			return "width"
+		}
+		return name
 	}
-	if got, err := SplitDims(m.Bytes(), nil); err != nil || !bytes.Equal(got, m.Bytes()) {
-		t.Errorf("not the same model: %v", err)
+	if got, err := RenameDims(m.Bytes(), rename); err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("not the same model with another name: %v", err)
+	}
+	if want := []string{"x0N", "image0N", "image2?", "image3?", "image4height"}; !slices.Equal(asked, want) {
+		t.Errorf("asked for %q, want %q", asked, want)
 	}
 	whole := m.Bytes()
-	if _, err := SplitDims(whole[:len(whole)/2], nil); err == nil {
+	if _, err := RenameDims(whole[:len(whole)/2], rename); err == nil {
 		t.Error("half a model")
 	}
 }
@@ -319,7 +329,7 @@ func FuzzRead(f *testing.F) {
 			}
 			return
 		}
-		if named, err := SplitDims(b, map[string]bool{"N": true}); err == nil {
+		if named, err := RenameDims(b, func(input string, _ int, name string) string { return input + name }); err == nil {
 			if again, err := read(bytes.NewReader(named), int64(len(named)), true); err != nil || len(again.Inputs) != len(g.Inputs) || again.Nodes != g.Nodes {
 				t.Fatalf("with other names it is another model: %+v, %v", again, err)
 			}

@@ -1,6 +1,7 @@
 package tensorrt
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -139,9 +140,9 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 
 // parse hands the model to the builder. TensorRT holds dimensions of one name to be
 // equal, and exporters write one name, such as "?", for several that they do not
-// know: dimensions of one name that have different ranges get names of their own.
+// know: those that have different ranges get different names.
 func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Network, error) {
-	names := contradicted(model.Inputs, req.Profiles)
+	names := dimNames(model.Inputs, req.Profiles)
 	if len(names) == 0 {
 		return b.builder.ParseFile(req.ModelPath)
 	}
@@ -153,17 +154,26 @@ func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Networ
 	if err != nil {
 		return nil, err
 	}
-	if content, err = onnx.SplitDims(content, names); err != nil {
+	content, err = onnx.RenameDims(content, func(input string, position int, name string) string {
+		return cmp.Or(names[dimension{input, position}], name)
+	})
+	if err != nil {
 		return nil, err
 	}
 	return b.builder.ParseFrom(content, path)
 }
 
-// contradicted are the names that several dimensions of inputs share which are not
-// given the same range.
-func contradicted(inputs []engine.TensorInfo, profiles map[string]engine.Profile) map[string]bool {
+// dimension is one of an input.
+type dimension struct {
+	input    string
+	position int
+}
+
+// dimNames are new names for dimensions that share theirs with others of another
+// range: those of one range keep one name.
+func dimNames(inputs []engine.TensorInfo, profiles map[string]engine.Profile) map[dimension]string {
 	type span struct{ min, opt, max int64 }
-	known, names := map[string]span{}, map[string]bool{}
+	ranges, names := map[string][]span{}, map[dimension]string{}
 	for _, in := range inputs {
 		p, ok := profiles[in.Name]
 		for i, d := range in.Dims {
@@ -171,10 +181,14 @@ func contradicted(inputs []engine.TensorInfo, profiles map[string]engine.Profile
 				continue
 			}
 			s := span{p.Min[i], p.Opt[i], p.Max[i]}
-			if before, ok := known[d.Name]; ok && before != s {
-				names[d.Name] = true
+			at := slices.Index(ranges[d.Name], s)
+			if at < 0 {
+				at = len(ranges[d.Name])
+				ranges[d.Name] = append(ranges[d.Name], s)
 			}
-			known[d.Name] = s
+			if at > 0 { // the first range keeps the name
+				names[dimension{in.Name, i}] = fmt.Sprintf("%s#%d", d.Name, at+1)
+			}
 		}
 	}
 	return names

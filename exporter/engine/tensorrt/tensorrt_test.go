@@ -159,27 +159,29 @@ func TestParserErrorsNameTheOperatorThatIsNotKnown(t *testing.T) {
 	}
 }
 
-func TestNamesOfDimensionsThatDiffer(t *testing.T) {
+func TestDimensionsOfOneNameAndDifferentRanges(t *testing.T) {
 	dim := func(name string) engine.Dim { return engine.Dim{Name: name, Size: -1} }
 	x := engine.TensorInfo{Name: "x", Dims: []engine.Dim{dim("N"), {Size: 3}, dim("?"), dim("?")}}
 	y := engine.TensorInfo{Name: "y", Dims: []engine.Dim{dim("N"), dim("")}}
 	profile := func(min, opt, max []int64) engine.Profile { return engine.Profile{Min: min, Opt: opt, Max: max} }
+	square := profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 64, 64})
+	usual := profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3})
 	for _, c := range []struct {
 		name string
 		x, y engine.Profile
-		want map[string]bool
+		want map[dimension]string
 	}{
-		{"a square", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 64, 64}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{}},
-		{"a strip", profile([]int64{1, 3, 48, 192}, []int64{8, 3, 48, 192}, []int64{8, 3, 48, 192}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{"?": true}},
-		{"another largest size", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 64}), profile([]int64{1, 1}, []int64{8, 2}, []int64{8, 3}), map[string]bool{"?": true}},
-		{"two batches", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 32}), profile([]int64{1, 1}, []int64{4, 2}, []int64{4, 3}), map[string]bool{"N": true}},
+		{"a square", square, usual, map[dimension]string{}},
+		{"a strip", profile([]int64{1, 3, 48, 192}, []int64{8, 3, 48, 192}, []int64{8, 3, 48, 192}), usual, map[dimension]string{{"x", 3}: "?#2"}},
+		{"another largest size", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 64}), usual, map[dimension]string{{"x", 3}: "?#2"}},
+		{"two batches", square, profile([]int64{1, 1}, []int64{4, 2}, []int64{4, 3}), map[dimension]string{{"y", 0}: "N#2"}},
 	} {
-		got := contradicted([]engine.TensorInfo{x, y}, map[string]engine.Profile{"x": c.x, "y": c.y})
+		got := dimNames([]engine.TensorInfo{x, y}, map[string]engine.Profile{"x": c.x, "y": c.y})
 		if !maps.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
 		}
 	}
-	if got := contradicted([]engine.TensorInfo{x, y}, nil); len(got) != 0 {
+	if got := dimNames([]engine.TensorInfo{x, y}, nil); len(got) != 0 {
 		t.Errorf("without profiles: %v", got)
 	}
 }
