@@ -89,8 +89,8 @@ func (g *Group) start(ctx context.Context, p Program, address string) error {
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// A group of its own: Ctrl-C reaches this process alone, which then stops
-	// the others in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// the others in order. When it is killed, they end by themselves.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", p.Name, err)
 	}
