@@ -319,6 +319,14 @@ func (a *app) Recorded(r history.Record) {
 	}
 }
 
+// Dropped implements cycle.Observer.
+func (a *app) Dropped(j cycle.Job) {
+	a.mu.Lock()
+	a.running = slices.DeleteFunc(slices.Clone(a.running), func(r report.Job) bool { return same(r, j) })
+	a.mu.Unlock()
+	a.act()
+}
+
 func same(a report.Job, b cycle.Job) bool {
 	return a.Model == b.Candidate.Model && a.Version == b.Candidate.Version && a.Precision == b.Precision
 }

@@ -62,6 +62,8 @@ type Observer interface {
 	Progressed(job Job, p engine.Progress)
 	// Recorded comes after its record is durable.
 	Recorded(history.Record)
+	// Dropped comes instead, when another plancast has recorded the job meanwhile.
+	Dropped(job Job)
 }
 
 // Job is one candidate at one precision, to be measured.
@@ -549,6 +551,7 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
 	if errors.Is(err, history.ErrDuplicate) {
 		r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
+		r.Observe.Dropped(job)
 		return nil
 	}
 	if err != nil {

@@ -130,6 +130,7 @@ func (quiet) Scanned(Plan)                    {}
 func (quiet) Started(Job, []Job)              {}
 func (quiet) Progressed(Job, engine.Progress) {}
 func (quiet) Recorded(history.Record)         {}
+func (quiet) Dropped(Job)                     {}
 
 // runner makes a runner over models, each with the versions given.
 func runner(t *testing.T, m *machine, change func(*config.Config), models map[string][]string, known ...history.Record) *Runner {
@@ -253,6 +254,28 @@ func TestOneDeviceTakesJobsInOrder(t *testing.T) {
 	}
 	if m.jobs[0].PreviousLayers != nil {
 		t.Errorf("the first version is compared with %+v", m.jobs[0].PreviousLayers)
+	}
+}
+
+// tally counts what becomes of jobs.
+type tally struct {
+	quiet
+	started, recorded, dropped int
+}
+
+func (c *tally) Started(Job, []Job)      { c.started++ }
+func (c *tally) Recorded(history.Record) { c.recorded++ }
+func (c *tally) Dropped(Job)             { c.dropped++ }
+
+func TestAJobThatAnotherPlancastRecordedMeanwhileIsDropped(t *testing.T) {
+	r := runner(t, &machine{gpus: []engine.Environment{h100}}, nil, map[string][]string{"net": {"1"}})
+	for _, want := range []tally{{started: 3, recorded: 3}, {started: 3, dropped: 3}} {
+		seen := &tally{}
+		r.Observe = seen
+		if err := r.Once(t.Context(), nil); err != nil || *seen != want {
+			t.Errorf("%+v, want %+v, %v", *seen, want, err)
+		}
+		r = New(r.Options, nil) // one that does not know of the records
 	}
 }
 
