@@ -3,6 +3,7 @@ package forecast
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -237,11 +238,16 @@ func (s *futures) ready(future int, n *numbers) bool {
 func (s *futures) by(which int, now, t time.Time, limit int) int {
 	n := s.numbers()
 	s.until(&n, which, now, t, limit)
+	return s.first(s.all(), &n)
+}
+
+// all lists the futures.
+func (s *futures) all() []int {
 	all := make([]int, s.n)
 	for i := range all {
 		all[i] = i
 	}
-	return s.first(all, &n)
+	return all
 }
 
 // first moves the futures that are ready before the others, and counts them.
@@ -270,43 +276,40 @@ const (
 	precision = 1e-6
 )
 
-// when fills in the moments by which the milestone is there in so many futures,
-// ranks in rising order; those that cannot be foreseen stay zero. Moments are
-// halved in proportion, and of the futures only those are looked at that
-// arrive in between.
-func (s *futures) when(now time.Time, ranks []int, dates []time.Time) {
+// when finds the moments by which the milestone is there in so many futures, by
+// rank; those that cannot be foreseen are absent. Moments are halved in
+// proportion, and of the futures only those are looked at that arrive in between.
+func (s *futures) when(now time.Time, ranks []int) map[int]time.Time {
 	n := s.numbers()
 	date := func(seconds float64) time.Time { return now.Add(time.Duration(seconds * 1e9)).UTC() }
-	var narrow func(lo, hi float64, some []int, before int, ranks []int, dates []time.Time)
-	narrow = func(lo, hi float64, some []int, before int, ranks []int, dates []time.Time) {
+	ranks = slices.Sorted(slices.Values(ranks))
+	// upTo are the ranks that count futures reach.
+	upTo := func(ranks []int, count int) int {
+		i, _ := slices.BinarySearch(ranks, count+1)
+		return i
+	}
+	dates := map[int]time.Time{}
+	var narrow func(lo, hi float64, some []int, before int, ranks []int)
+	narrow = func(lo, hi float64, some []int, before int, ranks []int) {
 		if len(ranks) == 0 {
 			return
 		}
 		if hi-lo <= precision*hi {
-			for i := range dates {
-				dates[i] = date(hi)
+			for _, r := range ranks {
+				dates[r] = date(hi)
 			}
 			return
 		}
 		mid := math.Sqrt(lo * hi)
 		s.until(&n, middle, now, date(mid), 0)
 		count := s.first(some, &n)
-		early := 0
-		for early < len(ranks) && ranks[early] <= before+count {
-			early++
-		}
-		narrow(lo, mid, some[:count], before, ranks[:early], dates[:early])
-		narrow(mid, hi, some[count:], before+count, ranks[early:], dates[early:])
+		early := upTo(ranks, before+count)
+		narrow(lo, mid, some[:count], before, ranks[:early])
+		narrow(mid, hi, some[count:], before+count, ranks[early:])
 	}
 	s.until(&n, middle, now, date(farthest), 0)
-	all := make([]int, s.n)
-	for i := range all {
-		all[i] = i
-	}
+	all := s.all()
 	count := s.first(all, &n)
-	seen := 0
-	for seen < len(ranks) && ranks[seen] <= count {
-		seen++
-	}
-	narrow(nearest, farthest, all[:count], 0, ranks[:seen], dates[:seen])
+	narrow(nearest, farthest, all[:count], 0, ranks[:upTo(ranks, count)])
+	return dates
 }

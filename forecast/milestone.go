@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-
 	"runtime"
 	"slices"
 	"sync"
@@ -336,35 +335,33 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 	f.Probability = &p
 	long := share(sim.steps[middle].within(LongRun))
 	f.Limit = &Limit{Chance: long, Stalled: long < StalledBelow && f.Evidence.Observations >= FewResults}
-	quantiles := []float64{0.1, 0.5, 0.9, g.ready()}
-	dates := make([]time.Time, len(quantiles))
-	ranks := make([]int, len(quantiles)) // how many futures have to be there by then
-	for i, q := range quantiles {
-		if ranks[i] = max(1, int(math.Ceil(q*float64(n+1)-0.5))); f.Met {
-			dates[i] = now.UTC()
+	quantiles := [...]float64{0.1, 0.5, 0.9}
+	if f.Met {
+		for _, q := range quantiles {
+			f.When = append(f.When, Date{Quantile: q, Time: now.UTC()})
+		}
+		return
+	}
+	// rank is how many futures have to be there for a probability.
+	rank := func(p float64) int { return max(1, int(math.Ceil(p*float64(n+1)-0.5))) }
+	needed := rank(g.ready())
+	ranks := []int{needed}
+	for _, q := range quantiles {
+		ranks = append(ranks, rank(q))
+	}
+	dates := sim.when(now, ranks)
+	for _, q := range quantiles {
+		if t, ok := dates[rank(q)]; ok {
+			f.When = append(f.When, Date{Quantile: q, Time: t, Iterations: sim.steps[middle].at(rank(q))})
 		}
 	}
-	if !f.Met {
-		sim.when(now, ranks, dates)
+	f.Needs = &Needs{}
+	if t, ok := dates[needed]; ok {
+		f.Needs.Deadline = &t
 	}
-	for i, q := range quantiles[:3] {
-		if !dates[i].IsZero() {
-			d := Date{Quantile: q, Time: dates[i]}
-			if !f.Met {
-				d.Iterations = sim.steps[middle].at(ranks[i])
-			}
-			f.When = append(f.When, d)
-		}
-	}
-	if !f.Met {
-		f.Needs = &Needs{}
-		if t := dates[3]; !t.IsZero() {
-			f.Needs.Deadline = &t
-		}
-		half, left := sim.steps[middle].at((n+1)/2), j.effective()
-		if !math.IsInf(half, 1) && !math.IsInf(left, 1) {
-			f.Effort = &Effort{Effective: left, Iterations: half, Confidence: share(sim.steps[middle].within(int(half)))}
-		}
+	half, left := sim.steps[middle].at((n+1)/2), j.effective()
+	if !math.IsInf(half, 1) && !math.IsInf(left, 1) {
+		f.Effort = &Effort{Effective: left, Iterations: half, Confidence: share(sim.steps[middle].within(int(half)))}
 	}
 }
 

@@ -151,6 +151,39 @@ func TestMilestoneDatesAndProbabilitiesAgree(t *testing.T) {
 	}
 }
 
+func TestDeadlineThatAMilestoneNeedsFollowsItsReadyProbability(t *testing.T) {
+	m := fleet(6, 40, 5)
+	m.Share = 0.5
+	when := map[float64]time.Time{}
+	for _, d := range joined(t, m, Options{}).When {
+		when[d.Quantile] = d.Time
+	}
+	if len(when) != 3 {
+		t.Fatalf("dates %v; want three", when)
+	}
+	var before time.Time
+	for _, ready := range []float64{0.1, 0.3, 0.5, 0.8, 0.9, 0.91} {
+		m.Goal.Ready = ready
+		f := joined(t, m, Options{})
+		if f.Needs == nil || f.Needs.Deadline == nil {
+			t.Fatalf("ready %v: needs %+v", ready, f.Needs)
+		}
+		at := *f.Needs.Deadline
+		if d, ok := when[ready]; ok && !at.Equal(d) {
+			t.Errorf("ready %v needs %v; that probability is reached on %v", ready, at, d)
+		}
+		if !at.After(before) {
+			t.Errorf("ready %v needs %v, less than %v", ready, at, before)
+		}
+		before = at
+		for _, d := range f.When {
+			if !d.Time.Equal(when[d.Quantile]) {
+				t.Errorf("ready %v moves the date of %v", ready, d.Quantile)
+			}
+		}
+	}
+}
+
 func TestNormalDistributionOfTheDraws(t *testing.T) {
 	last := 0.0
 	for x := -7.0; x <= 7; x += 0.0037 {
