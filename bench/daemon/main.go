@@ -13,7 +13,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/stack/local"
 )
 
 const (
@@ -61,7 +61,7 @@ func measure(program string, iterations, scrapes int) (err error) {
 	if err != nil {
 		return err
 	}
-	address, err := freeAddress()
+	address, err := local.Address()
 	if err != nil {
 		return err
 	}
@@ -128,15 +128,6 @@ func prepare(dir string, iterations int) (int, error) {
 		}
 	}
 	return len(in.Records), s.Close()
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // wait returns once the daemon shows the models.

@@ -269,13 +269,14 @@ func (g *Group) Prometheus(ctx context.Context, config, data string, flags ...st
 	})
 }
 
-// Fill imports OpenMetrics text into the folder of a Prometheus that does not run.
+// Fill imports OpenMetrics text into the folder of a Prometheus that does not run,
+// in blocks of up to a year and a half: promtool reads the text once for each.
 func Fill(ctx context.Context, openMetrics, data string) error {
 	promtool, err := Find(PrometheusHint, "promtool")
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "--max-block-duration=744h", "--quiet", "openmetrics", openMetrics, data)
+	cmd := exec.CommandContext(ctx, promtool, "tsdb", "create-blocks-from", "--max-block-duration=13122h", "--quiet", "openmetrics", openMetrics, data)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("fill Prometheus with %s: %w\n%s", openMetrics, err, bytes.TrimSpace(out))
 	}

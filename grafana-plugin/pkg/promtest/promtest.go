@@ -6,11 +6,11 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/plancast/plancast/alerts/alertstest"
+	"github.com/plancast/plancast/stack/local"
 )
 
 // Start runs Prometheus on the OpenMetrics text and returns its address. It is
@@ -27,7 +27,8 @@ func Start(t testing.TB, openMetrics string) string {
 // StartFrom is Start for a text that is too long to be held in memory.
 func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
 	t.Helper()
-	server, tool := alertstest.Find(t, "prometheus"), alertstest.Find(t, "promtool")
+	server := alertstest.Find(t, "prometheus")
+	alertstest.Find(t, "promtool")
 	dir := t.TempDir()
 	text := filepath.Join(dir, "history.om")
 	data := filepath.Join(dir, "data")
@@ -43,8 +44,8 @@ func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
 	if err := os.WriteFile(config, []byte("global: {scrape_interval: 15s}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.Command(tool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", "--max-block-duration=13122h", text, data).CombinedOutput(); err != nil {
-		t.Fatalf("promtool cannot read the history: %v\n%s", err, out)
+	if err := local.Fill(t.Context(), text, data); err != nil {
+		t.Fatal(err)
 	}
 	return "http://" + alertstest.Start(t, alertstest.Server{Ready: "/-/ready", Command: func(address string) []string {
 		return []string{server, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=100y",
