@@ -281,7 +281,7 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	a.mu.Lock()
 	a.running = slices.Clone(a.running) // views hold the old one
 	for i := range a.running {
-		if same(a.running[i], j) {
+		if same(a.running[i], asJob(j)) {
 			a.running[i].Progress = p
 		}
 	}
@@ -300,9 +300,7 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 func (a *app) Recorded(r history.Record) {
 	a.mu.Lock()
 	a.add(r)
-	a.running = slices.DeleteFunc(slices.Clone(a.running), func(j report.Job) bool {
-		return j.Model == r.Model && j.Version == r.Version && j.Precision == r.Precision
-	})
+	a.ended(report.Job{Model: r.Model, Version: r.Version, Precision: r.Precision})
 	a.mu.Unlock()
 	a.refresh()
 	a.act()
@@ -322,13 +320,18 @@ func (a *app) Recorded(r history.Record) {
 // Dropped implements cycle.Observer.
 func (a *app) Dropped(j cycle.Job) {
 	a.mu.Lock()
-	a.running = slices.DeleteFunc(slices.Clone(a.running), func(r report.Job) bool { return same(r, j) })
+	a.ended(asJob(j))
 	a.mu.Unlock()
 	a.act()
 }
 
-func same(a report.Job, b cycle.Job) bool {
-	return a.Model == b.Candidate.Model && a.Version == b.Candidate.Version && a.Precision == b.Precision
+// ended takes a job from those that run; a.mu is held.
+func (a *app) ended(j report.Job) {
+	a.running = slices.DeleteFunc(slices.Clone(a.running), func(r report.Job) bool { return same(r, j) })
+}
+
+func same(a, b report.Job) bool {
+	return a.Model == b.Model && a.Version == b.Version && a.Precision == b.Precision
 }
 
 func jobs(list []cycle.Job) []report.Job {

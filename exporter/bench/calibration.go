@@ -24,7 +24,7 @@ type Calibration struct {
 	// input for which it is least counts.
 	Values *float64 `json:"values,omitempty"`
 	// Channels is the share of the inputs' channels (positions along the second
-	// dimension) that are covered: nearlyAll of a channel's values in the evaluation
+	// dimension) that are covered: nearly all of a channel's values in the evaluation
 	// inputs lie in the range that the calibration data have in that channel.
 	Channels *float64 `json:"channels,omitempty"`
 	// Classes is the share of the classes that the engine predicts for evaluation

@@ -22,11 +22,7 @@ func Measure(ctx context.Context, backend engine.Backend, job Job, progress func
 	if progress == nil {
 		progress = func(engine.Progress) {}
 	}
-	r := &run{backend: backend, job: job}
-	r.progress = func(p engine.Progress) {
-		r.stage = p.Stage
-		progress(p)
-	}
+	r := &run{backend: backend, job: job, progress: progress}
 	for _, w := range with {
 		w(r)
 	}
@@ -50,7 +46,6 @@ type run struct {
 	backend  engine.Backend
 	job      Job
 	progress func(engine.Progress)
-	stage    string // last told
 	engine   engine.Engine
 	m        Measurement
 
@@ -302,7 +297,7 @@ func (r *run) latency(ctx context.Context) error {
 			Stage: "latency", Done: float64(len(windows)), Total: float64(o.MaxWindows),
 			Message: fmt.Sprintf("window %d of at most %d, %s", len(windows)+1, o.MaxWindows, expected(warm, o)),
 		})
-		w, seen, err := r.window(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow})
+		w, seen, err := r.window(ctx, "latency", inputs, engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow})
 		if err != nil {
 			return err
 		}
@@ -445,7 +440,7 @@ func (r *run) sweep(ctx context.Context) error {
 				Stage: "throughput", Done: float64(done), Total: float64(total),
 				Message: fmt.Sprintf("batch %d, concurrency %d, about %v", batch, lanes, o.SweepWindow),
 			})
-			w, seen, err := r.window(ctx, inputs, engine.TimeOptions{
+			w, seen, err := r.window(ctx, "throughput", inputs, engine.TimeOptions{
 				Concurrency: lanes, Queries: 1, Duration: o.SweepWindow, MaxDuration: max(o.MaxWindow, o.SweepWindow), WarmUp: min(o.WarmUp, o.SweepWindow/4),
 			})
 			switch {

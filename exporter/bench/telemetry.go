@@ -106,7 +106,7 @@ func Watched(s Sampler) func(*run) {
 // window times one window. One in which the device was throttled is thrown
 // away and timed again, while there is leave to; seen says what the device did
 // in the one that is returned, and is nil when nobody watches.
-func (r *run) window(ctx context.Context, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, seen *Telemetry, err error) {
+func (r *run) window(ctx context.Context, stage string, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, seen *Telemetry, err error) {
 	for {
 		stop := func() Telemetry { return Telemetry{} }
 		if r.sampler != nil {
@@ -128,7 +128,7 @@ func (r *run) window(ctx context.Context, inputs []engine.Tensor, o engine.TimeO
 			return w, &t, nil
 		}
 		r.discarded++
-		r.progress(engine.Progress{Stage: r.stage, Message: fmt.Sprintf("thrown away and measured again: the device was throttled %s", why)})
+		r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("thrown away and measured again: the device was throttled %s", why)})
 	}
 }
 

@@ -470,15 +470,16 @@ func counts(parts []string) bool {
 
 // inside looks at the file or folder that a path leads to, if that lies in the repository.
 func (r *Repository) inside(at string) (info os.FileInfo, why string) {
+	const nothing = "that leads to nothing: mend it, or copy the file"
 	real, err := filepath.EvalSymlinks(at)
 	if err != nil {
-		return nil, "that leads to nothing: mend it, or copy the file"
+		return nil, nothing
 	}
 	if rel, err := filepath.Rel(r.dir, real); err != nil || !filepath.IsLocal(rel) {
 		return nil, "that leads out of the repository, and such links are not followed: copy the file, or mount its folder inside"
 	}
 	if info, err = os.Stat(real); err != nil {
-		return nil, "that leads to nothing: mend it, or copy the file"
+		return nil, nothing
 	}
 	return info, ""
 }

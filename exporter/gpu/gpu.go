@@ -175,9 +175,13 @@ func text(c []int8) string {
 	return b.String()
 }
 
-// parsePCI reads a PCI address: NVML writes eight digits of domain, CUDA four.
-func parsePCI(s string) (domain, bus, device uint32, ok bool) {
+// busID writes a PCI address as CUDA does: NVML writes eight digits of domain, CUDA
+// four.
+func busID(s string) (id string, ok bool) {
+	var domain, bus, device uint32
 	s, _, _ = strings.Cut(s, ".")
-	n, err := fmt.Sscanf(strings.ToLower(s), "%x:%x:%x", &domain, &bus, &device)
-	return domain, bus, device, err == nil && n == 3
+	if n, err := fmt.Sscanf(strings.ToLower(s), "%x:%x:%x", &domain, &bus, &device); err != nil || n != 3 {
+		return "", false
+	}
+	return fmt.Sprintf("%04x:%02x:%02x.0", domain, bus, device), true
 }

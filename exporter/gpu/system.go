@@ -119,9 +119,7 @@ func (s *system) gpu(index int) (*device, error) {
 	}
 	pci, err := call(d.line, "nvmlDeviceGetPciInfo_v3", d.handle.GetPciInfo)
 	if err == nil {
-		if domain, bus, dev, ok := parsePCI(text(pci.BusId[:])); ok {
-			d.PCIBusID = fmt.Sprintf("%04x:%02x:%02x.0", domain, bus, dev)
-		}
+		d.PCIBusID, _ = busID(text(pci.BusId[:]))
 	}
 	d.meter = s.newMeter(d, d.handle, -1)
 	return d, nil

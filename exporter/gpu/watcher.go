@@ -89,8 +89,7 @@ func (s *system) find(id ID) (*device, error) {
 			return found, nil
 		}
 	}
-	if domain, bus, dev, ok := parsePCI(id.PCIBusID); ok {
-		want := fmt.Sprintf("%04x:%02x:%02x.0", domain, bus, dev)
+	if want, ok := busID(id.PCIBusID); ok {
 		for _, d := range s.gpus {
 			if d.PCIBusID == want && d.MIG != MIGEnabled {
 				return d, nil

@@ -610,16 +610,8 @@ func (b builder) status(m Model, c history.Candidate, expected []engine.Precisio
 // fastest engine that meets it, or the one that comes nearest; otherwise the one of
 // the lowest P99.
 func best(m Model) engine.Precision {
-	row := func(p engine.Precision) *Row {
-		for i := range m.Rows {
-			if m.Rows[i].Precision == p && m.Rows[i].Result != nil {
-				return &m.Rows[i]
-			}
-		}
-		return nil
-	}
 	for _, v := range m.deciding() {
-		if m.Candidate == nil || v.Version != m.Candidate.Version || row(v.Precision) == nil {
+		if row, _ := m.Row(v.Precision); m.Candidate == nil || v.Version != m.Candidate.Version || row.Result == nil {
 			continue
 		}
 		if v.Outcome != verdict.Met {

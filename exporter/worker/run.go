@@ -56,34 +56,32 @@ func (w *Worker) Run(ctx context.Context, spec Spec, req Request) (Outcome, erro
 	if err := ctx.Err(); err != nil {
 		return Outcome{}, err
 	}
-	text, err := json.Marshal(req)
-	if err != nil {
-		return Outcome{}, fmt.Errorf("start worker: %w", err)
-	}
 	if w.waits != nil && !w.waits.fit(spec, req) {
 		w.Close()
 	}
-	text = append(text, '\n')
 	used := w.waits != nil
-	o, err := w.do(ctx, spec, req, text)
+	o, err := w.do(ctx, spec, req)
 	if used && err == nil && o.Failure != nil && (o.Failure.Kind == engine.KindCrashed || o.Failure.Kind == engine.KindOutOfMemory) {
 		// It may have died of what the job before left behind.
-		o, err = w.do(ctx, spec, req, text)
+		o, err = w.do(ctx, spec, req)
 	}
 	return o, err
 }
 
 // do asks the child that waits, or a new one.
-func (w *Worker) do(ctx context.Context, spec Spec, req Request, text []byte) (Outcome, error) {
+func (w *Worker) do(ctx context.Context, spec Spec, req Request) (Outcome, error) {
+	text, err := json.Marshal(req)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("start worker: %w", err)
+	}
 	c := w.waits
 	w.waits = nil
 	if c == nil {
-		var err error
 		if c, err = start(spec, req); err != nil {
 			return Outcome{}, err
 		}
 	}
-	c.ask(text)
+	c.ask(append(text, '\n'))
 	o, ready := c.wait(ctx, spec)
 	if ready {
 		w.waits = c

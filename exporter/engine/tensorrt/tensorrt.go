@@ -72,7 +72,7 @@ const opUse = "use TensorRT"
 // lists the GPUs.
 func (b *Backend) devices() (*trt.Library, []trt.Device, error) {
 	refuse := func(err error, hint string) (*trt.Library, []trt.Device, error) {
-		e := engine.Errorf(engine.KindUnavailable, opUse, "", "%s", strings.TrimPrefix(err.Error(), "tensorrt: "))
+		e := engine.Errorf(engine.KindUnavailable, opUse, "", "%s", words(err))
 		e.Hint = hint
 		return nil, nil, e
 	}
@@ -166,7 +166,7 @@ func failure(ctx context.Context, kind engine.Kind, op, subject string, err erro
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	e = engine.Errorf(kind, op, subject, "%s", strings.TrimPrefix(err.Error(), "tensorrt: "))
+	e = engine.Errorf(kind, op, subject, "%s", words(err))
 	var native *trt.Error
 	if errors.As(err, &native) {
 		e.Node = native.Node
@@ -188,6 +188,9 @@ func failure(ctx context.Context, kind engine.Kind, op, subject string, err erro
 	}
 	return e
 }
+
+// words are those of trt without its name, which the backend's own words have.
+func words(err error) string { return strings.TrimPrefix(err.Error(), "tensorrt: ") }
 
 // mostComplaints is how many of a parser's complaints a failure quotes.
 const mostComplaints = 8
