@@ -146,7 +146,7 @@ def push(source, target):
 def three_modes(args):
     print("\n## Three modes\n")
     site = Site(args, "modes", args.work / "models")
-    p, took = site.plancast("check")
+    p, _ = site.plancast("check")
     print("```\n" + p.stdout + p.stderr[-2000:] + "```\n")
     for model in args.models.split(","):  # one after the other: what is done is shown should the rest be cut short
         p, took = site.plancast("run", "--once", "--format=markdown", f"--model={model}")
@@ -155,11 +155,12 @@ def three_modes(args):
     p, again = site.plancast("run", "--once", "--format=markdown")
     print(p.stdout)
     print(f"\n- the whole again, with nothing new: {again:.1f} s")
-    (args.work / "modes.jsonl").write_text(site.plancast("history", "export", "--format=jsonl")[0].stdout)
-    spans = sorted((r["started"], r["finished"]) for r in site.records())
+    records = site.records()
+    (args.work / "modes.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+    spans = sorted((r["started"], r["finished"]) for r in records)
     overlapping = sum(a[1] > b[0] for a, b in itertools.pairwise(spans))
     print(f"- {len(spans)} jobs, of which {overlapping} began before the one before had ended (several GPUs)")
-    for r in site.records():
+    for r in records:
         if not r.get("measurement"):
             print(f"- {r['model']} {r['precision']}: {told(r)}")
             continue
@@ -173,7 +174,7 @@ def three_modes(args):
         )
     # Other windows are another series; the plans stay what they are.
     other = Site(args, "modes", args.work / "models", window="1s")
-    known = len(other.records())
+    known = len(records)
     _, took = other.plancast("run", "--once", "--model=resnet50", "--format=json")
     reused = [measured(r, "plan", "reused") for r in other.records()[known:]]
     print(f"- resnet50 with another window: {len(reused)} jobs in {took:.0f} s, plans reused: {reused}")
