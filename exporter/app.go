@@ -18,13 +18,13 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
-	"github.com/plancast/plancast/exporter/cycle"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/onnx"
+	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/worker"
 	"github.com/plancast/plancast/forecast"
@@ -57,17 +57,17 @@ type app struct {
 	mu        sync.Mutex // guards the rest
 	cfg       config.Config
 	records   []history.Record
-	plan      cycle.Plan
+	plan      pass.Plan
 	scanned   bool
 	running   []report.Job // one on each device
 	waiting   []report.Job
 	told      time.Time // when the log last told of the running job
-	lastCycle *report.Cycle
+	lastPass  *report.Pass
 	passErr   error // of the last pass; nil when it went through
 	reloadErr error
 	reloaded  time.Time
 	renewed   chan struct{} // closed by the next reload
-	nextCycle func() time.Time
+	nextPass  func() time.Time
 	forecasts map[string]*report.Forecast
 	track     *forecast.Score
 	tracked   int // records that track rests on
@@ -104,7 +104,7 @@ func (a *app) open() error {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
-	if err := os.RemoveAll(cycle.WorkDir(a.cfg.State)); err != nil {
+	if err := os.RemoveAll(pass.WorkDir(a.cfg.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
 	for r, err := range a.store.Records(context.Background(), history.Filter{}) {
@@ -179,7 +179,7 @@ func (a *app) pass(ctx context.Context, only func(model string) bool) error {
 	a.running, a.waiting = nil, nil
 	a.passErr = err
 	if err == nil {
-		a.lastCycle = &report.Cycle{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
+		a.lastPass = &report.Pass{Finished: a.now().UTC(), Duration: a.now().Sub(started)}
 	}
 	a.mu.Unlock()
 	a.act()
@@ -207,17 +207,17 @@ func (a *app) openRepository(ctx context.Context, cfg config.Config) error {
 
 // newRunner makes the runner of one pass; store and observer may be nil for one
 // that only plans.
-func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer cycle.Observer, known []history.Record) *cycle.Runner {
-	return cycle.New(cycle.Options{
+func newRunner(cfg config.Config, p program, store *history.Store, repo *candidate.Repository, observer pass.Observer, known []history.Record) *pass.Runner {
+	return pass.New(pass.Options{
 		Config: cfg, Store: store, Repository: repo, Backends: p.backends,
-		Worker: func() cycle.Worker {
+		Worker: func() pass.Worker {
 			return &limited{command: p.worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
 		},
 		Now: p.now, Log: p.log, Observe: observer,
 	}, known)
 }
 
-// limited implements cycle.Worker.
+// limited implements pass.Worker.
 type limited struct {
 	worker.Worker
 	command, env []string
@@ -245,8 +245,8 @@ func whole(r io.ReaderAt, size int64) ([]string, error) {
 	return m.ExternalData, nil
 }
 
-// Scanned implements cycle.Observer.
-func (a *app) Scanned(p cycle.Plan) {
+// Scanned implements pass.Observer.
+func (a *app) Scanned(p pass.Plan) {
 	a.mu.Lock()
 	changed := !a.scanned || !reflect.DeepEqual(p, a.plan) // most passes find nothing new
 	a.plan, a.scanned = p, true
@@ -261,8 +261,8 @@ func (a *app) Scanned(p cycle.Plan) {
 	a.tell(0) // what a predecessor recorded and did not live to tell
 }
 
-// Started implements cycle.Observer.
-func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
+// Started implements pass.Observer.
+func (a *app) Started(j pass.Job, waiting []pass.Job) {
 	a.mu.Lock()
 	job := asJob(j)
 	job.Started = a.now()
@@ -276,8 +276,8 @@ func (a *app) Started(j cycle.Job, waiting []cycle.Job) {
 // shows it all the time.
 const logProgressEvery = 10 * time.Second
 
-// Progressed implements cycle.Observer.
-func (a *app) Progressed(j cycle.Job, p engine.Progress) {
+// Progressed implements pass.Observer.
+func (a *app) Progressed(j pass.Job, p engine.Progress) {
 	a.mu.Lock()
 	a.running = slices.Clone(a.running) // views hold the old one
 	for i := range a.running {
@@ -296,7 +296,7 @@ func (a *app) Progressed(j cycle.Job, p engine.Progress) {
 	}
 }
 
-// Recorded implements cycle.Observer.
+// Recorded implements pass.Observer.
 func (a *app) Recorded(r history.Record) {
 	a.mu.Lock()
 	a.add(r)
@@ -317,8 +317,8 @@ func (a *app) Recorded(r history.Record) {
 	}
 }
 
-// Dropped implements cycle.Observer.
-func (a *app) Dropped(j cycle.Job) {
+// Dropped implements pass.Observer.
+func (a *app) Dropped(j pass.Job) {
 	a.mu.Lock()
 	a.ended(asJob(j))
 	a.mu.Unlock()
@@ -334,7 +334,7 @@ func same(a, b report.Job) bool {
 	return a.Model == b.Model && a.Version == b.Version && a.Precision == b.Precision
 }
 
-func jobs(list []cycle.Job) []report.Job {
+func jobs(list []pass.Job) []report.Job {
 	out := make([]report.Job, len(list))
 	for i, j := range list {
 		out[i] = asJob(j)
@@ -342,7 +342,7 @@ func jobs(list []cycle.Job) []report.Job {
 	return out
 }
 
-func asJob(j cycle.Job) report.Job {
+func asJob(j pass.Job) report.Job {
 	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
 }
 
@@ -408,7 +408,7 @@ func (a *app) asTimePasses() {
 func (a *app) act() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), Running: a.running, LastCycle: a.lastCycle})
+	a.metrics.SetActivity(metrics.Activity{QueueLength: len(a.waiting), Running: a.running, LastPass: a.lastPass})
 }
 
 // input is what the report of the models that only selects is made of; a.mu is held.
@@ -428,10 +428,10 @@ func (a *app) everything() report.Input {
 		Now: a.now().UTC(), Version: version(), Records: a.records,
 		Targets: a.cfg.Targets, Milestones: a.cfg.Milestones,
 		Backend: report.Backend{Name: a.plan.Backend.Name, Version: a.plan.Backend.Environment.BackendVersion, Reason: a.plan.Backend.Reason},
-		Running: a.running, Queue: a.waiting, LastCycle: a.lastCycle, Forecasts: a.forecasts, Track: a.track,
+		Running: a.running, Queue: a.waiting, LastPass: a.lastPass, Forecasts: a.forecasts, Track: a.track,
 	}
-	if a.nextCycle != nil {
-		in.NextCycle = a.nextCycle()
+	if a.nextPass != nil {
+		in.NextPass = a.nextPass()
 	}
 	in.Models, in.Refused = modelStates(a.cfg, a.plan.Scan)
 	if a.scanned {

@@ -14,8 +14,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/config"
-	"github.com/plancast/plancast/exporter/cycle"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
@@ -61,7 +61,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 
 // backendSentence reads "tensorrt 10.6.0 on NVIDIA L4 (2 side by side): it is the
 // preferred backend and works here".
-func backendSentence(b cycle.Backend) string {
+func backendSentence(b pass.Backend) string {
 	device := b.Environment.Device
 	if n := len(b.Devices); n > 1 {
 		device += fmt.Sprintf(" (%d side by side)", n)
@@ -71,29 +71,29 @@ func backendSentence(b cycle.Backend) string {
 
 // plan says what a pass would do. It takes no lock and writes nothing, so that
 // it runs beside plancast serve.
-func (c *checkCommand) plan(ctx context.Context, cfg config.Config, p program) (cycle.Plan, int, error) {
+func (c *checkCommand) plan(ctx context.Context, cfg config.Config, p program) (pass.Plan, int, error) {
 	var known []history.Record
 	remembered := reading{files: map[string]history.Remembered{}}
 	store, err := history.OpenReadOnly(historyPath(cfg))
 	switch {
 	case errors.Is(err, os.ErrNotExist): // nothing is measured yet
 	case err != nil:
-		return cycle.Plan{}, 0, err
+		return pass.Plan{}, 0, err
 	default:
 		defer store.Close()
 		for r, err := range store.Records(ctx, history.Filter{}) {
 			if err != nil {
-				return cycle.Plan{}, 0, err
+				return pass.Plan{}, 0, err
 			}
 			known = append(known, r)
 		}
 		if remembered.files, err = store.Files(ctx); err != nil {
-			return cycle.Plan{}, 0, err
+			return pass.Plan{}, 0, err
 		}
 	}
 	repo, err := openRepository(ctx, cfg, remembered, p.now)
 	if err != nil {
-		return cycle.Plan{}, 0, err
+		return pass.Plan{}, 0, err
 	}
 	defer repo.Close()
 	plan, err := newRunner(cfg, p, nil, repo, nil, known).Plan(ctx, nil)
@@ -168,7 +168,7 @@ func milestoneSentence(m config.Milestone, cfg config.Config) string {
 		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio))
 }
 
-func writePlan(w io.Writer, plan cycle.Plan) {
+func writePlan(w io.Writer, plan pass.Plan) {
 	fmt.Fprintf(w, "\n%d models, %d versions.\n", len(plan.Scan.Models), plan.Scan.Versions)
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(plan.Scan.Models)) {

@@ -66,7 +66,7 @@ func (a *app) schedule(ctx context.Context, k *kicks) {
 		c := cron.New(cron.WithLocation(cfg.Location), cron.WithLogger(log),
 			cron.WithChain(cron.SkipIfStillRunning(log), cron.Recover(log)))
 		id := c.Schedule(cfg.Schedule, cron.FuncJob(func() { a.tryPass(ctx, nil) }))
-		a.nextCycle = func() time.Time { return c.Entry(id).Next.UTC() }
+		a.nextPass = func() time.Time { return c.Entry(id).Next.UTC() }
 		a.mu.Unlock()
 		c.Start()
 		k.kick("")

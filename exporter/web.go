@@ -160,7 +160,7 @@ type reloads struct{ a *app }
 var (
 	reloadOK   = prometheus.NewDesc("plancast_config_last_reload_successful", "Whether the last reading of the configuration succeeded: 1 or 0.", nil, nil)
 	reloadTime = prometheus.NewDesc("plancast_config_last_reload_success_timestamp_seconds", "When the configuration was last read successfully, in seconds since the epoch.", nil, nil)
-	passOK     = prometheus.NewDesc("plancast_cycle_last_success", "Whether the last pass over the repository went through: 1 or 0. A candidate that fails is no failure of the pass.", nil, nil)
+	passOK     = prometheus.NewDesc("plancast_pass_last_success", "Whether the last pass over the repository went through: 1 or 0. A candidate that fails is no failure of the pass.", nil, nil)
 )
 
 func (r reloads) Describe(ch chan<- *prometheus.Desc) {

@@ -35,7 +35,7 @@ done_measuring() { fetch /api/v1/report 2>/dev/null | "$PLANCAST_PYTHON" -c '
 import json, sys
 r = json.load(sys.stdin)
 waiting = [v for m in r["models"] for v in m.get("waiting") or []]
-sys.exit(not (r["models"] and r.get("last_cycle") and not r["running"] and not r["queue"] and not waiting))'; }
+sys.exit(not (r["models"] and r.get("last_pass") and not r["running"] and not r["queue"] and not waiting))'; }
 
 until done_measuring; do
   kill -0 "$server" 2>/dev/null || { wait "$server"; exit; }

@@ -229,7 +229,7 @@ def arrive(args, what, benchmark=None):
         if not until("version 1", 300, lambda: rows("1")):
             return
         time.sleep(4)  # until an idle pass has told what looking and asking for the GPUs costs
-        idle = re.search(r"^plancast_cycle_duration_seconds (\S+)", fetch(args, "/metrics"), re.M)
+        idle = re.search(r"^plancast_pass_duration_seconds (\S+)", fetch(args, "/metrics"), re.M)
         push(args.work / "later" / "2", models / "resnet50" / "2")
         arrived = time.time()
         timeline = Timeline(args, arrived)

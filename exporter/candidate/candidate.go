@@ -703,7 +703,7 @@ func combine(digests map[string]string) string {
 }
 
 // ErrChanged says that a candidate is no longer what was scanned.
-var ErrChanged = errors.New("the candidate changed since the repository was scanned: it is looked at again in the next cycle")
+var ErrChanged = errors.New("the candidate changed since the repository was scanned: it is looked at again in the next pass")
 
 // Stage copies the candidate's files into dir, under the names that they have
 // in a version's folder, and checks them against the candidate's digests. The

@@ -110,10 +110,10 @@ var (
 	candidates = Family{"plancast_candidates", Gauge, []string{"model", "state"},
 		"Versions in the repository by state.", "state is accepted, pending (left alone for now) or refused; each exists from the first scrape.", false}
 
-	models        = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
-	cycleDuration = Family{"plancast_cycle_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
-	cycleTime     = Family{"plancast_cycle_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
-	jobProgress   = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
+	models       = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
+	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
+	passTime     = Family{"plancast_pass_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
+	jobProgress  = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
 		"stage is build, latency, throughput, accuracy or calibration. Absent while nothing runs and where the end of a stage is not known.", true}
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
 	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
@@ -227,7 +227,7 @@ func Families() []Family {
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
-		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, cycleDuration, cycleTime, queueLength, jobProgress,
+		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,

@@ -50,7 +50,7 @@ func snapshot(t testing.TB, in report.Input) *Snapshot {
 func collector(t testing.TB, in report.Input) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
-	c.SetActivity(Activity{QueueLength: len(in.Queue), Running: in.Running, LastCycle: in.LastCycle})
+	c.SetActivity(Activity{QueueLength: len(in.Queue), Running: in.Running, LastPass: in.LastPass})
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
@@ -255,7 +255,7 @@ func TestUnknownIsAbsent(t *testing.T) {
 			t.Errorf("quantiles %v; only the median was measured", m.GetSummary().GetQuantile())
 		}
 	}
-	for _, name := range []string{"plancast_cycle_duration_seconds", "plancast_last_success_timestamp_seconds"} {
+	for _, name := range []string{"plancast_pass_duration_seconds", "plancast_last_success_timestamp_seconds"} {
 		if _, ok := gather(t, report.Input{Models: []report.ModelState{{Name: "m"}}})[name]; ok {
 			t.Errorf("%s before anything happened", name)
 		}

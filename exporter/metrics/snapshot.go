@@ -45,7 +45,7 @@ func (s *Snapshot) Len() int { return s.size }
 type Activity struct {
 	QueueLength int
 	Running     []report.Job
-	LastCycle   *report.Cycle // nil before the first pass has ended
+	LastPass    *report.Pass // nil before the first pass has ended
 }
 
 // Collector hands out the newest snapshot and the current activity. Make it
@@ -135,9 +135,9 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(descs[jobProgress.Name], prometheus.GaugeValue, min(max(p.Done/p.Total, 0), 1), j.Model, string(j.Precision), p.Stage)
 		}
 	}
-	if a.LastCycle != nil {
-		gauge(cycleDuration, a.LastCycle.Duration.Seconds())
-		gauge(cycleTime, timestamp(a.LastCycle.Finished))
+	if a.LastPass != nil {
+		gauge(passDuration, a.LastPass.Duration.Seconds())
+		gauge(passTime, timestamp(a.LastPass.Finished))
 	}
 	if ask := l.c.gpus.Load(); ask != nil {
 		for _, s := range (*ask)() {

@@ -75,11 +75,11 @@ func Build(in Input) View {
 	for _, j := range in.Queue {
 		v.Queue = append(v.Queue, jobView(j, in.Now))
 	}
-	if c := in.LastCycle; c != nil {
-		v.LastCycle = &CycleView{c.Finished.UTC(), c.Duration.Seconds()}
+	if c := in.LastPass; c != nil {
+		v.LastPass = &PassView{c.Finished.UTC(), c.Duration.Seconds()}
 	}
-	if !in.NextCycle.IsZero() {
-		v.NextCycle = new(in.NextCycle.UTC())
+	if !in.NextPass.IsZero() {
+		v.NextPass = new(in.NextPass.UTC())
 	}
 
 	all := thresholds(in)

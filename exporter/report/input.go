@@ -34,8 +34,8 @@ type Input struct {
 	Running []Job // what runs now, one on each device; empty when idle
 	Queue   []Job // what waits, next first
 
-	LastCycle *Cycle    // the last pass over the repository that ended; nil before the first
-	NextCycle time.Time // when the schedule fires next; zero when there is none
+	LastPass *Pass     // the last pass over the repository that ended; nil before the first
+	NextPass time.Time // when the schedule fires next; zero when there is none
 }
 
 // ByModel is the history of each model, by name.
@@ -58,8 +58,8 @@ func (u Unmatched) String() string {
 	return fmt.Sprintf("%s %s selects no model of the repository", u.Kind, u.Name)
 }
 
-// Cycle is one pass over the repository.
-type Cycle struct {
+// Pass is one pass over the repository.
+type Pass struct {
 	Finished time.Time
 	Duration time.Duration
 }

@@ -24,8 +24,8 @@ type View struct {
 	Backend       Backend         `json:"backend"`
 	Running       []JobView       `json:"running"`
 	Queue         []JobView       `json:"queue"`
-	LastCycle     *CycleView      `json:"last_cycle,omitempty"`
-	NextCycle     *time.Time      `json:"next_cycle,omitempty"`
+	LastPass      *PassView       `json:"last_pass,omitempty"`
+	NextPass      *time.Time      `json:"next_pass,omitempty"`
 	Milestones    []Milestone     `json:"milestones"`
 	Track         *forecast.Score `json:"forecast_track,omitempty"` // the forecast's own record on this history
 	Models        []Model         `json:"models"`                   // in the repository, by name
@@ -56,8 +56,8 @@ type JobView struct {
 	Elapsed   float64          `json:"elapsed_s,omitempty"`
 }
 
-// CycleView is the last finished pass over the repository.
-type CycleView struct {
+// PassView is the last finished pass over the repository.
+type PassView struct {
 	Finished time.Time `json:"finished"`
 	Duration float64   `json:"duration_s"`
 }

@@ -116,7 +116,7 @@ func Through(sel config.Select, c history.Candidate, expected []engine.Precision
 // Standing is the candidate that the model stands on today: the newest one with
 // a measured engine that counts and with nothing that counts left to measure.
 // A newer candidate that failed, or of which only some precisions are through,
-// does not replace it, so that an answer does not flap during every cycle.
+// does not replace it, so that an answer does not flap during every pass.
 // Without such a one it is the newest with a measured engine that counts.
 // expected are the precisions that each candidate is measured at.
 func Standing(sel config.Select, s history.Series, expected []engine.Precision) (history.Candidate, bool) {

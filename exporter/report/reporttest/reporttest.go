@@ -240,10 +240,10 @@ func Input() report.Input {
 				Criteria: Criteria("p99 < 40ms"), Share: 1, Horizon: 5, Ready: 0.9,
 			},
 		},
-		Backend:   report.Backend{Name: "onnxruntime", Version: "1.32.0", Reason: "backend auto: no TensorRT library was found"},
-		Running:   []report.Job{{Model: "densenet", Version: "2", Precision: engine.INT8, Started: Now.Add(-47 * time.Second), Progress: engine.Progress{Stage: "latency", Done: 420, Total: 662, Message: "window 2"}}},
-		Queue:     []report.Job{{Model: "resnet50", Version: "9", Precision: engine.FP32}},
-		LastCycle: &report.Cycle{Finished: Now.Add(-17 * time.Minute), Duration: 384 * time.Second}, NextCycle: Now.Add(13 * time.Minute),
+		Backend:  report.Backend{Name: "onnxruntime", Version: "1.32.0", Reason: "backend auto: no TensorRT library was found"},
+		Running:  []report.Job{{Model: "densenet", Version: "2", Precision: engine.INT8, Started: Now.Add(-47 * time.Second), Progress: engine.Progress{Stage: "latency", Done: 420, Total: 662, Message: "window 2"}}},
+		Queue:    []report.Job{{Model: "resnet50", Version: "9", Precision: engine.FP32}},
+		LastPass: &report.Pass{Finished: Now.Add(-17 * time.Minute), Duration: 384 * time.Second}, NextPass: Now.Add(13 * time.Minute),
 	}
 	return forecasted(in)
 }

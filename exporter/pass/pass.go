@@ -1,8 +1,8 @@
-// Package cycle is one pass from candidates to records: it scans the model
+// Package pass is one pass from candidates to records: it scans the model
 // repository, plans the jobs that have no result in this environment, runs
 // each in a worker process, and appends what came of it to the history before
 // anybody is told. The cron calls it, plancast run calls it, tests call it.
-package cycle
+package pass
 
 import (
 	"cmp"
