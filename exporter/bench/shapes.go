@@ -1,0 +1,157 @@
+package bench
+
+import (
+	"math"
+	"slices"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/tensorio"
+)
+
+func (r *run) shapes(batch int) tensorio.Shapes {
+	return tensorio.Shapes{Batch: int64(batch), Dims: r.dims, InputDims: r.job.InputDims}
+}
+
+// plan decides which batches can be measured, and that all shapes are known.
+func (r *run) plan(inputs []engine.TensorInfo) error {
+	r.inputs = inputs
+	r.dims = tensorio.DimsOf(inputs, r.arrays)
+	for name, size := range r.job.Dims {
+		r.dims[name] = size
+	}
+	o := r.job.Options
+	if _, err := r.shapes(o.Batches[0]).Resolve(inputs); err != nil {
+		return err
+	}
+	r.batches = nil
+	if !r.shapes(1).Batched(inputs) {
+		// All shapes are fixed. A first dimension that all inputs share, and
+		// that the options name, is the batch; otherwise a query is one inference.
+		batch := 1
+		if len(inputs) > 0 && len(inputs[0].Dims) > 0 {
+			first := int(inputs[0].Dims[0].Size)
+			same := !slices.ContainsFunc(inputs, func(t engine.TensorInfo) bool { return len(t.Dims) > 0 && int(t.Dims[0].Size) != first })
+			if same && slices.Contains(o.Batches, first) {
+				batch = first
+			}
+		}
+		for _, b := range o.Batches {
+			if b != batch {
+				r.warn("batch %d is left out: the model's shapes are fixed (%s)", b, inputs[0])
+			}
+		}
+		r.batches = []int{batch}
+		return nil
+	}
+	for _, b := range o.Batches {
+		if r.job.MaxBatch > 0 && b > r.job.MaxBatch {
+			r.warn("batch %d is left out: config.pbtxt allows at most %d", b, r.job.MaxBatch)
+			continue
+		}
+		if !slices.Contains(r.batches, b) {
+			r.batches = append(r.batches, b)
+		}
+	}
+	if len(r.batches) == 0 {
+		e := engine.Errorf(engine.KindInvalidInput, "choose a batch size", "", "all of %v are above max_batch_size %d", o.Batches, r.job.MaxBatch)
+		e.Hint = "correct batches in the configuration, or max_batch_size in config.pbtxt"
+		return e
+	}
+	return nil
+}
+
+// profiles are the ranges of shapes of dynamic inputs: what the job says of an
+// input, otherwise the batches that are measured, widened to what the settings
+// ask for as far as the model allows it.
+func (r *run) profiles() (map[string]engine.Profile, error) {
+	measured := engine.BatchRange{Min: int64(slices.Min(append([]int{1}, r.batches...))), Opt: int64(r.batches[0]), Max: int64(slices.Max(r.batches))}
+	built := measured
+	if p := r.job.Settings.ProfileBatch; p != nil {
+		limit := int64(math.MaxInt64)
+		if r.job.MaxBatch > 0 {
+			limit = int64(r.job.MaxBatch)
+		}
+		built = engine.BatchRange{Min: min(measured.Min, p.Min), Opt: min(p.Opt, limit), Max: max(measured.Max, min(p.Max, limit))}
+	}
+	narrow, err := r.profile(measured)
+	if err != nil {
+		return nil, err
+	}
+	profiles, err := r.profile(built)
+	if err != nil {
+		return nil, err
+	}
+	for _, in := range r.inputs {
+		if given, ok := r.job.Profiles[in.Name]; ok && in.Dynamic() {
+			if err := fits(in, given, narrow[in.Name]); err != nil {
+				return nil, err
+			}
+			profiles[in.Name] = given
+		}
+	}
+	return profiles, nil
+}
+
+// profile gives each dynamic input its shapes over a range of batches.
+func (r *run) profile(batch engine.BatchRange) (map[string]engine.Profile, error) {
+	var shapes [3][][]int64
+	for i, n := range []int64{batch.Min, batch.Opt, batch.Max} {
+		var err error
+		if shapes[i], err = r.shapes(int(n)).Resolve(r.inputs); err != nil {
+			return nil, err
+		}
+	}
+	profiles := map[string]engine.Profile{}
+	for i, in := range r.inputs {
+		if in.Dynamic() {
+			profiles[in.Name] = engine.Profile{Min: shapes[0][i], Opt: shapes[1][i], Max: shapes[2][i]}
+		}
+	}
+	return profiles, nil
+}
+
+// fits holds a given profile against the input and the shapes that are measured.
+func fits(in engine.TensorInfo, given, measured engine.Profile) error {
+	bad := func(format string, args ...any) error {
+		e := engine.Errorf(engine.KindInvalidInput, "use the profile of input", in.String(), format, args...)
+		e.Hint = "correct profiles of this model in the configuration"
+		return e
+	}
+	for _, s := range [][]int64{given.Min, given.Opt, given.Max} {
+		if len(s) != len(in.Dims) {
+			return bad("%v has %d dimensions and the input %d", s, len(s), len(in.Dims))
+		}
+	}
+	for i, d := range in.Dims {
+		low, usual, high := given.Min[i], given.Opt[i], given.Max[i]
+		switch {
+		case low > usual || usual > high:
+			return bad("dimension %d does not rise from %d over %d to %d", i, low, usual, high)
+		case d.Size >= 0 && (low != d.Size || high != d.Size):
+			return bad("dimension %d is fixed to %d in the model", i, d.Size)
+		case measured.Min[i] < low || measured.Max[i] > high:
+			return bad("dimension %d reaches from %d to %d and is measured from %d to %d", i, low, high, measured.Min[i], measured.Max[i])
+		}
+	}
+	return nil
+}
+
+// timed is the input that queries of a batch are timed on: the first of the
+// evaluation inputs where they make a whole batch, generated otherwise.
+func (r *run) timed(batch int) ([]engine.Tensor, error) {
+	shapes, err := r.shapes(batch).Resolve(r.inputs)
+	if err != nil {
+		return nil, err
+	}
+	if r.arrays != nil {
+		calls, err := tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
+		if err != nil && batch == r.batches[0] {
+			return nil, err
+		}
+		if err == nil && slices.EqualFunc(calls[0], shapes, func(t engine.Tensor, s []int64) bool { return slices.Equal(t.Shape, s) }) {
+			return calls[0], nil
+		}
+		r.warn("batch %d is timed on generated inputs: inputs.npz does not fill one", batch)
+	}
+	return tensorio.Generate(r.inputs, shapes, r.job.Options.Seed)
+}
