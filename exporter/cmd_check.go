@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -14,9 +12,8 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/config"
-	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/pass"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -45,14 +42,14 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
 	}
 
-	plan, records, err := c.plan(ctx, cfg, p)
+	plan, records, err := daemon.Plan(ctx, p.daemon(cfg))
 	if err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
-	fmt.Fprintf(w, "History     %s, %d records\n", historyPath(cfg), records)
+	fmt.Fprintf(w, "History     %s, %d records\n", daemon.HistoryFile(cfg), records)
 	writePlan(w, plan)
-	for _, x := range unmatched(cfg, slices.Sorted(maps.Keys(plan.Scan.Models))) {
+	for _, x := range daemon.Unmatched(cfg, slices.Sorted(maps.Keys(plan.Scan.Models))) {
 		fmt.Fprintf(w, "Attention: %s: look for a misspelt name.\n", x)
 	}
 	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
@@ -67,63 +64,6 @@ func backendSentence(b pass.Backend) string {
 		device += fmt.Sprintf(" (%d side by side)", n)
 	}
 	return fmt.Sprintf("%s %s on %s: %s", b.Name, b.Environment.BackendVersion, device, b.Reason)
-}
-
-// plan says what a pass would do. It takes no lock and writes nothing, so that
-// it runs beside plancast serve.
-func (c *checkCommand) plan(ctx context.Context, cfg config.Config, p program) (pass.Plan, int, error) {
-	var known []history.Record
-	remembered := reading{files: map[string]history.Remembered{}}
-	store, err := history.OpenReadOnly(historyPath(cfg))
-	switch {
-	case errors.Is(err, os.ErrNotExist): // nothing is measured yet
-	case err != nil:
-		return pass.Plan{}, 0, err
-	default:
-		defer store.Close()
-		for r, err := range store.Records(ctx, history.Filter{}) {
-			if err != nil {
-				return pass.Plan{}, 0, err
-			}
-			known = append(known, r)
-		}
-		if remembered.files, err = store.Files(ctx); err != nil {
-			return pass.Plan{}, 0, err
-		}
-	}
-	repo, err := openRepository(ctx, cfg, remembered, p.now)
-	if err != nil {
-		return pass.Plan{}, 0, err
-	}
-	defer repo.Close()
-	plan, err := newRunner(cfg, p, nil, repo, nil, known).Plan(ctx, nil)
-	return plan, len(known), err
-}
-
-// reading is a candidate.Memory that keeps nothing.
-type reading struct{ files map[string]history.Remembered }
-
-func (r reading) Files(context.Context) (map[string]history.Remembered, error) {
-	return maps.Clone(r.files), nil
-}
-
-func (reading) Remember(context.Context, []history.Remembered, []string) error { return nil }
-
-// unmatched are the targets and milestones that select none of the models.
-func unmatched(cfg config.Config, models []string) []report.Unmatched {
-	var out []report.Unmatched
-	look := func(kind report.ThresholdKind, name string, s config.Select) {
-		if !slices.ContainsFunc(models, s.Matches) {
-			out = append(out, report.Unmatched{Kind: kind, Name: name})
-		}
-	}
-	for _, t := range cfg.Targets {
-		look(report.KindTarget, t.Name, t.Select)
-	}
-	for _, m := range cfg.Milestones {
-		look(report.KindMilestone, m.Name, m.Select)
-	}
-	return out
 }
 
 func cadence(cron string) string {

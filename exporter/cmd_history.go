@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/milestone"
@@ -45,7 +46,7 @@ func (f historyFlags) open() (*history.Store, error) {
 		if err != nil {
 			return nil, err
 		}
-		file = historyPath(cfg)
+		file = daemon.HistoryFile(cfg)
 	}
 	return history.OpenReadOnly(file)
 }

@@ -7,14 +7,13 @@ import (
 	"io"
 	"os"
 	"path"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
-	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/daemon"
 )
 
 // configFlag is --config.file, the same for every command.
@@ -53,17 +52,18 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := openApp(cfg, p)
+	o := p.daemon(cfg)
+	o.Only, o.Unnotified = only, !*c.notify
+	d, err := daemon.New(o)
 	if err != nil {
 		return 0, err
 	}
-	defer a.close()
-	a.only, a.quiet = only, !*c.notify
+	defer d.Close()
 	for {
-		if err := a.pass(ctx, only); err != nil {
+		if err := d.Pass(ctx, only); err != nil {
 			return 0, err
 		}
-		if *c.once || !a.waits(only) {
+		if *c.once || !d.Pending(only) {
 			break
 		}
 		select {
@@ -72,16 +72,16 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		case <-time.After(time.Second):
 		}
 	}
-	a.asTimePasses()
-	v := a.view()
+	d.Renew()
+	v := d.View()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}
-	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return formats[*c.format].write(w, v) }); err != nil {
+	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return daemon.Formats[*c.format].Write(w, v) }); err != nil {
 		return 0, fmt.Errorf("write report: %w", err)
 	}
 	if *c.notify {
-		left, err := a.news.Flush(ctx)
+		left, err := d.Flush(ctx)
 		if err != nil {
 			return 0, err
 		}
@@ -104,14 +104,6 @@ func selection(patterns []string) (func(model string) bool, error) {
 		}
 	}
 	return config.Select{Models: patterns}.Matches, nil
-}
-
-// waits tells whether a version is left alone only because it may still be
-// copied.
-func (a *app) waits(only func(string) bool) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return slices.ContainsFunc(a.plan.Scan.Pending, func(p candidate.Pending) bool { return only == nil || only(p.Model) })
 }
 
 // toFile writes to a file, or to stdout when none is named.

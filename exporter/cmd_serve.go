@@ -20,7 +20,7 @@ import (
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/plancast/plancast/exporter/config"
-	"github.com/plancast/plancast/exporter/gpu"
+	"github.com/plancast/plancast/exporter/daemon"
 )
 
 // serveCommand is plancast serve: the daemon.
@@ -47,30 +47,14 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := openApp(cfg, p)
+	o := p.daemon(cfg)
+	o.ConfigFile, o.Unmeasured, o.Lifecycle = *c.config, !*c.measure, *c.lifecycle
+	d, err := daemon.New(o)
 	if err != nil {
 		return 0, err
 	}
-	defer a.close()
-	a.looking = !*c.measure
-
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	k := newKicks()
-	reload := func() error {
-		if err := a.reload(*c.config); err != nil {
-			p.log.Error("Reload failed, the old configuration stays", "err", err)
-			return err
-		}
-		p.log.Info("Configuration reloaded", "file", *c.config)
-		return nil
-	}
-	lifecycle := lifecycle{reload: reload, kick: k.kick}
-	if !*c.lifecycle {
-		lifecycle.reload, lifecycle.kick = nil, nil
-	}
-	server := &http.Server{Handler: a.handler(lifecycle), ReadHeaderTimeout: 10 * time.Second}
-
+	defer d.Close()
+	server := &http.Server{Handler: d.Handler(), ReadHeaderTimeout: 10 * time.Second}
 	serving := make(chan error, 1)
 	stopServing, err := listen(server, c.web, p.log, serving)
 	if err != nil {
@@ -80,18 +64,15 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 
-	var working sync.WaitGroup
-	working.Go(func() { a.schedule(ctx, k) })
-	working.Go(func() { a.news.Run(ctx) })
-	gpus := gpu.NewMonitor(gpu.Options{Log: p.log})
-	a.metrics.SetGPUs(gpus.States)
-	working.Go(func() { gpus.Run(ctx) })
-	defer working.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { d.Run(ctx) })
+	defer running.Wait()
 	defer cancel()
 	for {
 		select {
 		case <-hup:
-			_ = reload() // logged
+			_ = d.Reload() // logged
 		case err := <-serving:
 			if !errors.Is(err, http.ErrServerClosed) {
 				return 0, fmt.Errorf("serve: %w", err)

@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/exporter/daemon/daemontest"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/history"
 )
@@ -22,7 +22,7 @@ import (
 // whether it came to its end first.
 func (s *site) killed(delay time.Duration) (reported []string, ended bool) {
 	s.t.Helper()
-	cmd := exec.Command(os.Args[0], "run", "--once", "--config.file", s.file(), "--output", filepath.Join(s.dir, "report.txt"))
+	cmd := exec.Command(os.Args[0], "run", "--once", "--config.file", s.File(), "--output", filepath.Join(s.Dir, "report.txt"))
 	cmd.Env = append(os.Environ(), actAsProgram+"=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -44,41 +44,13 @@ func (s *site) killed(delay time.Duration) (reported []string, ended bool) {
 	return reported, err == nil
 }
 
-// orphans are worker processes of this test binary that outlived their parent.
-func orphans(t *testing.T) []string {
-	t.Helper()
-	procs, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []string
-	for _, p := range procs {
-		text, err := os.ReadFile(p)
-		if err != nil {
-			continue
-		}
-		if string(text) != os.Args[0]+"\x00"+workerCommand+"\x00" {
-			continue
-		}
-		stat, err := os.ReadFile(filepath.Join(filepath.Dir(p), "stat"))
-		if err == nil && strings.Contains(string(stat), ") Z ") {
-			continue // dead, not yet buried
-		}
-		if err == nil && strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))[1] == fmt.Sprint(os.Getpid()) {
-			continue // a parallel test's
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
 func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 	s := newSite(t, "")
 	var want []string
 	for m := range 12 {
 		for v := range 4 {
 			name, version := fmt.Sprint("m", m), fmt.Sprint(v+1)
-			s.push(name, version, fake.Script{})
+			s.Push(name, version, fake.Script{})
 			want = append(want, fmt.Sprintf("%s/%s %d measured", name, version, v+1))
 		}
 	}
@@ -90,10 +62,10 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 		var news []string
 		news, ended = s.killed(time.Duration(random.IntN(160)) * time.Millisecond)
 		reported = append(reported, news...)
-		if _, err := os.Stat(filepath.Join(s.dir, "state", "history.db")); err != nil {
+		if _, err := os.Stat(filepath.Join(s.Dir, "state", "history.db")); err != nil {
 			continue // killed before there was one
 		}
-		store, err := history.Open(filepath.Join(s.dir, "state", "history.db"))
+		store, err := history.Open(filepath.Join(s.Dir, "state", "history.db"))
 		if err != nil {
 			t.Fatalf("after kill %d: %v", kills, err)
 		}
@@ -118,7 +90,7 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 			t.Fatal("the undisturbed run failed")
 		}
 	}
-	got := s.records()
+	got := s.Records()
 	slices.Sort(got)
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
@@ -126,15 +98,15 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 	}
 	t.Logf("killed %d times", kills)
 	for range 100 {
-		if len(orphans(t)) == 0 {
+		if len(daemontest.Orphans(t)) == 0 {
 			break
 		}
 		<-time.After(20 * time.Millisecond)
 	}
-	if left := orphans(t); len(left) > 0 {
+	if left := daemontest.Orphans(t); len(left) > 0 {
 		t.Errorf("workers left behind: %v", left)
 	}
-	if left, _ := filepath.Glob(filepath.Join(s.dir, "state", "work", "*")); len(left) > 0 {
+	if left, _ := filepath.Glob(filepath.Join(s.Dir, "state", "work", "*")); len(left) > 0 {
 		t.Errorf("work left behind: %v", left)
 	}
 }

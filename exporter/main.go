@@ -19,6 +19,8 @@ import (
 	promslogflag "github.com/prometheus/common/promslog/flag"
 	promversion "github.com/prometheus/common/version"
 
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/worker"
 )
@@ -128,6 +130,10 @@ func version() string {
 	return "(devel)"
 }
 
-func build() metrics.Build {
-	return metrics.Build{Version: version(), Revision: promversion.Revision, GoVersion: promversion.GoVersion}
+// daemon are the options of a daemon in this program.
+func (p program) daemon(cfg config.Config) daemon.Options {
+	return daemon.Options{
+		Config: cfg, Worker: p.worker, Backends: p.backends, Now: p.now, Log: p.log,
+		Build: metrics.Build{Version: version(), Revision: promversion.Revision, GoVersion: promversion.GoVersion},
+	}
 }

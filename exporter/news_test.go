@@ -72,7 +72,7 @@ func (h *webhook) take() []map[string]string {
 // notified is a configuration whose vision team has the webhook.
 func (h *webhook) notified(t *testing.T, s *site) string {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(s.dir, "hook.url"), []byte("generic+"+h.URL+"/hunter2?template=json\n"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(s.Dir, "hook.url"), []byte("generic+"+h.URL+"/hunter2?template=json\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return `
@@ -86,31 +86,31 @@ notifications:
 func TestRunTellsOnlyWhenAsked(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
-	s.configure(h.notified(t, s))
-	s.push("net", "1", fake.Script{Latency: ms(4)})
-	s.push("other", "1", fake.Script{Latency: ms(4)})
-	s.plancast("run", "--config.file", s.file())
+	s.Configure(h.notified(t, s))
+	s.Push("net", "1", fake.Script{Latency: ms(4)})
+	s.Push("other", "1", fake.Script{Latency: ms(4)})
+	s.plancast("run", "--config.file", s.File())
 	if got := h.take(); len(got) != 0 {
 		t.Fatalf("without --notify: %v", got)
 	}
-	s.push("net", "2", fake.Script{Latency: ms(3)})
-	s.push("net", "3", fake.Script{Fault: fake.UnsupportedOperator})
-	_, out, errs := s.plancast("run", "--config.file", s.file(), "--notify")
+	s.Push("net", "2", fake.Script{Latency: ms(3)})
+	s.Push("net", "3", fake.Script{Fault: fake.UnsupportedOperator})
+	_, out, errs := s.plancast("run", "--config.file", s.File(), "--notify")
 	got := h.take()
 	if len(got) != 1 || got[0]["title"] != "net version 3 fp32 failed: unsupported operator" || got[0]["event"] != "failure" ||
 		!strings.Contains(got[0]["message"], "Operator: Frobnicate") || !strings.Contains(got[0]["message"], "Last good result: version 2") {
 		t.Fatalf("received %v\n%s%s", got, out, errs)
 	}
-	s.push("net", "4", fake.Script{Latency: ms(2)})
+	s.Push("net", "4", fake.Script{Latency: ms(2)})
 	h.set(http.StatusInternalServerError, nil)
-	_, out, errs = s.plancast("run", "--config.file", s.file(), "--notify")
+	_, out, errs = s.plancast("run", "--config.file", s.File(), "--notify")
 	if !strings.Contains(errs, "500 Internal Server Error") || !strings.Contains(errs, "left=1") || strings.Contains(out+errs, "hunter2") {
 		t.Errorf("a receiver that fails: %s", errs)
 	}
 	h.take()
 	h.set(http.StatusOK, nil)
-	if a := s.open(); a.news.Stats().Queued != 1 {
-		t.Errorf("what was not taken is lost: %+v", a.news.Stats())
+	if _, body := get(t, s.Open().Handler(), "/metrics"); !strings.Contains(body, "plancast_notification_queue_length 1") {
+		t.Error("what was not taken is lost")
 	}
 }
 
@@ -118,20 +118,26 @@ func TestRunTellsOnlyWhenAsked(t *testing.T) {
 func TestRunOfOneModelTellsWhatIsLeftOfOthers(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
-	s.configure(h.notified(t, s))
-	s.push("net", "1", fake.Script{Fault: fake.UnsupportedOperator})
-	s.push("other", "1", fake.Script{Latency: ms(4)})
-	a := s.open()
+	s.Configure(h.notified(t, s))
+	s.Push("net", "1", fake.Script{Fault: fake.UnsupportedOperator})
+	s.Push("other", "1", fake.Script{Latency: ms(4)})
+	if err := os.Mkdir(filepath.Join(s.Dir, "state"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	store, err := history.Open(filepath.Join(s.Dir, "state", "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	e := engine.Environment{Backend: fake.Name, Device: "none"}
-	_, err := a.store.Append(t.Context(), history.Record{
+	_, err = store.Append(t.Context(), history.Record{
 		Model: "net", Version: "1", Digest: strings.Repeat("ab", 32), Precision: engine.FP32, Backend: e.Backend, Device: e.Device, Environment: e, Fingerprint: "f",
 		CandidateTime: time.Now(), Started: time.Now(), Finished: time.Now(),
 		Failure: &history.Failure{Error: engine.Error{Kind: engine.KindUnsupportedOperator, Op: "build", Message: "no Frobnicate", Operator: "Frobnicate"}},
 	})
-	if err := errors.Join(err, a.close()); err != nil {
+	if err := errors.Join(err, store.Close()); err != nil {
 		t.Fatal(err)
 	}
-	_, out, errs := s.plancast("run", "--config.file", s.file(), "--model", "other", "--notify")
+	_, out, errs := s.plancast("run", "--config.file", s.File(), "--model", "other", "--notify")
 	if got := h.take(); len(got) != 1 || got[0]["title"] != "net version 1 fp32 failed: unsupported operator" {
 		t.Errorf("received %v\n%s%s", got, out, errs)
 	}
@@ -144,9 +150,9 @@ notifications:
   receivers: [{name: hook, url_env: PLANCAST_TEST_NO_URL}, {name: idle, url: "generic://alerts.internal/x"}]
   routes: [{owners: vision, events: [failure, missed], receivers: [hook]}]
 `)
-	s.push("net", "1", fake.Script{})
-	s.push("other", "1", fake.Script{})
-	status, out, errs := s.plancast("check", "--config.file", s.file())
+	s.Push("net", "1", fake.Script{})
+	s.Push("other", "1", fake.Script{})
+	status, out, errs := s.plancast("check", "--config.file", s.File())
 	for _, want := range []string{
 		"net    owner vision  result, environment → nobody; missed, failure → hook",
 		"other  no owner      result, missed, environment, failure → nobody",
@@ -164,22 +170,22 @@ notifications:
 
 func TestNotifyTestSaysWhatCameOfIt(t *testing.T) {
 	s := newSite(t, "")
-	if status, _, errs := s.plancast("notify", "test", "--config.file", s.file()); status != exitError || !strings.Contains(errs, "has no notifications.receivers") {
+	if status, _, errs := s.plancast("notify", "test", "--config.file", s.File()); status != exitError || !strings.Contains(errs, "has no notifications.receivers") {
 		t.Errorf("without receivers: %d %s", status, errs)
 	}
 	h := newWebhook(t)
-	s.configure(h.notified(t, s))
-	if status, out, errs := s.plancast("notify", "test", "--config.file", s.file()); status != exitOK || !strings.Contains(out, "sent to hook") {
+	s.Configure(h.notified(t, s))
+	if status, out, errs := s.plancast("notify", "test", "--config.file", s.File()); status != exitOK || !strings.Contains(out, "sent to hook") {
 		t.Errorf("%d %s%s", status, out, errs)
 	}
 	if got := h.take(); len(got) != 1 || !strings.Contains(got[0]["message"], "test of receiver hook") {
 		t.Errorf("received %v", got)
 	}
 	h.set(http.StatusForbidden, nil)
-	if status, out, _ := s.plancast("notify", "test", "--config.file", s.file(), "--receiver", "hook"); status != exitError || !strings.Contains(out, "failed: send to hook (generic): the server answered 403 Forbidden") || strings.Contains(out, "hunter2") {
+	if status, out, _ := s.plancast("notify", "test", "--config.file", s.File(), "--receiver", "hook"); status != exitError || !strings.Contains(out, "failed: send to hook (generic): the server answered 403 Forbidden") || strings.Contains(out, "hunter2") {
 		t.Errorf("%d %s", status, out)
 	}
-	if status, _, errs := s.plancast("notify", "test", "--config.file", s.file(), "--receiver", "none"); status != exitError || !strings.Contains(errs, `it has hook`) {
+	if status, _, errs := s.plancast("notify", "test", "--config.file", s.File(), "--receiver", "none"); status != exitError || !strings.Contains(errs, `it has hook`) {
 		t.Errorf("%d %s", status, errs)
 	}
 }
@@ -188,7 +194,7 @@ func TestNotifyTestSaysWhatCameOfIt(t *testing.T) {
 // it says that a message is sent, and marked as such.
 func (s *site) serving() (cmd *exec.Cmd, marked <-chan struct{}) {
 	s.t.Helper()
-	cmd = exec.Command(os.Args[0], "serve", "--config.file", s.file(), "--web.listen-address", "127.0.0.1:0")
+	cmd = exec.Command(os.Args[0], "serve", "--config.file", s.File(), "--web.listen-address", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), actAsProgram+"=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -225,8 +231,8 @@ func wait(t *testing.T, what <-chan struct{}) {
 func TestAServeThatIsKilledTellsAfterItsRestart(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
-	s.configure(h.notified(t, s))
-	s.push("net", "1", fake.Script{Latency: ms(4)})
+	s.Configure(h.notified(t, s))
+	s.Push("net", "1", fake.Script{Latency: ms(4)})
 	cmd := make(chan *exec.Cmd, 1)
 	h.set(http.StatusOK, func() {
 		c := <-cmd
@@ -246,37 +252,43 @@ func TestAServeThatIsKilledTellsAfterItsRestart(t *testing.T) {
 	if len(got) != 2 || got[0]["id"] != got[1]["id"] || got[0]["title"] != "net version 1 meets its threshold" {
 		t.Fatalf("received %v", got)
 	}
-	a := s.open()
-	if left, err := a.news.Flush(t.Context()); left != 0 || err != nil || len(h.take()) != 0 {
+	if left, err := s.Open().Flush(t.Context()); left != 0 || err != nil || len(h.take()) != 0 {
 		t.Errorf("after it was marked: %d left, %v", left, err)
 	}
-	if n := len(s.records()); n != 1 {
+	if n := len(s.Records()); n != 1 {
 		t.Errorf("%d records", n)
 	}
+}
+
+func get(t *testing.T, h http.Handler, target string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+	return w.Code, w.Body.String()
 }
 
 func TestServeShowsHowTheNotificationsFare(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
-	s.configure(h.notified(t, s))
-	a := s.open()
-	_, body := get(t, a.handler(lifecycle{}), "GET", "/metrics")
+	s.Configure(h.notified(t, s))
+	d := s.Open()
+	_, body := get(t, d.Handler(), "/metrics")
 	for _, result := range []string{"sent", "failed", "suppressed", "dropped"} {
 		if want := fmt.Sprintf("plancast_notifications_total{receiver=\"hook\",result=%q} 0", result); !strings.Contains(body, want) {
 			t.Errorf("before anything happened /metrics lacks %s", want)
 		}
 	}
-	s.push("net", "1", fake.Script{Latency: ms(4)})
-	if err := a.pass(t.Context(), nil); err != nil {
+	s.Push("net", "1", fake.Script{Latency: ms(4)})
+	if err := d.Pass(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := get(t, a.handler(lifecycle{}), "GET", "/metrics"); !strings.Contains(body, "plancast_notification_queue_length 1") {
+	if _, body := get(t, d.Handler(), "/metrics"); !strings.Contains(body, "plancast_notification_queue_length 1") {
 		t.Error("the message that waits is not shown")
 	}
-	if _, err := a.news.Flush(t.Context()); err != nil {
+	if _, err := d.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, body := get(t, a.handler(lifecycle{}), "GET", "/metrics"); !strings.Contains(body, `plancast_notifications_total{receiver="hook",result="sent"} 1`) || strings.Contains(body, "hunter2") {
+	if _, body := get(t, d.Handler(), "/metrics"); !strings.Contains(body, `plancast_notifications_total{receiver="hook",result="sent"} 1`) || strings.Contains(body, "hunter2") {
 		t.Error("the message that was sent is not counted, or its URL is shown")
 	}
 }

@@ -1,7 +1,8 @@
-package main
+package daemon
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -19,39 +20,33 @@ import (
 // docsURL is where the documentation lies.
 const docsURL = "https://github.com/plancast/plancast/tree/main/docs"
 
-// lifecycle is what may be asked for by HTTP; nil functions are not enabled.
-type lifecycle struct {
-	reload func() error
-	kick   func(model string)
-}
-
-// handler serves the report, the metrics and the life of the daemon.
-func (a *app) handler(l lifecycle) http.Handler {
+// Handler serves the report, the metrics and the daemon's lifecycle.
+func (d *Daemon) Handler() http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(reloads{a}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(reloads{d}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", a.servePage)
-	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, a.metrics.Handler(reg, func(err error) {
-		a.log.Error("Scrape failed", "err", err)
+	mux.HandleFunc("GET /{$}", d.servePage)
+	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, d.metrics.Handler(reg, func(err error) {
+		d.Log.Error("Scrape failed", "err", err)
 	})))
-	mux.HandleFunc("GET /api/v1/report", a.serveReport)
+	mux.HandleFunc("GET /api/v1/report", d.serveReport)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
-	mux.HandleFunc("GET /-/ready", a.serveReady)
-	mux.HandleFunc("/-/reload", l.serveReload)
-	mux.HandleFunc("/api/v1/run", l.serveRun)
+	mux.HandleFunc("GET /-/ready", d.serveReady)
+	mux.HandleFunc("/-/reload", d.serveReload)
+	mux.HandleFunc("/api/v1/run", d.serveRun)
 	// A page elsewhere must not make a visitor's browser reload or run.
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
+func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	v, model := a.view(), r.FormValue("model")
+	v, model := d.View(), r.FormValue("model")
 	status := http.StatusOK
 	if model != "" && !slices.ContainsFunc(v.Models, func(m report.Model) bool { return m.Name == model }) {
 		status = http.StatusNotFound // the page says so
 	}
 	if err := report.HTML(&b, v, report.HTMLOptions{Model: model, DocsURL: docsURL}); err != nil {
-		a.log.Error("Page failed", "err", err)
+		d.Log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}
@@ -62,39 +57,39 @@ func (a *app) servePage(w http.ResponseWriter, r *http.Request) {
 	_, _ = b.WriteTo(w)
 }
 
-// formats are the forms of /api/v1/report.
-var formats = map[string]struct {
-	contentType string
-	write       func(io.Writer, report.View) error
-}{
-	"":         {"application/json", report.JSON},
+// Formats are the forms of the report.
+var Formats = map[string]Format{
 	"json":     {"application/json", report.JSON},
 	"markdown": {"text/markdown; charset=utf-8", report.Markdown},
-	"text":     {"text/plain; charset=utf-8", writeText},
+	"text":     {"text/plain; charset=utf-8", func(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{}) }},
 }
 
-func writeText(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{}) }
+// Format is one form of the report.
+type Format struct {
+	ContentType string
+	Write       func(io.Writer, report.View) error
+}
 
-func (a *app) serveReport(w http.ResponseWriter, r *http.Request) {
-	f, ok := formats[r.FormValue("format")]
+func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
+	f, ok := Formats[cmp.Or(r.FormValue("format"), "json")]
 	if !ok {
 		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", r.FormValue("format"))
 		return
 	}
 	var b bytes.Buffer
-	if err := f.write(&b, a.view()); err != nil {
-		a.log.Error("Report failed", "err", err)
+	if err := f.Write(&b, d.View()); err != nil {
+		d.Log.Error("Report failed", "err", err)
 		refuse(w, http.StatusInternalServerError, "the report cannot be written; the log says why")
 		return
 	}
-	w.Header().Set("Content-Type", f.contentType)
+	w.Header().Set("Content-Type", f.ContentType)
 	_, _ = b.WriteTo(w)
 }
 
-func (a *app) serveReady(w http.ResponseWriter, _ *http.Request) {
-	a.mu.Lock()
-	scanned, err := a.scanned, a.passErr
-	a.mu.Unlock()
+func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {
+	d.mu.Lock()
+	scanned, err := d.scanned, d.passErr
+	d.mu.Unlock()
 	switch {
 	case scanned:
 		fmt.Fprintln(w, "plancast is ready.")
@@ -105,19 +100,19 @@ func (a *app) serveReady(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-func (l lifecycle) serveReload(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, l.reload != nil) {
+func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, d.Lifecycle) {
 		return
 	}
-	if err := l.reload(); err != nil {
+	if err := d.Reload(); err != nil {
 		refuse(w, http.StatusInternalServerError, "%v", err)
 		return
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "success"})
 }
 
-func (l lifecycle) serveRun(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, l.kick != nil) {
+func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
+	if !allowed(w, r, d.Lifecycle) {
 		return
 	}
 	model := r.FormValue("model")
@@ -125,7 +120,7 @@ func (l lifecycle) serveRun(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "%q cannot be a model's name", model)
 		return
 	}
-	l.kick(model)
+	d.requests.add(model)
 	reply(w, http.StatusAccepted, map[string]string{"status": "success"})
 }
 
@@ -155,7 +150,7 @@ func reply(w http.ResponseWriter, status int, body any) {
 
 // reloads tells Prometheus, in Prometheus' own terms, how the last reading of
 // the configuration went.
-type reloads struct{ a *app }
+type reloads struct{ d *Daemon }
 
 var (
 	reloadOK   = prometheus.NewDesc("plancast_config_last_reload_successful", "Whether the last reading of the configuration succeeded: 1 or 0.", nil, nil)
@@ -170,9 +165,9 @@ func (r reloads) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (r reloads) Collect(ch chan<- prometheus.Metric) {
-	r.a.mu.Lock()
-	reloadErr, reloaded, passErr := r.a.reloadErr, r.a.reloaded, r.a.passErr
-	r.a.mu.Unlock()
+	r.d.mu.Lock()
+	reloadErr, reloaded, passErr := r.d.reloadErr, r.d.reloaded, r.d.passErr
+	r.d.mu.Unlock()
 	ch <- prometheus.MustNewConstMetric(reloadOK, prometheus.GaugeValue, truth(reloadErr == nil))
 	ch <- prometheus.MustNewConstMetric(reloadTime, prometheus.GaugeValue, float64(reloaded.Unix()))
 	ch <- prometheus.MustNewConstMetric(passOK, prometheus.GaugeValue, truth(passErr == nil))

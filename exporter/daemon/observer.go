@@ -1,0 +1,117 @@
+package daemon
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/pass"
+	"github.com/plancast/plancast/exporter/report"
+)
+
+// observer follows a pass: it implements pass.Observer.
+type observer struct{ *Daemon }
+
+// Scanned implements pass.Observer.
+func (d observer) Scanned(p pass.Plan) {
+	d.mu.Lock()
+	changed := !d.scanned || !reflect.DeepEqual(p, d.plan) // most passes find nothing new
+	d.plan, d.scanned = p, true
+	d.waiting = jobs(p.Jobs)
+	d.mu.Unlock()
+	if changed {
+		d.Log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
+			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
+		d.refresh()
+	}
+	d.act()
+	d.notify(0) // of what a predecessor recorded before it was killed
+}
+
+// Started implements pass.Observer.
+func (d observer) Started(j pass.Job, waiting []pass.Job) {
+	d.mu.Lock()
+	job := asJob(j)
+	job.Started = d.Now()
+	d.running, d.waiting, d.logged = append(slices.Clip(d.running), job), jobs(waiting), d.Now()
+	d.mu.Unlock()
+	d.Log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
+	d.act()
+}
+
+// logProgressEvery is how often the log mentions a running job; the report
+// shows it all the time.
+const logProgressEvery = 10 * time.Second
+
+// Progressed implements pass.Observer.
+func (d observer) Progressed(j pass.Job, p engine.Progress) {
+	d.mu.Lock()
+	d.running = slices.Clone(d.running) // views hold the old one
+	for i := range d.running {
+		if same(d.running[i], asJob(j)) {
+			d.running[i].Progress = p
+		}
+	}
+	due := d.Now().Sub(d.logged) >= logProgressEvery
+	if due {
+		d.logged = d.Now()
+	}
+	d.mu.Unlock()
+	d.act()
+	if due {
+		d.Log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
+	}
+}
+
+// Recorded implements pass.Observer.
+func (d observer) Recorded(r history.Record) {
+	d.mu.Lock()
+	d.add(r)
+	d.ended(report.Job{Model: r.Model, Version: r.Version, Precision: r.Precision})
+	d.mu.Unlock()
+	d.refresh()
+	d.act()
+	d.notify(r.ID)
+	log := d.Log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
+	switch {
+	case r.OK():
+		p99, _ := r.Measurement.Latency.At(0.99)
+		log.Info("Job measured", "p99", time.Duration(p99.Value*1e9).Round(time.Microsecond), "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
+	case r.Unsupported():
+		log.Info("Job not possible here", "reason", r.Failure.Message)
+	default:
+		log.Warn("Job failed", "kind", r.Failure.Kind, "err", r.Failure.Error.Error())
+	}
+}
+
+// Dropped implements pass.Observer.
+func (d observer) Dropped(j pass.Job) {
+	d.mu.Lock()
+	d.ended(asJob(j))
+	d.mu.Unlock()
+	d.act()
+}
+
+// ended takes a job from those that run; d.mu is held.
+func (d observer) ended(j report.Job) {
+	d.running = slices.DeleteFunc(slices.Clone(d.running), func(r report.Job) bool { return same(r, j) })
+}
+
+func same(a, b report.Job) bool {
+	return a.Model == b.Model && a.Version == b.Version && a.Precision == b.Precision
+}
+
+func jobs(list []pass.Job) []report.Job {
+	out := make([]report.Job, len(list))
+	for i, j := range list {
+		out[i] = asJob(j)
+	}
+	return out
+}
+
+func asJob(j pass.Job) report.Job {
+	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
+}
