@@ -1,6 +1,7 @@
 package candidate
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 
@@ -63,6 +64,7 @@ func parseShapes(text []byte) (Shapes, error) {
 		return Shapes{}, err
 	}
 	msg := dynamicpb.NewMessage(desc)
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // Triton takes a byte order mark
 	if err := (prototext.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(text, msg); err != nil {
 		return Shapes{}, err
 	}

@@ -58,8 +58,11 @@ type Repository struct {
 	// URL is a bucket that gocloud.dev/blob opens; a folder is given as its
 	// path or as a file URL.
 	URL string
-	// Quiet is how long a file must not have changed before it is read.
+	// Quiet is how long a file must not have changed before it is read; 0 takes
+	// every file as it is.
 	Quiet time.Duration
+	// MaxSize is how many bytes the files of a candidate may have together.
+	MaxSize int64
 	// Backlog is how many versions older than the newest are measured when they
 	// have no result; they are taken oldest first.
 	Backlog int
@@ -115,7 +118,7 @@ type Model struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:  Repository{URL: "models", Quiet: 5 * time.Second},
+		Repository:  Repository{URL: "models", Quiet: 5 * time.Second, MaxSize: 64 << 30},
 		State:       "plancast-data",
 		Cron:        "@every 1m",
 		Backend:     "auto",
@@ -218,9 +221,10 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 	d.mapping("", root, map[string]field{
 		"repository": func(key string, n *yaml.Node) {
 			d.mapping(key, n, map[string]field{
-				"url":     d.scalar(c.repositoryURL),
-				"quiet":   d.duration(&c.Repository.Quiet, 0, time.Hour),
-				"backlog": d.integer(&c.Repository.Backlog, 0, 1_000_000),
+				"url":      d.scalar(c.repositoryURL),
+				"quiet":    d.duration(&c.Repository.Quiet, 0, time.Hour),
+				"max_size": d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
+				"backlog":  d.integer(&c.Repository.Backlog, 0, 1_000_000),
 			})
 		},
 		"state":    d.text(&c.State),

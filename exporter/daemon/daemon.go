@@ -68,22 +68,23 @@ type Daemon struct {
 
 	refreshing sync.Mutex // held while forecasts and metrics are made anew
 
-	mu        sync.Mutex // guards the rest, and Options.Config
-	records   []history.Record
-	plan      pass.Plan
-	scanned   bool
-	running   []report.Job // one on each device
-	waiting   []report.Job
-	logged    time.Time // when progress of the running job was last logged
-	lastPass  *report.Pass
-	passErr   error // of the last pass; nil when it went through
-	reloadErr error
-	reloaded  time.Time
-	renewed   chan struct{} // closed by the next reload
-	nextPass  func() time.Time
-	forecasts map[string]*report.Forecast
-	track     *forecast.Score
-	tracked   int // records that track rests on
+	mu         sync.Mutex // guards the rest, and Options.Config
+	records    []history.Record
+	plan       pass.Plan
+	scanned    bool
+	running    []report.Job // one on each device
+	waiting    []report.Job
+	logged     time.Time // when progress of the running job was last logged
+	lastPass   *report.Pass
+	passErr    error  // of the last pass; nil when it went through
+	waitingFor string // whose answer the running pass waits for; "" for nobody's
+	reloadErr  error
+	reloaded   time.Time
+	renewed    chan struct{} // closed by the next reload
+	nextPass   func() time.Time
+	forecasts  map[string]*report.Forecast
+	track      *forecast.Score
+	tracked    int // records that track rests on
 
 	metrics  *metrics.Collector
 	notifier *notify.Notifier
@@ -113,16 +114,14 @@ func New(o Options) (*Daemon, error) {
 
 func (d *Daemon) open(ctx context.Context) error {
 	var err error
-	progress := func(done, total int64) { d.Log.Info("The history is being upgraded", "records", done, "of", total) }
-	if d.store, err = history.OpenWith(HistoryFile(d.Config), history.Options{Progress: seldom(d.Now, progress)}); err != nil {
+	if d.store, err = history.Open(HistoryFile(d.Config)); err != nil {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
 	if err := os.RemoveAll(pass.WorkDir(d.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
-	damaged := func(err error) { d.Log.Error("A record is left out", "err", err) }
-	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{}), damaged) {
+	for r, err := range d.store.Records(ctx, history.Filter{}) {
 		if err != nil {
 			return err
 		}
@@ -130,17 +129,6 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.refresh()
 	return d.openNotifier(ctx)
-}
-
-// seldom leaves out calls within ten seconds of one that it passed on.
-func seldom(now func() time.Time, f func(done, total int64)) func(done, total int64) {
-	last := now()
-	return func(done, total int64) {
-		if t := now(); t.Sub(last) >= logProgressEvery {
-			last = t
-			f(done, total)
-		}
-	}
 }
 
 // HistoryFile is where the history of a configuration lies.

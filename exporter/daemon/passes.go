@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/plancast/plancast/exporter/candidate"
@@ -56,7 +57,12 @@ func (d *Daemon) openRepository(ctx context.Context, cfg config.Config) error {
 	if d.repository != nil && d.opened == cfg.Repository {
 		return nil
 	}
-	repo, err := openRepository(ctx, cfg, d.store, d.Now)
+	repo, err := openRepository(ctx, cfg, d.store, d.Now, func(what string) {
+		d.mu.Lock()
+		d.waitingFor = what
+		d.mu.Unlock()
+		d.logWait(what)
+	})
 	if err != nil {
 		return err
 	}
@@ -93,20 +99,40 @@ func (w *limited) Run(ctx context.Context, limits config.Worker, req worker.Requ
 	}, req)
 }
 
-func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time) (*candidate.Repository, error) {
+// logWait logs what a pass waits for, "" for nothing any more.
+func (o Options) logWait(what string) {
+	if what != "" {
+		o.Log.Warn("Model repository is slow", "note", what)
+		return
+	}
+	o.Log.Info("Model repository answers again")
+}
+
+func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time, waiting func(string)) (*candidate.Repository, error) {
 	return candidate.Open(ctx, candidate.Options{
-		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, Memory: memory, Now: now, Whole: whole,
+		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, MaxSize: cfg.Repository.MaxSize,
+		Memory: memory, Now: now, Inspect: inspect, Waiting: waiting,
 	})
 }
 
-// whole tells whether an ONNX file can be read to its end, and which files it
-// keeps weights in.
-func whole(r io.ReaderAt, size int64) ([]string, error) {
+// inspect reads what identifies a candidate and its inputs from an ONNX file.
+func inspect(r io.ReaderAt, size int64) (candidate.Contents, error) {
 	m, err := onnx.Read(r, size)
 	if err != nil {
-		return nil, err
+		return candidate.Contents{}, err
 	}
-	return m.ExternalData, nil
+	c := candidate.Contents{External: m.ExternalData, Inputs: map[string][]string{}}
+	const most = 200 // inputs; it is remembered for each file
+	for _, in := range m.Inputs[:min(len(m.Inputs), most)] {
+		dims := make([]string, len(in.Dims))
+		for i, d := range in.Dims {
+			if dims[i] = d.Name; d.Size >= 0 {
+				dims[i] = strconv.FormatInt(d.Size, 10)
+			}
+		}
+		c.Inputs[in.Name] = dims
+	}
+	return c, nil
 }
 
 // Pending tells whether a version of the models that only selects is left alone

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"maps"
 	"os"
 	"slices"
 
@@ -17,7 +16,7 @@ import (
 // lock and writes nothing, so that it runs beside a Daemon.
 func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err error) {
 	var known []history.Record
-	remembered := reading{files: map[string]history.Remembered{}}
+	remembered := reading{}
 	store, err := history.OpenReadOnly(HistoryFile(o.Config))
 	switch {
 	case errors.Is(err, os.ErrNotExist): // nothing is measured yet
@@ -25,8 +24,7 @@ func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err erro
 		return pass.Plan{}, 0, err
 	default:
 		defer store.Close()
-		damaged := func(err error) { o.Log.Error("A record is left out", "err", err) }
-		for r, err := range history.Skip(store.Records(ctx, history.Filter{}), damaged) {
+		for r, err := range store.Records(ctx, history.Filter{}) {
 			if err != nil {
 				return pass.Plan{}, 0, err
 			}
@@ -36,7 +34,7 @@ func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err erro
 			return pass.Plan{}, 0, err
 		}
 	}
-	repo, err := openRepository(ctx, o.Config, remembered, o.Now)
+	repo, err := openRepository(ctx, o.Config, remembered, o.Now, o.logWait)
 	if err != nil {
 		return pass.Plan{}, 0, err
 	}
@@ -46,13 +44,11 @@ func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err erro
 }
 
 // reading is a candidate.Memory that keeps nothing.
-type reading struct{ files map[string]history.Remembered }
+type reading struct{ files map[string]string }
 
-func (r reading) Files(context.Context) (map[string]history.Remembered, error) {
-	return maps.Clone(r.files), nil
-}
+func (r reading) Files(context.Context) (map[string]string, error) { return r.files, nil }
 
-func (reading) Remember(context.Context, []history.Remembered, []string) error { return nil }
+func (reading) Remember(context.Context, map[string]string, []string) error { return nil }
 
 // Unmatched are the targets and milestones that select none of the models.
 func Unmatched(cfg config.Config, models []string) []report.Unmatched {

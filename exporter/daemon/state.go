@@ -1,8 +1,9 @@
 package daemon
 
 import (
+	"cmp"
 	"maps"
-	"path/filepath"
+	"path"
 	"runtime/debug"
 	"slices"
 
@@ -158,7 +159,7 @@ func modelStates(cfg config.Config, scan candidate.Scan) ([]report.ModelState, [
 			continue
 		}
 		s := state(x.Model)
-		s.Versions = append(s.Versions, report.VersionState{Version: filepath.Base(x.Path), State: report.Refused, Reason: x.Reason})
+		s.Versions = append(s.Versions, report.VersionState{Version: cmp.Or(x.Version, path.Base(x.Path)), State: report.Refused, Reason: x.Reason})
 	}
 	var out []report.ModelState
 	for _, name := range slices.Sorted(maps.Keys(states)) {

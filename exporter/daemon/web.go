@@ -88,9 +88,13 @@ func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 
 func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {
 	d.mu.Lock()
-	scanned, err := d.scanned, d.passErr
+	scanned, err, waitingFor := d.scanned, d.passErr, d.waitingFor
 	d.mu.Unlock()
 	switch {
+	case waitingFor != "" && !scanned:
+		http.Error(w, "plancast is not ready: it is "+waitingFor, http.StatusServiceUnavailable)
+	case waitingFor != "":
+		fmt.Fprintln(w, "plancast is ready; it is "+waitingFor+".")
 	case scanned:
 		fmt.Fprintln(w, "plancast is ready.")
 	case err != nil:

@@ -47,7 +47,15 @@ type OutboxTx struct {
 // UpdateOutbox runs f in one transaction, which is durable when it returns nil.
 // An error of f undoes everything.
 func (s *Store) UpdateOutbox(ctx context.Context, f func(*OutboxTx) error) error {
-	err := s.write(ctx, func(tx *sql.Tx) error { return f(&OutboxTx{ctx, tx}) })
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
+	}
+	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
+	err = f(&OutboxTx{ctx, tx})
+	if err == nil {
+		err = tx.Commit()
+	}
 	if err != nil {
 		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
 	}
@@ -171,11 +179,7 @@ func (s *Store) PruneOutbox(ctx context.Context, before time.Time) error {
 }
 
 func (s *Store) outbox(ctx context.Context, statement string, args ...any) error {
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, statement, args...)
-		return err
-	})
-	if err != nil {
+	if _, err := s.db.ExecContext(ctx, statement, args...); err != nil {
 		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
 	}
 	return nil

@@ -1,0 +1,109 @@
+package candidate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// emptyFor is how long a repository that held models may be empty before they
+// are taken for withdrawn.
+const emptyFor = 24 * time.Hour
+
+// Scan lists the repository and identifies, of each model, the newest version
+// and backlog older ones. What it has identified before and finds unchanged is
+// not read again. An error concerns the whole repository: what is wrong with one
+// candidate is a Refusal.
+func (r *Repository) Scan(ctx context.Context, backlog int) (Scan, error) {
+	l, err := r.list(ctx)
+	if err != nil {
+		return Scan{}, err
+	}
+	if err := r.recallAll(ctx); err != nil {
+		return Scan{}, err
+	}
+	if err := r.guardEmpty(l); err != nil {
+		return Scan{}, err
+	}
+	s := Scan{Models: map[string][]Candidate{}}
+	learnt := map[string]fact{}
+	for _, name := range slices.Sorted(maps.Keys(l.models)) {
+		if err := r.scanModel(ctx, &s, l, name, backlog, learnt); err != nil {
+			return Scan{}, err
+		}
+	}
+	if err := r.verifyOne(ctx, learnt); err != nil {
+		return Scan{}, err
+	}
+	if err := r.remember(ctx, l, learnt); err != nil {
+		return Scan{}, err
+	}
+	s.Refused, s.Notes = sorted(l.refused), sorted(l.notes)
+	return s, nil
+}
+
+func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name string, backlog int, learnt map[string]fact) error {
+	m := l.models[name]
+	versions := slices.SortedFunc(maps.Keys(m.versions), func(a, b string) int { return cmp.Compare(number(a), number(b)) })
+	s.Versions += len(versions)
+	wanted := 0 // whole candidates identified so far, newest first
+	var found []Candidate
+	for _, version := range slices.Backward(versions) {
+		c := Candidate{Model: name, Version: version}
+		if wanted > backlog {
+			found = append(found, c)
+			continue
+		}
+		i := identification{Repository: r, files: m.effective(version), learnt: learnt, now: r.opts.Now()}
+		err := i.identify(ctx, &c)
+		s.Read += i.read
+		var wait *settling
+		var bad *unusable
+		switch {
+		case errors.As(err, &wait):
+			s.Pending = append(s.Pending, Pending{Model: name, Version: version, Reason: wait.reason, Until: wait.until})
+			continue
+		case errors.As(err, &bad):
+			l.refuse(name+"/"+version, name, version, "%v", bad)
+			continue
+		case err != nil:
+			return fmt.Errorf("read model repository %s: %w", r.opts.URL, err)
+		}
+		for _, file := range slices.Sorted(maps.Keys(i.unread)) {
+			if strings.HasSuffix(strings.ToLower(file), ".onnx") && !strings.Contains(file, "/") && !hidden(file) {
+				key := i.unread[file].key
+				l.notes[key] = Note{Path: key, Text: "it is not read: a version's model is named " + ModelFile}
+			}
+		}
+		wanted++
+		found = append(found, c)
+	}
+	if len(found) > 0 {
+		slices.Reverse(found)
+		s.Models[name] = found
+	}
+	return nil
+}
+
+// guardEmpty refuses an empty listing where there were models: a mount that is
+// missing, a path or credentials that changed look just like that.
+func (r *Repository) guardEmpty(l *lister) error {
+	if len(l.models) > 0 || len(l.refused) > 0 || len(r.facts) == 0 {
+		r.emptied = time.Time{}
+		return nil
+	}
+	now := r.opts.Now()
+	if r.emptied.IsZero() {
+		r.emptied = now
+	}
+	if until := r.emptied.Add(emptyFor); now.Before(until) {
+		return fmt.Errorf("list model repository %s: it is empty, and it held models before: check that it is mounted, its path and its credentials; if it stays empty, its models count as withdrawn from %s on",
+			r.opts.URL, until.UTC().Format("2006-01-02 15:04 MST"))
+	}
+	return nil
+}
