@@ -43,7 +43,7 @@ stack-test: build ## start the stack, ask every question of every dashboard, sto
 
 .PHONY: test
 test: ## every Go test, with the race detector
-	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 15m ./...
+	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go test -race -timeout 60m ./...
 
 .PHONY: rules
 rules: ## check and test the alerts with promtool and amtool, and write the PrometheusRule for Kubernetes

@@ -72,7 +72,7 @@ func TestAlertmanagerDelivers(t *testing.T) {
 		slices.Sort(out)
 		return slices.Compact(out)
 	}
-	alertstest.Await(t, alertstest.Patience, fmt.Sprint("delivery of ", want), func() bool {
+	alertstest.Await(t, fmt.Sprint("delivery of ", want), func() bool {
 		return !slices.ContainsFunc(want, func(w string) bool { return !slices.Contains(got(), w) })
 	})
 	if g := got(); !slices.Equal(g, want) {

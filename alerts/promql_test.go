@@ -273,7 +273,7 @@ func TestPromQL(t *testing.T) {
 				continue
 			}
 			n++
-			alertstest.Await(t, alertstest.Patience, "an answer to "+m[2], func() bool { return len(p.ask(m[2], time.Now())) > 0 })
+			alertstest.Await(t, "an answer to "+m[2], func() bool { return len(p.ask(m[2], time.Now())) > 0 })
 		}
 		if n == 0 {
 			t.Error("no query on the native histogram is left")
@@ -301,7 +301,7 @@ func TestPromQL(t *testing.T) {
 			}
 		}
 		var s state
-		alertstest.Await(t, alertstest.Patience, "every rule to be evaluated on scraped series", func() bool {
+		alertstest.Await(t, "every rule to be evaluated on scraped series", func() bool {
 			s = state{}
 			p.Get(p.t, "/api/v1/rules", &s)
 			evaluated := true

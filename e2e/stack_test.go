@@ -26,6 +26,7 @@ import (
 	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
+	"github.com/plancast/plancast/stack/local"
 )
 
 const (
@@ -79,7 +80,8 @@ type news struct{ Title, Message, Event, Model, Version, Owner string }
 type site struct {
 	t            *testing.T
 	dir          string
-	plancast     *alertstest.Process
+	board        string // the webhook of plancast's own notifications
+	plancast     *local.Process
 	prometheus   alertstest.Prometheus
 	alertmanager *alertstest.Alertmanager
 
@@ -114,6 +116,17 @@ func newSite(t *testing.T, extra string) *site {
 		s.told = append(s.told, n)
 	}))
 	t.Cleanup(board.Close)
+	s.board = board.URL
+	s.configure(extra)
+	if err := os.Mkdir(s.path("models"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// configure writes plancast's configuration, to which extra is added.
+func (s *site) configure(extra string) {
+	s.t.Helper()
 	s.write("plancast.yml", fmt.Sprintf(`
 repository: {url: models, backlog: 10}
 state: state
@@ -127,11 +140,7 @@ models:
 notifications:
   receivers:
     - {name: board, url: "generic+%s/?template=json"}
-`, board.URL)+extra)
-	if err := os.Mkdir(s.path("models"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	return s
+`, s.board)+extra)
 }
 
 func (s *site) path(name string) string { return filepath.Join(s.dir, name) }
@@ -182,9 +191,8 @@ func network(layers int) onnxtest.Model {
 	return onnxtest.Model{Graph: g}
 }
 
-// slow is the number of layers of a network that no processor runs within
-// 3 ms on one core: half a billion operations, in hundreds of steps. One of a
-// few layers takes less on any.
+// slow is the number of layers of a network that takes far more than four times
+// as long as one of a single layer, whatever the processor.
 const slow = 400
 
 // serve starts plancast, or starts it again where it was.
@@ -194,7 +202,7 @@ func (s *site) serve() {
 	if s.plancast != nil {
 		address = s.plancast.Address
 	}
-	s.plancast = alertstest.Start(s.t, alertstest.Server{Ready: "/-/ready", Address: address, Dir: s.dir, Command: func(address string) []string {
+	s.plancast = alertstest.Start(s.t, local.Program{Ready: "/-/ready", Address: address, Dir: s.dir, Command: func(address string) []string {
 		return []string{program, "serve", "--web.listen-address=" + address}
 	}})
 }
@@ -217,9 +225,6 @@ func (s *site) run(args ...string) string {
 	return string(out)
 }
 
-// patience is for what includes measuring.
-const patience = 2 * alertstest.Patience
-
 // awaitValue waits until Prometheus answers the query with a value that is ok.
 func (s *site) awaitValue(query string, ok func(float64) bool) {
 	s.t.Helper()
@@ -229,7 +234,7 @@ func (s *site) awaitValue(query string, ok func(float64) bool) {
 			s.t.Logf("%s is %s", query, last)
 		}
 	}()
-	alertstest.Await(s.t, patience, "Prometheus to see "+query, func() bool {
+	alertstest.Await(s.t, "Prometheus to see "+query, func() bool {
 		v, found := s.prometheus.Value(s.t, query)
 		if found {
 			last = fmt.Sprint(v)
@@ -264,7 +269,7 @@ func has(labels map[string]string, want []string) bool {
 func (s *site) awaitAlert(status, alert string, labels ...string) alertstest.Alert {
 	s.t.Helper()
 	var a alertstest.Alert
-	alertstest.Await(s.t, patience, fmt.Sprintf("delivery of %s, %s, with %q", alert, status, labels), func() (found bool) {
+	alertstest.Await(s.t, fmt.Sprintf("delivery of %s, %s, with %q", alert, status, labels), func() (found bool) {
 		a, found = s.delivered(status, alert, labels...)
 		return found
 	})
@@ -275,7 +280,7 @@ func (s *site) awaitAlert(status, alert string, labels ...string) alertstest.Ale
 func (s *site) awaitNews(event, model, version string) news {
 	s.t.Helper()
 	var found news
-	alertstest.Await(s.t, patience, fmt.Sprintf("the news of %s version %s, %s", model, version, event), func() bool {
+	alertstest.Await(s.t, fmt.Sprintf("the news of %s version %s, %s", model, version, event), func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		for _, n := range s.told {

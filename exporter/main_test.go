@@ -324,7 +324,7 @@ func TestTheWebAsksForThePassword(t *testing.T) {
 		done <- run(ctx, []string{"serve", "--config.file", s.File(), "--web.listen-address", address, "--web.config.file", web}, testProgram(io.Discard, io.Discard))
 	}()
 	var code int
-	for deadline := time.Now().Add(20 * time.Second); code == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); code == 0 && time.Now().Before(deadline); {
 		if r, err := http.Get("http://" + address + "/metrics"); err == nil {
 			code = r.StatusCode
 			r.Body.Close()
@@ -370,7 +370,7 @@ func TestServeSaysWhetherThereIsAGPU(t *testing.T) {
 	}()
 	url := regexp.MustCompile(`msg="Report at" url=(\S+)`)
 	found := regexp.MustCompile(`msg="(No GPU telemetry|GPU found)"`)
-	for deadline := time.Now().Add(60 * time.Second); (!url.MatchString(log.String()) || !found.MatchString(log.String())) && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(5 * time.Minute); (!url.MatchString(log.String()) || !found.MatchString(log.String())) && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	what := found.FindStringSubmatch(log.String())

@@ -170,7 +170,7 @@ func (s *stack) clear() error {
 }
 
 func (s *stack) startPlancast(ctx context.Context) (err error) {
-	s.plancast, err = s.group.Start(ctx, local.Program{
+	plancast, err := s.group.Start(ctx, local.Program{
 		Name: "plancast", Ready: "/-/ready", Log: s.path("plancast.log"),
 		Command: func(address string) []string {
 			return []string{"bin/plancast", "serve", "--no-measure", "--config.file=" + s.path("demo", demo.ConfigFile), "--web.listen-address=" + address}
@@ -179,6 +179,7 @@ func (s *stack) startPlancast(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	s.plancast = plancast.URL
 	// The GPUs of the demo are this process's own.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/plancast/plancast/stack/local"
 )
 
 // TestMain lets the test start this very program.
@@ -93,7 +95,7 @@ func TestEveryPanelHasData(t *testing.T) {
 			v := variables{prometheus: prometheus, values: map[string]string{"prometheus": sources + "prometheus", "plancast": sources + "plancast"}}
 			v.choose(t, b)
 			// What is scraped has to be there for the rules to be evaluated a second time.
-			await(t, 75*time.Second, func() (complaints []string) {
+			await(t, local.Patience, func() (complaints []string) {
 				asked = 0
 				for _, p := range b.Panels {
 					for _, target := range p.Targets {

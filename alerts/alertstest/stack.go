@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/plancast/plancast/stack/local"
 )
 
 // Token is the secret that Alertmanager reads from its file and shows to the
@@ -31,7 +33,7 @@ type Alert struct {
 // Alertmanager is the real one on the shipped configuration. One receiver
 // stands in the place of every "ui": a webhook of the test's.
 type Alertmanager struct {
-	*Process
+	*local.Process
 	hook *httptest.Server
 
 	mu        sync.Mutex
@@ -72,7 +74,7 @@ func StartAlertmanager(t testing.TB, dir string) *Alertmanager {
 	}
 	write(t, at, "alertmanager.yml", text)
 	write(t, at, "secrets/webhook-token", Token)
-	a.Process = Start(t, Server{Ready: "/-/ready", Command: func(address string) []string {
+	a.Process = Start(t, local.Program{Ready: "/-/ready", Command: func(address string) []string {
 		return []string{program, "--config.file=" + filepath.Join(at, "alertmanager.yml"), "--storage.path=" + filepath.Join(at, "data"),
 			"--web.listen-address=" + address, "--cluster.listen-address="}
 	}})
@@ -105,7 +107,7 @@ func (a *Alertmanager) Held(t testing.TB) []Held {
 }
 
 // Prometheus is the real one on the shipped configuration and rules.
-type Prometheus struct{ *Process }
+type Prometheus struct{ *local.Process }
 
 // StartPrometheus runs it until the end of the test. dir is the folder with
 // the shipped files, data the one for the database. It scrapes exporter and
@@ -119,7 +121,7 @@ func StartPrometheus(t testing.TB, dir, data, exporter, alertmanager string, arg
 	}
 	write(t, at, "targets/plancast.yml", fmt.Sprintf("- targets: [%q]\n", exporter))
 	write(t, at, "targets/alertmanager.yml", fmt.Sprintf("- targets: [%q]\n", alertmanager))
-	return Prometheus{Start(t, Server{Ready: "/-/ready", Command: func(address string) []string {
+	return Prometheus{Start(t, local.Program{Ready: "/-/ready", Command: func(address string) []string {
 		return append([]string{program, "--config.file=" + filepath.Join(at, "prometheus.yml"), "--storage.tsdb.path=" + data,
 			"--enable-feature=native-histograms", "--web.listen-address=" + address, "--log.level=warn"}, args...)
 	}})}

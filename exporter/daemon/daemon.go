@@ -114,14 +114,16 @@ func New(o Options) (*Daemon, error) {
 
 func (d *Daemon) open(ctx context.Context) error {
 	var err error
-	if d.store, err = history.Open(HistoryFile(d.Config)); err != nil {
+	progress := func(done, total int64) { d.Log.Info("The history is being upgraded", "records", done, "of", total) }
+	if d.store, err = history.OpenWith(HistoryFile(d.Config), history.Options{Progress: seldom(d.Now, progress)}); err != nil {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
 	if err := os.RemoveAll(pass.WorkDir(d.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
-	for r, err := range d.store.Records(ctx, history.Filter{}) {
+	damaged := func(err error) { d.Log.Error("A record is left out", "err", err) }
+	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{}), damaged) {
 		if err != nil {
 			return err
 		}
@@ -129,6 +131,17 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.refresh()
 	return d.openNotifier(ctx)
+}
+
+// seldom leaves out calls within ten seconds of one that it passed on.
+func seldom(now func() time.Time, f func(done, total int64)) func(done, total int64) {
+	last := now()
+	return func(done, total int64) {
+		if t := now(); t.Sub(last) >= logProgressEvery {
+			last = t
+			f(done, total)
+		}
+	}
 }
 
 // HistoryFile is where the history of a configuration lies.

@@ -24,7 +24,8 @@ func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err erro
 		return pass.Plan{}, 0, err
 	default:
 		defer store.Close()
-		for r, err := range store.Records(ctx, history.Filter{}) {
+		damaged := func(err error) { o.Log.Error("A record is left out", "err", err) }
+		for r, err := range history.Skip(store.Records(ctx, history.Filter{}), damaged) {
 			if err != nil {
 				return pass.Plan{}, 0, err
 			}

@@ -65,59 +65,148 @@ CREATE TABLE outbox_notes (
 ) STRICT, WITHOUT ROWID;
 -- What was recorded before there were notifications is no news.
 INSERT INTO outbox_notes SELECT 'told', CAST(COALESCE(MAX(id), 0) AS TEXT) FROM records;
+`, `
+-- A row for each record, reduced to what is derived from it, small enough to be
+-- read whole: see Entry. records never changes; what is decided about a result
+-- later stands here.
+CREATE TABLE entries (
+	id             INTEGER PRIMARY KEY, -- of the record
+	model          TEXT    NOT NULL,
+	version        TEXT    NOT NULL,
+	digest         TEXT    NOT NULL,
+	precision      TEXT    NOT NULL,
+	fingerprint    TEXT    NOT NULL,
+	iteration      INTEGER NOT NULL,
+	candidate_time INTEGER NOT NULL,
+	started        INTEGER NOT NULL,
+	finished       INTEGER NOT NULL,
+	failure        TEXT    NOT NULL, -- '' when the job was measured
+	unquantized    INTEGER NOT NULL,
+	flags          INTEGER NOT NULL, -- 1: stable, 2: disturbed
+	superseded     INTEGER NOT NULL, -- ID of the record that counts instead, or 0
+	excluded       INTEGER NOT NULL, -- ID in audit of its exclusion, or 0
+	quantities     BLOB    NOT NULL, -- a 64-bit float each, little endian, NaN when not measured; 'quantities' in properties names them
+	sums           BLOB    NOT NULL  -- CRC-32C of the record, its layers and this row
+) STRICT;
+-- Nothing is measured twice that has a measurement, unless on request.
+DROP INDEX one_success;
+DROP INDEX by_series;
+CREATE UNIQUE INDEX one_result ON entries (model, digest, precision, fingerprint) WHERE failure = '' AND superseded = 0;
+CREATE INDEX by_candidate ON entries (model, fingerprint, iteration, digest, version);
+CREATE INDEX by_time ON entries (finished);
+-- How many records of each outcome a model has had, whether or not they are still kept.
+CREATE TABLE totals (
+	model       TEXT    NOT NULL,
+	failure     TEXT    NOT NULL, -- '' for measured
+	count       INTEGER NOT NULL,
+	cache_known INTEGER NOT NULL, -- of them, built by a backend with a timing cache
+	cache_hits  INTEGER NOT NULL,
+	newest      INTEGER NOT NULL, -- when the newest of them finished
+	PRIMARY KEY (model, failure)
+) STRICT, WITHOUT ROWID;
+-- IDs without a record, and why: IDs have no other gaps.
+CREATE TABLE gaps (
+	first  INTEGER PRIMARY KEY,
+	last   INTEGER NOT NULL,
+	reason TEXT    NOT NULL
+) STRICT;
+-- Who did what to the history, when and why.
+CREATE TABLE audit (
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
+	at      INTEGER NOT NULL, -- Unix nanoseconds
+	who     TEXT    NOT NULL,
+	action  TEXT    NOT NULL,
+	record  INTEGER NOT NULL, -- its ID, or 0 when the action is about the whole history
+	because TEXT    NOT NULL,
+	sum     INTEGER NOT NULL  -- CRC-32C of this row
+) STRICT;
+CREATE INDEX audit_of_record ON audit (record, id);
+CREATE TRIGGER audit_keeps_rows BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail only grows'); END;
+CREATE TRIGGER audit_keeps_text BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit trail only grows'); END;
+CREATE TABLE properties (
+	name  TEXT PRIMARY KEY,
+	value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 `,
 }
 
 // upgrade brings the schema of an older plancast to the present one, in one
 // transaction: after a crash the file is as it was, or as it is to be.
-func upgrade(ctx context.Context, db *sql.DB) error {
-	version, err := userVersion(ctx, db)
+func (s *Store) upgrade(ctx context.Context, o Options) error {
 	switch {
-	case err != nil:
-		return err
-	case version == schemaVersion:
-		return nil
-	case version > schemaVersion: // the header did not tell yet: the change is in the write-ahead log
-		return newer(version)
+	case s.version > schemaVersion: // the header did not tell yet: the change is in the write-ahead log
+		return newer(s.version)
+	case s.version == schemaVersion:
+		names, err := property(ctx, s.db, propertyQuantities)
+		if err != nil || names == quantityNames() {
+			return err
+		}
 	}
-	tx, err := db.BeginTx(ctx, nil)
+	before := s.version
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		// Asked again, for another process may have been first.
+		version, err := userVersion(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for i := version; i < schemaVersion; i++ {
+			if _, err := tx.ExecContext(ctx, migrations[i]); err != nil {
+				return fmt.Errorf("from version %d to %d: %w: it stays at version %d; copy the file away and tell the authors", i, i+1, err, version)
+			}
+		}
+		if err := derive(ctx, tx, version < entriesSince, o); err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", schemaVersion))
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("upgrade its schema: %w", err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
-	// Asked again, for another process may have been first.
-	if version, err = userVersion(ctx, tx); err != nil {
-		return err
-	}
-	if version == schemaVersion {
+	s.version = schemaVersion
+	if before == schemaVersion {
 		return nil
-	}
-	for i := version; i < schemaVersion; i++ {
-		if _, err := tx.ExecContext(ctx, migrations[i]); err != nil {
-			return fmt.Errorf("upgrade its schema from version %d to %d: %w: it stays at version %d; copy the file away and tell the authors", i, i+1, err, version)
-		}
-	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", schemaVersion)); err != nil {
-		return fmt.Errorf("upgrade its schema: %w", err)
-	}
-	if err := tx.Commit(); err != nil {
-		return fmt.Errorf("upgrade its schema: %w", err)
 	}
 	// An older plancast looks at the file's header to refuse it: bring the
 	// version there. A reader may be in the way; then it comes with the next
 	// checkpoint.
-	_, err = db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_, err = s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
 	return err
 }
 
 // creation makes an empty history of the present version.
 func creation() string {
-	return fmt.Sprintf("BEGIN; %s PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;", strings.Join(migrations, ""), applicationID, schemaVersion)
+	return fmt.Sprintf("BEGIN; %s INSERT INTO properties VALUES ('%s', '%s'); PRAGMA application_id=%d; PRAGMA user_version=%d; COMMIT;",
+		strings.Join(migrations, ""), propertyQuantities, quantityNames(), applicationID, schemaVersion)
 }
 
-func userVersion(ctx context.Context, q interface {
+// querier is a database, a connection or a transaction.
+type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (int, error) {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// propertyQuantities names the quantities of the entries, in their order.
+const propertyQuantities = "quantities"
+
+func quantityNames() string {
+	names := make([]string, len(Quantities))
+	for i, q := range Quantities {
+		names[i] = q.Name
+	}
+	return strings.Join(names, ",")
+}
+
+// property reads one of the table properties; "" when it is not there.
+func property(ctx context.Context, q querier, name string) (value string, err error) {
+	err = q.QueryRowContext(ctx, "SELECT value FROM properties WHERE name=?", name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return value, err
+}
+
+func userVersion(ctx context.Context, q querier) (int, error) {
 	var v int
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&v); err != nil {
 		return 0, fmt.Errorf("read its schema version: %w", err)

@@ -81,7 +81,7 @@ func TestAnOlderHistoryIsUpgraded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if v, tables := schemaOf(t, path); v != schemaVersion || tables != "files outbox outbox_notes records" {
+	if v, tables := schemaOf(t, path); v != schemaVersion || tables != "audit entries files gaps outbox outbox_notes properties records totals" {
 		t.Errorf("version %d with %s", v, tables)
 	}
 	s, err := Open(path)

@@ -47,15 +47,7 @@ type OutboxTx struct {
 // UpdateOutbox runs f in one transaction, which is durable when it returns nil.
 // An error of f undoes everything.
 func (s *Store) UpdateOutbox(ctx context.Context, f func(*OutboxTx) error) error {
-	tx, err := s.db.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
-	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it has nothing to do
-	err = f(&OutboxTx{ctx, tx})
-	if err == nil {
-		err = tx.Commit()
-	}
+	err := s.write(ctx, func(tx *sql.Tx) error { return f(&OutboxTx{ctx, tx}) })
 	if err != nil {
 		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
 	}
@@ -179,7 +171,11 @@ func (s *Store) PruneOutbox(ctx context.Context, before time.Time) error {
 }
 
 func (s *Store) outbox(ctx context.Context, statement string, args ...any) error {
-	if _, err := s.db.ExecContext(ctx, statement, args...); err != nil {
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, statement, args...)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("write outbox of history %s: %w", s.path, err)
 	}
 	return nil

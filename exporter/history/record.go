@@ -40,6 +40,17 @@ type Record struct {
 
 	Measurement *bench.Measurement `json:"measurement,omitempty"`
 	Failure     *Failure           `json:"failure,omitempty"`
+
+	// What was decided about the result later; Append sets neither.
+	SupersededBy int64      `json:"superseded_by,omitempty"` // ID of the record that counts instead
+	Excluded     *Exclusion `json:"excluded,omitempty"`      // nil when it counts
+}
+
+// Exclusion says why somebody took a result out.
+type Exclusion struct {
+	Because string    `json:"because"`
+	By      string    `json:"by"`
+	At      time.Time `json:"at"`
 }
 
 // Failure is a result, too: why there is no measurement.

@@ -245,9 +245,9 @@ func TestFilesThatCannotBeUsedAreRefusedAndNotTouched(t *testing.T) {
 		{"a newer schema", newer, history.ErrNewer, "update plancast"},
 		{"text", []byte(strings.Repeat("hello ", 40)), history.ErrNotHistory, "name another file"},
 		{"another program's database", other, history.ErrNotHistory, "another program's"},
-		{"torn within the header", good[:50], history.ErrDamaged, "restore a copy"},
-		{"truncated", good[:len(good)/2], history.ErrDamaged, "restore a copy"},
-		{"scrambled", scrambled, history.ErrDamaged, "restore a copy"},
+		{"torn within the header", good[:50], history.ErrDamaged, "restore a backup"},
+		{"truncated", good[:len(good)/2], history.ErrDamaged, "restore a backup"},
+		{"scrambled", scrambled, history.ErrDamaged, "restore a backup"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()

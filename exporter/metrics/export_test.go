@@ -22,6 +22,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/stack/local"
 )
 
 func seq(records []history.Record) iter.Seq2[history.Record, error] {
@@ -275,7 +276,7 @@ func servePrometheus(t *testing.T, program, dir, data string) func(query string,
 	if err := os.WriteFile(config, []byte("{}\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	address := alertstest.Start(t, alertstest.Server{Ready: "/-/ready", Command: func(address string) []string {
+	address := alertstest.Start(t, local.Program{Ready: "/-/ready", Command: func(address string) []string {
 		return []string{program, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=100y",
 			"--web.listen-address=" + address}
 	}}).Address

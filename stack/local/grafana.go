@@ -80,7 +80,7 @@ func (g *Group) Grafana(ctx context.Context, how Grafana, o GrafanaOptions) (url
 		}
 	}
 	if how.Home != "" {
-		return g.Start(ctx, grafanaHome(how.Home, o))
+		return g.url(ctx, grafanaHome(how.Home, o))
 	}
 	return retry(ctx, func(address string) error { return g.grafanaStart(ctx, how.Start, address, o) })
 }

@@ -88,7 +88,7 @@ func TestAProgramWhosePortIsTakenGetsAnother(t *testing.T) {
 	var g Group
 	defer g.Stop()
 	taken := ""
-	url, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
+	server, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
 		if taken == "" {
 			taken = address
 			l, err := net.Listen("tcp", address)
@@ -99,8 +99,8 @@ func TestAProgramWhosePortIsTakenGetsAnother(t *testing.T) {
 		}
 		return []string{"env", "LOCAL_TEST_SERVE=" + address, self}
 	}})
-	if err != nil || taken == "" || url == "http://"+taken {
-		t.Errorf("%s %v", url, err)
+	if err != nil || taken == "" || server.Address == taken {
+		t.Errorf("%+v %v", server, err)
 	}
 }
 
@@ -111,7 +111,7 @@ func TestWhatEndsByItselfIsTold(t *testing.T) {
 	}
 	var g Group
 	defer g.Stop()
-	url, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
+	server, err := g.Start(t.Context(), Program{Name: "Server", Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
 		return []string{"env", "LOCAL_TEST_SERVE=" + address, self}
 	}})
 	if err != nil {
@@ -122,11 +122,39 @@ func TestWhatEndsByItselfIsTold(t *testing.T) {
 		t.Fatalf("it ended too early: %v", err)
 	default:
 	}
-	if err := await(t.Context(), url+"/end", make(chan struct{})); err != nil {
+	if err := await(t.Context(), server.URL+"/end", make(chan struct{})); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-g.Ended(); err == nil || !strings.Contains(err.Error(), "Server ended") {
 		t.Errorf("%v", err)
+	}
+}
+
+// A crash and a restart at the same address: what an exporter's scraper sees.
+func TestAKilledProgramStartsAgainWhereItWas(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var g Group
+	defer g.Stop()
+	p := Program{Ready: "/", Log: filepath.Join(t.TempDir(), "log"), Command: func(address string) []string {
+		return []string{"env", "LOCAL_TEST_SERVE=" + address, self}
+	}}
+	first, err := g.Start(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Kill()
+	p.Address = first.Address
+	second, err := g.Start(t.Context(), p)
+	if err != nil || second.Address != first.Address {
+		t.Errorf("%+v %v", second, err)
+	}
+	select {
+	case err := <-g.Ended():
+		t.Errorf("killed by us, reported as an end of its own: %v", err)
+	default:
 	}
 }
 

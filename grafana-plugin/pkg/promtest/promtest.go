@@ -47,7 +47,7 @@ func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
 	if err := local.Fill(t.Context(), text, data); err != nil {
 		t.Fatal(err)
 	}
-	return "http://" + alertstest.Start(t, alertstest.Server{Ready: "/-/ready", Command: func(address string) []string {
+	return "http://" + alertstest.Start(t, local.Program{Ready: "/-/ready", Command: func(address string) []string {
 		return []string{server, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=100y",
 			"--web.listen-address=" + address, "--log.level=warn"}
 	}}).Address

@@ -1,0 +1,156 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strconv"
+)
+
+// Append stores r durably before it returns, and returns it with its ID and
+// iteration. A candidate's iteration is that of its earlier records in this
+// environment, or the next one, or 0 when a higher version already has one. A
+// second measurement of the same job is refused with ErrDuplicate.
+func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
+	return s.append(ctx, r, func(_ *sql.Tx, r Record, earlier int64) (int64, error) {
+		if r.OK() && earlier != 0 {
+			return 0, ErrDuplicate
+		}
+		return 0, nil
+	})
+}
+
+// Supersede stores r like Append, as the newer result of a job that was
+// measured again. A measurement takes the place of the earlier one, which is
+// kept and marked; a failure is kept and marked itself, for the earlier
+// measurement still stands. The audit trail says who did it and why.
+func (s *Store) Supersede(ctx context.Context, r Record, by Author) (Record, error) {
+	return s.append(ctx, r, func(tx *sql.Tx, r Record, earlier int64) (int64, error) {
+		if earlier == 0 {
+			return 0, nil // there was no result yet
+		}
+		if _, err := addAudit(ctx, tx, by, ActionAgain, r.ID); err != nil {
+			return 0, err
+		}
+		if !r.OK() {
+			return earlier, nil
+		}
+		return 0, editEntry(ctx, tx, earlier, func(e *entryRow) { e.superseded = r.ID })
+	})
+}
+
+// settler decides, within the transaction, about a record that has its ID now
+// and about the measurement that counted for its job until now (0: none). It
+// returns the ID of the record that counts instead of the new one, or 0.
+type settler func(tx *sql.Tx, r Record, earlier int64) (supersededBy int64, err error)
+
+func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, error) {
+	what := fmt.Sprintf("append record of %s version %s %s to %s", r.Model, r.Version, r.Precision, s.path)
+	if (r.Measurement == nil) == (r.Failure == nil) {
+		return Record{}, fmt.Errorf("%s: it must hold a measurement or a failure, and not both", what)
+	}
+	err := s.write(ctx, func(tx *sql.Tx) (err error) {
+		r, err = appendTx(ctx, tx, r, settle)
+		return err
+	})
+	if err != nil {
+		return Record{}, fmt.Errorf("%s: %w", what, err)
+	}
+	return r, nil
+}
+
+func appendTx(ctx context.Context, tx *sql.Tx, r Record, settle settler) (_ Record, err error) {
+	if r.Iteration, err = nextIteration(ctx, tx, r); err != nil {
+		return Record{}, err
+	}
+	// The checksum covers the ID, so it is chosen here, as AUTOINCREMENT would.
+	if err := tx.QueryRowContext(ctx, "SELECT COALESCE(MAX(seq), 0) + 1 FROM sqlite_sequence WHERE name='records'").Scan(&r.ID); err != nil {
+		return Record{}, err
+	}
+	row, err := encode(r)
+	if err != nil {
+		return Record{}, err
+	}
+	var earlier int64
+	err = tx.QueryRowContext(ctx, "SELECT id FROM entries WHERE model=? AND digest=? AND precision=? AND fingerprint=? AND failure='' AND superseded=0",
+		r.Model, r.Digest, string(r.Precision), r.Fingerprint).Scan(&earlier)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return Record{}, err
+	}
+	r.Excluded = nil
+	if r.SupersededBy, err = settle(tx, r, earlier); err != nil {
+		return Record{}, err
+	}
+	if err := insertStored(ctx, tx, row); err != nil {
+		return Record{}, err
+	}
+	if err := insertEntry(ctx, tx, newEntryRow(r, row.sum(), row.layersSum())); err != nil {
+		return Record{}, err
+	}
+	return r, addTotals(ctx, tx, r)
+}
+
+func insertStored(ctx context.Context, tx *sql.Tx, s stored) error {
+	_, err := tx.ExecContext(ctx, "INSERT INTO records ("+storedColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		s.id, s.model, s.version, s.digest, s.precision, s.print, s.iteration, s.backend, s.device,
+		s.candidate, s.started, s.finished, s.outcome, s.body, s.layers)
+	return err
+}
+
+func nextIteration(ctx context.Context, tx *sql.Tx, r Record) (int, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT DISTINCT version, digest, iteration FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=?", r.Model, r.Fingerprint)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	highest, next := int64(-1), 1
+	for rows.Next() {
+		var version, digest string
+		var iteration int
+		if err := rows.Scan(&version, &digest, &iteration); err != nil {
+			return 0, err
+		}
+		if digest == r.Digest {
+			return iteration, nil
+		}
+		if iteration > 0 {
+			highest, next = max(highest, versionNumber(version)), max(next, iteration+1)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	if versionNumber(r.Version) < highest {
+		return 0, nil
+	}
+	return next, nil
+}
+
+// versionNumber is the order of versions; Triton's are numbers.
+func versionNumber(version string) int64 {
+	n, err := strconv.ParseInt(version, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// editEntry changes the row of an entry, and its checksum with it.
+func editEntry(ctx context.Context, tx *sql.Tx, id int64, edit func(*entryRow)) error {
+	names, err := property(ctx, tx, propertyQuantities)
+	if err != nil {
+		return err
+	}
+	rows, err := newEntryReader(names).byID(ctx, tx, []int64{id})
+	if err != nil {
+		return err
+	}
+	if len(rows) == 0 {
+		return &RecordError{id, errNoEntry}
+	}
+	e := rows[0]
+	edit(&e)
+	e.sums.entry = e.sum()
+	return insertEntry(ctx, tx, e)
+}

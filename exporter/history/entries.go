@@ -1,0 +1,329 @@
+package history
+
+import (
+	"context"
+	"database/sql"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Bits of the column flags.
+const (
+	flagStable = 1 << iota
+	flagDisturbed
+)
+
+// entryRow is a row of the table entries.
+type entryRow struct {
+	Entry
+	superseded int64  // ID of the record that counts instead
+	excluded   int64  // ID in audit of its exclusion
+	quantities []byte // Values, as they are stored
+	sums       sums
+}
+
+// newEntryRow is the row of a record that was just stored.
+func newEntryRow(r Record, record, layers uint32) entryRow {
+	e := entryRow{Entry: EntryOf(r), superseded: r.SupersededBy, sums: sums{record: record, layers: layers}}
+	e.quantities = e.Values.encode()
+	e.sums.entry = e.sum()
+	return e
+}
+
+func (e *entryRow) flags() (f int64) {
+	if e.Stable {
+		f |= flagStable
+	}
+	if e.Disturbed {
+		f |= flagDisturbed
+	}
+	return f
+}
+
+// sum is what sums.entry is to be.
+func (e *entryRow) sum() uint32 {
+	b := make(summer, 0, 512)
+	b = b.int(e.ID).text(e.Model).text(e.Version).text(e.Digest).text(string(e.Precision)).text(e.Fingerprint).int(int64(e.Iteration)).
+		int(int64(e.CandidateTime)).int(int64(e.Started)).int(int64(e.Finished)).text(string(e.Failure)).int(int64(e.Unquantized)).int(e.flags()).
+		int(e.superseded).int(e.excluded).text(string(e.quantities)).int(int64(e.sums.record)).int(int64(e.sums.layers))
+	return b.sum()
+}
+
+const entryColumns = `id, model, version, digest, precision, fingerprint, iteration, candidate_time, started, finished,
+	failure, unquantized, flags, superseded, excluded, quantities, sums`
+
+const selectEntries = "SELECT " + entryColumns + " FROM entries"
+
+func insertEntry(ctx context.Context, tx *sql.Tx, e entryRow) error {
+	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.CandidateTime), int64(e.Started), int64(e.Finished),
+		string(e.Failure), e.Unquantized, e.flags(), e.superseded, e.excluded, e.quantities, e.sums.encode())
+	return err
+}
+
+// entryReader reads rows of entries; those of one reader share their strings.
+type entryReader struct {
+	order  []int // index in Values of each stored quantity, -1 when this plancast has none
+	shared map[string]string
+	sums   []byte
+	flags  int64
+}
+
+func newEntryReader(names string) *entryReader {
+	r := &entryReader{shared: map[string]string{}}
+	for _, name := range strings.Split(names, ",") {
+		at := -1
+		for i, q := range Quantities {
+			if q.Name == name {
+				at = i
+			}
+		}
+		r.order = append(r.order, at)
+	}
+	return r
+}
+
+// scan reads one row. A row that is damaged gives a RecordError, with as much
+// of the row as could be read.
+func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
+	quantities := (*sql.RawBytes)(&e.quantities)
+	stored := (*sql.RawBytes)(&r.sums)
+	e.ID = 0
+	if err := rows.Scan(&e.ID, &e.Model, &e.Version, &e.Digest, (*string)(&e.Precision), &e.Fingerprint, &e.Iteration,
+		(*int64)(&e.CandidateTime), (*int64)(&e.Started), (*int64)(&e.Finished), (*string)(&e.Failure), &e.Unquantized, &r.flags,
+		&e.superseded, &e.excluded, quantities, stored); err != nil {
+		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, err)}
+	}
+	e.Stable, e.Disturbed = r.flags&flagStable != 0, r.flags&flagDisturbed != 0
+	e.Superseded, e.Excluded = e.superseded != 0, e.excluded != 0
+	var ok bool
+	if e.sums, ok = decodeSums(r.sums); !ok || e.sums.entry != e.sum() || e.flags() != r.flags || len(e.quantities) != 8*len(r.order) {
+		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, errChecksum)}
+	}
+	e.Values = unknown()
+	for i, at := range r.order {
+		if at >= 0 {
+			e.Values[at] = math.Float64frombits(binary.LittleEndian.Uint64(e.quantities[8*i:]))
+		}
+	}
+	for _, s := range []*string{&e.Model, &e.Version, &e.Digest, (*string)(&e.Precision), &e.Fingerprint, (*string)(&e.Failure)} {
+		*s = r.share(*s)
+	}
+	return nil
+}
+
+func (r *entryReader) share(s string) string {
+	if s == "" {
+		return ""
+	}
+	if one, ok := r.shared[s]; ok {
+		return one
+	}
+	s = strings.Clone(s)
+	r.shared[s] = s
+	return s
+}
+
+// Entries returns the selected records as entries, ascending by ID. A damaged
+// one comes as a RecordError with what could be read of it, and the iteration goes
+// on; it ends at any other error.
+func (s *Store) Entries(ctx context.Context, f Filter) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for row, err := range s.walk(ctx, s.db, f) {
+			if err != nil {
+				err = fmt.Errorf("read history %s: %w", s.path, err)
+			}
+			if !yield(row.Entry, err) {
+				return
+			}
+		}
+	}
+}
+
+// walk reads the rows that f selects. The row is valid until the next.
+func (s *Store) walk(ctx context.Context, q querier, f Filter) iter.Seq2[*entryRow, error] {
+	if s.version < entriesSince {
+		return s.walkRecords(ctx, q, f)
+	}
+	return func(yield func(*entryRow, error) bool) {
+		if err := s.walkEntries(ctx, q, f, yield); err != nil {
+			yield(&entryRow{}, asDamage(err))
+		}
+	}
+}
+
+func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func(*entryRow, error) bool) error {
+	names, err := property(ctx, q, propertyQuantities)
+	if err != nil {
+		return err
+	}
+	missing := func(int64) error { return nil }
+	if f.Whole {
+		if missing, err = gapFinder(ctx, q); err != nil {
+			return err
+		}
+	}
+	reader := newEntryReader(names)
+	var older []entryRow // of Standing
+	if f.Standing && !f.Since.IsZero() {
+		ids, err := standing(ctx, q, f)
+		if err != nil {
+			return err
+		}
+		if older, err = reader.byID(ctx, q, ids); err != nil {
+			return err
+		}
+	}
+	query, args := f.query()
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var e entryRow
+	for rows.Next() {
+		err := reader.scan(rows, &e)
+		for len(older) > 0 && older[0].ID < e.ID {
+			if !yield(&older[0], nil) {
+				return nil
+			}
+			older = older[1:]
+		}
+		if err := missing(e.ID); err != nil && !yield(&entryRow{}, err) {
+			return nil
+		}
+		if err == nil && f.Whole && !f.selects(&e.Entry) {
+			continue
+		}
+		if !yield(&e, err) {
+			return nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for i := range older {
+		if !yield(&older[i], nil) {
+			return nil
+		}
+	}
+	return missing(math.MaxInt64)
+}
+
+// byID reads rows by their IDs, ascending.
+func (r *entryReader) byID(ctx context.Context, q querier, ids []int64) ([]entryRow, error) {
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.QueryContext(ctx, selectEntries+" WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", string(list))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []entryRow
+	for rows.Next() {
+		var e entryRow
+		if err := r.scan(rows, &e); err != nil {
+			return nil, err
+		}
+		e.quantities = nil // valid until the next row only
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// walkRecords is walk for a file that has no entries yet.
+func (s *Store) walkRecords(ctx context.Context, q querier, f Filter) iter.Seq2[*entryRow, error] {
+	return func(yield func(*entryRow, error) bool) {
+		var kept []entryRow
+		for st, err := range readStored(ctx, q, false, "id > ? AND (? = '' OR model = ?)", f.AfterID, f.Model, f.Model) {
+			var e entryRow
+			if err == nil {
+				var r Record
+				if r, err = st.record(); err == nil {
+					e = newEntryRow(r, 0, 0)
+					if !f.selects(&e.Entry) {
+						continue
+					}
+				} else {
+					err = &RecordError{st.id, err}
+				}
+			}
+			if f.Limit > 0 && err == nil {
+				kept = append(kept, e)
+				kept = kept[max(0, len(kept)-f.Limit):]
+			} else if !yield(&e, err) {
+				return
+			}
+		}
+		for i := range kept {
+			if !yield(&kept[i], nil) {
+				return
+			}
+		}
+	}
+}
+
+// Totals are how many records of each outcome a model has had, whether or not
+// they are still kept.
+type Totals struct {
+	Failure    engine.Kind // "" for measured
+	Count      int
+	CacheKnown int       // of them, built by a backend with a timing cache
+	CacheHits  int       // of them, served by it
+	Newest     time.Time // when the newest of them finished
+}
+
+// Totals returns them by model.
+func (s *Store) Totals(ctx context.Context) (map[string][]Totals, error) {
+	out := map[string][]Totals{}
+	if s.version < entriesSince {
+		return nil, fmt.Errorf("read history %s: it has the schema of an older plancast: start plancast serve once", s.path)
+	}
+	rows, err := s.db.QueryContext(ctx, "SELECT model, failure, count, cache_known, cache_hits, newest FROM totals ORDER BY model, failure")
+	if err != nil {
+		return nil, fmt.Errorf("read history %s: %w", s.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var model string
+		var t Totals
+		var newest Moment
+		if err := rows.Scan(&model, (*string)(&t.Failure), &t.Count, &t.CacheKnown, &t.CacheHits, (*int64)(&newest)); err != nil {
+			return nil, fmt.Errorf("read history %s: %w", s.path, err)
+		}
+		t.Newest = newest.Time()
+		out[model] = append(out[model], t)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read history %s: %w", s.path, err)
+	}
+	return out, nil
+}
+
+// addTotals counts a record.
+func addTotals(ctx context.Context, tx *sql.Tx, r Record) error {
+	known, hits := 0, 0
+	var failure engine.Kind
+	if r.Failure != nil {
+		failure = r.Failure.Kind
+	} else if hit := r.Measurement.Plan.TimingCacheHit; hit != nil {
+		known = 1
+		if *hit {
+			hits = 1
+		}
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO totals (model, failure, count, cache_known, cache_hits, newest) VALUES (?,?,1,?,?,?)
+		ON CONFLICT (model, failure) DO UPDATE SET count = count + 1, cache_known = cache_known + excluded.cache_known,
+		cache_hits = cache_hits + excluded.cache_hits, newest = MAX(newest, excluded.newest)`,
+		r.Model, string(failure), known, hits, r.Finished.UnixNano())
+	return err
+}
