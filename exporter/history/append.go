@@ -152,5 +152,9 @@ func editEntry(ctx context.Context, tx *sql.Tx, id int64, edit func(*entryRow)) 
 	e := rows[0]
 	edit(&e)
 	e.sums.entry = e.sum()
+	// Not a REPLACE, which would remove whatever else is in its way.
+	if _, err := tx.ExecContext(ctx, "DELETE FROM entries WHERE id=?", id); err != nil {
+		return err
+	}
 	return insertEntry(ctx, tx, e)
 }

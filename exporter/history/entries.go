@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -62,7 +63,7 @@ const entryColumns = `id, model, version, digest, precision, fingerprint, iterat
 const selectEntries = "SELECT " + entryColumns + " FROM entries"
 
 func insertEntry(ctx context.Context, tx *sql.Tx, e entryRow) error {
-	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+	_, err := tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.CandidateTime), int64(e.Started), int64(e.Finished),
 		string(e.Failure), e.Unquantized, e.flags(), e.superseded, e.excluded, e.quantities, e.sums.encode())
 	return err
@@ -234,7 +235,7 @@ func (r *entryReader) byID(ctx context.Context, q querier, ids []int64) ([]entry
 		if err := r.scan(rows, &e); err != nil {
 			return nil, err
 		}
-		e.quantities = nil // valid until the next row only
+		e.quantities = bytes.Clone(e.quantities) // valid until the next row only
 		out = append(out, e)
 	}
 	return out, rows.Err()

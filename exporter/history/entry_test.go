@@ -1,8 +1,13 @@
 package history_test
 
 import (
+	"fmt"
 	"math"
+	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -48,5 +53,120 @@ func TestAnEntryOfAFailureHasItsKindAndNoValues(t *testing.T) {
 func TestAnEntryIsSmall(t *testing.T) {
 	if n := unsafe.Sizeof(history.Entry{}); n > 256 {
 		t.Errorf("an entry takes %d bytes: a daemon that holds 330,000 of them would pass its 250 MB", n)
+	}
+}
+
+func TestEntriesAreThoseOfTheRecords(t *testing.T) {
+	s := open(t, book(t, 2))
+	got := entries(t, s, history.Filter{})
+	for i, r := range all(t, s, history.Filter{}) {
+		want := history.EntryOf(r)
+		want.Superseded, want.Excluded = r.SupersededBy != 0, r.Excluded != nil
+		if a, b := fmt.Sprintf("%+v", got[i]), fmt.Sprintf("%+v", want); a != b { // NaN is not equal to itself
+			t.Errorf("entry\n%s\nof a record with\n%s", a, b)
+		}
+	}
+}
+
+func ids[T any](list []T, id func(T) int64) (out []int64) {
+	for _, x := range list {
+		out = append(out, id(x))
+	}
+	return out
+}
+
+func TestAFilterSelects(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	for day := range 6 {
+		for _, p := range []engine.Precision{engine.FP32, engine.INT8} {
+			for _, model := range []string{"a", "b"} {
+				r := measured(model, fmt.Sprint(day+1), fmt.Sprint(model, day))
+				r.Precision, r.Finished = p, noon.AddDate(0, 0, day)
+				appended(t, s, r)
+			}
+		}
+	}
+	since := noon.AddDate(0, 0, 4)
+	for _, c := range []struct {
+		name string
+		f    history.Filter
+		want []int64
+	}{
+		{"the newest, ascending", history.Filter{Limit: 2}, []int64{23, 24}},
+		{"the page before", history.Filter{Limit: 2, BeforeID: 23}, []int64{21, 22}},
+		{"a model", history.Filter{Model: "a", Limit: 3}, []int64{19, 21, 23}},
+		{"a version of a model", history.Filter{Model: "b", Version: "2"}, []int64{6, 8}},
+		{"a candidate at one precision", history.Filter{Model: "b", Digest: "b1", Precision: engine.INT8}, []int64{8}},
+		{"an environment", history.Filter{Fingerprint: "other"}, nil},
+		{"one", history.Filter{ID: 7}, []int64{7}},
+		{"after one", history.Filter{AfterID: 22}, []int64{23, 24}},
+		{"a time", history.Filter{Since: since}, []int64{17, 18, 19, 20, 21, 22, 23, 24}},
+		{"a model of the whole", history.Filter{Model: "a", Whole: true, AfterID: 20}, []int64{21, 23}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got := ids(entries(t, s, c.f), func(e history.Entry) int64 { return e.ID }); !slices.Equal(got, c.want) {
+				t.Errorf("entries %v; want %v", got, c.want)
+			}
+			if got := ids(all(t, s, c.f), func(r history.Record) int64 { return r.ID }); !slices.Equal(got, c.want) {
+				t.Errorf("records %v; want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// However old it is, what says how a model stands is there.
+func TestTheStandingOfEachModelIsKnownWhateverItsAge(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	day := func(n int) time.Time { return noon.AddDate(0, 0, n) }
+	put := func(r history.Record, p engine.Precision, n int) int64 {
+		r.Precision, r.Finished = p, day(n)
+		return appended(t, s, r).ID
+	}
+	put(measured("old", "1", "o1"), engine.FP32, 0) // replaced long ago
+	var want []int64
+	want = append(want, put(measured("old", "2", "o2"), engine.FP32, 1))
+	want = append(want, put(measured("old", "2", "o2"), engine.INT8, 1)) // the newest int8
+	want = append(want, put(measured("old", "3", "o3"), engine.FP32, 2)) // the newest fp32, after it
+	want = append(want, put(failed("old", "3", "o3"), engine.INT8, 2))   // of the same candidate
+	put(failed("old", "4", "o4"), engine.FP32, 3)
+	want = append(want, put(failed("old", "5", "o5"), engine.FP32, 4)) // the newest, which failed
+	want = append(want, put(measured("new", "1", "n1"), engine.FP32, 9))
+	// The first measurement stays for the change against it.
+	excluded := put(measured("old", "6", "o6"), engine.FP32, 5) // a later iteration, taken out
+	want = append(want, excluded)                                // it is the newest candidate all the same
+	if _, err := s.Exclude(t.Context(), history.Filter{ID: excluded}, author); err != nil {
+		t.Fatal(err)
+	}
+	got := ids(entries(t, s, history.Filter{Since: day(8), Standing: true}), func(e history.Entry) int64 { return e.ID })
+	for _, id := range want {
+		if !slices.Contains(got, id) {
+			t.Errorf("record %d is not among %v", id, got)
+		}
+	}
+	if slices.Contains(got, 1) {
+		t.Errorf("%v holds what no answer needs", got)
+	}
+	if !slices.IsSorted(got) {
+		t.Errorf("%v does not ascend", got)
+	}
+}
+
+func TestTotalsCountEveryRecord(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	hit := true
+	r := measured("m", "1", "d1")
+	r.Measurement.Plan.TimingCacheHit = &hit
+	appended(t, s, r)
+	r = measured("m", "2", "d2")
+	r.Finished = noon.Add(time.Hour)
+	appended(t, s, r)
+	appended(t, s, failed("m", "3", "d3"))
+	got, err := s.Totals(t.Context())
+	want := map[string][]history.Totals{"m": {
+		{Count: 2, CacheKnown: 1, CacheHits: 1, Newest: noon.Add(time.Hour)},
+		{Failure: engine.KindCrashed, Count: 1, Newest: noon.Add(2 * time.Second)},
+	}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 }

@@ -31,8 +31,8 @@ type Filter struct {
 
 	// Since leaves out what finished earlier. Standing keeps of it what says how
 	// each model stands in each environment, however old: the candidates of the
-	// highest iteration and of the newest measurement of each precision, and
-	// for each of these the measured candidate before it.
+	// highest iteration, excluded or not, and of the newest measurement of each
+	// precision that counts, and for each of these the measured candidate before it.
 	Since    time.Time
 	Standing bool
 
@@ -144,9 +144,15 @@ func standingOf(ctx context.Context, q querier, model, fingerprint string, since
 		return int(n.Int64), nil
 	}
 	const of = "SELECT MAX(iteration) FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=? AND iteration > 0"
-	const counting = " AND failure='' AND superseded=0 AND excluded=0"
+	const (
+		kept     = " AND superseded=0 AND excluded=0"
+		counting = kept + " AND failure=''"
+	)
 	newest, err := note(of)
 	if err != nil {
+		return nil, err
+	}
+	if _, err := note(of + kept); err != nil {
 		return nil, err
 	}
 	if _, err := note(of+counting+" AND iteration < ?", newest); err != nil {

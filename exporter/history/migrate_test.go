@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
 )
 
 // version1 makes a history as the first plancast left it, with n records.
@@ -174,5 +178,123 @@ func TestAVersionInTheLogAloneIsSeen(t *testing.T) {
 	}
 	if _, err := Open(path); !errors.Is(err, ErrNewer) {
 		t.Errorf("error %v; want ErrNewer", err)
+	}
+}
+
+// An upgraded history holds what one holds that was written by this plancast.
+func TestAnUpgradedHistoryHasTheEntriesOfAFreshOne(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "h.db")
+	s, err := Open(fresh)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for i := range 600 { // more than are read at once
+		r := rec(0, fmt.Sprint("m", i%7), fmt.Sprint(i+1), engine.FP32, "e", 0, float64(i%5)/4)
+		r.Digest = fmt.Sprint(i)
+		if _, err := s.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old := version1(t, 0)
+	db, err := sql.Open("sqlite", dsn(old, "rw", "WAL"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("ATTACH ? AS fresh", fresh); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO records SELECT * FROM fresh.records; UPDATE records SET body='broken' WHERE id=5; DELETE FROM records WHERE id=9"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var told [][2]int64
+	u, err := OpenWith(old, Options{Progress: func(done, total int64) { told = append(told, [2]int64{done, total}) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer u.Close()
+	if len(told) < 2 || told[len(told)-1] != [2]int64{599, 599} {
+		t.Errorf("progress %v", told)
+	}
+	read := func(s *Store) (out []string, bad []int64) {
+		for e, err := range Skip(s.Entries(t.Context(), Filter{Whole: true}), func(err error) {
+			var one *RecordError
+			if errors.As(err, &one) {
+				bad = append(bad, one.ID)
+			}
+		}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.ID != 5 && e.ID != 9 {
+				out = append(out, fmt.Sprintf("%+v", e))
+			}
+		}
+		return out, bad
+	}
+	want, _ := read(s)
+	got, bad := read(u)
+	if !slices.Equal(got, want) || !slices.Equal(bad, []int64{5}) {
+		t.Errorf("%d entries, damaged %v; want the %d of a fresh history, and the record that was broken before named", len(got), bad, len(want))
+	}
+}
+
+// A plancast that knows other quantities derives them anew, and keeps what was decided.
+func TestEntriesFollowTheQuantitiesOfThisPlancast(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	s, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Append(t.Context(), rec(0, "m", "1", engine.FP32, "e", 0, 0.25)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Exclude(t.Context(), Filter{ID: 1}, Author{Who: "ann", Because: "noise", At: time.Unix(1, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.write(t.Context(), func(tx *sql.Tx) error { // as another plancast left it
+		if err := editEntry(t.Context(), tx, 1, func(e *entryRow) { e.quantities = e.quantities[:8] }); err != nil {
+			return err
+		}
+		_, err := tx.Exec("UPDATE properties SET value='beauty' WHERE name=?", propertyQuantities)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = Open(path); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for e, err := range s.Entries(t.Context(), Filter{}) {
+		if v, ok := e.Value("p99"); err != nil || !ok || v != 0.25 || !e.Excluded {
+			t.Errorf("entry %+v, %v", e, err)
+		}
+	}
+}
+
+func TestAnOlderHistoryIsReadWithoutBeingUpgraded(t *testing.T) {
+	s, err := OpenReadOnly(version1(t, 9))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var got []int64
+	for e, err := range s.Entries(t.Context(), Filter{Model: "m", BeforeID: 9, Limit: 2}) {
+		if err != nil || e.OK() {
+			t.Fatalf("%+v, %v", e, err)
+		}
+		got = append(got, e.ID)
+	}
+	if !slices.Equal(got, []int64{7, 8}) {
+		t.Errorf("entries %v", got)
+	}
+	if r, err := s.Record(t.Context(), 4); err != nil || r.Version != "4" {
+		t.Errorf("%+v, %v", r, err)
 	}
 }
