@@ -21,7 +21,8 @@ type comparison struct {
 // compare computes the accuracy of outputs against reference, both with all
 // samples along the first dimension of each tensor. Definitions are in
 // docs/accuracy.md. labels may be nil. Failures are *engine.Error of
-// KindAccuracy or, for what the user has to put right, KindInvalidInput.
+// KindAccuracy or, where nothing can be compared until the user puts it right,
+// KindInvalidInput.
 func compare(outputs, reference []engine.Tensor, labels []int64, samples int, o Options) (comparison, error) {
 	c := comparison{Accuracy: Accuracy{Samples: samples, Cosine: 1}}
 	pairs, err := c.pair(outputs, reference)
@@ -45,7 +46,7 @@ func compare(outputs, reference []engine.Tensor, labels []int64, samples int, o 
 	if elements > 0 {
 		c.MeanAbs = absSum / elements
 	}
-	if err := c.classes(pairs, labels, samples); err != nil {
+	if err := c.classes(pairs, labels, samples, o.Output); err != nil {
 		return c, err
 	}
 	return c, c.deviation(o, len(pairs) == 1)
@@ -74,7 +75,7 @@ func (c *comparison) pair(outputs, reference []engine.Tensor) ([]pair, error) {
 			}
 			return out
 		}
-		e := engine.Errorf(engine.KindAccuracy, "compare outputs", "", "the model has the outputs %q and the reference %q", names(outputs), names(reference))
+		e := engine.Errorf(engine.KindInvalidInput, "compare outputs", "", "the model has the outputs %q and the reference %q", names(outputs), names(reference))
 		e.Hint = "use the same output names, or a new reference"
 		return nil, e
 	}
@@ -90,10 +91,16 @@ type difference struct {
 // side are counted and left out of the sums.
 func differ(out, ref engine.Tensor) (difference, error) {
 	d := difference{cosine: 1}
+	if (out.DType == engine.String) != (ref.DType == engine.String) {
+		return d, engine.Errorf(engine.KindInvalidInput, "compare output", out.Name, "it is %s and the reference's is %s", out.DType, ref.DType)
+	}
 	if out.Len() != ref.Len() || !sameShape(out.Shape, ref.Shape) {
-		e := engine.Errorf(engine.KindAccuracy, "compare output", out.Name, "its shape over all samples is %v and the reference's is %v", out.Shape, ref.Shape)
+		e := engine.Errorf(engine.KindInvalidInput, "compare output", out.Name, "its shape over all samples is %v and the reference's is %v", out.Shape, ref.Shape)
 		e.Hint = "compare the same model on the same inputs, or make a new reference"
 		return d, e
+	}
+	if out.DType == engine.String {
+		return differText(out, ref), nil
 	}
 	var diff2, out2, ref2, dot float64
 	fresh := 0 // NaNs where the reference has a number
@@ -140,6 +147,23 @@ func differ(out, ref engine.Tensor) (difference, error) {
 	return d, nil
 }
 
+// differText compares text, where an element is the same or is not: the relative
+// distance is the share of those that are not.
+func differText(out, ref engine.Tensor) difference {
+	d := difference{cosine: 1, finite: len(out.Strings)}
+	other := 0.0
+	for i, s := range out.Strings {
+		if s != ref.Strings[i] {
+			other++
+		}
+	}
+	if other > 0 {
+		share := other / float64(len(out.Strings))
+		d.maxAbs, d.absSum, d.relL2, d.cosine = 1, other, share, 1-share
+	}
+	return d
+}
+
 // sameShape ignores dimensions of size one: [10,1000,1,1] is [10,1000].
 func sameShape(a, b []int64) bool {
 	squeeze := func(s []int64) []int64 {
@@ -184,16 +208,12 @@ func argmax(t engine.Tensor, row, classes int) int {
 }
 
 // classes computes what class scores allow: agreement, and top-1 by labels.
-func (c *comparison) classes(pairs []pair, labels []int64, samples int) error {
-	i := slices.IndexFunc(pairs, func(p pair) bool { return classCount(p.out, samples) > 0 })
-	if i < 0 {
-		if labels != nil {
-			e := engine.Errorf(engine.KindInvalidInput, "compare with labels", "labels.npy", "no output is a row of class scores for each of the %d samples", samples)
-			e.Hint = "take labels.npy away, or ship evaluation inputs that match it"
-			return e
-		}
-		return nil
+func (c *comparison) classes(pairs []pair, labels []int64, samples int, output string) error {
+	i, err := c.scores(pairs, labels, samples, output)
+	if err != nil || i < 0 {
+		return err
 	}
+	c.Output = pairs[i].out.Name
 	out, ref := pairs[i].out, pairs[i].ref
 	n := classCount(out, samples)
 	if labels != nil && len(labels) != samples {

@@ -61,7 +61,7 @@ func (r *run) calibration(ctx context.Context) error {
 	if plan.Tensors > 0 {
 		c.Tensors = new(float64(plan.Ranged) / float64(plan.Tensors))
 	}
-	arrays, err := tensorio.ReadNPZ(r.job.CalibrationPath)
+	arrays, err := tensorio.ReadNPZ(r.job.CalibrationPath, tensorio.ForInputs(r.inputs))
 	if err != nil {
 		return err
 	}
@@ -201,10 +201,13 @@ func byChannel(t engine.Tensor, rank int) []func(yield func(float64) bool) {
 // predicted compares the classes that the engine sees in both sets. Engines
 // without class scores have none.
 func (r *run) predicted(ctx context.Context, c *Calibration, arrays []engine.Tensor) error {
-	which := slices.IndexFunc(r.outputs, func(t engine.Tensor) bool { return classCount(t, r.samples) > 0 })
-	if which < 0 {
+	if r.m.Accuracy == nil || r.m.Accuracy.Output == "" {
 		return nil
 	}
+	scores := func(outputs []engine.Tensor) int {
+		return slices.IndexFunc(outputs, func(t engine.Tensor) bool { return t.Name == r.m.Accuracy.Output })
+	}
+	which := scores(r.outputs)
 	shapes, err := r.shapes(r.batches[0]).Resolve(r.inputs)
 	if err != nil {
 		return err
@@ -222,6 +225,11 @@ func (r *run) predicted(ctx context.Context, c *Calibration, arrays []engine.Ten
 		out, err := r.engine.Infer(ctx, inputs)
 		if err != nil {
 			return err
+		}
+		out = engine.Flatten(out)
+		which := scores(out)
+		if which < 0 {
+			return nil
 		}
 		n := 1
 		if len(out[which].Shape) > 0 {

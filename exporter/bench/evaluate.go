@@ -2,11 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
 
@@ -15,6 +18,31 @@ const inputsFile = "inputs.npz"
 
 // generatedCalls is how many generated inputs stand in for evaluation inputs.
 const generatedCalls = 16
+
+// evaluationArrays reads inputs.npz, as far as the model's inputs ask for it; nil
+// without one.
+func (r *run) evaluationArrays() ([]engine.Tensor, error) {
+	if r.job.InputsPath == "" {
+		return nil, nil
+	}
+	var wanted func(string) bool
+	if model, err := onnx.ReadFile(r.job.ModelPath); err == nil {
+		wanted = tensorio.ForInputs(model.Inputs)
+	}
+	return tensorio.ReadNPZ(r.job.InputsPath, wanted)
+}
+
+// explain adds to a failure that the inputs were made up, where they may be why.
+func (r *run) explain(e *engine.Error) *engine.Error {
+	if r.engine == nil || r.arrays != nil || len(r.inputs) == 0 || (e.Kind != engine.KindRunFailed && e.Kind != engine.KindInvalidInput && e.Kind != engine.KindAccuracy) {
+		return e
+	}
+	if strings.Contains(e.Hint, inputsFile) {
+		return e
+	}
+	e.Hint = strings.TrimPrefix(e.Hint+"; ", "; ") + "the inputs were generated, and the model may not take such values: put inputs.npz beside it"
+	return e
+}
 
 // evaluation returns the inputs of each call, and how many samples they hold.
 func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
@@ -28,6 +56,9 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 		if err != nil {
 			return nil, 0, err
 		}
+		if extra := tensorio.Unread(r.arrays); len(extra) > 0 {
+			r.warn("inputs.npz has arrays that no input of the model asks for: %s", listed(extra, 5))
+		}
 	} else {
 		for i := range generatedCalls {
 			inputs, err := tensorio.Generate(r.inputs, shapes, r.job.Options.Seed+uint64(i))
@@ -39,7 +70,7 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 	}
 	// The last call may be smaller; an input whose first dimension follows the
 	// batch tells how much.
-	follows := slices.IndexFunc(r.inputs, func(t engine.TensorInfo) bool { return len(t.Dims) > 0 && t.Dims[0].Size < 0 })
+	follows := slices.IndexFunc(r.inputs, func(t engine.TensorInfo) bool { return len(t.In) == 0 && len(t.Dims) > 0 && t.Dims[0].Size < 0 })
 	for _, c := range calls {
 		n := batch
 		if follows >= 0 && shapes[follows][0] == int64(batch) {
@@ -50,15 +81,14 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 	return calls, samples, nil
 }
 
-func (r *run) accuracy(ctx context.Context) error {
-	if r.job.ReferencePath == "" && r.job.OutputsPath == "" && r.job.LabelsPath == "" && r.arrays == nil {
-		return nil
-	}
+// evaluate runs the engine on all evaluation inputs and joins what comes out.
+func (r *run) evaluate(ctx context.Context) error {
 	calls, samples, err := r.evaluation()
 	if err != nil {
 		return err
 	}
-	parts := make([][]engine.Tensor, len(r.engine.Outputs()))
+	var names []string
+	parts := map[string][]engine.Tensor{}
 	for i, inputs := range calls {
 		if i%max(1, len(calls)/20) == 0 {
 			r.progress(engine.Progress{Stage: "accuracy", Done: float64(i), Total: float64(len(calls)), Message: fmt.Sprintf("%d samples", samples)})
@@ -67,38 +97,53 @@ func (r *run) accuracy(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		for k, t := range outputs {
-			parts[k] = append(parts[k], t)
+		for _, t := range engine.Flatten(outputs) {
+			if parts[t.Name] == nil {
+				names = append(names, t.Name)
+			}
+			parts[t.Name] = append(parts[t.Name], t)
 		}
 	}
-	outputs := make([]engine.Tensor, len(parts))
-	for k := range parts {
-		outputs[k] = tensorio.Concat(parts[k])
+	r.outputs, r.samples = []engine.Tensor{}, samples
+	for _, name := range names {
+		r.outputs = append(r.outputs, tensorio.Concat(parts[name]))
 	}
-	r.outputs, r.samples = outputs, samples
-	labels, err := r.labels()
+	return nil
+}
+
+// accuracy compares the outputs with the reference. What makes a comparison
+// impossible, such as labels that do not fit, costs the accuracy and not the latency;
+// outputs that are no numbers fail the job.
+func (r *run) accuracy(ctx context.Context) error {
+	if r.job.ReferencePath == "" && r.job.OutputsPath == "" && r.job.LabelsPath == "" && r.arrays == nil {
+		return nil
+	}
+	if err := r.evaluate(ctx); err != nil {
+		return err
+	}
+	if r.job.OutputsPath != "" {
+		if err := tensorio.WriteNPZ(r.job.OutputsPath, r.outputs); err != nil {
+			return engine.Errorf(engine.KindInternal, "keep outputs", r.job.OutputsPath, "%v", err)
+		}
+	}
+	c, err := r.compared()
+	var e *engine.Error
+	if errors.As(err, &e) && e.Kind == engine.KindInvalidInput {
+		unusable := *e
+		unusable.Subject = filepath.Base(e.Subject)
+		if e.Subject == "" {
+			unusable.Subject = ""
+		}
+		r.warn("accuracy was not measured: %v", &unusable)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	reference, name := outputs, "itself"
-	if r.job.ReferencePath != "" {
-		if reference, err = tensorio.ReadNPZ(r.job.ReferencePath); err != nil {
-			return err
-		}
-		name = r.job.ReferenceName
-		if name == "" {
-			name = "reference.npz"
-		}
-	}
-	c, err := compare(outputs, reference, labels, samples, r.job.Options)
-	if err != nil {
-		return err
-	}
-	c.Reference = name
 	r.m.Warnings = append(r.m.Warnings, c.warnings...)
 	if c.NaNs > 0 {
 		total := 0
-		for _, t := range outputs {
+		for _, t := range r.outputs {
 			total += t.Len()
 		}
 		if c.NaNs == total {
@@ -110,12 +155,28 @@ func (r *run) accuracy(ctx context.Context) error {
 		r.warn("accuracy was compared on generated inputs: put inputs.npz beside the model for figures that mean something")
 	}
 	r.m.Accuracy = &c.Accuracy
-	if r.job.OutputsPath != "" {
-		if err := tensorio.WriteNPZ(r.job.OutputsPath, outputs); err != nil {
-			return engine.Errorf(engine.KindInternal, "keep outputs", r.job.OutputsPath, "%v", err)
+	return nil
+}
+
+// compared reads labels and reference and holds the outputs against them.
+func (r *run) compared() (comparison, error) {
+	labels, err := r.labels()
+	if err != nil {
+		return comparison{}, err
+	}
+	reference, name := r.outputs, "itself"
+	if r.job.ReferencePath != "" {
+		if reference, err = tensorio.ReadNPZ(r.job.ReferencePath, nil); err != nil {
+			return comparison{}, err
+		}
+		name = r.job.ReferenceName
+		if name == "" {
+			name = "reference.npz"
 		}
 	}
-	return nil
+	c, err := compare(r.outputs, reference, labels, r.samples, r.job.Options)
+	c.Reference = name
+	return c, err
 }
 
 // labels reads labels.npy: one integer for each sample.
@@ -127,8 +188,11 @@ func (r *run) labels() ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
-	if strings.Contains(string(t.DType), "float") || t.DType == engine.Bool {
-		return nil, engine.Errorf(engine.KindInvalidInput, "read labels", r.job.LabelsPath, "labels are integers, not %s", t.DType)
+	if t.DType.Float() || t.DType == engine.Bool || t.DType == engine.String {
+		what := engine.TensorInfo{DType: t.DType}.What()
+		e := engine.Errorf(engine.KindInvalidInput, "read labels", r.job.LabelsPath, "labels are the numbers of classes, counted from 0, and these are %s", what)
+		e.Hint = "save them with dtype int64"
+		return nil, e
 	}
 	labels := make([]int64, t.Len())
 	for i := range labels {

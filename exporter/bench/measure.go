@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/onnx"
-	"github.com/plancast/plancast/exporter/tensorio"
 )
 
 // Measure does one job from build to layers and returns all it found out.
@@ -37,7 +35,7 @@ func Measure(ctx context.Context, backend engine.Backend, job Job, progress func
 	case ctx.Err() != nil:
 		return Measurement{}, ctx.Err()
 	}
-	return Measurement{}, engine.AsError(err)
+	return Measurement{}, r.explain(engine.AsError(err))
 }
 
 // run is one call of Measure.
@@ -56,7 +54,8 @@ type run struct {
 	outputs []engine.Tensor // on the evaluation inputs, all samples; nil before accuracy
 	samples int             // that outputs holds
 	dims    map[string]int64
-	batches []int // that the model can do; the first is the latency's
+	rows    map[string]bool // inputs whose array holds samples along the first dimension
+	batches []int           // that the model can do; the first is the latency's
 }
 
 func (r *run) warn(format string, args ...any) {
@@ -81,13 +80,11 @@ func (r *run) measure(ctx context.Context) error {
 }
 
 func (r *run) build(ctx context.Context) error {
-	if r.job.InputsPath != "" {
-		arrays, err := tensorio.ReadNPZ(r.job.InputsPath)
-		if err != nil {
-			return err
-		}
-		r.arrays = arrays
+	arrays, err := r.evaluationArrays()
+	if err != nil {
+		return err
 	}
+	r.arrays = arrays
 	req := engine.BuildRequest{
 		ModelPath: r.job.ModelPath, Precision: r.job.Precision, WorkDir: r.job.WorkDir, Settings: r.job.Settings,
 		CalibrationPath: r.job.CalibrationPath, Digest: r.job.Digest, Kept: r.job.Kept, Progress: r.progress,
@@ -133,59 +130,4 @@ func (r *run) load(ctx context.Context) error {
 func (r *run) memory(context.Context) error {
 	r.m.Memory = r.engine.Memory()
 	return nil
-}
-
-func (r *run) layers(ctx context.Context) error {
-	r.progress(engine.Progress{Stage: "layers"})
-	layers, err := r.engine.Layers(ctx)
-	switch {
-	case errors.Is(err, engine.ErrNoLayers):
-		return nil
-	case err != nil:
-		return err
-	}
-	s := &LayerSummary{Total: len(layers), ByPrecision: map[engine.Precision]int{}, Layers: layers}
-	for _, l := range layers {
-		if l.Precision != "" {
-			s.ByPrecision[l.Precision]++
-		}
-		if len(l.Origins) > 1 {
-			s.Fused++
-		}
-		if r.m.Plan.Precision == engine.INT8 && l.Quantizable && l.Precision != engine.INT8 && l.Precision != "" {
-			s.Unquantized = append(s.Unquantized, l.Label())
-		}
-	}
-	if n := len(s.Unquantized); n > 0 {
-		r.warn("%d of the layers that multiply stayed above 8 bits: %s", n, listed(s.Unquantized, 5))
-	}
-	if r.job.PreviousLayers != nil {
-		s.Changes = changes(r.job.PreviousVersion, engine.Diff(r.job.PreviousLayers, layers))
-	}
-	r.m.Layers = s
-	return nil
-}
-
-// listed joins the first few of a list.
-func listed(list []string, most int) string {
-	if len(list) <= most {
-		return strings.Join(list, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
-}
-
-// changes counts and tells what is different from the plan of another version.
-func changes(against string, list []engine.Change) *LayerChanges {
-	c := &LayerChanges{Against: against, Counts: map[engine.ChangeKind]int{}, Lines: []string{}}
-	for _, kind := range engine.ChangeKinds {
-		for _, change := range list {
-			if change.Kind != kind {
-				continue
-			}
-			if c.Counts[kind]++; len(c.Lines) < MostChangeLines {
-				c.Lines = append(c.Lines, change.String())
-			}
-		}
-	}
-	return c
 }

@@ -129,6 +129,7 @@ func TestTooFewQueriesForAPercentileAreSaid(t *testing.T) {
 
 func TestBatches(t *testing.T) {
 	fixed := []engine.TensorInfo{{Name: "x", DType: engine.Float32, Dims: []engine.Dim{{Size: 4}, {Size: 3}}}}
+	alone := engine.TensorInfo{Name: "state", DType: engine.Float32, Dims: []engine.Dim{{Size: 2}, {Size: 3}}}
 	for name, c := range map[string]struct {
 		script   fake.Script
 		batches  []int
@@ -140,7 +141,8 @@ func TestBatches(t *testing.T) {
 		"the first batch is the latency's":          {fake.Script{}, []int{4, 1}, 0, [][2]int{{4, 1}, {4, 2}, {1, 1}, {1, 2}}, ""},
 		"batches above max_batch_size are left out": {fake.Script{}, []int{1, 16}, 8, [][2]int{{1, 1}, {1, 2}}, "batch 16 is left out"},
 		"fixed shapes whose batch is named":         {fake.Script{Inputs: fixed}, []int{1, 4}, 0, [][2]int{{4, 1}, {4, 2}}, "batch 1 is left out"},
-		"fixed shapes otherwise: a query is one":    {fake.Script{Inputs: fixed}, []int{2}, 0, [][2]int{{1, 1}, {1, 2}}, "batch 2 is left out"},
+		"a batch that the model fixes":              {fake.Script{Inputs: fixed}, []int{1}, 0, [][2]int{{4, 1}, {4, 2}}, "the batch is fixed to 4 in the model (x float32[4,3]): a query counts as 4 inferences, and batch 1 is left out"},
+		"fixed shapes otherwise: a query is one":    {fake.Script{Inputs: append(fixed, alone)}, []int{2}, 0, [][2]int{{1, 1}, {1, 2}}, "batch 2 is left out"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := job(t, c.script)
@@ -178,7 +180,8 @@ func TestFailures(t *testing.T) {
 		"options":       {fake.Script{}, func(j *Job) { j.Options.Batches = nil }, engine.KindInternal, "batches is empty"},
 		"no inputs.npz": {fake.Script{}, func(j *Job) { j.InputsPath = "/nonexistent.npz" }, engine.KindInvalidInput, "/nonexistent.npz"},
 		"a symbol without a size": {fake.Script{Inputs: []engine.TensorInfo{{Name: "tokens", DType: engine.Int64, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: -1, Name: "sequence"}}}}},
-			nil, engine.KindInvalidInput, `dimension 1 has no size, only the name "sequence": write dims: {"sequence": SIZE}`},
+			nil, engine.KindInvalidInput, `"sequence", dimension 1 of tokens int64[N,sequence]: write dims: {"sequence": SIZE}`},
+		"no inputs":             {fake.Script{Inputs: []engine.TensorInfo{}}, func(j *Job) { j.ModelPath = onnxtest.Write(t, constant()) }, engine.KindInvalidModel, "the model has no inputs, so there is nothing to measure"},
 		"all batches too large": {fake.Script{}, func(j *Job) { j.Options.Batches, j.MaxBatch = []int{8}, 4 }, engine.KindInvalidInput, "max_batch_size 4"},
 		"NaN everywhere":        {fake.Script{NaN: true}, func(j *Job) { j.OutputsPath = filepath.Join(j.WorkDir, "o.npz") }, engine.KindAccuracy, "NaN"},
 	} {
@@ -261,7 +264,7 @@ func TestOutputsAreWrittenWhole(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("%v %v", entries, err)
 	}
-	arrays, err := tensorio.ReadNPZ(j.OutputsPath)
+	arrays, err := tensorio.ReadNPZ(j.OutputsPath, nil)
 	if err != nil || len(arrays) != 1 || !reflect.DeepEqual(arrays[0].Shape, []int64{generatedCalls, 4}) {
 		t.Errorf("%v %v", arrays, err)
 	}
@@ -326,14 +329,14 @@ func TestCompare(t *testing.T) {
 	if c, err = compare([]engine.Tensor{floats("y", []int64{2}, 1, 0)}, []engine.Tensor{zero}, nil, 2, o); err != nil || c.RelL2 != 1 || c.Cosine != 0 {
 		t.Errorf("something against zero: %+v %v", c, err)
 	}
-	if _, err = compare([]engine.Tensor{out}, []engine.Tensor{zero}, nil, 4, o); engine.AsError(err).Kind != engine.KindAccuracy {
+	if _, err = compare([]engine.Tensor{out}, []engine.Tensor{zero}, nil, 4, o); engine.AsError(err).Kind != engine.KindInvalidInput {
 		t.Errorf("another shape: %v", err)
 	}
 	two := []engine.Tensor{floats("a", []int64{1}, 1), floats("b", []int64{1}, 1)}
 	if c, err = compare(two, two[:1], nil, 1, o); err != nil || len(c.warnings) != 1 {
 		t.Errorf("an output more: %q %v", c.warnings, err)
 	}
-	if _, err = compare(two, []engine.Tensor{zero}, nil, 1, o); engine.AsError(err).Kind != engine.KindAccuracy {
+	if _, err = compare(two, []engine.Tensor{zero}, nil, 1, o); engine.AsError(err).Kind != engine.KindInvalidInput {
 		t.Errorf("no output in common: %v", err)
 	}
 }

@@ -101,6 +101,8 @@ type Accuracy struct {
 	NaNs      int     `json:"nans"`
 	Infs      int     `json:"infs"`
 
+	// Output is the one that class scores were read from; "" when none is.
+	Output        string   `json:"output,omitempty"`
 	Top1Agreement *float64 `json:"top1_agreement,omitempty"` // nil when no output is a row of class scores
 	Top1          *float64 `json:"top1,omitempty"`           // against labels.npy
 	ReferenceTop1 *float64 `json:"reference_top1,omitempty"` // the reference's own
@@ -208,6 +210,8 @@ type Options struct {
 	// Deviation is how accuracy deviation is computed: "auto", "top1",
 	// "top1_agreement" or "relative_l2".
 	Deviation string `json:"deviation"`
+	// Output names the output that class scores are read from; "" chooses by evidence.
+	Output string `json:"output,omitempty"`
 	// MaxDeviation fails the job with KindAccuracy above it; 0 never does.
 	MaxDeviation float64 `json:"max_deviation,omitempty"`
 	Seed         uint64  `json:"seed"` // of generated inputs

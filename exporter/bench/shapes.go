@@ -3,44 +3,35 @@ package bench
 import (
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
 
 func (r *run) shapes(batch int) tensorio.Shapes {
-	return tensorio.Shapes{Batch: int64(batch), Dims: r.dims, InputDims: r.job.InputDims}
+	return tensorio.Shapes{Batch: int64(batch), Dims: r.dims, InputDims: r.job.InputDims, Rows: r.rows}
 }
 
 // plan decides which batches can be measured, and that all shapes are known.
 func (r *run) plan(inputs []engine.TensorInfo) error {
+	if len(inputs) == 0 {
+		return engine.Errorf(engine.KindInvalidModel, "plan the measurement of", r.job.Model, "the model has no inputs, so there is nothing to measure")
+	}
 	r.inputs = inputs
-	r.dims = tensorio.DimsOf(inputs, r.arrays)
+	r.dims, r.rows = tensorio.SizesOf(inputs, r.arrays)
 	for name, size := range r.job.Dims {
 		r.dims[name] = size
 	}
 	o := r.job.Options
-	if _, err := r.shapes(o.Batches[0]).Resolve(inputs); err != nil {
+	shapes, err := r.shapes(o.Batches[0]).Resolve(inputs)
+	if err != nil {
 		return err
 	}
 	r.batches = nil
 	if !r.shapes(1).Batched(inputs) {
-		// All shapes are fixed. A first dimension that all inputs share, and
-		// that the options name, is the batch; otherwise a query is one inference.
-		batch := 1
-		if len(inputs) > 0 && len(inputs[0].Dims) > 0 {
-			first := int(inputs[0].Dims[0].Size)
-			same := !slices.ContainsFunc(inputs, func(t engine.TensorInfo) bool { return len(t.Dims) > 0 && int(t.Dims[0].Size) != first })
-			if same && slices.Contains(o.Batches, first) {
-				batch = first
-			}
-		}
-		for _, b := range o.Batches {
-			if b != batch {
-				r.warn("batch %d is left out: the model's shapes are fixed (%s)", b, inputs[0])
-			}
-		}
-		r.batches = []int{batch}
+		r.fixed(shapes)
 		return nil
 	}
 	for _, b := range o.Batches {
@@ -58,6 +49,65 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 		return e
 	}
 	return nil
+}
+
+// fixed takes the batch of a model whose shapes are fixed: a first dimension that all
+// inputs share, and that the options name or all outputs share as well. Otherwise a
+// query is one inference.
+func (r *run) fixed(shapes [][]int64) {
+	batch := r.firstOfAll(shapes)
+	named := slices.Contains(r.job.Options.Batches, batch)
+	if !named && batch > 1 && !r.outputsLeadWith(batch) {
+		batch = 1
+	}
+	var others []int
+	for _, b := range r.job.Options.Batches {
+		if b != batch {
+			others = append(others, b)
+		}
+	}
+	r.batches = []int{batch}
+	switch {
+	case batch > 1 && !named:
+		r.warn("the batch is fixed to %d in the model (%s): a query counts as %d inferences, and batch %s is left out", batch, r.inputs[0], batch, numbers(others))
+	case len(others) > 0:
+		r.warn("batch %s is left out: the model's shapes are fixed (%s)", numbers(others), r.inputs[0])
+	}
+}
+
+// firstOfAll is the first dimension of all inputs, scalars aside; 1 without one.
+func (r *run) firstOfAll(shapes [][]int64) int {
+	first := int64(0)
+	for i, in := range r.inputs {
+		switch {
+		case len(in.In) > 0:
+			return 1
+		case len(shapes[i]) == 0:
+		case first == 0:
+			first = shapes[i][0]
+		case shapes[i][0] != first:
+			return 1
+		}
+	}
+	return int(max(1, first))
+}
+
+// outputsLeadWith tells whether the first dimension of every output is the batch.
+func (r *run) outputsLeadWith(batch int) bool {
+	if r.engine == nil {
+		return false // not known before the engine is there
+	}
+	return !slices.ContainsFunc(r.engine.Outputs(), func(t engine.TensorInfo) bool {
+		return len(t.In) > 0 || len(t.Dims) == 0 || t.Dims[0].Size >= 0 && t.Dims[0].Size != int64(batch)
+	})
+}
+
+func numbers(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = strconv.Itoa(n)
+	}
+	return strings.Join(words, ", ")
 }
 
 // profiles are the ranges of shapes of dynamic inputs: what the job says of an

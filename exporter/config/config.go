@@ -113,6 +113,8 @@ type Model struct {
 	Profiles map[string]engine.Profile
 	// Deviation is how accuracy deviation is computed; "" is as in Benchmark.
 	Deviation string
+	// Output names the output that class scores are read from; "" chooses by evidence.
+	Output string
 }
 
 // Default is the configuration of an empty file.
@@ -150,9 +152,11 @@ func (c Config) ModelFor(name string) Model {
 // BenchmarkFor is how the model named is benchmarked.
 func (c Config) BenchmarkFor(name string) bench.Options {
 	o := c.Benchmark
-	if m := c.ModelFor(name); m.Deviation != "" {
+	m := c.ModelFor(name)
+	if m.Deviation != "" {
 		o.Deviation = m.Deviation
 	}
+	o.Output = m.Output
 	return o
 }
 
@@ -404,10 +408,11 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 		}),
 		"owner":     d.text(&m.Owner),
 		"deviation": d.oneOf(&m.Deviation, deviations...),
+		"output":    d.text(&m.Output),
 		"dims": func(key string, n *yaml.Node) {
 			d.each(key, n, func(name, key string, n *yaml.Node) {
 				var v int
-				d.integer(&v, 1, 1<<30)(key, n)
+				d.integer(&v, 0, 1<<30)(key, n) // 0 is the length of an empty cache
 				m.Dims[name] = int64(v)
 			})
 		},

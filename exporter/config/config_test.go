@@ -29,7 +29,8 @@ worker: {timeout: 90s, memory: 1GiB}
 models:
   - match: "silero*"
     owner: speech
-    dims: {sequence: 512}
+    dims: {sequence: 512, past: 0}
+    output: scores
     inputs: {state: [2, 1, 128]}
 targets:
   - name: launch
@@ -38,13 +39,13 @@ targets:
 milestones:
   - {name: spring, criteria: [p99 < 50ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5, ready: 90%}
 `), "plancast.yml")
-	if err == nil || !strings.Contains(err.Error(), `plancast.yml:12:48: targets[0].criteria[2]: criterion "throughput > 1,5/s": "1,5/s" is not a rate`) {
+	if err == nil || !strings.Contains(err.Error(), `plancast.yml:13:48: targets[0].criteria[2]: criterion "throughput > 1,5/s": "1,5/s" is not a rate`) {
 		t.Errorf("error is %v", err)
 	}
 	if got := c.Worker; got.Timeout != 90*time.Second || got.Memory != 1<<30 {
 		t.Errorf("worker is %+v", got)
 	}
-	if got := c.ModelFor("silero_vad"); got.Owner != "speech" || got.Dims["sequence"] != 512 || len(got.Inputs["state"]) != 3 {
+	if got := c.ModelFor("silero_vad"); got.Owner != "speech" || got.Dims["sequence"] != 512 || c.BenchmarkFor("silero_vad").Output != "scores" || len(got.Inputs["state"]) != 3 {
 		t.Errorf("model is %+v", got)
 	}
 	want := []forecast.Criterion{

@@ -203,7 +203,7 @@ func (d *decoder) size(p *int64) field {
 func (d *decoder) shape(p *[]int64) field {
 	return func(key string, n *yaml.Node) {
 		var v []int
-		d.integers(&v, 1, 1<<30)(key, n)
+		d.integers(&v, 0, 1<<30)(key, n)
 		for _, x := range v {
 			*p = append(*p, int64(x))
 		}

@@ -13,6 +13,7 @@ type Kind string
 const (
 	KindInvalidModel         Kind = "invalid_model"         // the file is not a usable ONNX model
 	KindInvalidInput         Kind = "invalid_input"         // inputs.npz, shapes or labels do not fit the model
+	KindUnsupportedInput     Kind = "unsupported_input"     // an input or output is of a type that cannot be measured
 	KindUnsupportedOperator  Kind = "unsupported_operator"  // the runtime has no such operator
 	KindUnsupportedPrecision Kind = "unsupported_precision" // this backend cannot give that precision
 	KindBuildFailed          Kind = "build_failed"          // the builder refused for another reason
@@ -27,7 +28,7 @@ const (
 
 // Kinds lists every failure kind, so that each has a metric from the start.
 var Kinds = []Kind{
-	KindInvalidModel, KindInvalidInput, KindUnsupportedOperator, KindUnsupportedPrecision, KindBuildFailed,
+	KindInvalidModel, KindInvalidInput, KindUnsupportedInput, KindUnsupportedOperator, KindUnsupportedPrecision, KindBuildFailed,
 	KindRunFailed, KindOutOfMemory, KindTimeout, KindCrashed, KindAccuracy, KindUnavailable, KindInternal,
 }
 

@@ -173,11 +173,12 @@ func TestRefusals(t *testing.T) {
 		data []byte
 		want string
 	}{
-		"empty":                             {nil, "byte 0: the file is empty"},
+		"empty":                             {nil, "the file is empty"},
 		"zero bytes":                        {make([]byte, 100), "byte 0: model: not a field"},
-		"text":                              {[]byte("<html>not a model</html>"), "byte 0: "},
-		"a Git LFS pointer":                 {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), "byte 0: "},
-		"a second graph":                    {append(bytes.Clone(whole), whole...), "a second graph"},
+		"text":                              {[]byte("<plain>not a model</plain>"), "byte 0: "},
+		"a Git LFS pointer":                 {[]byte("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"), "the file is a Git LFS pointer, not an ONNX model: run git lfs pull"},
+		"an error page":                     {[]byte("<!DOCTYPE html>\n<html><title>403</title></html>"), "the file is an HTML page"},
+		"a second graph":                    {append(bytes.Clone(whole), whole...), "a second field"},
 		"graphs nested too deep":            {onnxtest.Model{Graph: deep}.Bytes(), "nested more than 32 deep"},
 		"a tensor too large to be true":     {lying.Bytes(), `tensor "W1" of dimensions`},
 		"a tensor with too little data":     {short.Bytes(), `tensor "b1" of float32[16] has 12 bytes of data instead of 64`},
@@ -192,8 +193,137 @@ func TestRefusals(t *testing.T) {
 	} {
 		_, err := read1(c.data)
 		var e *engine.Error
-		if !errors.As(err, &e) || e.Kind != engine.KindInvalidModel || !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "byte ") {
+		if !errors.As(err, &e) || e.Kind != engine.KindInvalidModel || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an invalid model with %q", name, err, c.want)
+		}
+	}
+}
+
+// A reader that joins what is there twice, or cuts what is too long, would see
+// external data where another one sees none.
+func TestWhatReadersDisagreeOnIsRefused(t *testing.T) {
+	field := func(num protowire.Number, body []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), body)
+	}
+	number := func(num protowire.Number, v uint64) []byte {
+		return protowire.AppendVarint(protowire.AppendTag(nil, num, protowire.VarintType), v)
+	}
+	join := func(parts ...[]byte) []byte { return slices.Concat(parts...) }
+	located := field(13, join(field(1, []byte("location")), field(2, []byte("/etc/passwd"))))
+	inside := join(number(1, 4), number(2, 1), field(8, []byte("w")), field(9, make([]byte, 16)))
+	// a model with a node that has the attribute, and what else a model may have
+	model := func(attribute []byte, more ...[]byte) []byte {
+		node := join(field(2, []byte("y")), field(4, []byte("Constant")), field(5, attribute))
+		graph := join(field(1, node), field(12, field(1, []byte("y"))))
+		return join(number(1, 8), field(7, graph), field(8, number(2, 17)), join(more...))
+	}
+	value := func(tensor []byte) []byte { return join(field(1, []byte("value")), field(5, tensor)) }
+	long := func(b []byte) []byte { return append([]byte{b[0] | 0x80, 0x80, 0}, b[1:]...) } // the tag in three bytes
+
+	if _, err := read1(model(value(inside))); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		data []byte
+		want string
+	}{
+		"a tensor given twice":                         {model(join(value(join(inside, located)), field(5, number(14, 1)))), "external data"},
+		"a tensor given twice, harmless in itself":     {model(join(value(inside), field(5, inside))), "a second tensor"},
+		"external data that are said to be inside":     {model(value(join(inside, located))), `external data "/etc/passwd"`},
+		"a place beyond 32 bits":                       {model(value(join(inside, number(14, 1<<32+1)))), "does not fit in 32 bits"},
+		"an element type beyond 32 bits":               {model(value(join(number(2, 1<<32+1)))), "does not fit in 32 bits"},
+		"an overlong tag":                              {model(value(join(inside, long(located)))), "a number in more bytes than it takes"},
+		"a tag beyond 32 bits":                         {model(value(join(inside, protowire.AppendVarint(nil, 1<<35|13<<3|2), field(1, nil)))), "more than 29 bits"},
+		"a default attribute of a function":            {model(value(inside), field(25, field(11, value(join(inside, located))))), "external data"},
+		"a node of a function":                         {model(value(inside), field(25, field(7, join(field(4, []byte("Constant")), field(5, value(join(inside, located))))))), "external data"},
+		"a graph that is for training":                 {model(value(inside), field(20, field(1, field(5, join(inside, located))))), "external data"},
+		"the indices of a sparse tensor":               {model(join(field(1, []byte("value")), field(22, join(field(1, inside), field(2, join(inside, located)))))), "external data"},
+		"a second location":                            {model(value(join(inside, field(13, join(field(1, []byte("location")), field(2, []byte("w.bin")))), located))), "a second location"},
+		"a second value of one entry of external data": {model(value(join(inside, field(13, join(field(1, []byte("location")), field(2, []byte("w.bin")), field(2, []byte("/etc/passwd"))))))), "a second"},
+	} {
+		_, err := read1(c.data)
+		if err == nil || !strings.Contains(err.Error(), c.want) || engine.AsError(err).Kind != engine.KindInvalidModel {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
+func TestStructuresCountAsMuchAsNames(t *testing.T) {
+	m := onnxtest.Classifier(2, 2, 2)
+	for i := range 200_000 {
+		m.Graph.Inputs = append(m.Graph.Inputs, onnxtest.Value{Name: fmt.Sprint(i), Type: onnxtest.Float, Dims: []onnxtest.Dim{1}})
+	}
+	if _, err := read1(m.Bytes()); err == nil || !strings.Contains(err.Error(), "take more than 16 MiB") {
+		t.Errorf("200,000 inputs: %v", err)
+	}
+}
+
+func TestOperatorsThatRuntimesKnowNeedNoImport(t *testing.T) {
+	m := onnxtest.Elementwise("Gelu", onnxtest.Float, "N", 4)
+	m.Graph.Nodes[0].Domain = "com.microsoft"
+	if _, err := read1(m.Bytes()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTypesOfInputs(t *testing.T) {
+	m := onnxtest.Elementwise("Identity", onnxtest.Float, "N", 4)
+	m.Graph.Inputs = []onnxtest.Value{
+		{Name: "seq", Type: onnxtest.Float, Dims: []onnxtest.Dim{4}, In: []string{"sequence"}},
+		{Name: "maps", Type: onnxtest.Float, In: []string{"sequence", "map"}},
+		{Name: "maybe", Type: onnxtest.Int64, Dims: []onnxtest.Dim{-1, 0, "?", "unk__12", nil, "batch"}, In: []string{"optional"}},
+		{Name: "text", Type: onnxtest.String},
+	}
+	got, err := read1(m.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var what []string
+	for _, in := range got.Inputs {
+		what = append(what, in.String()+": "+in.What())
+	}
+	want := []string{
+		"seq sequence of float32[4]: a sequence of float32", "maps sequence of map of float32[]: a sequence of maps of float32",
+		"maybe optional of int64[-1,0,?,unk__12,?,batch]: an optional of int64", "text string[]: text",
+	}
+	if !slices.Equal(what, want) {
+		t.Errorf("%q", what)
+	}
+	var anonymous []bool
+	for _, d := range got.Inputs[2].Dims {
+		anonymous = append(anonymous, d.Anonymous())
+	}
+	if !slices.Equal(anonymous, []bool{false, false, true, true, true, false}) {
+		t.Errorf("anonymous %v", anonymous)
+	}
+}
+
+func TestInputsThatAreLookedUpInATableHaveALimit(t *testing.T) {
+	table := func(name string, rows int64) onnxtest.Tensor {
+		return onnxtest.Tensor{Name: name, Type: onnxtest.Float, Dims: []int64{rows, 2}, Data: onnxtest.Noise(int(2*rows), 1)}
+	}
+	ids := func(name string) onnxtest.Value {
+		return onnxtest.Value{Name: name, Type: onnxtest.Int64, Dims: []onnxtest.Dim{"N", "T"}}
+	}
+	m := onnxtest.Model{Graph: onnxtest.Graph{
+		Nodes: []onnxtest.Node{
+			{Op: "Gather", Inputs: []string{"words", "ids"}, Outputs: []string{"a"}},
+			{Op: "Cast", Inputs: []string{"types"}, Outputs: []string{"cast"}, Attributes: [][]byte{onnxtest.Int("to", onnxtest.Int32)}},
+			{Op: "Gather", Inputs: []string{"kinds", "cast"}, Outputs: []string{"b"}},
+			{Op: "Gather", Inputs: []string{"wide", "columns"}, Outputs: []string{"c"}, Attributes: [][]byte{onnxtest.Int("axis", -1)}},
+			{Op: "Add", Inputs: []string{"a", "b"}, Outputs: []string{"y"}},
+		},
+		Inputs:       []onnxtest.Value{ids("ids"), ids("types"), ids("columns"), ids("mask")},
+		Outputs:      []onnxtest.Value{{Name: "y", Type: onnxtest.Float, Dims: []onnxtest.Dim{"N", "T", 2}}},
+		Initializers: []onnxtest.Tensor{table("words", 1000), table("kinds", 2), table("wide", 7)},
+	}}
+	got, err := read1(m.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int64{1000, 2, 2, 0} {
+		if got.Inputs[i].Limit != want {
+			t.Errorf("%s: limit %d, want %d", got.Inputs[i], got.Inputs[i].Limit, want)
 		}
 	}
 }

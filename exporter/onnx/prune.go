@@ -82,7 +82,7 @@ func PruneInputs(name string, keep []engine.TensorInfo) error {
 
 // findInputs locates the graph, and in it the inputs of the names given.
 func findInputs(src io.ReaderAt, size int64, names map[string]bool) (graph field, cuts []field, err error) {
-	w := newWire(src, size)
+	w := newWire(src, size, maxGraph)
 	err = w.fields(size, "model", func(f field) error {
 		if f.num != 7 {
 			return nil

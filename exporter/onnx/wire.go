@@ -1,8 +1,11 @@
 package onnx
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -12,9 +15,13 @@ import (
 const (
 	// maxString bounds one name; real ones have a few hundred bytes.
 	maxString = 1 << 20
-	// maxRetained bounds all names kept of one model, so that a hostile file
-	// costs memory in proportion to this and not to its size.
-	maxRetained = 128 << 20
+	// maxSummary bounds what is kept of one model, names and structures alike, so
+	// that a hostile file costs memory in proportion to this and not to its size;
+	// maxGraph does where the nodes are kept as well.
+	maxSummary = 16 << 20
+	maxGraph   = 256 << 20
+	// maxOpsets bounds the domains that a model imports.
+	maxOpsets = 1024
 	// maxDepth bounds graphs inside attributes of nodes inside graphs.
 	maxDepth = 32
 	// maxRank bounds the dimensions of a tensor.
@@ -33,11 +40,55 @@ type wire struct {
 	buf      []byte // bytes of the file from bufOff
 	bufOff   int64
 	store    []byte // what buf is a part of
-	retained int64
+	retained int64  // bytes of names and structures that are kept, about
+	limit    int64  // of retained
 }
 
-func newWire(src io.ReaderAt, size int64) *wire {
-	return &wire{src: src, size: size, store: make([]byte, bufferSize)}
+func newWire(src io.ReaderAt, size, limit int64) *wire {
+	return &wire{src: src, size: size, limit: limit, store: make([]byte, bufferSize)}
+}
+
+// keep counts n bytes that are kept of f.
+func (w *wire) keep(f field, n int64) error {
+	if w.retained += n; w.retained > w.limit {
+		return errorf(f.at, "the names and structures of this model take more than %d MiB", w.limit>>20)
+	}
+	return nil
+}
+
+// once refuses a field that occurs a second time where the format has one: readers
+// differ in which of the two they take, or join them.
+type once uint64
+
+func (o *once) check(f field, what string, singular ...protowire.Number) error {
+	if f.num > 63 || !slices.Contains(singular, f.num) {
+		return nil
+	}
+	if o.has(f.num) {
+		return errorf(f.at, "%s: a second %s, which ONNX does not have", what, cmp.Or(fieldNames[what][f.num], fmt.Sprintf("field %d", f.num)))
+	}
+	*o |= 1 << f.num
+	return nil
+}
+
+func (o *once) has(num protowire.Number) bool { return *o&(1<<num) != 0 }
+
+// fieldNames are for the fields that matter in a refusal.
+var fieldNames = map[string]map[protowire.Number]string{
+	"model":     {7: "graph"},
+	"tensor":    {2: "data_type", 8: "name", 9: "raw_data", 14: "data_location"},
+	"attribute": {1: "name", 5: "tensor", 6: "graph"},
+}
+
+// enum is the value of an enumeration. Readers cut a larger one to 32 bits.
+func enum(f field, what string) (int64, error) {
+	if f.typ != protowire.VarintType {
+		return 0, errorf(f.at, "%s: wire type %d instead of a number", what, f.typ)
+	}
+	if f.value > math.MaxInt32 {
+		return 0, errorf(f.at, "%s: %d does not fit in 32 bits", what, f.value)
+	}
+	return int64(f.value), nil
 }
 
 // errorf is a refusal that says where in the file.
@@ -87,6 +138,9 @@ func (w *wire) fields(end int64, what string, visit func(field) error) error {
 		tag, err := w.varint(end, what)
 		if err != nil {
 			return err
+		}
+		if tag > math.MaxUint32 {
+			return errorf(f.at, "%s: a field number of more than 29 bits: this is not an ONNX file, or it is damaged", what)
 		}
 		f.num, f.typ = protowire.DecodeTag(tag)
 		if f.num < protowire.MinValidNumber {
@@ -155,6 +209,9 @@ func (w *wire) varint(end int64, what string) (uint64, error) {
 		}
 		return 0, errorf(w.off, "%s: not a number: this is not an ONNX file, or it is damaged", what)
 	}
+	if n != protowire.SizeVarint(v) {
+		return 0, errorf(w.off, "%s: a number in more bytes than it takes: no exporter writes such, and readers differ in what they make of it", what)
+	}
 	w.off += int64(n)
 	return v, nil
 }
@@ -185,8 +242,8 @@ func (w *wire) text(f field, what string) (string, error) {
 	if n > maxString {
 		return "", errorf(f.at, "%s: %d bytes of text, more than the %d that a name may have", what, n, maxString)
 	}
-	if w.retained += n; w.retained > maxRetained {
-		return "", errorf(f.at, "%s: the names of this model take more than %d bytes", what, maxRetained)
+	if err := w.keep(f, n); err != nil {
+		return "", err
 	}
 	if n <= bufferSize {
 		w.off = f.start

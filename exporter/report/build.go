@@ -416,6 +416,8 @@ func KindTitle(k engine.Kind) string {
 		return "not a usable ONNX model"
 	case engine.KindInvalidInput:
 		return "inputs do not fit the model"
+	case engine.KindUnsupportedInput:
+		return "an input or output that cannot be measured"
 	case engine.KindUnsupportedOperator:
 		return "unsupported operator"
 	case engine.KindUnsupportedPrecision:

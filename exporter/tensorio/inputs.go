@@ -6,117 +6,23 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
 )
 
-// Shapes resolves the symbolic dimensions of a model's inputs. A dimension is
-// looked up, in this order, in InputDims, as "input/position" in Dims, as its
-// symbol in Dims, and last, when it is the first of an input or bears the same
-// symbol as one, it is the batch.
-type Shapes struct {
-	Batch     int64
-	Dims      map[string]int64
-	InputDims map[string][]int64
-}
-
-// Resolve gives every input its concrete shape. Errors are *engine.Error of
-// KindInvalidInput and say what to write where.
-func (s Shapes) Resolve(inputs []engine.TensorInfo) ([][]int64, error) {
-	batch := s.batchSymbols(inputs)
-	shapes := make([][]int64, len(inputs))
-	for i, in := range inputs {
-		shape, err := s.resolve(in, batch)
-		if err != nil {
-			return nil, err
-		}
-		shapes[i] = shape
-	}
-	return shapes, nil
-}
-
-// Batched tells whether the batch can be chosen: whether some dimension of an
-// input follows Batch.
-func (s Shapes) Batched(inputs []engine.TensorInfo) bool {
-	one, two := s, s
-	one.Batch, two.Batch = 1, 2
-	a, errA := one.Resolve(inputs)
-	b, errB := two.Resolve(inputs)
-	return errA == nil && errB == nil && !slices.EqualFunc(a, b, slices.Equal[[]int64])
-}
-
-// batchSymbols are the names of first dimensions.
-func (s Shapes) batchSymbols(inputs []engine.TensorInfo) map[string]bool {
-	symbols := map[string]bool{}
-	for _, in := range inputs {
-		if len(in.Dims) > 0 && in.Dims[0].Size < 0 && in.Dims[0].Name != "" {
-			symbols[in.Dims[0].Name] = true
-		}
-	}
-	return symbols
-}
-
-func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool) ([]int64, error) {
-	bad := func(hint, format string, args ...any) error {
-		e := engine.Errorf(engine.KindInvalidInput, "resolve the shape of input", in.String(), format, args...)
-		e.Hint = hint
-		return e
-	}
-	given, ok := s.InputDims[in.Name]
-	if ok && len(given) == len(in.Dims)-1 {
-		given = append([]int64{-1}, given...) // config.pbtxt leaves the batch out
-	}
-	if ok && len(given) != len(in.Dims) {
-		return nil, bad("correct its dims in config.pbtxt", "it has %d dimensions and config.pbtxt gives %d", len(in.Dims), len(given))
-	}
-	shape := make([]int64, len(in.Dims))
-	for i, d := range in.Dims {
-		place := fmt.Sprintf("%s/%d", in.Name, i)
-		size := int64(-1)
-		if ok {
-			size = given[i]
-		}
-		if v, found := s.Dims[place]; found && size < 0 {
-			size = v
-		}
-		if v, found := s.Dims[d.Name]; found && size < 0 && d.Name != "" && d.Size < 0 {
-			size = v
-		}
-		switch {
-		case d.Size >= 0 && size >= 0 && size != d.Size:
-			return nil, bad("leave it out, or correct it", "dimension %d is fixed to %d in the model and given as %d", i, d.Size, size)
-		case d.Size >= 0:
-			size = d.Size
-		case size >= 0:
-		case i == 0 || batchSymbols[d.Name]:
-			size = s.Batch
-		default:
-			key, name := place, "no name"
-			if d.Name != "" {
-				key, name = d.Name, fmt.Sprintf("the name %q", d.Name)
-			}
-			return nil, bad(fmt.Sprintf("write dims: {%q: SIZE} for this model in the configuration, or its dims in config.pbtxt, or put inputs.npz beside the model", key),
-				"dimension %d has no size, only %s", i, name)
-		}
-		if size < 1 {
-			return nil, bad("give a size of at least 1", "dimension %d is given as %d", i, size)
-		}
-		shape[i] = size
-	}
-	return shape, nil
-}
-
 // Generate makes one tensor for each input: floats from a standard normal
-// distribution, integers uniform in 0..9, unsigned likewise, booleans evenly.
-// The same seed, names, types and shapes give the same values anywhere.
+// distribution, integers uniform in 0..9 and below the size of the table that they
+// are looked up in, booleans evenly. The same seed, names, types and shapes give the
+// same values anywhere. What no values can be made for is of KindUnsupportedInput.
 func Generate(inputs []engine.TensorInfo, shapes [][]int64, seed uint64) ([]engine.Tensor, error) {
 	tensors := make([]engine.Tensor, len(inputs))
 	for i, in := range inputs {
-		n, err := engine.Elements(shapes[i])
-		if err == nil && in.DType.Size() == 0 {
-			err = fmt.Errorf("elements of type %q cannot be generated: put inputs.npz beside the model", in.DType)
+		if len(in.In) > 0 || in.DType.Bits() == 0 {
+			return nil, notGenerated(in)
 		}
+		n, err := engine.Elements(shapes[i])
 		if err == nil && n > MaxBytes/8 {
 			err = fmt.Errorf("%d elements are too many to generate", n)
 		}
@@ -127,21 +33,44 @@ func Generate(inputs []engine.TensorInfo, shapes [][]int64, seed uint64) ([]engi
 		if err != nil {
 			return nil, engine.Errorf(engine.KindInvalidInput, "generate input", in.String(), "%v", err)
 		}
+		below := 10
+		switch {
+		case in.DType == engine.Bool, in.DType == engine.Int2:
+			below = 2
+		case in.DType == engine.Uint2:
+			below = 4
+		case in.DType == engine.Int4:
+			below = 8
+		case in.Limit > 0:
+			below = int(min(in.Limit, 10))
+		}
 		r := rand.New(rand.NewPCG(seed, uint64(i)))
-		float := strings.Contains(string(in.DType), "float")
 		for k := range t.Len() {
-			switch {
-			case float:
+			if in.DType.Float() {
 				set(t, k, r.NormFloat64())
-			case in.DType == engine.Bool:
-				set(t, k, float64(r.IntN(2)))
-			default:
-				set(t, k, float64(r.IntN(10)))
+			} else {
+				set(t, k, float64(r.IntN(below)))
 			}
 		}
 		tensors[i] = t
 	}
 	return tensors, nil
+}
+
+// notGenerated says what to put into inputs.npz for an input of no plain type.
+func notGenerated(in engine.TensorInfo) error {
+	e := engine.Errorf(engine.KindUnsupportedInput, "generate input", in.String(), "it is %s, for which no values can be generated", in.What())
+	switch {
+	case slices.Contains(in.In, engine.Map):
+		e.Hint = fmt.Sprintf("put inputs.npz beside the model, with the arrays %q and %q", in.Name+"/keys", in.Name+"/values")
+	case slices.Contains(in.In, engine.Sequence):
+		e.Hint = fmt.Sprintf("put inputs.npz beside the model, with an array for each item: %q, %q, …", in.Name+"/0", in.Name+"/1")
+	case in.DType == engine.String:
+		e.Hint = fmt.Sprintf("put inputs.npz beside the model, with an array %q of text (NumPy's dtype str)", in.Name)
+	default:
+		e.Hint = fmt.Sprintf("put inputs.npz beside the model, with an array %q", in.Name)
+	}
+	return e
 }
 
 // set stores v, which fits, in element i.
@@ -172,7 +101,27 @@ func set(t engine.Tensor, i int, v float64) {
 		le.PutUint64(t.Data[8*i:], uint64(int64(v)))
 	case engine.Uint64:
 		le.PutUint64(t.Data[8*i:], uint64(v))
+	case engine.Uint4, engine.Int4:
+		t.Data[i/2] |= byte(int8(v)) & 0xf << (4 * (i % 2)) // the elements are zero before
+	case engine.Uint2, engine.Int2:
+		t.Data[i/4] |= byte(int8(v)) & 3 << (2 * (i % 4))
+	case engine.Float4E2M1:
+		t.Data[i/2] |= nearest(t.DType, 16, v) << (4 * (i % 2))
+	case engine.Float8E4M3FN, engine.Float8E4M3FNUZ, engine.Float8E5M2, engine.Float8E5M2FNUZ:
+		t.Data[i] = nearest(t.DType, 256, v)
 	}
+}
+
+// nearest is the code, of so many, of the number of a small type next to v.
+func nearest(dtype engine.DType, codes int, v float64) byte {
+	best, distance := byte(0), math.Inf(1)
+	for code := range codes {
+		t := engine.Tensor{DType: dtype, Shape: []int64{1}, Data: []byte{byte(code)}}
+		if d := math.Abs(t.At(0) - v); d < distance {
+			best, distance = byte(code), d
+		}
+	}
+	return best
 }
 
 // bfloatBits is the bfloat16 nearest to f, ties to even.
@@ -190,6 +139,9 @@ var ranges = map[engine.DType][2]float64{
 	engine.Uint8: {0, 1<<8 - 1}, engine.Uint16: {0, 1<<16 - 1}, engine.Uint32: {0, 1<<32 - 1}, engine.Uint64: {0, 1 << 53},
 }
 
+// smallest are the ranges of integers that NumPy has no type for.
+var smallest = map[engine.DType][2]float64{engine.Uint4: {0, 15}, engine.Int4: {-8, 7}, engine.Uint2: {0, 3}, engine.Int2: {-2, 1}}
+
 // Convert gives t another element type when that is harmless: between floating
 // point types (NumPy's default is float64, models want float32), and between
 // integer types when every value fits.
@@ -199,10 +151,12 @@ func Convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
 	}
 	_, fromInt := ranges[t.DType]
 	bounds, toInt := ranges[dtype]
-	fromFloat := strings.Contains(string(t.DType), "float")
-	toFloat := strings.Contains(string(dtype), "float")
-	if !(fromFloat && toFloat) && !(fromInt && toInt) {
+	_, narrow := smallest[dtype]
+	if !(t.DType.Float() && dtype.Float()) && !(fromInt && (toInt || narrow)) {
 		return t, fmt.Errorf("it is %s and the model wants %s", t.DType, dtype)
+	}
+	if narrow {
+		bounds, toInt = smallest[dtype], true
 	}
 	out, err := engine.NewTensor(t.Name, dtype, t.Shape)
 	if err != nil {
@@ -216,37 +170,6 @@ func Convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
 		set(out, i, v)
 	}
 	return out, nil
-}
-
-// DimsOf takes sizes for symbolic dimensions from evaluation inputs: entries
-// "input/position" for the dimensions whose size an array says. The first one is
-// the batch, and left open.
-func DimsOf(inputs []engine.TensorInfo, arrays []engine.Tensor) map[string]int64 {
-	dims := map[string]int64{}
-	for _, in := range inputs {
-		a, ok := find(arrays, in.Name)
-		if !ok {
-			continue
-		}
-		shape := a.Shape
-		from := 1
-		if len(shape) == len(in.Dims)+1 {
-			// One whole input a call: its first dimension is said as well, unless
-			// it is a batch of one, which may be regrouped.
-			if shape = shape[1:]; len(shape) > 0 && shape[0] != 1 {
-				from = 0
-			}
-		}
-		if len(shape) != len(in.Dims) {
-			continue
-		}
-		for i := from; i < len(shape); i++ {
-			if in.Dims[i].Size < 0 {
-				dims[fmt.Sprintf("%s/%d", in.Name, i)] = shape[i]
-			}
-		}
-	}
-	return dims
 }
 
 func find(arrays []engine.Tensor, name string) (engine.Tensor, bool) {
@@ -268,26 +191,35 @@ func find(arrays []engine.Tensor, name string) (engine.Tensor, bool) {
 // symbolic the last call may be smaller. file names the arrays in errors.
 func Calls(file string, inputs []engine.TensorInfo, shapes [][]int64, arrays []engine.Tensor) ([][]engine.Tensor, error) {
 	bad := func(in engine.TensorInfo, format string, args ...any) error {
-		return engine.Errorf(engine.KindInvalidInput, "read "+file+" for input", in.String(), format, args...)
+		// Reports show the message without the path.
+		return engine.Errorf(engine.KindInvalidInput, "read "+file+" for input", in.String(), file+", "+format, args...)
 	}
 	parts := make([][]engine.Tensor, len(inputs))
 	calls := 1
 	for i, in := range inputs {
+		if len(in.In) > 0 {
+			t, err := held(in, arrays)
+			if err != nil {
+				return nil, bad(in, "input %q: %v", in.Name, err)
+			}
+			parts[i] = []engine.Tensor{t}
+			continue
+		}
 		a, ok := find(arrays, in.Name)
 		if !ok {
 			names := make([]string, len(arrays))
 			for k, a := range arrays {
-				names[k] = a.Name
+				names[k] = strconv.Quote(a.Name)
 			}
-			return nil, bad(in, "it has no array of that name, only %s", strings.Join(names, ", "))
+			return nil, bad(in, "which has no array named %q, only %s", in.Name, listed(names, 8))
 		}
 		a, err := Convert(a, in.DType)
 		if err != nil {
-			return nil, bad(in, "%v", err)
+			return nil, bad(in, "array %q: %v", in.Name, err)
 		}
 		part, err := cut(a, shapes[i], len(in.Dims) > 0 && in.Dims[0].Size < 0)
 		if err != nil {
-			return nil, bad(in, "%v", err)
+			return nil, bad(in, "array %q: %v", in.Name, err)
 		}
 		parts[i] = part
 		calls = max(calls, len(part))
@@ -298,7 +230,7 @@ func Calls(file string, inputs []engine.TensorInfo, shapes [][]int64, arrays []e
 		case 1:
 			parts[i] = slices.Repeat(parts[i], calls)
 		default:
-			return nil, bad(in, "its array makes %d calls where another input's makes %d", len(parts[i]), calls)
+			return nil, bad(in, "array %q makes %d calls where another input's makes %d", in.Name, len(parts[i]), calls)
 		}
 	}
 	out := make([][]engine.Tensor, calls)
@@ -310,47 +242,115 @@ func Calls(file string, inputs []engine.TensorInfo, shapes [][]int64, arrays []e
 	return out, nil
 }
 
+func listed(list []string, most int) string {
+	if len(list) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+	}
+	return strings.Join(list, ", ")
+}
+
+// held makes the value of an input that is no tensor: the items of a sequence are
+// the arrays "name/0", "name/1" and so on, a map is "name/keys" and "name/values",
+// and an optional value without arrays is absent.
+func held(in engine.TensorInfo, arrays []engine.Tensor) (engine.Tensor, error) {
+	kinds := in.In
+	optional := kinds[0] == engine.Optional
+	if optional {
+		kinds = kinds[1:]
+	}
+	item := func(part string, dtype engine.DType) (engine.Tensor, bool, error) {
+		a, ok := find(arrays, in.Name+part)
+		if !ok {
+			return a, false, nil
+		}
+		t, err := Convert(a, dtype)
+		return t, true, err
+	}
+	switch {
+	case len(kinds) == 0:
+		t, ok, err := item("", in.DType)
+		if !ok {
+			return engine.Tensor{Name: in.Name, Container: engine.Optional}, nil
+		}
+		return t, err
+	case len(kinds) == 1 && kinds[0] == engine.Sequence:
+		t := engine.Tensor{Name: in.Name, Container: engine.Sequence}
+		for {
+			next, ok, err := item(fmt.Sprintf("/%d", len(t.Items)), in.DType)
+			switch {
+			case err != nil:
+				return t, err
+			case ok:
+				t.Items = append(t.Items, next)
+				continue
+			case optional && len(t.Items) == 0:
+				t.Container = engine.Optional
+			}
+			return t, nil
+		}
+	case len(kinds) == 1 && kinds[0] == engine.Map:
+		keys, okKeys := find(arrays, in.Name+"/keys")
+		values, ok, err := item("/values", in.DType)
+		if !okKeys || !ok {
+			return keys, fmt.Errorf("it has no arrays %q and %q", in.Name+"/keys", in.Name+"/values")
+		}
+		return engine.Tensor{Name: in.Name, Container: engine.Map, Items: []engine.Tensor{keys, values}}, err
+	}
+	return engine.Tensor{}, fmt.Errorf("the input is %s, which arrays cannot hold", in.What())
+}
+
 // cut splits a into tensors of the given shape along its first dimension.
 func cut(a engine.Tensor, shape []int64, partial bool) ([]engine.Tensor, error) {
 	n, err := engine.Elements(shape)
 	if err != nil {
 		return nil, err
 	}
-	bytes := n * int64(a.DType.Size())
 	if partial && len(a.Shape) == len(shape)+1 && a.Shape[1] == 1 && slices.Equal(a.Shape[2:], shape[1:]) {
 		// Samples of the shape [1, ...] on an axis of their own: one batch axis.
 		a.Shape = append([]int64{a.Shape[0]}, a.Shape[2:]...)
 	}
 	misfit := fmt.Errorf("its array has the shape %v, which does not divide into %v", a.Shape, shape)
 	if len(a.Shape) == len(shape)+1 && slices.Equal(a.Shape[1:], shape) {
-		return split(a, append([]int64{1}, shape...), bytes, false, true, misfit)
+		return split(a, append([]int64{1}, shape...), n, false, true, misfit)
 	}
 	if len(a.Shape) != len(shape) {
 		return nil, misfit
 	}
-	if len(shape) == 0 {
+	if len(shape) == 0 || a.DType.Bits()%8 != 0 && slices.Equal(a.Shape, shape) {
 		return []engine.Tensor{a}, nil
+	}
+	if a.DType.Bits()%8 != 0 {
+		return nil, fmt.Errorf("an array of %s holds one call: its shape is %v and not %v", a.DType, a.Shape, shape)
 	}
 	if !slices.Equal(a.Shape[1:], shape[1:]) {
 		return nil, misfit
 	}
-	return split(a, shape, bytes, partial, false, misfit)
+	return split(a, shape, n, partial, false, misfit)
 }
 
-func split(a engine.Tensor, shape []int64, bytes int64, partial, drop bool, misfit error) ([]engine.Tensor, error) {
+func split(a engine.Tensor, shape []int64, elements int64, partial, drop bool, misfit error) ([]engine.Tensor, error) {
 	rows, step := a.Shape[0], shape[0]
-	if rows == 0 || (rows%step != 0 && !partial) {
+	if rows == 0 && step == 0 {
+		return []engine.Tensor{a}, nil
+	}
+	if rows == 0 || step == 0 || (rows%step != 0 && !partial) {
 		return nil, misfit
 	}
 	var parts []engine.Tensor
-	row := bytes / step
+	row := elements / step
 	for at := int64(0); at < rows; at += step {
 		n := min(step, rows-at)
-		s := append([]int64{n}, shape[1:]...)
+		part := engine.Tensor{Name: a.Name, DType: a.DType, Shape: append([]int64{n}, shape[1:]...)}
 		if drop {
-			s = s[1:]
+			part.Shape = part.Shape[1:]
 		}
-		parts = append(parts, engine.Tensor{Name: a.Name, DType: a.DType, Shape: s, Data: a.Data[at*row : (at+n)*row]})
+		if a.DType == engine.String {
+			part.Strings = a.Strings[at*row : (at+n)*row]
+		} else {
+			size := int64(a.DType.Size())
+			part.Data = a.Data[at*row*size : (at+n)*row*size]
+		}
+		parts = append(parts, part)
 	}
 	return parts, nil
 }
@@ -365,6 +365,7 @@ func Concat(parts []engine.Tensor) engine.Tensor {
 	fits := true
 	for _, p := range parts {
 		out.Data = append(out.Data, p.Data...)
+		out.Strings = append(out.Strings, p.Strings...)
 		elements += int64(p.Len())
 		switch {
 		case len(p.Shape) != len(first.Shape):

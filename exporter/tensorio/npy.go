@@ -17,9 +17,11 @@ import (
 	"math"
 	"math/bits"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/plancast/plancast/exporter/engine"
 )
@@ -72,11 +74,11 @@ func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 	if err != nil {
 		return t, err
 	}
-	if n > limit/int64(h.dtype.Size()) {
+	if n > limit/int64(max(1, h.size)) {
 		return t, fmt.Errorf("%s%v takes more than %d bytes", h.dtype, h.shape, limit)
 	}
 	// Grown while it is read, so that a lying header costs nothing.
-	want := n * int64(h.dtype.Size())
+	want := n * int64(h.size)
 	var data bytes.Buffer
 	if want <= 1<<20 {
 		data.Grow(int(want))
@@ -95,10 +97,17 @@ func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 	}
 	t = engine.Tensor{DType: h.dtype, Shape: h.shape, Data: data.Bytes()}
 	if h.bigEndian {
-		swap(t.Data, h.dtype.Size())
+		unit := h.size
+		if h.dtype == engine.String {
+			unit = 4 // each of the characters
+		}
+		swap(t.Data, unit)
 	}
 	if h.fortran {
-		t.Data = rowMajor(t.Data, h.shape, h.dtype.Size())
+		t.Data = rowMajor(t.Data, h.shape, h.size)
+	}
+	if t.DType == engine.String {
+		t.Strings, t.Data = texts(t.Data, int(n), h), nil
 	}
 	if t.DType == engine.Bool {
 		for i, b := range t.Data {
@@ -112,9 +121,29 @@ func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 
 type header struct {
 	dtype     engine.DType
+	size      int  // bytes of an element
+	narrow    bool // text of one byte a character
 	shape     []int64
 	fortran   bool
 	bigEndian bool
+}
+
+// texts are the elements of an array of text, which NumPy pads with zeros.
+func texts(data []byte, n int, h header) []string {
+	out := make([]string, n)
+	for i := range out {
+		element := data[i*h.size : (i+1)*h.size]
+		if h.narrow {
+			out[i] = string(bytes.TrimRight(element, "\x00"))
+			continue
+		}
+		var b strings.Builder
+		for k := 0; k+4 <= len(element); k += 4 {
+			b.WriteRune(rune(binary.LittleEndian.Uint32(element[k:])))
+		}
+		out[i] = strings.TrimRight(b.String(), "\x00")
+	}
+	return out
 }
 
 // parseHeader reads the Python dictionary of a header: exactly the keys descr,
@@ -142,7 +171,7 @@ func parseHeader(s string) (header, error) {
 				return h, errors.New("it is a structured array; plancast reads plain ones")
 			}
 			var err error
-			if h.dtype, h.bigEndian, err = parseDescr(descr); err != nil {
+			if err = h.parseDescr(descr); err != nil {
 				return h, err
 			}
 		case "fortran_order":
@@ -223,19 +252,30 @@ var descrs = map[string]engine.DType{
 	"b1": engine.Bool,
 }
 
-func parseDescr(descr string) (dtype engine.DType, bigEndian bool, err error) {
+func (h *header) parseDescr(descr string) error {
 	order, code := byte('|'), descr
 	if descr != "" && strings.IndexByte("<>|=", descr[0]) >= 0 {
 		order, code = descr[0], descr[1:]
 	}
+	h.bigEndian = order == '>'
 	if strings.HasPrefix(code, "O") {
-		return "", false, errors.New("it holds Python objects (a pickle), which plancast never opens: save a plain array")
+		return errors.New("it holds Python objects (a pickle), which plancast never opens: save a plain array, text with dtype=str")
+	}
+	if n, err := strconv.ParseUint(strings.TrimLeft(code, "US"), 10, 24); err == nil && code != "" && strings.IndexByte("US", code[0]) >= 0 {
+		h.dtype, h.size, h.narrow = engine.String, int(n), code[0] == 'S'
+		if !h.narrow {
+			h.size *= 4
+		} else {
+			h.bigEndian = false
+		}
+		return nil
 	}
 	dtype, ok := descrs[code]
 	if !ok {
-		return "", false, fmt.Errorf("element type %q is not supported: use float16, float32, float64, bool or an integer type", descr)
+		return fmt.Errorf("element type %q is not supported: use float16, float32, float64, bool, str or an integer type", descr)
 	}
-	return dtype, order == '>', nil
+	h.dtype, h.size = dtype, dtype.Size()
+	return nil
 }
 
 func swap(data []byte, size int) {
@@ -276,9 +316,27 @@ func rowMajor(data []byte, shape []int64, size int) []byte {
 	return out
 }
 
-// WriteNPY writes t as an array of format version 1.0. NumPy has no bfloat16,
-// so such a tensor is written as the float32 of the same values.
+// WriteNPY writes t as an array of format version 1.0. NumPy has neither bfloat16
+// nor numbers of less than a byte: such a tensor is written as the float32 or int8 of
+// the same values.
 func WriteNPY(w io.Writer, t engine.Tensor) error {
+	if t.DType == engine.String {
+		return writeText(w, t)
+	}
+	if _, small := smallest[t.DType]; small || strings.HasPrefix(string(t.DType), "float8") || t.DType == engine.Float4E2M1 {
+		wide := engine.Int8
+		if !small {
+			wide = engine.Float32
+		}
+		out, err := engine.NewTensor(t.Name, wide, t.Shape)
+		if err != nil {
+			return err
+		}
+		for i := range t.Len() {
+			set(out, i, t.At(i))
+		}
+		t = out
+	}
 	code := ""
 	for c, d := range descrs {
 		if d == t.DType {
@@ -299,22 +357,42 @@ func WriteNPY(w io.Writer, t engine.Tensor) error {
 	if code[1] == '1' {
 		order = "|"
 	}
+	return writeArray(w, order+code, t.Shape, data)
+}
+
+// writeText writes strings as NumPy's text of four bytes a character.
+func writeText(w io.Writer, t engine.Tensor) error {
+	longest := 1
+	for _, s := range t.Strings {
+		longest = max(longest, utf8.RuneCountInString(s))
+	}
+	data := make([]byte, 4*longest*len(t.Strings))
+	for i, s := range t.Strings {
+		at := data[4*longest*i:]
+		for k, r := range []rune(s) {
+			binary.LittleEndian.PutUint32(at[4*k:], uint32(r))
+		}
+	}
+	return writeArray(w, fmt.Sprintf("<U%d", longest), t.Shape, data)
+}
+
+func writeArray(w io.Writer, descr string, dims []int64, data []byte) error {
 	var shape strings.Builder
-	for i, n := range t.Shape {
+	for i, n := range dims {
 		if i > 0 {
 			shape.WriteString(" ")
 		}
 		fmt.Fprintf(&shape, "%d,", n)
 	}
-	dims := shape.String()
-	if len(t.Shape) > 1 {
-		dims = strings.TrimSuffix(dims, ",")
+	text := shape.String()
+	if len(dims) > 1 {
+		text = strings.TrimSuffix(text, ",")
 	}
-	h := fmt.Sprintf("{'descr': '%s%s', 'fortran_order': False, 'shape': (%s), }", order, code, dims)
+	h := fmt.Sprintf("{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", descr, text)
 	// The format wants the data aligned to 64 bytes.
 	h += strings.Repeat(" ", 63-(len(magic)+4+len(h))%64) + "\n"
 	if len(h) > math.MaxUint16 {
-		return fmt.Errorf("a shape of %d dimensions does not fit a NumPy header", len(t.Shape))
+		return fmt.Errorf("a shape of %d dimensions does not fit a NumPy header", len(dims))
 	}
 	head := append([]byte(magic+"\x01\x00"), byte(len(h)), byte(len(h)>>8))
 	if _, err := w.Write(append(head, h...)); err != nil {
@@ -333,7 +411,10 @@ func ReadNPYFile(name string) (engine.Tensor, error) {
 	defer f.Close()
 	t, err := ReadNPY(f, MaxBytes)
 	if err != nil {
-		return t, engine.Errorf(engine.KindInvalidInput, "read array", name, "%v", err)
+		if e := notWhatItIsCalled(name, magic); e != nil {
+			return t, e
+		}
+		return t, engine.Errorf(engine.KindInvalidInput, "read array", name, "%s: %v", filepath.Base(name), err)
 	}
 	return t, nil
 }

@@ -9,21 +9,30 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/filekind"
 )
 
 // maxArrays bounds the members of an .npz.
 const maxArrays = 4096
 
-// ReadNPZ reads all arrays of the .npz file at name, in the file's order, each
-// Tensor named after its member. Errors are *engine.Error of KindInvalidInput.
-func ReadNPZ(name string) ([]engine.Tensor, error) {
+// ReadNPZ reads the arrays of the .npz file at name that are wanted (all of them when
+// wanted is nil), in the file's order, each Tensor named after its member. The others
+// are returned with their name alone. Errors are *engine.Error of KindInvalidInput.
+func ReadNPZ(name string, wanted func(array string) bool) ([]engine.Tensor, error) {
 	fail := func(format string, args ...any) ([]engine.Tensor, error) {
-		return nil, engine.Errorf(engine.KindInvalidInput, "read arrays", name, format, args...)
+		// Reports show the message without the path.
+		return nil, engine.Errorf(engine.KindInvalidInput, "read arrays", name, filepath.Base(name)+": "+format, args...)
 	}
 	z, err := zip.OpenReader(name)
+	if err != nil {
+		if e := notWhatItIsCalled(name, "PK"); e != nil {
+			return nil, e
+		}
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return fail("%v", err)
@@ -46,6 +55,10 @@ func ReadNPZ(name string) ([]engine.Tensor, error) {
 			return fail("array %q is there twice", array)
 		}
 		seen[array] = true
+		if wanted != nil && !wanted(array) {
+			tensors = append(tensors, engine.Tensor{Name: array})
+			continue
+		}
 		t, err := readMember(f, left)
 		if err != nil {
 			return fail("array %q: %v", array, err)
@@ -58,6 +71,54 @@ func ReadNPZ(name string) ([]engine.Tensor, error) {
 		return fail("it holds no arrays")
 	}
 	return tensors, nil
+}
+
+// ForInputs wants the arrays that inputs are read from: those of their names, and
+// for what is no tensor those below ("name/0", "name/keys").
+func ForInputs(inputs []engine.TensorInfo) func(array string) bool {
+	return func(array string) bool {
+		return slices.ContainsFunc(inputs, func(in engine.TensorInfo) bool {
+			return array == in.Name || len(in.In) > 0 && strings.HasPrefix(array, in.Name+"/")
+		})
+	}
+}
+
+// Unread are the names of the arrays that were not wanted.
+func Unread(arrays []engine.Tensor) []string {
+	var names []string
+	for _, a := range arrays {
+		if a.DType == "" {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// notWhatItIsCalled says what a file is that begins otherwise than it should; nil
+// when that is not known.
+func notWhatItIsCalled(name, begin string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	first := make([]byte, len(begin))
+	if n, _ := f.ReadAt(first, 0); n == len(begin) && string(first) == begin {
+		return nil
+	}
+	what, hint := filekind.Of(f, info.Size())
+	if what == "" {
+		return nil
+	}
+	e := engine.Errorf(engine.KindInvalidInput, "read arrays", name, "%s is %s", filepath.Base(name), what)
+	if e.Hint = hint; what == "a NumPy array" {
+		e.Message, e.Hint = fmt.Sprintf("%s is a single NumPy array (.npy), not an .npz", filepath.Base(name)), "write it with numpy.savez, each array named after its input"
+	}
+	return e
 }
 
 func readMember(f *zip.File, limit int64) (engine.Tensor, error) {

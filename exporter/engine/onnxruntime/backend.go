@@ -13,11 +13,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 	"github.com/plancast/plancast/exporter/onnx"
 )
 
@@ -69,7 +69,7 @@ func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
 	const machine = root("/")
 	return engine.Environment{
 		Backend:        Name,
-		BackendVersion: ort.GetVersion(),
+		BackendVersion: ort.Version(),
 		Device:         machine.cpuModel(),
 		Cores:          machine.cores(runtime.NumCPU()),
 		Governor:       machine.governor(),
@@ -78,42 +78,22 @@ func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
 }
 
 // levels are ONNX Runtime's names for how far a graph is rewritten; "" is all.
-var levels = map[string]ort.GraphOptimizationLevel{
-	"":         ort.GraphOptimizationLevelEnableAll,
-	"all":      ort.GraphOptimizationLevelEnableAll,
-	"extended": ort.GraphOptimizationLevelEnableExtended,
-	"basic":    ort.GraphOptimizationLevelEnableBasic,
-	"disabled": ort.GraphOptimizationLevelDisableAll,
-}
+var levels = map[string]ort.Level{"": ort.All, "all": ort.All, "extended": ort.Extended, "basic": ort.Basic, "disabled": ort.Disabled}
 
 // sessionOptions makes the options of a session; optimized tells that the file
 // has been through the optimizer already.
-func sessionOptions(s engine.Settings, optimized bool) (*ort.SessionOptions, error) {
+func sessionOptions(s engine.Settings, optimized bool) (ort.Options, error) {
 	level, ok := levels[s.GraphOptimization]
 	if !ok {
-		return nil, fmt.Errorf("graph optimization %q is not known: use all, extended, basic or disabled", s.GraphOptimization)
+		return ort.Options{}, fmt.Errorf("graph optimization %q is not known: use all, extended, basic or disabled", s.GraphOptimization)
 	}
 	if optimized {
-		level = ort.GraphOptimizationLevelDisableAll
+		level = ort.Disabled
 	}
 	if s.Threads < 0 {
-		return nil, fmt.Errorf("%d threads: give 1 or more, or 0 for one a core", s.Threads)
+		return ort.Options{}, fmt.Errorf("%d threads: give 1 or more, or 0 for one a core", s.Threads)
 	}
-	o, err := ort.NewSessionOptions()
-	if err != nil {
-		return nil, err
-	}
-	err = errors.Join(
-		o.SetGraphOptimizationLevel(level),
-		o.SetIntraOpNumThreads(s.Threads),
-		o.SetInterOpNumThreads(1),
-		o.SetLogSeverityLevel(ort.LoggingLevelError),
-	)
-	if err != nil {
-		_ = o.Destroy()
-		return nil, err
-	}
-	return o, nil
+	return ort.Options{Level: level, Threads: s.Threads}, nil
 }
 
 // Build optimizes the candidate's graph and writes it as the plan. ONNX
@@ -143,6 +123,9 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err := precisionError(op, req, native); err != nil {
 		return plan, err
 	}
+	if err := unsupported(op, req.ModelPath, model); err != nil {
+		return plan, err
+	}
 	if err := model.CheckExternal(req.ModelPath); err != nil {
 		return plan, err
 	}
@@ -160,17 +143,14 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err != nil {
 		return plan, engine.Errorf(engine.KindBuildFailed, op, req.ModelPath, "%v", err)
 	}
-	defer o.Destroy()
 	if serialize {
-		if err := o.SetOptimizedModelFilePath(plan.Path); err != nil {
-			return plan, failure(engine.KindBuildFailed, op, req.ModelPath, err)
-		}
+		o.Optimized = plan.Path
 	}
 	s, err := openSession(req.ModelPath, model, o)
 	if err != nil {
 		return plan, failure(engine.KindBuildFailed, op, req.ModelPath, err)
 	}
-	_ = s.Destroy()
+	s.Close()
 	if serialize {
 		if err := onnx.PruneInputs(plan.Path, model.Inputs); err != nil {
 			return plan, engine.Errorf(engine.KindBuildFailed, op, req.ModelPath, "write the plan: %v", err)
@@ -208,7 +188,7 @@ func precisionError(op string, req engine.BuildRequest, native engine.Precision)
 }
 
 // openSession opens a session on the model's own inputs and outputs.
-func openSession(path string, model *onnx.Model, o *ort.SessionOptions) (*ort.DynamicAdvancedSession, error) {
+func openSession(path string, model *onnx.Model, o ort.Options) (*ort.Session, error) {
 	names := func(infos []engine.TensorInfo) []string {
 		out := make([]string, len(infos))
 		for i, t := range infos {
@@ -216,7 +196,7 @@ func openSession(path string, model *onnx.Model, o *ort.SessionOptions) (*ort.Dy
 		}
 		return out
 	}
-	return ort.NewDynamicAdvancedSession(path, names(model.Inputs), names(model.Outputs), o)
+	return ort.NewSession(path, names(model.Inputs), names(model.Outputs), o)
 }
 
 // Load opens a plan.
@@ -236,26 +216,55 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 		}
 		return nil, engine.Errorf(engine.KindBuildFailed, op, plan.Path, "%v", err)
 	}
-	for _, t := range append(append([]engine.TensorInfo(nil), model.Inputs...), model.Outputs...) {
-		if t.DType.Size() == 0 {
-			return nil, engine.Errorf(engine.KindUnsupportedOperator, op, plan.Path, "%q has the element type %q; plancast runs models on tensors of numbers and booleans", t.Name, t.DType)
+	if source := b.sources[plan.Path]; source != "" {
+		// What the candidate declares: ONNX Runtime writes some of it otherwise.
+		if candidate, err := onnx.ReadFile(source); err == nil {
+			declared(model.Inputs, candidate.Inputs)
+			declared(model.Outputs, candidate.Outputs)
 		}
 	}
-	if len(model.Inputs) == 0 {
-		return nil, engine.Errorf(engine.KindInvalidModel, op, plan.Path, "the model has no inputs, so there is nothing to measure")
+	if err := unsupported(op, plan.Path, model); err != nil {
+		return nil, err
 	}
 	optimized := filepath.Base(plan.Path) == planName
 	o, err := sessionOptions(opts.Settings, optimized)
 	if err != nil {
 		return nil, engine.Errorf(engine.KindBuildFailed, op, plan.Path, "%v", err)
 	}
-	defer o.Destroy()
 	resetPeak()
 	s, err := openSession(plan.Path, model, o)
 	if err != nil {
 		return nil, failure(engine.KindRunFailed, op, plan.Path, err)
 	}
 	return &session{
-		session: s, model: model, plan: plan, source: b.sources[plan.Path], optimized: optimized, outputShapes: map[string][][]int64{},
+		session: s, model: model, plan: plan, source: b.sources[plan.Path], optimized: optimized, learnt: map[string]learnt{},
 	}, nil
+}
+
+// declared gives the inputs or outputs of a plan the descriptions of the candidate.
+func declared(plan, candidate []engine.TensorInfo) {
+	for i, t := range plan {
+		if k := slices.IndexFunc(candidate, func(c engine.TensorInfo) bool { return c.Name == t.Name }); k >= 0 {
+			plan[i] = candidate[k]
+		}
+	}
+}
+
+// unsupported refuses inputs and outputs that no value can be made of or read from.
+func unsupported(op, path string, model *onnx.Model) error {
+	for i, t := range slices.Concat(model.Inputs, model.Outputs) {
+		_, known := codes[t.DType]
+		strange := slices.Contains(t.In, engine.Sparse) || slices.Contains(t.In, engine.Opaque)
+		if known && !strange || t.DType == "" && !strange && i >= len(model.Inputs) {
+			continue
+		}
+		what := "input"
+		if i >= len(model.Inputs) {
+			what = "output"
+		}
+		e := engine.Errorf(engine.KindUnsupportedInput, op, path, "%s %q is %s, which cannot be measured", what, t.Name, t.What())
+		e.Hint = "convert it inside the model to a tensor of numbers, or cut the model there"
+		return e
+	}
+	return nil
 }

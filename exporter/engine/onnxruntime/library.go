@@ -8,9 +8,8 @@ import (
 	"strings"
 	"sync"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 )
 
 // LibraryVariable is the environment variable that names the shared library.
@@ -123,18 +122,18 @@ func load(configured string) error {
 			Message: "this process already uses " + loaded, Hint: "use one library a process",
 		}
 	}
-	ort.SetSharedLibraryPath(path)
-	if err := ort.InitializeEnvironment(ort.WithLogLevelError()); err != nil {
+	// ONNX Runtime reads the variable when it starts: without it some builds write a
+	// device ID below the home folder and look up a collector before anybody can ask
+	// them not to.
+	if err := os.Setenv("ORT_DISABLE_TELEMETRY", "1"); err != nil {
+		return engine.Errorf(engine.KindUnavailable, "load ONNX Runtime", path, "%v", err)
+	}
+	if err := ort.Open(path); err != nil {
 		e := engine.Errorf(engine.KindUnavailable, "load ONNX Runtime", path, "%v", err)
 		e.Hint = installHint
-		if strings.Contains(err.Error(), "API base") {
-			e.Message = "it is older than what plancast was built against: " + err.Error()
-		}
 		return e
 	}
 	loaded = path
-	// Telemetry is compiled into Windows builds only; elsewhere this is nothing.
-	_ = ort.DisableTelemetry()
 	return nil
 }
 

@@ -9,22 +9,30 @@ import (
 	"sync/atomic"
 	"time"
 
-	ort "github.com/yalue/onnxruntime_go"
-
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 	"github.com/plancast/plancast/exporter/onnx"
 )
 
 // session implements engine.Engine.
 type session struct {
-	session   *ort.DynamicAdvancedSession // nil once closed
+	session   *ort.Session // nil once closed
 	model     *onnx.Model
 	plan      engine.Plan
 	source    string // the candidate, "" when the plan was not built by this backend
 	optimized bool
 
-	outputShapes map[string][][]int64 // by the inputs' shapes
-	overhead     float64              // of the loop, seconds a query; 0 before it is measured
+	learnt   map[string]learnt // by the inputs' shapes
+	overhead float64           // of the loop, seconds a query; 0 before it is measured
+}
+
+// learnt is what runs on inputs of some shapes showed of the outputs.
+type learnt struct {
+	// shapes are those of the outputs that can be given memory before a run. The
+	// others, nil, are allocated by ONNX Runtime: their size changes from run to run,
+	// or they are no tensors of numbers.
+	shapes   [][]int64
+	warnings []string
 }
 
 func (s *session) Inputs() []engine.TensorInfo  { return slices.Clone(s.model.Inputs) }
@@ -32,12 +40,11 @@ func (s *session) Outputs() []engine.TensorInfo { return slices.Clone(s.model.Ou
 
 // Close frees the session.
 func (s *session) Close() error {
-	if s.session == nil {
-		return nil
+	if s.session != nil {
+		s.session.Close()
+		s.session = nil
 	}
-	err := s.session.Destroy()
-	s.session = nil
-	return err
+	return nil
 }
 
 // Memory reports the plan's weights and the process's peak resident memory
@@ -45,29 +52,30 @@ func (s *session) Close() error {
 // reset its mark).
 func (s *session) Memory() engine.Memory {
 	var m engine.Memory
-	weights := s.model.TotalWeightBytes()
-	m.WeightsBytes = &weights
+	if weights := s.model.TotalWeightBytes(); weights > 0 {
+		m.WeightsBytes = &weights
+	}
 	if peak, ok := root("/").peakResident(); ok {
 		m.PeakBytes = &peak
 	}
 	return m
 }
 
-// values copies tensors into memory that ONNX Runtime may use.
-func (s *session) values(inputs []engine.Tensor) ([]*value, error) {
+// values copies inputs into memory that ONNX Runtime may use.
+func (s *session) values(inputs []engine.Tensor) ([]*ort.Value, error) {
 	if len(inputs) != len(s.model.Inputs) {
 		return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "%d inputs given and the model has %d", len(inputs), len(s.model.Inputs))
 	}
-	var values []*value
+	var values []*ort.Value
 	for i, t := range inputs {
 		want := s.model.Inputs[i]
-		if t.DType != want.DType {
-			destroyAll(values)
+		if t.Container == "" && t.DType != want.DType {
+			freeAll(values)
 			return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "input %s is given as %s", want, t.DType)
 		}
-		v, err := newValue(t.DType, t.Shape, t.Data)
+		v, err := newValue(want, t)
 		if err != nil {
-			destroyAll(values)
+			freeAll(values)
 			return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "input %s: %v", want, err)
 		}
 		values = append(values, v)
@@ -75,24 +83,10 @@ func (s *session) values(inputs []engine.Tensor) ([]*value, error) {
 	return values, nil
 }
 
-func destroyAll(values []*value) {
-	for _, v := range values {
-		v.destroy()
-	}
-}
-
-func asValues(values []*value) []ort.Value {
-	out := make([]ort.Value, len(values))
-	for i, v := range values {
-		if v != nil {
-			out[i] = v
-		}
-	}
-	return out
-}
-
-// Infer runs once.
+// Infer runs once. ONNX Runtime allocates the outputs: what a model declares of
+// their shapes is often wrong, and often known only after the run.
 func (s *session) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.Tensor, error) {
+	const op = "run engine"
 	if s.session == nil {
 		return nil, errClosed
 	}
@@ -100,123 +94,44 @@ func (s *session) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.T
 	if err != nil {
 		return nil, err
 	}
-	defer destroyAll(in)
-	return s.infer(ctx, in, inputs)
-}
-
-func (s *session) infer(ctx context.Context, in []*value, inputs []engine.Tensor) ([]engine.Tensor, error) {
-	out, err := s.run(ctx, in, inputs, true)
-	if err != nil && ctx.Err() == nil && s.hasUnranked() {
-		// An output without dimensions is a scalar, or one whose rank the model
-		// does not say: take it for the latter then.
-		if again, errAgain := s.run(ctx, in, inputs, false); errAgain == nil {
-			return again, nil
-		}
-	}
-	return out, err
-}
-
-func (s *session) hasUnranked() bool {
-	return slices.ContainsFunc(s.model.Outputs, func(t engine.TensorInfo) bool { return len(t.Dims) == 0 })
-}
-
-// run runs once and lets ONNX Runtime allocate the outputs, except where the
-// binding cannot hand them over: halves (it takes them for single bytes) and
-// scalars. Those get memory of the shape that the model promises.
-func (s *session) run(ctx context.Context, in []*value, inputs []engine.Tensor, scalars bool) ([]engine.Tensor, error) {
-	const op = "run engine"
+	defer freeAll(in)
 	opts, err := ort.NewRunOptions()
 	if err != nil {
 		return nil, failure(engine.KindRunFailed, op, s.plan.Path, err)
 	}
-	defer opts.Destroy()
+	defer opts.Free()
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { defer close(stopped); _ = opts.Terminate() })
-
-	outputs := make([]ort.Value, len(s.model.Outputs))
-	var owned []*value
-	defer func() { destroyAll(owned) }()
-	for i, t := range s.model.Outputs {
-		half := t.DType == engine.Float16 || t.DType == engine.BFloat16
-		if !half && (len(t.Dims) > 0 || !scalars) {
-			continue
-		}
-		shape, ok := s.symbols(inputs, t)
-		if !ok {
-			return nil, engine.Errorf(engine.KindRunFailed, op, s.plan.Path, "output %s: its shape is not known before it runs, and the ONNX Runtime binding cannot return halves of an unknown shape", t)
-		}
-		v, err := newValue(t.DType, shape, nil)
-		if err != nil {
-			return nil, engine.Errorf(engine.KindRunFailed, op, s.plan.Path, "output %s: %v", t, err)
-		}
-		owned = append(owned, v)
-		outputs[i] = v
-	}
-	err = s.session.RunWithOptions(asValues(in), outputs, opts)
+	out, err := s.session.Run(in, opts)
 	if !stop() {
 		<-stopped // the options must outlive the call that ends the run
 	}
-	defer func() {
-		for _, v := range outputs {
-			if _, ours := v.(*value); v != nil && !ours {
-				_ = v.Destroy()
-			}
-		}
-	}()
+	defer freeAll(out)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		return nil, failure(engine.KindRunFailed, op, s.plan.Path, err)
 	}
-	tensors := make([]engine.Tensor, len(outputs))
-	for i, v := range outputs {
-		shape := []int64(v.GetShape())
-		if o, ok := v.(*value); ok {
-			shape = o.shape
+	tensors := make([]engine.Tensor, len(out))
+	for i, v := range out {
+		info := s.model.Outputs[i]
+		if tensors[i], err = tensorOf(info.Name, v); err != nil {
+			return nil, engine.Errorf(engine.KindRunFailed, op, s.plan.Path, "output %s: %v", info, err)
 		}
-		dtype, data, err := bytesOf(v)
-		if err != nil {
-			return nil, engine.Errorf(engine.KindRunFailed, op, s.plan.Path, "output %s: %v", s.model.Outputs[i], err)
-		}
-		tensors[i] = engine.Tensor{Name: s.model.Outputs[i].Name, DType: dtype, Shape: shape, Data: data}
 	}
 	return tensors, nil
-}
-
-// symbols resolves the shape of an output from the inputs' symbols.
-func (s *session) symbols(inputs []engine.Tensor, t engine.TensorInfo) ([]int64, bool) {
-	known := map[string]int64{}
-	for i, in := range s.model.Inputs {
-		for k, d := range in.Dims {
-			if d.Size < 0 && d.Name != "" && k < len(inputs[i].Shape) {
-				known[d.Name] = inputs[i].Shape[k]
-			}
-		}
-	}
-	shape := make([]int64, len(t.Dims))
-	for i, d := range t.Dims {
-		n, ok := known[d.Name]
-		switch {
-		case d.Size >= 0:
-			shape[i] = d.Size
-		case ok && d.Name != "":
-			shape[i] = n
-		default:
-			return nil, false
-		}
-	}
-	return shape, true
 }
 
 // lane is one of the parallel requests of a window: its own inputs and
 // outputs, bound once, so that nothing is allocated or looked up while timing.
 type lane struct {
-	binding *ort.IoBinding
-	values  []*value
+	binding   *ort.Binding
+	values    []*ort.Value
+	allocated []int // outputs that ONNX Runtime allocates
 
 	starts    []int64 // nanoseconds since the window's origin
 	latencies []float64
@@ -225,9 +140,20 @@ type lane struct {
 
 func (l *lane) close() {
 	if l.binding != nil {
-		_ = l.binding.Destroy()
+		l.binding.Free()
 	}
-	destroyAll(l.values)
+	freeAll(l.values)
+}
+
+// ready drops the outputs that ONNX Runtime allocated for the run before: it would
+// use them again, and their size may change.
+func (l *lane) ready() error {
+	for _, i := range l.allocated {
+		if err := l.binding.Allocated(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *session) newLane(inputs []engine.Tensor, outputs [][]int64) (*lane, error) {
@@ -241,46 +167,95 @@ func (s *session) newLane(inputs []engine.Tensor, outputs [][]int64) (*lane, err
 		l.close()
 		return nil, failure(engine.KindRunFailed, "bind tensors", s.plan.Path, err)
 	}
-	if l.binding, err = s.session.CreateIoBinding(); err != nil {
+	if l.binding, err = s.session.NewBinding(); err != nil {
 		return fail(err)
 	}
 	for i, v := range in {
-		if err := l.binding.BindInput(s.model.Inputs[i].Name, v); err != nil {
+		if err := l.binding.Input(i, v); err != nil {
 			return fail(err)
 		}
 	}
 	for i, shape := range outputs {
-		v, err := newValue(s.model.Outputs[i].DType, shape, nil)
+		if shape == nil {
+			l.allocated = append(l.allocated, i)
+			continue
+		}
+		t, err := engine.NewTensor("", s.model.Outputs[i].DType, shape)
+		if err != nil {
+			return fail(err)
+		}
+		v, err := newTensor(t)
 		if err != nil {
 			return fail(err)
 		}
 		l.values = append(l.values, v)
-		if err := l.binding.BindOutput(s.model.Outputs[i].Name, v); err != nil {
+		if err := l.binding.Output(i, v); err != nil {
 			return fail(err)
 		}
 	}
 	return l, nil
 }
 
-// shapesFor runs once to learn the outputs' shapes for these inputs.
-func (s *session) shapesFor(ctx context.Context, inputs []engine.Tensor) ([][]int64, error) {
+// learn runs twice to see the outputs' shapes for these inputs, and whether they
+// stay and are what the model declares.
+func (s *session) learn(ctx context.Context, inputs []engine.Tensor) (learnt, error) {
 	key := ""
 	for _, t := range inputs {
 		key += fmt.Sprint(t.Shape)
 	}
-	if shapes, ok := s.outputShapes[key]; ok {
-		return shapes, nil
+	if known, ok := s.learnt[key]; ok {
+		return known, nil
 	}
-	outputs, err := s.Infer(ctx, inputs)
+	first, err := s.Infer(ctx, inputs)
 	if err != nil {
-		return nil, err
+		return learnt{}, err
 	}
-	var shapes [][]int64
-	for _, t := range outputs {
-		shapes = append(shapes, t.Shape)
+	second, err := s.Infer(ctx, inputs)
+	if err != nil {
+		return learnt{}, err
 	}
-	s.outputShapes[key] = shapes
-	return shapes, nil
+	var l learnt
+	for i, t := range first {
+		info, again := s.model.Outputs[i], second[i]
+		l.shapes = append(l.shapes, nil)
+		switch {
+		case t.Container != "" || t.DType == engine.String || t.DType != info.DType || len(info.In) > 0:
+		case !slices.Equal(t.Shape, again.Shape):
+			l.warnings = append(l.warnings, fmt.Sprintf("output %s changes its size from run to run on the same inputs: %v, then %v", info, t.Shape, again.Shape))
+		default:
+			if undeclared(info, t.Shape) {
+				// Memory of another shape than the declared one is refused.
+				l.warnings = append(l.warnings, fmt.Sprintf("output %s: a run gives %v; the model's declaration is wrong", info, t.Shape))
+				continue
+			}
+			l.shapes[i] = t.Shape
+		}
+	}
+	s.learnt[key] = l
+	return l, nil
+}
+
+// undeclared tells whether a shape differs from what the model declares. A
+// declaration without dimensions says nothing.
+func undeclared(info engine.TensorInfo, shape []int64) bool {
+	if len(info.Dims) == 0 {
+		return false
+	}
+	if len(shape) != len(info.Dims) {
+		return true
+	}
+	for i, d := range info.Dims {
+		if d.Size >= 0 && d.Size != shape[i] {
+			return true
+		}
+	}
+	return false
+}
+
+// allocating is l with every output left to ONNX Runtime.
+func (l learnt) allocating() learnt {
+	l.shapes = make([][]int64, len(l.shapes))
+	return l
 }
 
 // Time runs one window. Each request in flight has its own thread and bound
@@ -293,7 +268,7 @@ func (s *session) Time(ctx context.Context, inputs []engine.Tensor, opts engine.
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
-	shapes, err := s.shapesFor(ctx, inputs)
+	known, err := s.learn(ctx, inputs)
 	if err != nil {
 		return w, err
 	}
@@ -302,6 +277,20 @@ func (s *session) Time(ctx context.Context, inputs []engine.Tensor, opts engine.
 			return w, failure(engine.KindRunFailed, "measure the loop's overhead", s.plan.Path, err)
 		}
 	}
+	w, err = s.window(ctx, inputs, known, opts)
+	if err != nil && ctx.Err() == nil && slices.ContainsFunc(known.shapes, func(shape []int64) bool { return shape != nil }) {
+		// Outputs may have outgrown the memory they were given.
+		if again, errAgain := s.window(ctx, inputs, known.allocating(), opts); errAgain == nil {
+			again.Warnings = append(again.Warnings, "an output changes its size from run to run")
+			return again, nil
+		}
+	}
+	return w, err
+}
+
+func (s *session) window(ctx context.Context, inputs []engine.Tensor, known learnt, opts engine.TimeOptions) (engine.Window, error) {
+	var w engine.Window
+	var err error
 	lanes := make([]*lane, max(1, opts.Concurrency))
 	defer func() {
 		for _, l := range lanes {
@@ -311,7 +300,7 @@ func (s *session) Time(ctx context.Context, inputs []engine.Tensor, opts engine.
 		}
 	}()
 	for i := range lanes {
-		if lanes[i], err = s.newLane(inputs, shapes); err != nil {
+		if lanes[i], err = s.newLane(inputs, known.shapes); err != nil {
 			return w, err
 		}
 	}
@@ -329,7 +318,9 @@ func (s *session) Time(ctx context.Context, inputs []engine.Tensor, opts engine.
 	if _, err := s.race(ctx, lanes, opts, min(room+64, 1<<22)); err != nil {
 		return w, err
 	}
-	return merge(lanes, s.overhead), nil
+	w = merge(lanes, s.overhead)
+	w.Warnings = slices.Clone(known.warnings)
+	return w, nil
 }
 
 // race runs all lanes until the window is full and returns the query count.
@@ -350,8 +341,11 @@ func (s *session) race(ctx context.Context, lanes []*lane, opts engine.TimeOptio
 			ready.Done()
 			origin := <-gate
 			for {
+				err := l.ready()
 				start := time.Now()
-				err := s.session.RunWithBinding(l.binding)
+				if err == nil {
+					err = l.binding.Run()
+				}
 				end := time.Now()
 				if err != nil {
 					l.err = failure(engine.KindRunFailed, "run engine", s.plan.Path, err)
@@ -417,13 +411,13 @@ func loopOverhead() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer opts.Destroy()
+	defer opts.Free()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	samples := make([]float64, 0, 2001)
 	for range cap(samples) {
 		start := time.Now()
-		err := opts.UnsetTerminate()
+		err := opts.Unset()
 		end := time.Now()
 		if err != nil {
 			return 0, err

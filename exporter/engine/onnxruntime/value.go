@@ -1,206 +1,176 @@
 package onnxruntime
 
 import (
+	"errors"
 	"fmt"
-	"runtime"
-	"unsafe"
 
-	ort "github.com/yalue/onnxruntime_go"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 )
 
-// alignment of tensor data: what ONNX Runtime's own allocator gives, so that
-// vectorized kernels see in our buffers what they see in production.
-const alignment = 64
-
-// value is an OrtValue over Go memory that stays where it is for as long as C
-// may look at it.
-type value struct {
-	ort.Value
-	dtype engine.DType
-	shape []int64
-	data  []byte
-	pin   runtime.Pinner
+// codes are ONNX Runtime's numbers of element types.
+var codes = map[engine.DType]int{
+	engine.Float32: 1, engine.Uint8: 2, engine.Int8: 3, engine.Uint16: 4, engine.Int16: 5, engine.Int32: 6, engine.Int64: 7,
+	engine.String: ort.StringType, engine.Bool: 9, engine.Float16: 10, engine.Float64: 11, engine.Uint32: 12, engine.Uint64: 13,
+	engine.BFloat16: 16, engine.Float8E4M3FN: 17, engine.Float8E4M3FNUZ: 18, engine.Float8E5M2: 19, engine.Float8E5M2FNUZ: 20,
+	engine.Uint4: 21, engine.Int4: 22, engine.Float4E2M1: 23, engine.Uint2: 24, engine.Int2: 25,
 }
 
-// newValue makes a value of the given type and shape, holding a copy of data,
-// or zeros when data is nil.
-func newValue(dtype engine.DType, shape []int64, data []byte) (*value, error) {
+func dtypeOf(code int) (engine.DType, bool) {
+	for dtype, c := range codes {
+		if c == code {
+			return dtype, true
+		}
+	}
+	return "", false
+}
+
+// newValue hands t to ONNX Runtime as what info says it is.
+func newValue(info engine.TensorInfo, t engine.Tensor) (*ort.Value, error) {
+	switch t.Container {
+	case "":
+		return newTensor(t)
+	case engine.Sequence:
+		if len(t.Items) == 0 {
+			return ort.Made(emptySequence(codes[info.DType]), "y")
+		}
+		items, err := newValues(engine.TensorInfo{Name: info.Name, DType: info.DType}, t.Items)
+		if err != nil {
+			return nil, err
+		}
+		return ort.NewSequence(items)
+	case engine.Map:
+		if len(t.Items) != 2 {
+			return nil, errors.New("a map needs keys and values")
+		}
+		items, err := newValues(engine.TensorInfo{Name: info.Name, DType: info.DType}, t.Items)
+		if err != nil {
+			return nil, err
+		}
+		return ort.NewMap(items[0], items[1])
+	case engine.Optional:
+		return nil, errors.New("the C API of ONNX Runtime takes no optional value that is absent") // it crashes
+	}
+	return nil, fmt.Errorf("a value of the kind %q cannot be made", t.Container)
+}
+
+func newValues(info engine.TensorInfo, items []engine.Tensor) ([]*ort.Value, error) {
+	var values []*ort.Value
+	for _, item := range items {
+		v, err := newValue(info, item)
+		if err != nil {
+			freeAll(values)
+			return nil, err
+		}
+		values = append(values, v)
+	}
+	return values, nil
+}
+
+func newTensor(t engine.Tensor) (*ort.Value, error) {
+	n, err := engine.Elements(t.Shape)
+	if err != nil {
+		return nil, err
+	}
+	code, ok := codes[t.DType]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("element type %q cannot be passed to ONNX Runtime", t.DType)
+	case t.DType == engine.String && int64(len(t.Strings)) != n:
+		return nil, fmt.Errorf("%s%v has %d elements", t.DType, t.Shape, len(t.Strings))
+	case t.DType == engine.String:
+		return ort.NewStrings(t.Shape, t.Strings)
+	case int64(len(t.Data)) != t.DType.Bytes(n):
+		return nil, fmt.Errorf("%s%v needs %d bytes and has %d", t.DType, t.Shape, t.DType.Bytes(n), len(t.Data))
+	}
+	return ort.NewTensor(code, t.Shape, t.Data)
+}
+
+func freeAll(values []*ort.Value) {
+	for _, v := range values {
+		v.Free()
+	}
+}
+
+// tensorOf copies what ONNX Runtime returned.
+func tensorOf(name string, v *ort.Value) (engine.Tensor, error) {
+	t := engine.Tensor{Name: name}
+	kind, err := v.Kind()
+	if err != nil {
+		return t, err
+	}
+	switch kind {
+	case ort.None:
+		t.Container = engine.Optional
+		return t, nil
+	case ort.Tensor:
+		return denseOf(t, v)
+	case ort.Sequence, ort.Map:
+		t.Container = engine.Sequence
+		if kind == ort.Map {
+			t.Container = engine.Map
+		}
+		items, err := v.Items()
+		defer freeAll(items)
+		if err != nil {
+			return t, err
+		}
+		for _, item := range items {
+			x, err := tensorOf("", item)
+			if err != nil {
+				return t, err
+			}
+			t.Items = append(t.Items, x)
+		}
+		return t, nil
+	}
+	return t, fmt.Errorf("ONNX Runtime returned a value of kind %d, which plancast cannot read", kind)
+}
+
+func denseOf(t engine.Tensor, v *ort.Value) (engine.Tensor, error) {
+	code, shape, err := v.Head()
+	if err != nil {
+		return t, err
+	}
+	dtype, ok := dtypeOf(code)
+	if !ok {
+		return t, fmt.Errorf("ONNX Runtime returned the element type %d, which plancast cannot read", code)
+	}
+	t.DType, t.Shape = dtype, shape
 	n, err := engine.Elements(shape)
 	if err != nil {
-		return nil, err
+		return t, err
 	}
-	size := int(n) * dtype.Size()
-	if dtype.Size() == 0 {
-		return nil, fmt.Errorf("element type %q cannot be passed to ONNX Runtime", dtype)
-	}
-	if data != nil && len(data) != size {
-		return nil, fmt.Errorf("%s%v needs %d bytes and has %d", dtype, shape, size, len(data))
-	}
-	block := make([]byte, size+alignment)
-	skip := int(-uintptr(unsafe.Pointer(&block[0])) % alignment)
-	v := &value{dtype: dtype, shape: shape, data: block[skip : skip+size : skip+size]}
-	v.pin.Pin(&block[0])
-	copy(v.data, data)
-	if len(shape) == 0 {
-		err = v.scalar()
+	if dtype == engine.String {
+		t.Strings, err = v.Strings(int(n))
 	} else {
-		err = v.tensor()
+		t.Data, err = v.Bytes(int(dtype.Bytes(n)))
 	}
-	if err != nil {
-		v.pin.Unpin()
-		return nil, err
-	}
-	return v, nil
+	return t, err
 }
 
-func typed[T ort.TensorData](v *value) (err error) {
-	var zero T
-	n := len(v.data) / int(unsafe.Sizeof(zero))
-	v.Value, err = ort.NewTensor(ort.Shape(v.shape), unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(v.data))), n))
-	return err
+// The C API cannot make a sequence without items; a model of one node can. Field
+// numbers are those of onnx.proto.
+
+func emptySequence(dtype int) []byte {
+	sequence := message(nil, 4, message(nil, 1, message(nil, 1, number(nil, 1, dtype))))
+	return oneNode("SequenceEmpty", number(number(text(nil, 1, "dtype"), 3, dtype), 20, 2), sequence)
 }
 
-func (v *value) tensor() (err error) {
-	switch v.dtype {
-	case engine.Float32:
-		return typed[float32](v)
-	case engine.Float64:
-		return typed[float64](v)
-	case engine.Int8:
-		return typed[int8](v)
-	case engine.Int16:
-		return typed[int16](v)
-	case engine.Int32:
-		return typed[int32](v)
-	case engine.Int64:
-		return typed[int64](v)
-	case engine.Uint8:
-		return typed[uint8](v)
-	case engine.Uint16:
-		return typed[uint16](v)
-	case engine.Uint32:
-		return typed[uint32](v)
-	case engine.Uint64:
-		return typed[uint64](v)
-	case engine.Bool:
-		return typed[bool](v)
-	case engine.Float16:
-		v.Value, err = ort.NewCustomDataTensor(ort.Shape(v.shape), v.data, ort.TensorElementDataTypeFloat16)
-		return err
-	case engine.BFloat16:
-		v.Value, err = ort.NewCustomDataTensor(ort.Shape(v.shape), v.data, ort.TensorElementDataTypeBFloat16)
-		return err
-	}
-	return fmt.Errorf("element type %q cannot be passed to ONNX Runtime", v.dtype)
+func oneNode(op string, attribute, output []byte) []byte {
+	node := message(text(text(nil, 2, "y"), 4, op), 5, attribute)
+	graph := message(text(message(nil, 1, node), 2, "g"), 12, message(text(nil, 1, "y"), 2, output))
+	return message(message(number(nil, 1, 8), 7, graph), 8, number(text(nil, 1, ""), 2, 17))
 }
 
-// scalar makes a tensor of rank 0, which the binding has a type of its own for.
-// That type keeps the element in memory of its own.
-func (v *value) scalar() (err error) {
-	p := unsafe.Pointer(unsafe.SliceData(v.data))
-	switch v.dtype {
-	case engine.Float32:
-		v.Value, err = ort.NewScalar(*(*float32)(p))
-	case engine.Float64:
-		v.Value, err = ort.NewScalar(*(*float64)(p))
-	case engine.Int8:
-		v.Value, err = ort.NewScalar(*(*int8)(p))
-	case engine.Int16:
-		v.Value, err = ort.NewScalar(*(*int16)(p))
-	case engine.Int32:
-		v.Value, err = ort.NewScalar(*(*int32)(p))
-	case engine.Int64:
-		v.Value, err = ort.NewScalar(*(*int64)(p))
-	case engine.Uint8:
-		v.Value, err = ort.NewScalar(*(*uint8)(p))
-	case engine.Uint16:
-		v.Value, err = ort.NewScalar(*(*uint16)(p))
-	case engine.Uint32:
-		v.Value, err = ort.NewScalar(*(*uint32)(p))
-	case engine.Uint64:
-		v.Value, err = ort.NewScalar(*(*uint64)(p))
-	case engine.Bool:
-		v.Value, err = ort.NewScalar(*(*bool)(p))
-	default:
-		return fmt.Errorf("the ONNX Runtime binding has no scalars of type %s", v.dtype)
-	}
-	return err
+func message(b []byte, num protowire.Number, body []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, num, protowire.BytesType), body)
 }
 
-func (v *value) destroy() {
-	if v == nil {
-		return
-	}
-	if v.Value != nil {
-		_ = v.Value.Destroy()
-	}
-	v.pin.Unpin()
-}
+func text(b []byte, num protowire.Number, s string) []byte { return message(b, num, []byte(s)) }
 
-// bytes returns a copy of the elements of x.
-func bytesOf(x ort.Value) (engine.DType, []byte, error) {
-	switch t := x.(type) {
-	case *value:
-		if len(t.shape) > 0 {
-			return t.dtype, append([]byte(nil), t.data...), nil
-		}
-		return bytesOf(t.Value)
-	case *ort.Tensor[float32]:
-		return engine.Float32, raw(t.GetData()), nil
-	case *ort.Tensor[float64]:
-		return engine.Float64, raw(t.GetData()), nil
-	case *ort.Tensor[int8]:
-		return engine.Int8, raw(t.GetData()), nil
-	case *ort.Tensor[int16]:
-		return engine.Int16, raw(t.GetData()), nil
-	case *ort.Tensor[int32]:
-		return engine.Int32, raw(t.GetData()), nil
-	case *ort.Tensor[int64]:
-		return engine.Int64, raw(t.GetData()), nil
-	case *ort.Tensor[uint8]:
-		return engine.Uint8, raw(t.GetData()), nil
-	case *ort.Tensor[uint16]:
-		return engine.Uint16, raw(t.GetData()), nil
-	case *ort.Tensor[uint32]:
-		return engine.Uint32, raw(t.GetData()), nil
-	case *ort.Tensor[uint64]:
-		return engine.Uint64, raw(t.GetData()), nil
-	case *ort.Tensor[bool]:
-		return engine.Bool, raw(t.GetData()), nil
-	case *ort.Scalar[float32]:
-		return engine.Float32, one(t.GetData()), nil
-	case *ort.Scalar[float64]:
-		return engine.Float64, one(t.GetData()), nil
-	case *ort.Scalar[int8]:
-		return engine.Int8, one(t.GetData()), nil
-	case *ort.Scalar[int16]:
-		return engine.Int16, one(t.GetData()), nil
-	case *ort.Scalar[int32]:
-		return engine.Int32, one(t.GetData()), nil
-	case *ort.Scalar[int64]:
-		return engine.Int64, one(t.GetData()), nil
-	case *ort.Scalar[uint8]:
-		return engine.Uint8, one(t.GetData()), nil
-	case *ort.Scalar[uint16]:
-		return engine.Uint16, one(t.GetData()), nil
-	case *ort.Scalar[uint32]:
-		return engine.Uint32, one(t.GetData()), nil
-	case *ort.Scalar[uint64]:
-		return engine.Uint64, one(t.GetData()), nil
-	case *ort.Scalar[bool]:
-		return engine.Bool, one(t.GetData()), nil
-	}
-	return "", nil, fmt.Errorf("it is a %T, not a tensor plancast can read", x)
+func number(b []byte, num protowire.Number, v int) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(b, num, protowire.VarintType), uint64(v))
 }
-
-// raw copies elements as bytes; every platform plancast runs on is little endian.
-func raw[T any](s []T) []byte {
-	if len(s) == 0 {
-		return []byte{}
-	}
-	return append([]byte(nil), unsafe.Slice((*byte)(unsafe.Pointer(&s[0])), len(s)*int(unsafe.Sizeof(s[0])))...)
-}
-
-func one[T any](v T) []byte { return raw([]T{v}) }

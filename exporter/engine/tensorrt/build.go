@@ -412,7 +412,7 @@ func (b *Backend) calibration(req engine.BuildRequest, model *onnx.Model, net tr
 // profiles are tuned for, and counts their samples. A last batch that is not full
 // is left out, unless it is the only one.
 func calibrationCalls(inputs []engine.TensorInfo, profiles map[string]engine.Profile, path string) ([][]engine.Tensor, int64, error) {
-	arrays, err := tensorio.ReadNPZ(path)
+	arrays, err := tensorio.ReadNPZ(path, tensorio.ForInputs(inputs))
 	if err != nil {
 		return nil, 0, err
 	}

@@ -11,8 +11,8 @@ func Classifier(in, hidden, classes int) Model {
 			{Op: "MatMul", Name: "logits", Inputs: []string{"r", "W2"}, Outputs: []string{"l"}},
 			{Op: "Softmax", Name: "softmax", Inputs: []string{"l"}, Outputs: []string{"y"}, Attributes: [][]byte{Int("axis", -1)}},
 		},
-		Inputs:  []Value{{"x", Float, []Dim{"N", in}}},
-		Outputs: []Value{{"y", Float, []Dim{"N", classes}}},
+		Inputs:  []Value{{Name: "x", Type: Float, Dims: []Dim{"N", in}}},
+		Outputs: []Value{{Name: "y", Type: Float, Dims: []Dim{"N", classes}}},
 		Initializers: []Tensor{
 			{Name: "W1", Type: Float, Dims: []int64{int64(in), int64(hidden)}, Data: Noise(in*hidden, 0.3)},
 			{Name: "b1", Type: Float, Dims: []int64{int64(hidden)}, Data: Noise(hidden, 0.1)},
@@ -30,8 +30,8 @@ func Convolution(size int) Model {
 				Attributes: [][]byte{Ints("kernel_shape", 3, 3), Ints("pads", 1, 1, 1, 1)}},
 			{Op: "Relu", Name: "relu", Inputs: []string{"c"}, Outputs: []string{"y"}},
 		},
-		Inputs:       []Value{{"x", Float, []Dim{1, 3, size, size}}},
-		Outputs:      []Value{{"y", Float, []Dim{1, 16, size, size}}},
+		Inputs:       []Value{{Name: "x", Type: Float, Dims: []Dim{1, 3, size, size}}},
+		Outputs:      []Value{{Name: "y", Type: Float, Dims: []Dim{1, 16, size, size}}},
 		Initializers: []Tensor{{Name: "W", Type: Float, Dims: []int64{16, 3, 3, 3}, Data: Noise(16*27, 0.2)}},
 	}}
 }
@@ -40,8 +40,8 @@ func Convolution(size int) Model {
 func Elementwise(op string, typ int, dims ...Dim) Model {
 	return Model{Graph: Graph{
 		Nodes:   []Node{{Op: op, Name: "node", Inputs: []string{"x"}, Outputs: []string{"y"}}},
-		Inputs:  []Value{{"x", typ, dims}},
-		Outputs: []Value{{"y", typ, dims}},
+		Inputs:  []Value{{Name: "x", Type: typ, Dims: dims}},
+		Outputs: []Value{{Name: "y", Type: typ, Dims: dims}},
 	}}
 }
 
@@ -63,8 +63,8 @@ func Quantized(in, out int) Model {
 			{Op: "QuantizeLinear", Name: "qy", Inputs: []string{"m", "sy", "zy"}, Outputs: []string{"yq"}},
 			{Op: "DequantizeLinear", Name: "dqy", Inputs: []string{"yq", "sy", "zy"}, Outputs: []string{"y"}},
 		},
-		Inputs:  []Value{{"x", Float, []Dim{"N", in}}},
-		Outputs: []Value{{"y", Float, []Dim{"N", out}}},
+		Inputs:  []Value{{Name: "x", Type: Float, Dims: []Dim{"N", in}}},
+		Outputs: []Value{{Name: "y", Type: Float, Dims: []Dim{"N", out}}},
 		Initializers: []Tensor{
 			{Name: "Wq", Type: Int8, Dims: []int64{int64(in), int64(out)}, Data: w},
 			scale("sx", 0.05), zero("zx"), scale("sw", 0.01), zero("zw"), scale("sy", 0.1), zero("zy"),
@@ -93,14 +93,14 @@ func Branches() Model {
 		return Graph{
 			Name:    op,
 			Nodes:   []Node{{Op: op, Name: op, Inputs: []string{"x"}, Outputs: []string{"z" + op}}},
-			Outputs: []Value{{"z" + op, Float, []Dim{4}}},
+			Outputs: []Value{{Name: "z" + op, Type: Float, Dims: []Dim{4}}},
 		}
 	}
 	return Model{Graph: Graph{
 		Nodes: []Node{{Op: "If", Name: "if", Inputs: []string{"c"}, Outputs: []string{"y"},
 			Attributes: [][]byte{Body("then_branch", branch("Relu")), Body("else_branch", branch("Neg"))}}},
-		Inputs:  []Value{{"c", Bool, nil}, {"x", Float, []Dim{4}}},
-		Outputs: []Value{{"y", Float, []Dim{4}}},
+		Inputs:  []Value{{Name: "c", Type: Bool, Dims: nil}, {Name: "x", Type: Float, Dims: []Dim{4}}},
+		Outputs: []Value{{Name: "y", Type: Float, Dims: []Dim{4}}},
 	}}
 }
 
@@ -109,7 +109,7 @@ func Branches() Model {
 func NonZero(n int) Model {
 	return Model{Graph: Graph{
 		Nodes:   []Node{{Op: "NonZero", Name: "nonzero", Inputs: []string{"x"}, Outputs: []string{"y"}}},
-		Inputs:  []Value{{"x", Float, []Dim{n}}},
-		Outputs: []Value{{"y", Int64, []Dim{1, "K"}}},
+		Inputs:  []Value{{Name: "x", Type: Float, Dims: []Dim{n}}},
+		Outputs: []Value{{Name: "y", Type: Int64, Dims: []Dim{1, "K"}}},
 	}}
 }

@@ -20,6 +20,7 @@ const (
 	Int8    = 3
 	Int32   = 6
 	Int64   = 7
+	String  = 8
 	Bool    = 9
 	Float16 = 10
 )
@@ -28,11 +29,13 @@ const (
 // for one that is not said.
 type Dim any
 
-// Value is an input or output.
+// Value is an input or output. In are the containers around the tensor, the
+// outermost first: "sequence", "optional", "map" (of int64 keys).
 type Value struct {
 	Name string
 	Type int
 	Dims []Dim
+	In   []string
 }
 
 // Tensor is an initializer. Data are its raw bytes; External names the file
@@ -190,8 +193,18 @@ func (v Value) bytes() []byte {
 		}
 		shape = message(shape, 1, dim)
 	}
-	tensor := message(number(nil, 1, int64(v.Type)), 2, shape)
-	return message(text(nil, 1, v.Name), 2, message(nil, 1, tensor))
+	typ := message(nil, 1, message(number(nil, 1, int64(v.Type)), 2, shape))
+	for i := len(v.In) - 1; i >= 0; i-- {
+		switch v.In[i] {
+		case "sequence":
+			typ = message(nil, 4, message(nil, 1, typ))
+		case "map":
+			typ = message(nil, 5, message(number(nil, 1, Int64), 2, typ))
+		case "optional":
+			typ = message(nil, 9, message(nil, 1, typ))
+		}
+	}
+	return message(text(nil, 1, v.Name), 2, typ)
 }
 
 // Floats are little-endian float32 bytes.

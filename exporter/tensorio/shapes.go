@@ -1,0 +1,174 @@
+package tensorio
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Shapes resolves the symbolic dimensions of a model's inputs. A dimension is
+// looked up, in this order, in InputDims, as "input/position" in Dims, as its
+// symbol in Dims, and last it is the batch: when it is the first of an input and has
+// a name, or bears the same name as one. A dimension whose name says nothing ("?",
+// "None", none at all) is an unknown of its own and never the batch, unless Rows or
+// InputDims say that it is.
+type Shapes struct {
+	Batch     int64
+	Dims      map[string]int64
+	InputDims map[string][]int64
+	// Rows are the inputs whose evaluation array holds samples along the first
+	// dimension, which is therefore the batch.
+	Rows map[string]bool
+}
+
+// Resolve gives every input its concrete shape; those that are no tensors have
+// none. Errors are *engine.Error of KindInvalidInput, name every size that is
+// missing and say what to write where.
+func (s Shapes) Resolve(inputs []engine.TensorInfo) ([][]int64, error) {
+	batch := s.batchSymbols(inputs)
+	shapes := make([][]int64, len(inputs))
+	var open unknowns
+	for i, in := range inputs {
+		if len(in.In) > 0 {
+			continue
+		}
+		shape, err := s.resolve(in, batch, &open)
+		if err != nil {
+			return nil, err
+		}
+		shapes[i] = shape
+	}
+	return shapes, open.err()
+}
+
+// Batched tells whether the batch can be chosen: whether some dimension of an
+// input follows Batch.
+func (s Shapes) Batched(inputs []engine.TensorInfo) bool {
+	one, two := s, s
+	one.Batch, two.Batch = 1, 2
+	a, errA := one.Resolve(inputs)
+	b, errB := two.Resolve(inputs)
+	return errA == nil && errB == nil && !slices.EqualFunc(a, b, slices.Equal[[]int64])
+}
+
+// batchSymbols are the names of first dimensions.
+func (s Shapes) batchSymbols(inputs []engine.TensorInfo) map[string]bool {
+	symbols := map[string]bool{}
+	for _, in := range inputs {
+		if len(in.Dims) > 0 && in.Dims[0].Size < 0 && !in.Dims[0].Anonymous() && in.Dims[0].Name != engine.MinusOne {
+			symbols[in.Dims[0].Name] = true
+		}
+	}
+	return symbols
+}
+
+// unknowns are the sizes that are missing.
+type unknowns struct {
+	keys  []string // as the configuration takes them, each once
+	named []string // with what they belong to
+}
+
+func (u *unknowns) add(in engine.TensorInfo, position int) {
+	d := in.Dims[position]
+	key, named := fmt.Sprintf("%s/%d", in.Name, position), fmt.Sprintf("dimension %d of %s", position, in)
+	if !d.Anonymous() && d.Name != engine.MinusOne {
+		key, named = d.Name, fmt.Sprintf("%q, dimension %d of %s", d.Name, position, in)
+	}
+	if !slices.Contains(u.keys, key) {
+		u.keys, u.named = append(u.keys, key), append(u.named, named)
+	}
+}
+
+func (u *unknowns) err() error {
+	if len(u.keys) == 0 {
+		return nil
+	}
+	entries := make([]string, len(u.keys))
+	for i, key := range u.keys {
+		entries[i] = fmt.Sprintf("%q: SIZE", key)
+	}
+	what := "the size of this dimension is"
+	if len(u.keys) > 1 {
+		what = "the sizes of these dimensions are"
+	}
+	e := engine.Errorf(engine.KindInvalidInput, "resolve the shapes of the inputs", "", "%s not known: %s", what, strings.Join(u.named, "; "))
+	e.Hint = fmt.Sprintf("write dims: {%s} for this model in the configuration, or its dims in config.pbtxt, or put inputs.npz beside the model", strings.Join(entries, ", "))
+	return e
+}
+
+func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool, open *unknowns) ([]int64, error) {
+	bad := func(hint, format string, args ...any) error {
+		e := engine.Errorf(engine.KindInvalidInput, "resolve the shape of input", in.String(), format, args...)
+		e.Hint = hint
+		return e
+	}
+	given, ok := s.InputDims[in.Name]
+	leftOut := ok && len(given) == len(in.Dims)-1
+	if leftOut {
+		given = append([]int64{-1}, given...) // config.pbtxt leaves the batch out
+	}
+	if ok && len(given) != len(in.Dims) {
+		return nil, bad("correct its dims in config.pbtxt", "it has %d dimensions and config.pbtxt gives %d", len(in.Dims), len(given))
+	}
+	shape := make([]int64, len(in.Dims))
+	for i, d := range in.Dims {
+		size := int64(-1)
+		if ok {
+			size = given[i]
+		}
+		if v, found := s.Dims[fmt.Sprintf("%s/%d", in.Name, i)]; found && size < 0 {
+			size = v
+		}
+		if v, found := s.Dims[d.Name]; found && size < 0 && d.Size < 0 && !d.Anonymous() && d.Name != engine.MinusOne {
+			size = v
+		}
+		first := i == 0 && (!d.Anonymous() || s.Rows[in.Name] || leftOut || ok && len(given) > 0 && given[0] < 0)
+		switch {
+		case d.Size >= 0 && size >= 0 && size != d.Size:
+			return nil, bad("leave it out, or correct it", "dimension %d is fixed to %d in the model and given as %d", i, d.Size, size)
+		case d.Size >= 0:
+			size = d.Size
+		case size >= 0:
+		case first || batchSymbols[d.Name]:
+			size = s.Batch
+		default:
+			open.add(in, i)
+		}
+		shape[i] = size
+	}
+	return shape, nil
+}
+
+// SizesOf takes sizes for symbolic dimensions from evaluation inputs: dims are
+// entries "input/position" for the dimensions whose size an array says. The first one
+// is the batch, and left open; rows are the inputs whose array has one.
+func SizesOf(inputs []engine.TensorInfo, arrays []engine.Tensor) (dims map[string]int64, rows map[string]bool) {
+	dims, rows = map[string]int64{}, map[string]bool{}
+	for _, in := range inputs {
+		a, ok := find(arrays, in.Name)
+		if !ok || len(in.In) > 0 || len(in.Dims) == 0 {
+			continue
+		}
+		shape := a.Shape
+		from := 1
+		if len(shape) == len(in.Dims)+1 {
+			// One whole input a call: its first dimension is said as well, unless
+			// it is a batch of one, which may be regrouped.
+			if shape = shape[1:]; shape[0] != 1 {
+				from = 0
+			}
+		}
+		if len(shape) != len(in.Dims) {
+			continue
+		}
+		rows[in.Name] = from == 1
+		for i := from; i < len(shape); i++ {
+			if in.Dims[i].Size < 0 {
+				dims[fmt.Sprintf("%s/%d", in.Name, i)] = shape[i]
+			}
+		}
+	}
+	return dims, rows
+}
