@@ -21,9 +21,8 @@ import (
 	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
@@ -65,7 +64,7 @@ func newPromQL(t *testing.T) promQL {
 		output(t, promtool, "tsdb", "create-blocks-from", "--max-block-duration=744h", "--quiet", "openmetrics", file, data)
 	}
 
-	snapshot, err := metrics.NewSnapshot(in, metrics.Build{Version: "0.1.0", Revision: "test", GoVersion: "go"})
+	snapshot, err := metrics.NewSnapshot(reporttest.State(in), metrics.Build{Version: "0.1.0", Revision: "test", GoVersion: "go"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,17 +98,15 @@ func yield(records []history.Record) func(func(history.Record, error) bool) {
 }
 
 // at is in as it was known at an earlier moment.
-func at(in report.Input, now time.Time) (report.Input, error) {
+func at(in standing.Evidence, now time.Time) (*standing.State, error) {
 	in.Now = now
 	in.Records = slices.DeleteFunc(slices.Clone(in.Records), func(r history.Record) bool { return r.Finished.After(now) })
-	var err error
-	in.Forecasts, err = milestone.All(in)
-	return in, err
+	return standing.Derive(in)
 }
 
 // writeSnapshots writes, as OpenMetrics text, what the exporter would have
 // shown over the whole history, without the metrics in skip.
-func writeSnapshots(w io.Writer, in report.Input, skip map[string]bool) error {
+func writeSnapshots(w io.Writer, in standing.Evidence, skip map[string]bool) error {
 	type family struct {
 		header string
 		series map[string][]string

@@ -14,6 +14,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/pass"
+	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -49,8 +50,8 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
 	fmt.Fprintf(w, "History     %s, %d records\n", daemon.HistoryFile(cfg), records)
 	writePlan(w, plan)
-	for _, x := range daemon.Unmatched(cfg, slices.Sorted(maps.Keys(plan.Scan.Models))) {
-		fmt.Fprintf(w, "Attention: %s: look for a misspelt name.\n", x)
+	for _, a := range daemon.Absences(cfg, plan) {
+		fmt.Fprintf(w, "Attention: %s.\n", report.AbsenceText(a))
 	}
 	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil

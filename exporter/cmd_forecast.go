@@ -14,7 +14,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/forecasting"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -102,9 +102,7 @@ func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.
 	if len(records) == 0 {
 		return forecast.Series{}, nothingOf(store, *s.model)
 	}
-	m := config.Milestone{Select: config.Select{Precision: *s.precision}, Criteria: []forecast.Criterion{c}}
-	evidence := milestone.Evidence(m, []milestone.Model{{Name: *s.model, History: history.ByModel(records)[0]}}, now)
-	return evidence.Series[0], nil
+	return standing.Series(config.Select{Precision: *s.precision}, c, history.ByModel(history.Entries(records))[0], now), nil
 }
 
 // forecastCommand is plancast forecast.
@@ -244,12 +242,11 @@ func (c *backtestCommand) series(ctx context.Context, p program) ([]forecast.Ser
 	}
 	// The back-test asks about targets of its own; this one only says which
 	// figure is meant and which way is better.
-	m := config.Milestone{Select: config.Select{Precision: *c.precision}, Criteria: []forecast.Criterion{figure(q.Name, q.Unit, q.LowerIsBetter)}}
-	var models []milestone.Model
-	for _, h := range history.ByModel(records) {
-		models = append(models, milestone.Model{Name: h.Name, History: h})
+	var out []forecast.Series
+	for _, h := range history.ByModel(history.Entries(records)) {
+		out = append(out, standing.Series(config.Select{Precision: *c.precision}, figure(q.Name, q.Unit, q.LowerIsBetter), h, p.now()))
 	}
-	return milestone.Evidence(m, models, p.now()).Series, nil
+	return out, nil
 }
 
 func figure(name string, u units.Unit, lowerIsBetter bool) forecast.Criterion {

@@ -16,8 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
@@ -214,7 +213,7 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 
 // past answers what was known at a moment of the history, under the
 // configuration as it stands: the models are those with a record by then.
-func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(time.Time) (report.Input, error), error) {
+func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(time.Time) (*standing.State, error), error) {
 	cfg, err := config.Load(*c.config)
 	if err != nil {
 		return nil, err
@@ -226,8 +225,8 @@ func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(tim
 		}
 		all = append(all, r)
 	}
-	return func(at time.Time) (report.Input, error) {
-		in := report.Input{Now: at, Targets: cfg.Targets, Milestones: cfg.Milestones}
+	return func(at time.Time) (*standing.State, error) {
+		e := standing.Evidence{Now: at, Targets: cfg.Targets, Milestones: cfg.Milestones}
 		known := map[string]bool{}
 		for _, r := range all {
 			// An export tells milliseconds.
@@ -235,15 +234,13 @@ func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(tim
 				continue
 			}
 			r.Finished = r.Finished.Truncate(time.Millisecond)
-			in.Records = append(in.Records, r)
+			e.Records = append(e.Records, r)
 			if !known[r.Model] {
 				known[r.Model] = true
-				in.Models = append(in.Models, report.ModelState{Name: r.Model, Owner: cfg.ModelFor(r.Model).Owner, Precisions: cfg.Precisions})
+				e.Models = append(e.Models, standing.Held{Name: r.Model, Owner: cfg.ModelFor(r.Model).Owner, Precisions: cfg.Precisions})
 			}
 		}
-		slices.SortFunc(in.Models, func(a, b report.ModelState) int { return strings.Compare(a.Name, b.Name) })
-		forecasts, err := milestone.Now(in)
-		in.Forecasts = forecasts
-		return in, err
+		slices.SortFunc(e.Models, func(a, b standing.Held) int { return strings.Compare(a.Name, b.Name) })
+		return standing.Derive(e)
 	}, nil
 }

@@ -27,6 +27,12 @@ type Milestone struct {
 
 const defaultFutures = 2000
 
+// Needed is how many of n models have to be ready for a share of them, a ratio;
+// 0 is all. 0.8 of 5 models is 4 of them, whatever 0.8*5 is in binary.
+func Needed(share float64, n int) int {
+	return min(n, max(1, int(math.Ceil(cmp.Or(share, 1)*float64(n)-1e-9))))
+}
+
 // Joint forecasts a milestone as seen at now. Futures are simulated: in each,
 // every model becomes ready at an iteration drawn from its curve of
 // probabilities, and the ready models are counted. The curve of a model with
@@ -133,8 +139,7 @@ func newJoint(m Milestone, looks []*look) *joint {
 	for _, k := range j.models {
 		k.combine()
 	}
-	// 0.8 of 5 models is 4 of them, whatever 0.8*5 is in binary.
-	j.need = min(len(j.models), max(1, int(math.Ceil(cmp.Or(m.Share, 1)*float64(len(j.models))-1e-9))))
+	j.need = Needed(m.Share, len(j.models))
 	return j
 }
 
@@ -174,6 +179,9 @@ func (m *model) combine() {
 	}
 	gap, n, newest := m.nearest()
 	m.met = m.met && newest
+	if together, shared := m.together(); shared {
+		m.met = together
+	}
 	m.curve = make(curve, steps)
 	if m.met {
 		for i := range m.curve {
@@ -195,6 +203,50 @@ func (m *model) combine() {
 		}
 	}
 	m.lower, m.upper = m.curve.shifted(-doubt, nil), m.curve.shifted(doubt, nil)
+}
+
+// together reports whether the newest iteration that decides meets all criteria:
+// one with a valid result for each, or with one that misses. shared is false
+// where the series do not have their newest result at the same times, so that
+// criteria can only be taken one by one.
+func (m *model) together() (met, shared bool) {
+	var newest time.Time
+	for _, l := range m.looks {
+		h := &l.history
+		for i := len(h.times) - 1; i >= 0; i-- {
+			if h.valid[i] {
+				if h.times[i].After(newest) {
+					newest = h.times[i]
+				}
+				break
+			}
+		}
+	}
+	at := make([]int, len(m.looks))
+	for k, l := range m.looks {
+		i, ok := slices.BinarySearchFunc(l.history.times, newest, time.Time.Compare)
+		if !ok {
+			return false, false
+		}
+		at[k] = i
+	}
+	for least := slices.Min(at); least >= 0; least-- {
+		missed, whole := false, true
+		t := m.looks[0].history.times[at[0]]
+		for k, l := range m.looks {
+			h := &l.history
+			if !h.times[at[k]].Equal(t) {
+				return false, false
+			}
+			whole = whole && h.valid[at[k]]
+			missed = missed || h.valid[at[k]] && !h.criterion.Met(h.values[at[k]])
+			at[k]--
+		}
+		if missed || whole {
+			return !missed, true
+		}
+	}
+	return false, true
 }
 
 // nearest looks at the iterations that have a valid result for every criterion:

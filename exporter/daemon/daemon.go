@@ -22,7 +22,7 @@ import (
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/pass"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
@@ -66,23 +66,24 @@ type Daemon struct {
 	repository *candidate.Repository // nil before the first pass
 	opened     config.Repository     // what repository was opened with
 
-	refreshing sync.Mutex // held while forecasts and metrics are made anew
+	refreshing sync.Mutex // held while the state and the metrics are made anew; guards the tracker
+	tracker    standing.Tracker
 
 	mu         sync.Mutex // guards the rest, and Options.Config
 	records    []history.Record
 	plan       pass.Plan
 	scanned    bool
-	running    []report.Job // one on each device
-	waiting    []report.Job
+	running    []standing.Job // one on each device
+	waiting    []standing.Job
 	logged     time.Time // when progress of the running job was last logged
-	lastPass   *report.Pass
+	lastPass   *standing.Pass
 	passErr    error  // of the last pass; nil when it went through
 	waitingFor string // whose answer the running pass waits for; "" for nobody's
 	reloadErr  error
 	reloaded   time.Time
 	renewed    chan struct{} // closed by the next reload
 	nextPass   func() time.Time
-	forecasts  map[string]*report.Forecast
+	state      *standing.State // as of the last refresh
 	track      *forecast.Score
 	tracked    int // records that track rests on
 
@@ -128,6 +129,7 @@ func (d *Daemon) open(ctx context.Context) error {
 			return err
 		}
 		d.add(r)
+		d.tracker.Add(r)
 	}
 	d.refresh()
 	return d.openNotifier(ctx)

@@ -7,12 +7,16 @@ import (
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // openNotifier goes on where the last plancast stopped.
 func (d *Daemon) openNotifier(ctx context.Context) error {
 	var err error
-	d.notifier, err = notify.New(ctx, notify.Options{Store: d.store, Config: d.Config, Now: d.Now, Log: d.Log})
+	d.notifier, err = notify.New(ctx, notify.Options{
+		Store: d.store, Config: d.Config, Now: d.Now, Log: d.Log,
+		Describe: func(m *standing.Model, s *standing.State) notify.Words { return report.Describe(m, s) },
+	})
 	if err != nil {
 		return err
 	}
@@ -39,14 +43,13 @@ func (d *Daemon) notify(id int64) {
 		err = d.notifier.Skip(ctx, id)
 	} else {
 		d.mu.Lock()
-		in := d.everything() // --model is no reason to forget the others' news
 		if n := len(d.records); n == 0 || d.records[n-1].ID <= d.notifier.Told() {
 			d.mu.Unlock()
 			return // as after most scans
 		}
-		in.Records = slices.Clone(in.Records) // add changes elements in place
+		records, state := slices.Clone(d.records), d.state.At(d.Now(), d.activity()) // add changes elements in place
 		d.mu.Unlock()
-		err = d.notifier.Observe(ctx, report.Build(in), in.Records)
+		err = d.notifier.Observe(ctx, state, records)
 	}
 	if err != nil {
 		d.Log.Error("News is queued later", "err", err)

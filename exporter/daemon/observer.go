@@ -9,7 +9,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/pass"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // observer follows a pass: it implements pass.Observer.
@@ -70,8 +70,11 @@ func (d observer) Progressed(j pass.Job, p engine.Progress) {
 func (d observer) Recorded(r history.Record) {
 	d.mu.Lock()
 	d.add(r)
-	d.ended(report.Job{Model: r.Model, Version: r.Version, Precision: r.Precision})
+	d.ended(standing.Job{Model: r.Model, Version: r.Version, Precision: r.Precision})
 	d.mu.Unlock()
+	d.refreshing.Lock()
+	d.tracker.Add(r)
+	d.refreshing.Unlock()
 	d.refresh()
 	d.act()
 	d.notify(r.ID)
@@ -96,22 +99,22 @@ func (d observer) Dropped(j pass.Job) {
 }
 
 // ended takes a job from those that run; d.mu is held.
-func (d observer) ended(j report.Job) {
-	d.running = slices.DeleteFunc(slices.Clone(d.running), func(r report.Job) bool { return same(r, j) })
+func (d observer) ended(j standing.Job) {
+	d.running = slices.DeleteFunc(slices.Clone(d.running), func(r standing.Job) bool { return same(r, j) })
 }
 
-func same(a, b report.Job) bool {
+func same(a, b standing.Job) bool {
 	return a.Model == b.Model && a.Version == b.Version && a.Precision == b.Precision
 }
 
-func jobs(list []pass.Job) []report.Job {
-	out := make([]report.Job, len(list))
+func jobs(list []pass.Job) []standing.Job {
+	out := make([]standing.Job, len(list))
 	for i, j := range list {
 		out[i] = asJob(j)
 	}
 	return out
 }
 
-func asJob(j pass.Job) report.Job {
-	return report.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
+func asJob(j pass.Job) standing.Job {
+	return standing.Job{Model: j.Candidate.Model, Version: j.Candidate.Version, Precision: j.Precision}
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/pass"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -44,7 +44,7 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 	d.running, d.waiting = nil, nil
 	d.passErr = err
 	if err == nil {
-		d.lastPass = &report.Pass{Finished: d.Now().UTC(), Duration: d.Now().Sub(started)}
+		d.lastPass = &standing.Pass{Finished: d.Now().UTC(), Duration: d.Now().Sub(started)}
 	}
 	d.mu.Unlock()
 	d.act()

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"os"
-	"slices"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/pass"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // Plan says what a pass would do, and how many records there are. It takes no
@@ -51,19 +50,10 @@ func (r reading) Files(context.Context) (map[string]string, error) { return r.fi
 
 func (reading) Remember(context.Context, map[string]string, []string) error { return nil }
 
-// Unmatched are the targets and milestones that select none of the models.
-func Unmatched(cfg config.Config, models []string) []report.Unmatched {
-	var out []report.Unmatched
-	check := func(kind report.ThresholdKind, name string, s config.Select) {
-		if !slices.ContainsFunc(models, s.Matches) {
-			out = append(out, report.Unmatched{Kind: kind, Name: name})
-		}
-	}
-	for _, t := range cfg.Targets {
-		check(report.KindTarget, t.Name, t.Select)
-	}
-	for _, m := range cfg.Milestones {
-		check(report.KindMilestone, m.Name, m.Select)
-	}
-	return out
+// Absences are the models that targets and milestones are about and the
+// repository lacks.
+func Absences(cfg config.Config, plan pass.Plan) []standing.Absence {
+	e := standing.Evidence{Targets: cfg.Targets, Milestones: cfg.Milestones}
+	e.Models, _ = held(cfg, plan)
+	return standing.Absences(e)
 }

@@ -7,12 +7,12 @@ import (
 	"runtime/debug"
 	"slices"
 
-	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/milestone"
+	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // add keeps a record in memory; the one it takes the place of needs its
@@ -39,58 +39,61 @@ func (d *Daemon) add(r history.Record) {
 	d.records = append(d.records, r)
 }
 
-// View is the report as of now.
+// View is the report as of now, of the models that Only selects.
 func (d *Daemon) View() report.View {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	return report.Build(d.input())
+	state := d.state.At(d.Now(), d.activity())
+	d.mu.Unlock()
+	v := report.Build(state)
+	v.Version = d.Build.Version
+	if d.Only != nil {
+		v = v.Of(d.Only)
+	}
+	return v
 }
 
-// refresh makes the forecasts and the metrics anew. Progress within a job does
+// refresh derives the state and the metrics anew. Progress within a job does
 // not: that would take time from what is measured.
 func (d *Daemon) refresh() {
 	// In order, so that an older state never takes the place of a newer one.
 	d.refreshing.Lock()
 	defer d.refreshing.Unlock()
 	d.mu.Lock()
-	in := d.input()
-	in.Records = slices.Clone(in.Records) // add changes elements in place
+	e := d.evidence()
 	d.mu.Unlock()
-	in.Histories = history.ByModel(in.Records)
-
-	var err error
-	if in.Forecasts, err = milestone.All(in); err != nil {
+	state, err := d.tracker.Derive(e)
+	if err != nil {
 		d.Log.Error("A milestone has no forecast", "err", err)
 	}
-	s, err := metrics.NewSnapshot(in, d.Build)
+	s, err := metrics.NewSnapshot(state, d.Build)
 	if err != nil {
 		d.Log.Error("Metrics stay as they were", "err", err)
-		return
+	}
+	if d.metrics == nil {
+		d.metrics = metrics.NewCollector(s)
+	} else if s != nil {
+		d.metrics.Set(s) // encodes it: not under d.mu, which a page and a scrape need
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forecasts = in.Forecasts
-	if d.metrics == nil {
-		d.metrics = metrics.NewCollector(s)
-		return
-	}
-	d.metrics.Set(s)
+	d.state = state
 }
 
 // Renew derives anew, between jobs, what depends on the time of day and what
 // is too costly to do after every record: the forecast's own record.
 func (d *Daemon) Renew() {
 	d.mu.Lock()
-	in, busy, tracked := d.input(), len(d.running) > 0, d.tracked
-	in.Records = slices.Clone(in.Records)
+	busy, known, tracked, state := len(d.running) > 0, len(d.records), d.tracked, d.state
 	d.mu.Unlock()
 	if busy {
 		return
 	}
-	if n := len(in.Records); n != tracked {
-		score := milestone.Track(in)
+	if known != tracked {
+		d.refreshing.Lock()
+		score := d.tracker.Backtest(state)
+		d.refreshing.Unlock()
 		d.mu.Lock()
-		d.track, d.tracked = &score, n
+		d.track, d.tracked = &score, known
 		d.mu.Unlock()
 	}
 	d.refresh()
@@ -104,64 +107,56 @@ func (d *Daemon) act() {
 	d.metrics.SetActivity(metrics.Activity{QueueLength: len(d.waiting), Running: d.running, LastPass: d.lastPass})
 }
 
-// input is what the report of the models that only selects is made of; d.mu is held.
-func (d *Daemon) input() report.Input {
-	in := d.everything()
-	if d.Only != nil {
-		in.Unmatched = nil
-		in.Models = slices.DeleteFunc(in.Models, func(m report.ModelState) bool { return !d.Only(m.Name) })
-		in.Records = slices.DeleteFunc(slices.Clone(in.Records), func(r history.Record) bool { return !d.Only(r.Model) })
-	}
-	return in
-}
-
-// everything is what the report of all models is made of; d.mu is held.
-func (d *Daemon) everything() report.Input {
-	in := report.Input{
-		Now: d.Now().UTC(), Version: d.Build.Version, Records: d.records,
-		Targets: d.Config.Targets, Milestones: d.Config.Milestones,
-		Backend: report.Backend{Name: d.plan.Backend.Name, Version: d.plan.Backend.Environment.BackendVersion, Reason: d.plan.Backend.Reason},
-		Running: d.running, Queue: d.waiting, LastPass: d.lastPass, Forecasts: d.forecasts, Track: d.track,
-	}
+// activity is what the daemon does now; d.mu is held.
+func (d *Daemon) activity() standing.Activity {
+	a := standing.Activity{Running: d.running, Queue: d.waiting, LastPass: d.lastPass}
 	if d.nextPass != nil {
-		in.NextPass = d.nextPass()
+		a.NextPass = d.nextPass()
 	}
-	in.Models, in.Refused = modelStates(d.Config, d.plan.Scan)
-	if d.scanned {
-		in.Unmatched = Unmatched(d.Config, slices.Sorted(maps.Keys(d.plan.Scan.Models)))
-	}
-	return in
+	return a
 }
 
-// modelStates tells the report what the repository holds.
-func modelStates(cfg config.Config, scan candidate.Scan) ([]report.ModelState, []report.Refusal) {
-	states := map[string]*report.ModelState{}
-	state := func(name string) *report.ModelState {
+// evidence is what the state is derived from, besides the history; d.mu is held.
+func (d *Daemon) evidence() standing.Evidence {
+	e := standing.Evidence{
+		Now: d.Now(), Targets: d.Config.Targets, Milestones: d.Config.Milestones,
+		Backend:  standing.Backend{Name: d.plan.Backend.Name, Version: d.plan.Backend.Environment.BackendVersion, Reason: d.plan.Backend.Reason},
+		Activity: d.activity(), Track: d.track, Unread: !d.scanned,
+	}
+	e.Models, e.Refused = held(d.Config, d.plan)
+	return e
+}
+
+// held is what the repository holds.
+func held(cfg config.Config, plan pass.Plan) ([]standing.Held, []standing.Refusal) {
+	scan := plan.Scan
+	states := map[string]*standing.Held{}
+	state := func(name string) *standing.Held {
 		if states[name] == nil {
-			states[name] = &report.ModelState{Name: name, Owner: cfg.ModelFor(name).Owner, Precisions: cfg.Precisions}
+			states[name] = &standing.Held{Name: name, Owner: cfg.ModelFor(name).Owner, Precisions: cfg.Precisions}
 		}
 		return states[name]
 	}
 	for name, versions := range scan.Models {
 		for _, c := range versions {
 			s := state(name)
-			s.Versions = append(s.Versions, report.VersionState{Version: c.Version, Digest: c.Digest, State: report.Accepted})
+			s.Versions = append(s.Versions, standing.Version{Version: c.Version, Digest: c.Digest, State: standing.Accepted})
 		}
 	}
 	for _, p := range scan.Pending {
 		s := state(p.Model)
-		s.Versions = append(s.Versions, report.VersionState{Version: p.Version, State: report.Pending, Reason: p.Reason})
+		s.Versions = append(s.Versions, standing.Version{Version: p.Version, State: standing.Pending, Reason: p.Reason})
 	}
-	var refused []report.Refusal
+	var refused []standing.Refusal
 	for _, x := range scan.Refused {
 		if x.Model == "" {
-			refused = append(refused, report.Refusal{Name: x.Path, Reason: x.Reason})
+			refused = append(refused, standing.Refusal{Name: x.Path, Reason: x.Reason})
 			continue
 		}
 		s := state(x.Model)
-		s.Versions = append(s.Versions, report.VersionState{Version: cmp.Or(x.Version, path.Base(x.Path)), State: report.Refused, Reason: x.Reason})
+		s.Versions = append(s.Versions, standing.Version{Version: cmp.Or(x.Version, path.Base(x.Path)), State: standing.Refused, Reason: x.Reason})
 	}
-	var out []report.ModelState
+	var out []standing.Held
 	for _, name := range slices.Sorted(maps.Keys(states)) {
 		out = append(out, *states[name])
 	}

@@ -42,7 +42,7 @@ func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
 	v, model := d.View(), r.FormValue("model")
 	status := http.StatusOK
-	if model != "" && !slices.ContainsFunc(v.Models, func(m report.Model) bool { return m.Name == model }) {
+	if model != "" && !slices.ContainsFunc(v.Models, func(m report.ModelView) bool { return m.Name == model }) {
 		status = http.StatusNotFound // the page says so
 	}
 	if err := report.HTML(&b, v, report.HTMLOptions{Model: model, DocsURL: docsURL}); err != nil {

@@ -101,3 +101,12 @@ func (e Entry) Value(quantity string) (float64, bool) {
 	}
 	return 0, false
 }
+
+// Entries reduces records.
+func Entries(records []Record) []Entry {
+	out := make([]Entry, len(records))
+	for i, r := range records {
+		out[i] = EntryOf(r)
+	}
+	return out
+}

@@ -10,113 +10,136 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 )
 
-// Model is what the history says of one model: one series for each environment
-// it was measured in.
+// Model is what the history says of one model: a series for each environment it
+// was measured in. A Model is not changed once it is made: With makes another.
 type Model struct {
 	Name   string
-	Series []Series // at least one; ordered by their newest record, the newest environment last
+	Series []Series // ordered by their newest entry, the newest environment last
 }
 
-// Series is the history of one model in one environment: the only records that
+// Series is the history of one model in one environment: the only entries that
 // may be compared with each other.
 type Series struct {
 	Model       string
 	Fingerprint string
-	Backend     string
-	Device      string
-	Environment engine.Environment
-	Settings    engine.Settings
 
-	Candidates []Candidate // ascending Iteration, from 1
-	OutOfOrder []Candidate // Iteration 0, in order of their first record
+	Trials     []Trial // ascending Iteration, from 1
+	OutOfOrder []Trial // Iteration 0, in order of their first entry
 
-	First, Last time.Time // when its first and its newest record finished
+	First, Last time.Time // when its first and its newest entry finished
+	Newest      Entry     // the entry of the highest ID
 }
 
-// Candidate is one version of a model in one environment.
-type Candidate struct {
+// Trial is one candidate in one environment: what became of it at each precision.
+type Trial struct {
 	Version   string
 	Digest    string
 	Iteration int // 0: out of order
-	Time      time.Time
 
-	// Records holds the newest record of each precision, most exact first.
-	Records []Record
+	// Entries holds the newest entry of each precision, most exact first.
+	Entries []Entry
 }
 
-// ByModel sorts records, given in ascending order of ID, into models and
-// series, by name. The result shares the records' measurements.
-func ByModel(records []Record) []Model {
-	type place struct{ model, fingerprint string }
-	type identity struct {
-		iteration       int
-		version, digest string
+// ByModel sorts entries, given in ascending order of ID, into models and
+// series, by name.
+func ByModel(entries []Entry) []Model {
+	by := map[string][]Entry{}
+	for _, e := range entries {
+		by[e.Model] = append(by[e.Model], e)
 	}
-	type open struct {
-		Series
-		newest     int64
-		candidates map[identity]*Candidate
-		order      []identity
-	}
-	all := map[place]*open{}
-	for _, r := range records {
-		at := place{r.Model, r.Fingerprint}
-		s := all[at]
-		if s == nil {
-			s = &open{candidates: map[identity]*Candidate{}, Series: Series{
-				Model: r.Model, Fingerprint: r.Fingerprint, Backend: r.Backend, Device: r.Device,
-				Environment: r.Environment, Settings: r.Settings, First: r.Finished, Last: r.Finished,
-			}}
-			all[at] = s
-		}
-		s.newest, s.Last = max(s.newest, r.ID), later(s.Last, r.Finished)
-		id := identity{iteration: r.Iteration}
-		if r.Iteration <= 0 {
-			id = identity{version: r.Version, digest: r.Digest}
-		}
-		c := s.candidates[id]
-		if c == nil {
-			c = &Candidate{Iteration: max(r.Iteration, 0)}
-			s.candidates[id] = c
-			s.order = append(s.order, id)
-		}
-		c.Version, c.Digest, c.Time = r.Version, r.Digest, r.CandidateTime
-		if i := slices.IndexFunc(c.Records, func(x Record) bool { return x.Precision == r.Precision }); i >= 0 {
-			c.Records[i] = r // a failure that was tried again
-		} else {
-			c.Records = append(c.Records, r)
-		}
-	}
-
-	open2series := func(s *open) Series {
-		for _, id := range s.order {
-			c := s.candidates[id]
-			slices.SortStableFunc(c.Records, func(a, b Record) int {
-				return cmp.Compare(rank(a.Precision), rank(b.Precision))
-			})
-			if c.Iteration > 0 {
-				s.Candidates = append(s.Candidates, *c)
-			} else {
-				s.OutOfOrder = append(s.OutOfOrder, *c)
-			}
-		}
-		slices.SortStableFunc(s.Candidates, func(a, b Candidate) int { return cmp.Compare(a.Iteration, b.Iteration) })
-		return s.Series
-	}
-	models := map[string]*Model{}
-	for _, s := range slices.SortedFunc(maps.Values(all), func(a, b *open) int { return cmp.Compare(a.newest, b.newest) }) {
-		m := models[s.Model]
-		if m == nil {
-			m = &Model{Name: s.Model}
-			models[s.Model] = m
-		}
-		m.Series = append(m.Series, open2series(s))
-	}
-	out := make([]Model, 0, len(models))
-	for _, name := range slices.Sorted(maps.Keys(models)) {
-		out = append(out, *models[name])
+	out := make([]Model, 0, len(by))
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		out = append(out, Model{Name: name}.With(by[name]...))
 	}
 	return out
+}
+
+// identity is what makes a trial one: its iteration, or out of order its file.
+type identity struct {
+	iteration       int
+	version, digest string
+}
+
+func identityOf(e Entry) identity {
+	if e.Iteration > 0 {
+		return identity{iteration: e.Iteration}
+	}
+	return identity{version: e.Version, digest: e.Digest}
+}
+
+// With is the model with further entries, in ascending order of ID. It shares
+// with m what did not change.
+func (m Model) With(entries ...Entry) Model {
+	m.Series = slices.Clone(m.Series)
+	by := map[string][]Entry{}
+	for _, e := range entries {
+		by[e.Fingerprint] = append(by[e.Fingerprint], e)
+	}
+	for fingerprint, list := range by {
+		i := slices.IndexFunc(m.Series, func(s Series) bool { return s.Fingerprint == fingerprint })
+		if i < 0 {
+			i = len(m.Series)
+			m.Series = append(m.Series, Series{Model: m.Name, Fingerprint: fingerprint, First: list[0].Finished.Time()})
+		}
+		m.Series[i] = m.Series[i].with(list)
+	}
+	slices.SortFunc(m.Series, func(a, b Series) int { return cmp.Compare(a.Newest.ID, b.Newest.ID) })
+	return m
+}
+
+func (s Series) with(entries []Entry) Series {
+	s.Trials, s.OutOfOrder = slices.Clone(s.Trials), slices.Clone(s.OutOfOrder)
+	index := make(map[identity]int, len(s.Trials)+len(s.OutOfOrder)) // into Trials, and below zero into OutOfOrder
+	for i, t := range s.Trials {
+		index[identity{iteration: t.Iteration}] = i
+	}
+	for i, t := range s.OutOfOrder {
+		index[identity{version: t.Version, digest: t.Digest}] = -1 - i
+	}
+	owned := map[identity]bool{} // trials whose entries are this series' own already
+	for _, e := range entries {
+		id := identityOf(e)
+		at, ok := index[id]
+		if !ok {
+			t := Trial{Iteration: max(e.Iteration, 0)}
+			if t.Iteration > 0 {
+				at = len(s.Trials)
+				s.Trials = append(s.Trials, t)
+			} else {
+				at = -1 - len(s.OutOfOrder)
+				s.OutOfOrder = append(s.OutOfOrder, t)
+			}
+			index[id] = at
+		}
+		var t *Trial
+		if at >= 0 {
+			t = &s.Trials[at]
+		} else {
+			t = &s.OutOfOrder[-1-at]
+		}
+		if !owned[id] {
+			t.Entries, owned[id] = slices.Clone(t.Entries), true
+		}
+		t.add(e)
+		if s.Newest.ID <= e.ID {
+			s.Newest = e
+		}
+		s.Last = later(s.Last, e.Finished.Time())
+	}
+	slices.SortStableFunc(s.Trials, func(a, b Trial) int { return cmp.Compare(a.Iteration, b.Iteration) })
+	return s
+}
+
+// add takes an entry; it replaces one of the same precision, such as a failure
+// that was tried again.
+func (t *Trial) add(e Entry) {
+	t.Version, t.Digest = e.Version, e.Digest
+	if i := slices.IndexFunc(t.Entries, func(x Entry) bool { return x.Precision == e.Precision }); i >= 0 {
+		t.Entries[i] = e
+		return
+	}
+	t.Entries = append(t.Entries, e)
+	slices.SortStableFunc(t.Entries, func(a, b Entry) int { return cmp.Compare(rank(a.Precision), rank(b.Precision)) })
 }
 
 func later(a, b time.Time) time.Time {
@@ -133,16 +156,8 @@ func rank(p engine.Precision) int {
 	return len(engine.Precisions)
 }
 
-// Newest is the series of the newest environment: the one that the newest
-// record belongs to.
-func (m Model) Newest() Series { return m.Series[len(m.Series)-1] }
-
-// In returns the series of the environment with that fingerprint; "" is the
-// newest one.
+// In returns the series of the environment with that fingerprint.
 func (m Model) In(fingerprint string) (Series, bool) {
-	if fingerprint == "" {
-		return m.Newest(), true
-	}
 	for _, s := range m.Series {
 		if s.Fingerprint == fingerprint {
 			return s, true
@@ -151,89 +166,95 @@ func (m Model) In(fingerprint string) (Series, bool) {
 	return Series{}, false
 }
 
-// Current is the newest candidate: the one of the highest iteration, measured
-// or failed. It is false when every candidate came out of order.
-func (s Series) Current() (Candidate, bool) {
-	if len(s.Candidates) == 0 {
-		return Candidate{}, false
+// Current is the newest trial: the one of the highest iteration, measured or
+// failed. It is false when every candidate came out of order.
+func (s Series) Current() (Trial, bool) {
+	if len(s.Trials) == 0 {
+		return Trial{}, false
 	}
-	return s.Candidates[len(s.Candidates)-1], true
+	return s.Trials[len(s.Trials)-1], true
 }
 
-// LastGood is the newest measured record of precision p.
-func (s Series) LastGood(p engine.Precision) (Record, bool) { return s.Before(p, math.MaxInt) }
+// LastGood is the newest measured entry of precision p.
+func (s Series) LastGood(p engine.Precision) (Entry, bool) { return s.Before(p, math.MaxInt) }
 
-// Before is the newest measured record of precision p in a candidate of an
-// earlier iteration.
-func (s Series) Before(p engine.Precision, iteration int) (Record, bool) {
-	for _, c := range slices.Backward(s.Candidates) {
-		if c.Iteration < iteration {
-			if r, ok := c.Record(p); ok && r.OK() {
-				return r, true
+// Before is the newest measured entry of precision p in a trial of an earlier
+// iteration.
+func (s Series) Before(p engine.Precision, iteration int) (Entry, bool) {
+	for _, t := range slices.Backward(s.Trials) {
+		if t.Iteration < iteration {
+			if e, ok := t.Entry(p); ok && e.OK() {
+				return e, true
 			}
 		}
 	}
-	return Record{}, false
+	return Entry{}, false
 }
 
-// CandidateBefore is the newest candidate of an earlier iteration of which
-// at least one engine was measured.
-func (s Series) CandidateBefore(iteration int) (Candidate, bool) {
-	return s.NewestWhere(func(c Candidate) bool { return c.Iteration < iteration && c.Measured() })
+// TrialBefore is the newest trial of an earlier iteration of which at least one
+// engine was measured.
+func (s Series) TrialBefore(iteration int) (Trial, bool) {
+	return s.NewestWhere(func(t Trial) bool { return t.Iteration < iteration && t.Measured() })
 }
 
-// NewestWhere is the newest candidate for which ok holds.
-func (s Series) NewestWhere(ok func(Candidate) bool) (Candidate, bool) {
-	for _, c := range slices.Backward(s.Candidates) {
-		if ok(c) {
-			return c, true
+// NewestWhere is the newest trial for which ok holds.
+func (s Series) NewestWhere(ok func(Trial) bool) (Trial, bool) {
+	for _, t := range slices.Backward(s.Trials) {
+		if ok(t) {
+			return t, true
 		}
 	}
-	return Candidate{}, false
+	return Trial{}, false
 }
 
 // Precisions lists the precisions that appear in the series, most exact first.
 func (s Series) Precisions() []engine.Precision {
-	seen := map[engine.Precision]bool{}
-	for _, c := range s.Candidates {
-		for _, r := range c.Records {
-			seen[r.Precision] = true
+	var out []engine.Precision
+	for _, t := range s.Trials {
+		for _, e := range t.Entries {
+			if !slices.Contains(out, e.Precision) {
+				out = append(out, e.Precision)
+			}
 		}
 	}
-	return slices.SortedFunc(maps.Keys(seen), func(a, b engine.Precision) int {
+	slices.SortFunc(out, func(a, b engine.Precision) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 	})
+	return out
 }
 
-// Record returns the candidate's record of precision p.
-func (c Candidate) Record(p engine.Precision) (Record, bool) {
-	for _, r := range c.Records {
-		if r.Precision == p {
-			return r, true
+// Entry returns the trial's entry of precision p.
+func (t Trial) Entry(p engine.Precision) (Entry, bool) {
+	for _, e := range t.Entries {
+		if e.Precision == p {
+			return e, true
 		}
 	}
-	return Record{}, false
+	return Entry{}, false
 }
 
-// Measured tells whether at least one engine of the candidate was measured.
-func (c Candidate) Measured() bool { return slices.ContainsFunc(c.Records, Record.OK) }
+// Measured reports whether at least one engine of the candidate was measured.
+func (t Trial) Measured() bool { return slices.ContainsFunc(t.Entries, Entry.OK) }
 
-// Complete tells whether the candidate has a record, of whatever outcome, for
+// Complete reports whether the trial has an entry, of whatever outcome, for
 // each of the precisions.
-func (c Candidate) Complete(precisions []engine.Precision) bool {
+func (t Trial) Complete(precisions []engine.Precision) bool {
 	for _, p := range precisions {
-		if _, ok := c.Record(p); !ok {
+		if _, ok := t.Entry(p); !ok {
 			return false
 		}
 	}
 	return true
 }
 
-// Finished is when the candidate's newest record finished.
-func (c Candidate) Finished() time.Time {
-	var t time.Time
-	for _, r := range c.Records {
-		t = later(t, r.Finished)
+// Finished is when the trial's newest entry finished.
+func (t Trial) Finished() time.Time {
+	var last Moment = math.MinInt64
+	for _, e := range t.Entries {
+		last = max(last, e.Finished)
 	}
-	return t
+	if len(t.Entries) == 0 {
+		return time.Time{}
+	}
+	return last.Time()
 }

@@ -26,24 +26,24 @@ func rec(id int64, model, version string, p engine.Precision, env string, iterat
 }
 
 func TestByModelKeepsEnvironmentsApart(t *testing.T) {
-	models := ByModel([]Record{
+	models := ByModel(Entries([]Record{
 		rec(1, "b", "1", engine.FP32, "old", 1, 9),
 		rec(2, "a", "1", engine.INT8, "old", 1, 5),
 		rec(3, "a", "1", engine.FP32, "old", 1, 8),
 		rec(4, "a", "2", engine.FP32, "new", 1, 7),
 		rec(5, "b", "2", engine.FP32, "new", 1, 6),
 		rec(6, "b", "3", engine.FP32, "old", 2, 4), // the environment was changed back
-	})
+	}))
 	if len(models) != 2 || models[0].Name != "a" || models[1].Name != "b" {
 		t.Fatalf("models %+v", models)
 	}
-	if got := models[0].Newest(); got.Fingerprint != "new" || len(got.Candidates) != 1 {
+	if got := newest(models[0]); got.Fingerprint != "new" || len(got.Trials) != 1 {
 		t.Errorf("a's newest environment is %+v", got)
 	}
-	if got := models[1].Newest(); got.Fingerprint != "old" || len(got.Candidates) != 2 {
+	if got := newest(models[1]); got.Fingerprint != "old" || len(got.Trials) != 2 {
 		t.Errorf("b's newest environment is %+v", got)
 	}
-	if s, ok := models[0].In("old"); !ok || s.Candidates[0].Records[0].Precision != engine.FP32 {
+	if s, ok := models[0].In("old"); !ok || s.Trials[0].Entries[0].Precision != engine.FP32 {
 		t.Errorf("precisions are not ordered most exact first: %+v", s)
 	}
 	if _, ok := models[0].In("nowhere"); ok {
@@ -52,7 +52,7 @@ func TestByModelKeepsEnvironmentsApart(t *testing.T) {
 }
 
 func TestSeriesAnswersWhatIsCurrent(t *testing.T) {
-	s := ByModel([]Record{
+	s := ByModel(Entries([]Record{
 		rec(1, "m", "1", engine.FP32, "e", 1, 9),
 		rec(2, "m", "1", engine.INT8, "e", 1, 5),
 		rec(3, "m", "2", engine.FP32, "e", 2, 8),
@@ -61,13 +61,13 @@ func TestSeriesAnswersWhatIsCurrent(t *testing.T) {
 		rec(6, "m", "3", engine.FP32, "e", 3, 0),
 		rec(7, "m", "3", engine.INT8, "e", 3, 0),
 		rec(8, "m", "3", engine.INT8, "e", 3, 0), // tried again
-	})[0].Newest()
+	}))[0].Series[0]
 
 	current, ok := s.Current()
 	if !ok || current.Iteration != 3 || current.Measured() {
 		t.Errorf("current is %+v, %v; want the failed iteration 3", current, ok)
 	}
-	if r, _ := current.Record(engine.INT8); r.ID != 8 {
+	if r, _ := current.Entry(engine.INT8); r.ID != 8 {
 		t.Errorf("the newest attempt counts, got record %d", r.ID)
 	}
 	if len(s.OutOfOrder) != 1 || s.OutOfOrder[0].Version != "0" {
@@ -88,7 +88,7 @@ func TestSeriesAnswersWhatIsCurrent(t *testing.T) {
 	if _, ok := s.Before(engine.FP32, 1); ok {
 		t.Error("nothing comes before iteration 1")
 	}
-	if c, ok := s.CandidateBefore(3); !ok || c.Iteration != 2 {
+	if c, ok := s.TrialBefore(3); !ok || c.Iteration != 2 {
 		t.Errorf("before iteration 3 came %+v", c)
 	}
 	if got := fmt.Sprint(s.Precisions()); got != "[fp32 int8]" {
@@ -96,9 +96,37 @@ func TestSeriesAnswersWhatIsCurrent(t *testing.T) {
 	}
 }
 
-func TestOnlyOutOfOrderCandidatesHaveNoCurrent(t *testing.T) {
-	s := ByModel([]Record{rec(1, "m", "1", engine.FP32, "e", 0, 9)})[0].Newest()
+func TestOnlyOutOfOrderTrialsHaveNoCurrent(t *testing.T) {
+	s := ByModel(Entries([]Record{rec(1, "m", "1", engine.FP32, "e", 0, 9)}))[0].Series[0]
 	if _, ok := s.Current(); ok {
 		t.Error("an out-of-order candidate is no current one")
+	}
+}
+
+func newest(m Model) Series { return m.Series[len(m.Series)-1] }
+
+func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
+	entries := Entries([]Record{
+		rec(1, "m", "1", engine.INT8, "old", 1, 5),
+		rec(2, "m", "1", engine.FP32, "old", 1, 0),
+		rec(3, "m", "2", engine.FP32, "new", 1, 7),
+		rec(4, "m", "1", engine.FP32, "old", 1, 6), // tried again
+		rec(5, "m", "0", engine.FP32, "new", 0, 8),
+		rec(6, "m", "3", engine.FP32, "new", 2, 4),
+	})
+	var grown Model
+	for i, e := range entries {
+		before := grown
+		copied := fmt.Sprintf("%+v", before)
+		if i == 0 {
+			grown = Model{Name: "m"}
+		}
+		grown = grown.With(e)
+		if got := fmt.Sprintf("%+v", before); got != copied {
+			t.Fatalf("entry %d changed the model that it was added to:\n%s\n%s", e.ID, copied, got)
+		}
+		if got, want := fmt.Sprintf("%+v", grown), fmt.Sprintf("%+v", ByModel(entries[:i+1])[0]); got != want {
+			t.Errorf("after entry %d\n got %s\nwant %s", e.ID, got, want)
+		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // ExportOptions choose what WriteOpenMetrics writes.
@@ -40,10 +40,10 @@ type ExportOptions struct {
 	Labels []string
 
 	// Replay, when it is set, adds what depends on the configuration: builds by
-	// result, targets, milestones and their forecasts. It returns the evidence as it was known
-	// at that moment, nothing from later, with its forecasts. It is asked for
+	// result, targets, milestones and their forecasts. It returns the state as it was known at
+	// that moment, from nothing that came later. It is asked for
 	// each result and each day.
-	Replay func(at time.Time) (report.Input, error)
+	Replay func(at time.Time) (*standing.State, error)
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)

@@ -29,17 +29,17 @@ import (
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 var update = flag.Bool("update", false, "write the golden files and docs/metrics.md anew; read the difference before committing it")
 
 var testBuild = Build{Version: "0.1.0", Revision: "abc", GoVersion: "go1.26"}
 
-func snapshot(t testing.TB, in report.Input) *Snapshot {
+func snapshot(t testing.TB, in standing.Evidence) *Snapshot {
 	t.Helper()
-	s, err := NewSnapshot(in, testBuild)
+	s, err := NewSnapshot(reporttest.State(in), testBuild)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,10 +47,10 @@ func snapshot(t testing.TB, in report.Input) *Snapshot {
 }
 
 // collector has the snapshot and the activity of in.
-func collector(t testing.TB, in report.Input) *Collector {
+func collector(t testing.TB, in standing.Evidence) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
-	c.SetActivity(Activity{QueueLength: len(in.Queue), Running: in.Running, LastPass: in.LastPass})
+	c.SetActivity(Activity{QueueLength: len(in.Activity.Queue), Running: in.Activity.Running, LastPass: in.Activity.LastPass})
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
@@ -83,7 +83,7 @@ func gpus() []gpu.State {
 	}
 }
 
-func gather(t testing.TB, in report.Input) map[string]*dto.MetricFamily {
+func gather(t testing.TB, in standing.Evidence) map[string]*dto.MetricFamily {
 	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
 	if err := reg.Register(collector(t, in)); err != nil {
@@ -164,7 +164,7 @@ func TestExposition(t *testing.T) {
 }
 
 func TestLint(t *testing.T) {
-	for name, in := range map[string]report.Input{"everything": everyFigure(), "empty": {Now: reporttest.Now}} {
+	for name, in := range map[string]standing.Evidence{"everything": everyFigure(), "empty": {Now: reporttest.Now}} {
 		problems, err := testutil.CollectAndLint(collector(t, in))
 		if err != nil {
 			t.Fatal(err)
@@ -208,7 +208,7 @@ func TestEveryFamilyIsInTheTableAndUsed(t *testing.T) {
 }
 
 // everyFigure is reporttest.Input with the figures a CPU does not have.
-func everyFigure() report.Input {
+func everyFigure() standing.Evidence {
 	in := reporttest.Input()
 	for i, r := range in.Records {
 		if r.OK() {
@@ -256,14 +256,14 @@ func TestUnknownIsAbsent(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"plancast_pass_duration_seconds", "plancast_last_success_timestamp_seconds"} {
-		if _, ok := gather(t, report.Input{Models: []report.ModelState{{Name: "m"}}})[name]; ok {
+		if _, ok := gather(t, standing.Evidence{Models: []standing.Held{{Name: "m"}}})[name]; ok {
 			t.Errorf("%s before anything happened", name)
 		}
 	}
 }
 
 func TestCountersExistFromTheFirstScrape(t *testing.T) {
-	got := gather(t, report.Input{Models: []report.ModelState{{Name: "m"}}})
+	got := gather(t, standing.Evidence{Models: []standing.Held{{Name: "m"}}})
 	for _, result := range append([]string{"success"}, kinds()...) {
 		if v, ok := value(got, "plancast_builds_total", "model=m", "result="+result); !ok || v != 0 {
 			t.Errorf("result %s: %v, %v", result, v, ok)
@@ -272,7 +272,7 @@ func TestCountersExistFromTheFirstScrape(t *testing.T) {
 }
 
 func TestAGPUThatStopsAnsweringIsAbsentNotFrozen(t *testing.T) {
-	got := gather(t, report.Input{})
+	got := gather(t, standing.Evidence{})
 	for name, f := range got {
 		if !strings.HasPrefix(name, "plancast_gpu_") {
 			continue
@@ -373,12 +373,12 @@ func TestDeletedModelsAndOldEnvironmentsVanish(t *testing.T) {
 }
 
 func TestCollectorSwapsSnapshots(t *testing.T) {
-	c := NewCollector(snapshot(t, report.Input{Models: []report.ModelState{{Name: "before"}}}))
+	c := NewCollector(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "before"}}}))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for range 50 {
-			c.Set(snapshot(t, report.Input{Models: []report.ModelState{{Name: "after"}}}))
+			c.Set(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "after"}}}))
 		}
 	}()
 	for range 50 {
@@ -541,7 +541,7 @@ func TestHandlerTellsWhatIsWrong(t *testing.T) {
 }
 
 func TestCacheOfFormatsIsBounded(t *testing.T) {
-	c := collector(t, report.Input{})
+	c := collector(t, standing.Evidence{})
 	h := c.Handler(prometheus.NewRegistry(), nil)
 	for i := range 100 {
 		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)

@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // replayed are the families of /metrics that depend on the configuration
@@ -49,8 +49,8 @@ func moments(results []time.Time, until time.Time, step time.Duration) []time.Ti
 	return slices.CompactFunc(out, time.Time.Equal)
 }
 
-// seen is a value from a moment on; over says that the series ends there.
-type seen struct {
+// from is a value from a moment on; over says that the series ends there.
+type from struct {
 	at    int64 // milliseconds
 	value float64
 	over  bool
@@ -58,29 +58,29 @@ type seen struct {
 
 // replay writes what /metrics would have shown at each moment of the past.
 func (e *exporter) replay() error {
-	series := map[string]map[string][]seen{} // by family and series
+	series := map[string]map[string][]from{} // by family and series
 	for _, f := range replayed {
-		series[f.Name] = map[string][]seen{}
+		series[f.Name] = map[string][]from{}
 	}
 	for _, t := range moments(e.spool.finished, e.options.Until, e.options.Step) {
-		in, err := e.options.Replay(t)
+		state, err := e.options.Replay(t)
 		if err != nil {
 			return err
 		}
 		at := t.UnixMilli()
-		now, err := e.look(in)
+		now, err := e.values(state)
 		if err != nil {
 			return err
 		}
 		for family, values := range now {
 			for s, v := range values {
-				series[family][s] = append(series[family][s], seen{at, v, false})
+				series[family][s] = append(series[family][s], from{at, v, false})
 			}
 		}
 		for _, all := range series {
 			for s, list := range all {
 				if last := list[len(list)-1]; last.at != at && !last.over {
-					all[s] = append(list, seen{at: at, over: true})
+					all[s] = append(list, from{at: at, over: true})
 				}
 			}
 		}
@@ -103,9 +103,9 @@ func (e *exporter) replay() error {
 	return nil
 }
 
-// look returns the values of the replayed families, by family and series.
-func (e *exporter) look(in report.Input) (map[string]map[string]float64, error) {
-	s, err := NewSnapshot(in, Build{})
+// values returns the values of the replayed families, by family and series.
+func (e *exporter) values(state *standing.State) (map[string]map[string]float64, error) {
+	s, err := NewSnapshot(state, Build{})
 	if err != nil {
 		return nil, err
 	}

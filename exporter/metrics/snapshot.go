@@ -16,8 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
-	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
@@ -31,7 +30,7 @@ type Build struct {
 // Snapshot is what one scrape sees: immutable, safe for any number of
 // scrapes at once.
 type Snapshot struct {
-	in    report.Input
+	state *standing.State
 	build Build
 	size  int // metrics in all
 	cache expositions
@@ -44,8 +43,8 @@ func (s *Snapshot) Len() int { return s.size }
 // a snapshot.
 type Activity struct {
 	QueueLength int
-	Running     []report.Job
-	LastPass    *report.Pass // nil before the first pass has ended
+	Running     []standing.Job
+	LastPass    *standing.Pass // nil before the first pass has ended
 }
 
 // Collector hands out the newest snapshot and the current activity. Make it
@@ -210,60 +209,33 @@ var descs = func() map[string]*prometheus.Desc {
 	return m
 }()
 
-// NewSnapshot makes the metrics of in, the same evidence that the report is
-// made from. It fails only when two series would be the same, which is a fault
-// of the caller.
-// The snapshot keeps in, which must not change any more.
-func NewSnapshot(in report.Input, build Build) (*Snapshot, error) {
-	s := &Snapshot{in: in, build: build}
+// NewSnapshot makes the metrics of a state.
+func NewSnapshot(state *standing.State, build Build) (*Snapshot, error) {
+	s := &Snapshot{state: state, build: build}
 	metrics, err := s.metrics()
 	if err != nil {
 		return nil, err
 	}
 	s.size = len(metrics)
-	s.in.Histories = nil // what an idle daemon would hold for nothing
 	return s, nil
 }
 
 // metrics makes the metrics anew: they are many small objects, and needed only
 // once for every format.
 func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
-	in, build := s.in, s.build
+	state, build := s.state, s.build
 	b := &snapshotBuilder{seen: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
-	b.gauge(models, float64(len(in.Models)), "accepted")
-	b.gauge(models, float64(len(in.Refused)), "refused")
-
-	byName := map[string]history.Model{}
-	grouped := in.ByModel()
-	for _, m := range grouped {
-		byName[m.Name] = m
+	b.gauge(models, float64(len(state.Models)), "accepted")
+	b.gauge(models, float64(len(state.Refused)), "refused")
+	for _, m := range state.Models {
+		b.model(m)
+		b.engines(m)
 	}
-	totals := count(in.Records)
-	for _, state := range in.Models {
-		b.model(state, totals[state.Name])
-		if h, ok := byName[state.Name]; ok {
-			b.engines(in, state.Name, h.Newest())
-		}
+	for _, m := range state.Milestones {
+		b.milestone(m)
 	}
-	for _, m := range report.Milestones(in, grouped) {
-		b.gauge(modelsReady, float64(m.Ready), m.Name)
-		b.gauge(modelsSelected, float64(m.Total), m.Name)
-		b.gauge(share, m.Share, m.Name)
-		if m.Horizon > 0 {
-			b.gauge(horizon, float64(m.Horizon), m.Name)
-		}
-		if m.Deadline != nil {
-			b.gauge(deadline, timestamp(*m.Deadline), m.Name)
-		}
-		b.gauge(readyProbability, m.Threshold, m.Name)
-		f := forecast.Forecast{State: forecast.InsufficientData} // without any model
-		if known := in.Forecasts[m.Name]; known != nil {
-			f = known.Forecast
-		}
-		b.forecast(m, f)
-	}
-	b.track(in.Track)
+	b.track(state.Track)
 	if b.err != nil {
 		return nil, fmt.Errorf("make the metrics: %w", b.err)
 	}
@@ -304,93 +276,59 @@ func (b *snapshotBuilder) gauge(f Family, v float64, labels ...string) {
 	b.add(f, m, err, labels)
 }
 
-type total struct {
-	results     map[string]int
-	cached      bool // a backend with a timing cache was used
-	cacheHits   int
-	lastSuccess time.Time
-}
-
 // success is the result value of a measured job; the others are failure kinds.
 const success = "success"
 
-func count(records []history.Record) map[string]*total {
-	out := map[string]*total{}
-	for _, r := range records {
-		t := out[r.Model]
-		if t == nil {
-			t = &total{results: map[string]int{}}
-			out[r.Model] = t
-		}
-		if r.Failure != nil {
-			k := r.Failure.Kind
-			if !slices.Contains(engine.Kinds, k) {
-				k = engine.KindInternal // of a newer or damaged record: the label stays bounded
-			}
-			t.results[string(k)]++
-			continue
-		}
-		if !r.OK() {
-			continue
-		}
-		t.results[success]++
-		if r.Finished.After(t.lastSuccess) {
-			t.lastSuccess = r.Finished
-		}
-		if hit := r.Measurement.Plan.TimingCacheHit; hit != nil {
-			t.cached = true
-			if *hit {
-				t.cacheHits++
-			}
-		}
-	}
-	return out
-}
-
-func (b *snapshotBuilder) model(state report.ModelState, t *total) {
-	b.gauge(modelInfo, 1, state.Name, state.Owner)
-	if t == nil {
-		t = &total{}
-	}
-	b.gauge(builds, float64(t.results[success]), state.Name, success)
+func (b *snapshotBuilder) model(m *standing.Model) {
+	b.gauge(modelInfo, 1, m.Name, m.Owner)
+	t := m.Totals
+	b.gauge(builds, float64(t.Measured), m.Name, success)
 	for _, k := range engine.Kinds {
-		b.gauge(builds, float64(t.results[string(k)]), state.Name, string(k))
+		b.gauge(builds, float64(t.Failed[k]), m.Name, string(k))
 	}
-	if t.cached {
-		b.gauge(timingCacheHits, float64(t.cacheHits), state.Name)
+	if t.Cached {
+		b.gauge(timingCacheHits, float64(t.CacheHits), m.Name)
 	}
-	if !t.lastSuccess.IsZero() {
-		b.gauge(lastSuccess, timestamp(t.lastSuccess), state.Name)
+	if !t.LastSuccess.IsZero() {
+		b.gauge(lastSuccess, timestamp(t.LastSuccess), m.Name)
 	}
-	n := map[report.CandidateState]int{}
-	for _, v := range state.Versions {
+	n := map[standing.VersionState]int{}
+	for _, v := range m.Versions {
 		n[v.State]++
 	}
-	for _, s := range []report.CandidateState{report.Accepted, report.Pending, report.Refused} {
-		b.gauge(candidates, float64(n[s]), state.Name, string(s))
+	for _, s := range []standing.VersionState{standing.Accepted, standing.Pending, standing.Refused} {
+		b.gauge(candidates, float64(n[s]), m.Name, string(s))
 	}
 }
 
-func (b *snapshotBuilder) engines(in report.Input, name string, s history.Series) {
-	env := s.Environment
+// engines adds the results in the environment that counts.
+func (b *snapshotBuilder) engines(m *standing.Model) {
+	s := m.Series
+	measured, ok := m.Environment(s)
+	if !ok {
+		return
+	}
+	env := measured.Environment
 	cores := ""
 	if env.Cores > 0 {
 		cores = strconv.Itoa(env.Cores)
 	}
-	b.gauge(environmentInfo, 1, name, s.Backend, s.Device, s.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform)
+	b.gauge(environmentInfo, 1, m.Name, measured.Backend, measured.Device, s.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform)
 	for _, p := range s.Precisions() {
-		newest, tried := s.NewestWhere(func(c history.Candidate) bool {
-			r, ok := c.Record(p)
-			return ok && !r.Unsupported()
+		newest, tried := s.NewestWhere(func(t history.Trial) bool {
+			e, ok := t.Entry(p)
+			return ok && !e.Unsupported()
 		})
-		labels := []string{name, string(p), s.Backend, s.Device}
+		labels := []string{m.Name, string(p), measured.Backend, measured.Device}
 		if tried {
-			r, _ := newest.Record(p)
-			b.gauge(lastBuildSuccess, oneIf(r.OK()), labels...)
+			e, _ := newest.Entry(p)
+			b.gauge(lastBuildSuccess, oneIf(e.OK()), labels...)
 		}
-		if r, ok := s.LastGood(p); ok {
-			b.engine(r, labels)
-			b.targets(in, r, s.Fingerprint, labels)
+		if e, ok := s.LastGood(p); ok {
+			if r, ok := m.Record(e); ok {
+				b.engine(r, labels)
+			}
+			b.targets(m, e, labels)
 		}
 	}
 }
@@ -441,27 +379,26 @@ func nativeHistogram(l bench.Latency) (buckets, bool) {
 	return h, h.count > 0
 }
 
-func (b *snapshotBuilder) targets(in report.Input, r history.Record, fingerprint string, labels []string) {
-	judge := func(milestone, target string, criteria []forecast.Criterion) {
+// targets adds whether an engine meets each criterion of each threshold.
+func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []string) {
+	for _, v := range m.Verdicts {
+		t := v.Threshold
+		if !t.Counts(e.Precision) || t.Environment != "" && t.Environment != e.Fingerprint {
+			continue
+		}
+		milestone, target := t.Name, ""
+		if t.Kind == standing.KindTarget {
+			milestone, target = "", t.Name
+		}
 		used := map[string]int{}
-		for _, c := range verdict.Judge(criteria, r).Criteria {
+		for _, c := range standing.JudgeEngine(t.Criteria, e).Criteria {
 			text := c.String()
 			if used[text]++; used[text] > 1 { // two thresholds that read the same
 				text += fmt.Sprintf(" (%d)", used[text])
 			}
-			if c.Outcome != verdict.Unknown {
-				b.gauge(targetMet, oneIf(c.Outcome == verdict.Met), slices.Concat(labels, []string{milestone, target, text})...)
+			if c.Outcome != standing.Unknown {
+				b.gauge(targetMet, oneIf(c.Outcome == standing.Met), slices.Concat(labels, []string{milestone, target, text})...)
 			}
-		}
-	}
-	for _, m := range in.Milestones {
-		if m.Matches(r.Model) && m.Counts(r.Precision) && (m.Environment == "" || m.Environment == fingerprint) {
-			judge(m.Name, "", m.Criteria)
-		}
-	}
-	for _, t := range in.Targets {
-		if t.Matches(r.Model) && t.Counts(r.Precision) {
-			judge("", t.Name, t.Criteria)
 		}
 	}
 }
@@ -491,7 +428,24 @@ func formatQuantile(q float64) string { return strconv.FormatFloat(q, 'g', -1, 6
 // withinShown are the numbers of iterations that every milestone is asked for.
 var withinShown = []int{1, 2, 3, 5, 10}
 
-func (b *snapshotBuilder) forecast(m report.Milestone, f forecast.Forecast) {
+func (b *snapshotBuilder) milestone(m standing.Milestone) {
+	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
+	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
+	b.gauge(share, m.Share, m.Name)
+	if m.Horizon > 0 {
+		b.gauge(horizon, float64(m.Horizon), m.Name)
+	}
+	if !m.Deadline.IsZero() {
+		b.gauge(deadline, timestamp(m.Deadline), m.Name)
+	}
+	b.gauge(readyProbability, m.Ready, m.Name)
+	for _, s := range forecast.States() {
+		b.gauge(state, oneIf(s == m.State), m.Name, string(s))
+	}
+	if m.Forecast == nil {
+		return
+	}
+	f := m.Forecast.Forecast
 	if p := f.Probability; p != nil {
 		b.gauge(probability, p.Value, m.Name)
 		b.gauge(probabilityLower, p.Lower, m.Name)
@@ -517,13 +471,6 @@ func (b *snapshotBuilder) forecast(m report.Milestone, f forecast.Forecast) {
 		if p := part.Forecast.Probability; p != nil {
 			b.gauge(criterionProbability, p.Value, m.Name, part.Criterion.String(), part.Model)
 		}
-	}
-	for _, s := range forecast.States() {
-		v := 0.0
-		if s == f.State {
-			v = 1
-		}
-		b.gauge(state, v, m.Name, string(s))
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
@@ -53,6 +54,9 @@ func configuration(t *testing.T, text string) config.Config {
 	return c
 }
 
+// describe uses the report's words, as the daemon does.
+func describe(m *standing.Model, s *standing.State) Words { return report.Describe(m, s) }
+
 const everybody = `
 notifications:
   receivers: [{name: chat, url_env: CHAT_URL}]
@@ -66,7 +70,8 @@ type desk struct {
 	store *history.Store
 	n     *Notifier
 	build *reporttest.Builder
-	in    report.Input
+	in    standing.Evidence
+	edit  func(*standing.State) // of what is observed; nil leaves it
 	cfg   config.Config
 
 	mu   sync.Mutex
@@ -96,7 +101,7 @@ func (d *desk) open() {
 		d.t.Fatal(err)
 	}
 	d.n, err = New(d.t.Context(), Options{
-		Store: d.store, Config: d.cfg, Send: d.send, Now: time.Now, Random: func() float64 { return 1 },
+		Store: d.store, Config: d.cfg, Describe: describe, Send: d.send, Now: time.Now, Random: func() float64 { return 1 },
 		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
 	})
 	if err != nil {
@@ -144,14 +149,14 @@ func (d *desk) want(want ...string) {
 func (d *desk) version(model, version string, precisions ...engine.Precision) {
 	for i := range d.in.Models {
 		if d.in.Models[i].Name == model {
-			d.in.Models[i].Versions = append(d.in.Models[i].Versions, report.VersionState{Version: version, Digest: reporttest.Digest(model, version), State: report.Accepted})
+			d.in.Models[i].Versions = append(d.in.Models[i].Versions, standing.Version{Version: version, Digest: reporttest.Digest(model, version), State: standing.Accepted})
 			return
 		}
 	}
 	if len(precisions) == 0 {
 		precisions = []engine.Precision{engine.FP32}
 	}
-	d.in.Models = append(d.in.Models, report.ModelState{Name: model, Owner: d.cfg.ModelFor(model).Owner, Precisions: precisions})
+	d.in.Models = append(d.in.Models, standing.Held{Name: model, Owner: d.cfg.ModelFor(model).Owner, Precisions: precisions})
 	d.version(model, version)
 }
 
@@ -167,7 +172,11 @@ func (d *desk) record(model, version string, p engine.Precision, edit func(*hist
 func (d *desk) observe() {
 	d.t.Helper()
 	d.in.Records, d.in.Now = d.build.Records, time.Now()
-	if err := d.n.Observe(d.t.Context(), report.Build(d.in), d.build.Records); err != nil {
+	s := reporttest.State(d.in)
+	if d.edit != nil {
+		d.edit(s)
+	}
+	if err := d.n.Observe(d.t.Context(), s, d.build.Records); err != nil {
 		d.t.Fatal(err)
 	}
 }

@@ -10,8 +10,9 @@ import (
 	"unicode"
 
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -45,50 +46,45 @@ func (m Message) event() string {
 
 // milestoneNews is what a result does to the probability of a milestone.
 type milestoneNews struct {
-	report.Milestone
+	standing.Milestone
 	was *float64 // when it was told before
 }
 
-// result is the news that a candidate is measured through. changed says that
-// the environment is another than that of the result told before.
-func result(m report.Model, milestones []milestoneNews, changed bool, in place) Message {
+// result is the news that a candidate is measured at every precision. changed
+// says that the environment is another than that of the result before.
+func result(m *standing.Model, words Words, milestones []milestoneNews, changed bool, in place) Message {
 	events := []config.Event{config.EventResult}
-	title := fmt.Sprintf("%s version %s is measured", m.Name, m.Candidate.Version)
+	name := fmt.Sprintf("%s version %s", m.Name, clean(m.Current.Version, 100))
+	title := name + " is measured"
 	switch m.Status {
-	case report.StatusMissed:
+	case standing.StatusMissed:
 		events = append(events, config.EventMissed)
-		title = fmt.Sprintf("%s version %s misses its threshold", m.Name, m.Candidate.Version)
-	case report.StatusMet:
-		title = fmt.Sprintf("%s version %s meets its threshold", m.Name, m.Candidate.Version)
+		title = name + " misses its threshold"
+	case standing.StatusMet:
+		title = name + " meets its threshold"
 	}
-	headline := m.Headline
-	lines := []string{}
+	headline := words.HeadlineText()
 	for _, x := range milestones {
-		if s := probability(x, in.location); s != "" {
+		if s := probability(x, in); s != "" {
 			headline += "; " + s
 		}
 	}
-	lines = append(lines, headline)
+	lines := []string{headline}
 	for _, x := range milestones {
 		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
 			lines = append(lines, clean(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
 		}
 	}
-	if changed && m.Changed != nil {
+	if text := words.EnvironmentText(); changed && text != "" {
 		events = append(events, config.EventEnvironment)
-		lines = append(lines, m.Changed.Text)
+		lines = append(lines, text)
 	}
-	for _, r := range m.Rows {
-		if r.State == report.RowFailed && r.Failure != nil {
-			lines = append(lines, fmt.Sprintf("%s failed: %s", r.Precision, r.Failure.Text()))
-		}
+	lines = append(lines, words.FailureTexts()...)
+	warnings := words.WarningTexts()
+	for _, w := range warnings[:min(len(warnings), 3)] {
+		lines = append(lines, "Note: "+w)
 	}
-	if row, ok := m.Row(m.Best); ok && row.Result != nil {
-		for _, w := range row.Result.Warnings[:min(len(row.Result.Warnings), 3)] {
-			lines = append(lines, "Note: "+w)
-		}
-	}
-	return in.message(m.Name, m.Candidate.Version, m.Owner, title, lines, events)
+	return in.message(m.Name, m.Current.Version, m.Owner, title, lines, events)
 }
 
 // worrying are the forecast's states whose words belong into a notification.
@@ -96,25 +92,26 @@ var worrying = []forecast.State{forecast.AtRisk, forecast.IsAtypical, forecast.I
 
 // probability reads "probability of launch by 31 Jan 83 % (was 71 %)"; it is
 // empty without one, and says so when the milestone is met already.
-func probability(m milestoneNews, loc *time.Location) string {
+func probability(m milestoneNews, in place) string {
 	if m.Met {
 		return "milestone " + m.Name + " is met"
 	}
-	if m.Forecast == nil || m.Forecast.Probability == nil {
+	p := probabilityOf(m.Milestone)
+	if p == nil {
 		return ""
 	}
 	s := "probability of " + m.Name
 	switch {
-	case m.Deadline != nil:
+	case !m.Deadline.IsZero():
 		layout := "2 Jan"
-		if m.Remaining != nil && *m.Remaining > 300*24*3600 {
+		if m.Deadline.Sub(in.now) > 300*24*time.Hour {
 			layout = "2 Jan 2006" // the month alone could be this year's
 		}
-		s += " by " + m.Deadline.In(loc).Format(layout)
+		s += " by " + m.Deadline.In(in.location).Format(layout)
 	case m.Horizon > 0:
 		s += " within " + units.Count(m.Horizon, "iteration")
 	}
-	now := units.Percent(m.Forecast.Probability.Value)
+	now := units.Percent(p.Value)
 	s += " " + now
 	if m.was != nil && units.Percent(*m.was) != now {
 		s += " (was " + units.Percent(*m.was) + ")"
@@ -130,10 +127,10 @@ const (
 // failure is the news that a job failed.
 func failure(r history.Record, owner string, lastGood string, in place) Message {
 	f := r.Failure
-	kind := report.KindTitle(f.Kind)
+	kind := titleOf(f.Kind)
 	title := fmt.Sprintf("%s version %s %s failed: %s", r.Model, r.Version, r.Precision, kind)
 	what := clean(strings.TrimSpace(f.Op+" "+f.Subject), 200)
-	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, report.DeviceName(r.Device), clean(r.Version, 100), r.Precision, kind, f.Kind)}
+	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, clean(r.Environment.DeviceName(), 80), clean(r.Version, 100), r.Precision, kind, f.Kind)}
 	for _, x := range []struct{ name, text string }{
 		{"Operator", clean(f.Operator, 100)}, {"Node", clean(f.Node, 200)}, {"While", what},
 		{"Why", clean(f.Message, 1000)}, {"What to do", clean(f.Hint, 500)}, {"Last good result", lastGood},
@@ -153,10 +150,13 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 	return m
 }
 
+// titleOf is a failure kind in words.
+func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), clean(string(k), 60)) }
+
 // repeated is the news that a failure came again after it was told, and was
 // only counted since. Its count is known when it is sent.
 func repeated(r history.Record, owner string, since time.Time, in place) Message {
-	kind := report.KindTitle(r.Failure.Kind)
+	kind := titleOf(r.Failure.Kind)
 	title := fmt.Sprintf("%s failed again: %s", r.Model, kind)
 	m := in.message(r.Model, r.Version, owner, title, []string{fmt.Sprintf("the last time with version %s %s", clean(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
 	m.Since = since.UTC()
@@ -167,20 +167,6 @@ func repeated(r history.Record, owner string, since time.Time, in place) Message
 func (m Message) counted(n int) Message {
 	m.Text = fmt.Sprintf("%s: the same failure came %s more since %s, %s", m.Model, units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
 	return m
-}
-
-// lastGoodText is the model's last good result in words; "" without one.
-func lastGoodText(m report.Model) string {
-	var best *report.Result
-	for _, r := range m.Rows {
-		if x := r.Shown(); x != nil && (best == nil || x.Iteration > best.Iteration) {
-			best = x
-		}
-	}
-	if best == nil || best.P99 == nil {
-		return ""
-	}
-	return fmt.Sprintf("version %s, P99 %s", best.Version, units.Format(best.P99.Value, units.Seconds))
 }
 
 // test is what plancast notify test sends.
@@ -240,9 +226,9 @@ func clean(s string, limit int) string {
 	return out
 }
 
-// resultKey names the news that a candidate is measured through.
-func resultKey(m report.Model) string {
-	return fmt.Sprintf("result/%s/%s/%s", m.Name, m.Environment.Fingerprint, cmp.Or(m.Candidate.Digest, m.Candidate.Version))
+// resultKey names the news that a candidate is measured.
+func resultKey(m *standing.Model) string {
+	return fmt.Sprintf("result/%s/%s/%s", m.Name, m.Series.Fingerprint, cmp.Or(m.Current.Digest, m.Current.Version))
 }
 
 func failureTopic(r history.Record) string {

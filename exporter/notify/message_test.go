@@ -9,15 +9,15 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
 var here = place{now: reporttest.Now, location: time.UTC, reportURL: "http://gpu-host:9833/"}
 
-func forecasted(s forecast.State, p float64) *report.Forecast {
-	return &report.Forecast{Forecast: forecast.Forecast{State: s, Probability: &forecast.Probability{Value: p},
+func forecasted(s forecast.State, p float64) *standing.Forecast {
+	return &standing.Forecast{Forecast: forecast.Forecast{State: s, Probability: &forecast.Probability{Value: p},
 		Summary: "76 % of the way to the target.", Advice: []string{"The gains of the last iterations shrink."}}}
 }
 
@@ -28,25 +28,24 @@ func write(b *strings.Builder, m Message) {
 // What people read, of the repository in which everything happens.
 func TestMessagesReadLikeThis(t *testing.T) {
 	in := reporttest.Input()
-	in.Forecasts = map[string]*report.Forecast{
-		"spring-release": forecasted(forecast.OnTrack, 0.83),
-		"speech-beta":    forecasted(forecast.AtRisk, 0.24),
-	}
 	in.Milestones[1].Criteria = reporttest.Criteria("p99 < 1ms") // not met yet
-	v := report.Build(in)
+	s := reporttest.State(in)
+	s.Milestones[0].Forecast = forecasted(forecast.OnTrack, 0.83)
+	s.Milestones[1].Forecast = forecasted(forecast.AtRisk, 0.24)
+	s.Milestones[2].Forecast = nil
 	was := 0.71
 	var b strings.Builder
-	for _, m := range v.Models {
-		if m.Candidate == nil || m.Best == "" {
+	for _, m := range s.Models {
+		if m.Current == nil || !m.Current.Measured() {
 			continue
 		}
 		var news []milestoneNews
-		for _, x := range v.Milestones {
+		for _, x := range s.Milestones {
 			news = append(news, milestoneNews{x, &was})
 		}
-		write(&b, result(m, news[:1], true, here))
+		write(&b, result(m, describe(m, s), news[:1], true, here))
 		if m.Name == "squeezenet" {
-			write(&b, result(m, news, false, place{now: here.now, location: here.location}))
+			write(&b, result(m, describe(m, s), news, false, place{now: here.now, location: here.location}))
 		}
 	}
 	golden(t, "results.txt", b.String())
@@ -66,17 +65,17 @@ func TestMessagesReadLikeThis(t *testing.T) {
 func TestADeadlineHasTheDateOfItsOwnZone(t *testing.T) {
 	zone := time.FixedZone("west", -8*3600)
 	due := time.Date(2027, 2, 1, 7, 59, 59, 0, time.UTC) // the last second of 31 January there
-	for remaining, want := range map[float64]string{86400: "by 31 Jan 50 %", 400 * 86400: "by 31 Jan 2027 50 %"} {
-		m := milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Remaining: &remaining, Forecast: forecasted(forecast.OnTrack, 0.5)}}
-		if got := probability(m, zone); got != "probability of launch "+want {
+	for days, want := range map[int]string{1: "by 31 Jan 50 %", 400: "by 31 Jan 2027 50 %"} {
+		m := milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: forecasted(forecast.OnTrack, 0.5)}}
+		if got := probability(m, place{now: due.AddDate(0, 0, -days), location: zone}); got != "probability of launch "+want {
 			t.Errorf("%s; want %s", got, want)
 		}
 	}
-	if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Horizon: 5, Forecast: forecasted(forecast.OnTrack, 0.5)}}, zone); got != "probability of launch within 5 iterations 50 %" {
+	if got := probability(milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Horizon: 5}, Forecast: forecasted(forecast.OnTrack, 0.5)}}, here); got != "probability of launch within 5 iterations 50 %" {
 		t.Error(got)
 	}
-	for _, f := range []*report.Forecast{nil, {}} {
-		if got := probability(milestoneNews{Milestone: report.Milestone{Name: "launch", Deadline: &due, Forecast: f}}, zone); got != "" {
+	for _, f := range []*standing.Forecast{nil, {}} {
+		if got := probability(milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: f}}, here); got != "" {
 			t.Errorf("without a probability: %s", got)
 		}
 	}

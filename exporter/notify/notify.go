@@ -28,7 +28,8 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
+	"github.com/plancast/plancast/forecast"
 )
 
 const (
@@ -43,12 +44,24 @@ const (
 type Options struct {
 	Store  *history.Store
 	Config config.Config
+	// Describe writes a model of a state down in the words of the report, so
+	// that both say the same.
+	Describe func(*standing.Model, *standing.State) Words
 	// Send gives a message to a receiver; nil sends through Services.
 	Send func(ctx context.Context, r config.Receiver, m Message) error
 	Now  func() time.Time
 	// Random is a number in [0,1) that spreads attempts; nil is math/rand's.
 	Random func() float64
 	Log    *slog.Logger
+}
+
+// Words are what a report says of a model.
+type Words interface {
+	HeadlineText() string    // the newest result in one sentence
+	EnvironmentText() string // how the environment changed; "" when it did not
+	FailureTexts() []string  // precisions of the newest candidate that failed
+	WarningTexts() []string  // reasons not to trust the result in the headline
+	LastGoodText() string    // the last good result; "" without one
 }
 
 // Notifier queues and sends notifications. Observe, Skip, Configure and Stats
@@ -128,13 +141,13 @@ func (n *Notifier) rouse() {
 	}
 }
 
-// Observe queues the news in those of the records that were not looked at
-// before; records are all of them, ascending by ID, and v is the report made
-// of them. When it returns nil, the news is durable.
+// Observe queues the news in those of the records, ascending by ID, that were
+// not looked at before; s is the state that they led to. When it returns nil,
+// the news is durable.
 //
 // A failure is news at once. A result is news when the candidate is measured
 // through and no newer version of the model waits: that one will be.
-func (n *Notifier) Observe(ctx context.Context, v report.View, records []history.Record) error {
+func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []history.Record) error {
 	n.mu.Lock()
 	told, cfg := n.told, n.cfg
 	n.mu.Unlock()
@@ -149,7 +162,7 @@ func (n *Notifier) Observe(ctx context.Context, v report.View, records []history
 		if err != nil {
 			return err
 		}
-		d := derivation{tx: tx, cfg: cfg, view: v, suppressed: suppressed,
+		d := derivation{tx: tx, cfg: cfg, state: s, describe: n.Describe, suppressed: suppressed,
 			place: place{n.Now().UTC(), cfg.Location, cfg.Notifications.ReportURL}}
 		fresh := after(fresh, told)
 		for _, r := range fresh {
@@ -159,7 +172,7 @@ func (n *Notifier) Observe(ctx context.Context, v report.View, records []history
 				}
 			}
 		}
-		for _, m := range v.Models {
+		for _, m := range s.Models {
 			if d.ready(m, fresh) {
 				if err := d.result(m); err != nil {
 					return err
@@ -212,44 +225,45 @@ type derivation struct {
 	place
 	tx         *history.OutboxTx
 	cfg        config.Config
-	view       report.View
+	state      *standing.State
+	describe   func(*standing.Model, *standing.State) Words
 	suppressed map[string]uint64 // by receiver
 }
 
-// ready tells whether the newest candidate of m is news by one of the records.
-func (d *derivation) ready(m report.Model, fresh []history.Record) bool {
+// ready reports whether the newest candidate of m is news by one of the records.
+func (d *derivation) ready(m *standing.Model, fresh []history.Record) bool {
 	switch m.Status {
-	case report.StatusMet, report.StatusMissed, report.StatusUnknown, report.StatusMeasured:
-	default: // not through yet, or only failures, which are told by themselves
+	case standing.StatusMet, standing.StatusMissed, standing.StatusUnknown, standing.StatusMeasured:
+	default: // not through yet, or only failures, which are news by themselves
 		return false
 	}
-	if slices.ContainsFunc(m.Rows, func(r report.Row) bool { return r.State == report.RowWaiting }) ||
-		slices.ContainsFunc(d.view.Queue, func(j report.JobView) bool { return j.Model == m.Name }) {
+	if !m.Current.Complete(m.Precisions) ||
+		slices.ContainsFunc(d.state.Activity.Queue, func(j standing.Job) bool { return j.Model == m.Name }) {
 		return false
 	}
 	return slices.ContainsFunc(fresh, func(r history.Record) bool {
-		return r.Model == m.Name && r.Digest == m.Candidate.Digest && r.Fingerprint == m.Environment.Fingerprint
+		return r.Model == m.Name && r.Digest == m.Current.Digest && r.Fingerprint == m.Series.Fingerprint
 	})
 }
 
 // result queues the news of a model's newest candidate, and notes what it says
 // for the next one to compare with.
-func (d *derivation) result(m report.Model) error {
+func (d *derivation) result(m *standing.Model) error {
 	place := "environment/" + m.Name
 	before, known, err := d.tx.Note(place)
 	if err != nil {
 		return err
 	}
-	if err := d.tx.SetNote(place, m.Environment.Fingerprint); err != nil {
+	if err := d.tx.SetNote(place, m.Series.Fingerprint); err != nil {
 		return err
 	}
 	var milestones []milestoneNews
-	for _, x := range d.view.Milestones {
-		if !slices.ContainsFunc(m.Verdicts, func(v report.Verdict) bool { return v.Kind == report.KindMilestone && v.Name == x.Name }) {
+	for _, x := range d.state.Milestones {
+		if _, ok := m.Verdict(standing.KindMilestone, x.Name); !ok {
 			continue
 		}
 		news := milestoneNews{Milestone: x}
-		if x.Forecast != nil && x.Forecast.Probability != nil {
+		if p := probabilityOf(x); p != nil {
 			subject := "probability/" + x.Name
 			text, _, err := d.tx.Note(subject)
 			if err != nil {
@@ -258,13 +272,13 @@ func (d *derivation) result(m report.Model) error {
 			if was, err := strconv.ParseFloat(text, 64); err == nil {
 				news.was = &was
 			}
-			if err := d.tx.SetNote(subject, strconv.FormatFloat(x.Forecast.Probability.Value, 'g', -1, 64)); err != nil {
+			if err := d.tx.SetNote(subject, strconv.FormatFloat(p.Value, 'g', -1, 64)); err != nil {
 				return err
 			}
 		}
 		milestones = append(milestones, news)
 	}
-	msg := result(m, milestones, known && before != m.Environment.Fingerprint, d.place)
+	msg := result(m, d.describe(m, d.state), milestones, known && before != m.Series.Fingerprint, d.place)
 	msg.ID = resultKey(m)
 	for _, r := range d.cfg.Notifications.For(m.Name, m.Owner, msg.Events...) {
 		if err := d.add(r, "result/"+m.Name, msg, d.now); err != nil {
@@ -274,14 +288,22 @@ func (d *derivation) result(m report.Model) error {
 	return nil
 }
 
+// probabilityOf is the probability of a milestone; nil without one.
+func probabilityOf(m standing.Milestone) *forecast.Probability {
+	if m.Forecast == nil {
+		return nil
+	}
+	return m.Forecast.Probability
+}
+
 // failure queues the news of a failed job. Of the same kind of failure of the
 // same model within the window, the same candidate's is left out, and another
 // candidate's is counted in one message at the end of the window.
 func (d *derivation) failure(r history.Record) error {
 	owner := d.cfg.ModelFor(r.Model).Owner
 	lastGood := ""
-	if i := slices.IndexFunc(d.view.Models, func(m report.Model) bool { return m.Name == r.Model }); i >= 0 {
-		lastGood = lastGoodText(d.view.Models[i])
+	if i := slices.IndexFunc(d.state.Models, func(m *standing.Model) bool { return m.Name == r.Model }); i >= 0 {
+		lastGood = d.describe(d.state.Models[i], d.state).LastGoodText()
 	}
 	msg := failure(r, owner, lastGood, d.place)
 	msg.ID = fmt.Sprintf("failure/%d", r.ID)

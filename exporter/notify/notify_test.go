@@ -12,8 +12,8 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
@@ -49,9 +49,9 @@ func TestACandidateIsToldOnceWhenItIsMeasuredThrough(t *testing.T) {
 func TestOnlyTheNewestOfABacklogIsTold(t *testing.T) {
 	bubble(t, everybody, func(t *testing.T, d *desk) {
 		for _, v := range []string{"1", "2", "3"} {
-			d.in.Queue = nil
+			d.in.Activity.Queue = nil
 			if v != "3" {
-				d.in.Queue = []report.Job{{Model: "vision-net", Version: "3", Precision: engine.FP32}}
+				d.in.Activity.Queue = []standing.Job{{Model: "vision-net", Version: "3", Precision: engine.FP32}}
 			}
 			d.measured("vision-net", v, 0.02)
 		}
@@ -102,7 +102,7 @@ func TestTheProbabilityIsComparedWithTheOneToldBefore(t *testing.T) {
 			p    float64
 			want string
 		}{{0.71, by + " 71 %"}, {0.83, by + " 83 % (was 71 %)"}, {0.8301, by + " 83 %"}, {0.999, by + " > 99 % (was 83 %)"}} {
-			d.in.Forecasts = map[string]*report.Forecast{"launch": forecasted(forecast.OnTrack, c.p)}
+			d.edit = func(s *standing.State) { s.Milestones[0].Forecast = forecasted(forecast.OnTrack, c.p) }
 			d.measured("vision-net", fmt.Sprint(i+1), 0.03)
 			d.restart() // what was told is remembered
 			d.flush()

@@ -61,7 +61,7 @@ type chartTarget struct {
 }
 
 // newChart lays out the P99 of a model. It is nil when there is nothing to draw.
-func newChart(m Model, id string) *Chart {
+func newChart(m ModelView, id string) *Chart {
 	first, last := math.MaxInt, 0
 	low, high := math.Inf(1), math.Inf(-1)
 	values := 0
@@ -139,7 +139,7 @@ func newChart(m Model, id string) *Chart {
 				c.Failures = true
 				s.Failed = append(s.Failed, chartPoint{
 					coord(fx), coord(failLane), cross(fx, failLane),
-					fmt.Sprintf("%s, iteration %d (version %s) failed: %s", h.Precision, p.Iteration, p.Version, KindTitle(p.Failure)),
+					fmt.Sprintf("%s, iteration %d (version %s) failed: %s", h.Precision, p.Iteration, p.Version, kindTitle(p.Failure)),
 				})
 			}
 		}

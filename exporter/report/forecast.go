@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
 
-// Forecast is what is expected of a milestone, and what it was a week ago.
-type Forecast struct {
+// ForecastView is what is expected of a milestone, and what it was a week ago.
+type ForecastView struct {
 	forecast.Forecast
 	// WeekAgo is the probability as it would have been said a week ago, from
 	// what was known then; nil when there was nothing to say.
@@ -28,12 +29,15 @@ type HoldsBack struct {
 	Summary     string   `json:"summary"`
 }
 
-// NewForecast prepares f for a report; weekAgo, which may be nil, is the
-// forecast of a week earlier.
-func NewForecast(f forecast.Forecast, weekAgo *forecast.Forecast) *Forecast {
-	v := &Forecast{Forecast: f, HoldsBack: []HoldsBack{}}
-	if weekAgo != nil && weekAgo.Probability != nil {
-		v.WeekAgo = num(weekAgo.Probability.Value)
+// forecastView leaves out what only a program would read.
+func forecastView(f *standing.Forecast) *ForecastView {
+	if f == nil {
+		return nil
+	}
+	v := &ForecastView{Forecast: f.Forecast, HoldsBack: []HoldsBack{}}
+	v.Parts, v.Bands = nil, nil
+	if f.WeekAgo != nil {
+		v.WeekAgo = num(*f.WeekAgo)
 	}
 	for _, p := range f.Parts {
 		if p.Forecast.Met {
@@ -48,22 +52,12 @@ func NewForecast(f forecast.Forecast, weekAgo *forecast.Forecast) *Forecast {
 	return v
 }
 
-// short is the forecast without what only a program would read.
-func (f *Forecast) short() *Forecast {
-	if f == nil {
-		return nil
-	}
-	s := *f
-	s.Parts, s.Bands = nil, nil
-	return &s
-}
-
 // notable is the least change of a probability that is worth an arrow.
 const notable = 0.02
 
 // Trend is the change against last week: "↑", "↓" or "→", and "" when there is
 // nothing to compare with.
-func (f Forecast) Trend() string {
+func (f ForecastView) Trend() string {
 	switch {
 	case f.WeekAgo == nil || f.Probability == nil:
 		return ""
@@ -76,7 +70,7 @@ func (f Forecast) Trend() string {
 }
 
 // TrendText reads "up from 71 % a week ago".
-func (f Forecast) TrendText() string {
+func (f ForecastView) TrendText() string {
 	words := map[string]string{"↑": "up from %s a week ago", "↓": "down from %s a week ago", "→": "as a week ago (%s)"}[f.Trend()]
 	if words == "" {
 		return ""
@@ -85,11 +79,11 @@ func (f Forecast) TrendText() string {
 }
 
 // StateText is the state in words.
-func (f Forecast) StateText() string { return strings.ReplaceAll(string(f.State), "_", " ") }
+func (f ForecastView) StateText() string { return strings.ReplaceAll(string(f.State), "_", " ") }
 
 // Expected is the date by which the milestone is met as likely as not, with
 // the dates of 10 and 90 %, or "" when that cannot be foreseen.
-func (f Forecast) Expected() string {
+func (f ForecastView) Expected() string {
 	dates := map[float64]string{}
 	for _, d := range f.When {
 		dates[d.Quantile] = d.Time.Format("2 January 2006")
@@ -109,7 +103,7 @@ func (f Forecast) Expected() string {
 }
 
 // Lines tell the forecast in sentences, the most important first.
-func (f Forecast) Lines() []string {
+func (f ForecastView) Lines() []string {
 	first := f.Summary
 	if t := f.TrendText(); t != "" && !f.Met {
 		first += "; " + t
@@ -122,7 +116,7 @@ const shownWarnings = 2
 
 // Notes are reasons to trust the forecast less. A milestone of many models has
 // many: a few are told and the rest counted; all are in the JSON form.
-func (f Forecast) Notes() []string {
+func (f ForecastView) Notes() []string {
 	w := f.Evidence.Warnings
 	switch {
 	case f.Met:
@@ -144,7 +138,7 @@ func sentences(list []string) []string {
 }
 
 // probabilityText reads "83 % (71-91 %) ↑".
-func probabilityText(f *Forecast) string {
+func probabilityText(f *ForecastView) string {
 	if f == nil || f.Probability == nil {
 		return "–"
 	}

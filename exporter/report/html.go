@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
@@ -44,21 +45,21 @@ func ContentSecurityPolicy() string {
 
 type page struct {
 	View
-	CSS       template.CSS
-	Title     string
-	DocsURL   string
-	Refresh   int
-	Summary   string
-	Cards     []card
-	Overview  bool
-	One       bool // a single model was asked for
-	NotFound  string
-	Standings []standing
+	CSS      template.CSS
+	Title    string
+	DocsURL  string
+	Refresh  int
+	Summary  string
+	Cards    []card
+	Overview bool
+	One      bool // a single model was asked for
+	NotFound string
+	Bars     []milestoneBar
 }
 
-// standing is a milestone with what its bar needs.
-type standing struct {
-	Milestone
+// milestoneBar is a milestone with what its bar needs.
+type milestoneBar struct {
+	MilestoneView
 	State             string
 	DoneWidth, NeedAt string
 	Shown             []Missing
@@ -68,7 +69,7 @@ type standing struct {
 
 // card is a model with what the page shows of it.
 type card struct {
-	Model
+	ModelView
 	Anchor     string
 	Link       string
 	StatusText string
@@ -81,7 +82,7 @@ type card struct {
 	Details    []string
 	Failures   []*Failure
 	Chart      *Chart
-	Targets    []Verdict
+	Targets    []VerdictView
 }
 
 type htmlLine struct {
@@ -191,7 +192,7 @@ func HTML(w io.Writer, v View, o HTMLOptions) error {
 		p.One = false
 	}
 	for _, m := range v.Milestones {
-		p.Standings = append(p.Standings, newStanding(m))
+		p.Bars = append(p.Bars, newMilestoneBar(m))
 	}
 	return pageTemplate.Execute(w, p)
 }
@@ -207,8 +208,8 @@ func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
 
 func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }
 
-func newCard(m Model, i int, full bool) card {
-	c := card{Model: m, Anchor: fmt.Sprintf("model-%d", i), StatusText: statusText(m.Status)}
+func newCard(m ModelView, i int, full bool) card {
+	c := card{ModelView: m, Anchor: fmt.Sprintf("model-%d", i), StatusText: statusText(m.Status)}
 	c.Link = "#" + c.Anchor
 	if row, ok := m.Row(m.Best); ok {
 		c.BestRow, c.Best = row, row.Result
@@ -267,8 +268,8 @@ func cellClass(c column, l line) string {
 	return ""
 }
 
-func newStanding(m Milestone) standing {
-	s := standing{Milestone: m, State: milestoneState(m), Shown: m.Missing, Class: "open"}
+func newMilestoneBar(m MilestoneView) milestoneBar {
+	s := milestoneBar{MilestoneView: m, State: milestoneState(m), Shown: m.Missing, Class: "open"}
 	width := func(n int) string {
 		if m.Total == 0 {
 			return "0"
@@ -288,19 +289,19 @@ func newStanding(m Milestone) standing {
 	return s
 }
 
-func statusText(s Status) string {
+func statusText(s standing.Status) string {
 	switch s {
-	case StatusMet:
+	case standing.StatusMet:
 		return "meets its thresholds"
-	case StatusMissed:
+	case standing.StatusMissed:
 		return "misses a threshold"
-	case StatusFailed:
+	case standing.StatusFailed:
 		return "newest candidate failed"
-	case StatusMeasuring:
+	case standing.StatusMeasuring:
 		return "being measured"
-	case StatusUnknown:
+	case standing.StatusUnknown:
 		return "cannot be judged"
-	case StatusMeasured:
+	case standing.StatusMeasured:
 		return "measured"
 	}
 	return "no result yet"

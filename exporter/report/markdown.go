@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // Markdown writes the view as GitHub-flavoured Markdown, for a comment on a
@@ -88,6 +90,9 @@ func Markdown(w io.Writer, v View) error {
 	for _, u := range v.Unmatched {
 		p("\n**Attention:** %s: look for a misspelt name.\n", md(u.String()))
 	}
+	for _, a := range v.Absent {
+		p("\n**Attention:** %s.\n", md(a.Text))
+	}
 	for i, r := range v.Refused {
 		if i == 0 {
 			p("\n### Refused\n\n")
@@ -100,15 +105,15 @@ func Markdown(w io.Writer, v View) error {
 	return b.Flush()
 }
 
-func statusMark(s Status) string {
+func statusMark(s standing.Status) string {
 	switch s {
-	case StatusMet:
+	case standing.StatusMet:
 		return "✅"
-	case StatusMissed:
+	case standing.StatusMissed:
 		return "❌"
-	case StatusFailed:
+	case standing.StatusFailed:
 		return "💥"
-	case StatusMeasured:
+	case standing.StatusMeasured:
 		return "📏"
 	}
 	return "⏳"

@@ -3,7 +3,7 @@ package report
 import (
 	"strings"
 
-	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
@@ -25,7 +25,7 @@ const none = "–"
 
 // lines lays the rows of a model out: a row without a result is one line that
 // says why, followed by its last good result.
-func lines(m Model) []line {
+func lines(m ModelView) []line {
 	var out []line
 	for _, r := range m.Rows {
 		out = append(out, line{row: r, result: r.Result})
@@ -154,7 +154,7 @@ func thresholdsCell(l line) string {
 func (v RowVerdict) misses() []string {
 	var out []string
 	for _, c := range v.Criteria {
-		if c.Outcome == verdict.Missed && c.Value != nil {
+		if c.Outcome == standing.Missed && c.Value != nil {
 			out = append(out, v.Name+": "+c.Title+" "+units.Format(*c.Value, c.Unit)+", wanted "+wanted(c))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
@@ -109,6 +110,9 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	for _, u := range v.Unmatched {
 		p("\nAttention: %s: look for a misspelt name\n", u)
 	}
+	for _, a := range v.Absent {
+		p("\nAttention: %s\n", a.Text)
+	}
 	for _, r := range v.Refused {
 		p("\nRefused: %q: %s\n", r.Name, r.Reason)
 	}
@@ -146,7 +150,7 @@ func summaryText(v View) string {
 	return strings.Join(parts, ", ") + " (" + v.Generated.Format("2006-01-02 15:04:05 UTC") + ")"
 }
 
-func backendText(b Backend) string {
+func backendText(b standing.Backend) string {
 	s := strings.TrimSpace(backendTitle(b.Name) + " " + b.Version)
 	if b.Reason != "" {
 		s += " (" + oneLine(b.Reason, 300) + ")"
@@ -171,7 +175,7 @@ func jobText(j JobView) string {
 	return s
 }
 
-func milestoneState(m Milestone) string {
+func milestoneState(m MilestoneView) string {
 	s := fmt.Sprintf("%d of %s ready, %d needed", m.Ready, units.Count(m.Total, "model"), m.Needed)
 	switch {
 	case m.Met:
@@ -185,7 +189,7 @@ func milestoneState(m Milestone) string {
 }
 
 // notes are sentences above the table: what the reader must know first.
-func notes(m Model) []string {
+func notes(m ModelView) []string {
 	var out []string
 	if m.Environment != nil {
 		out = append(out, "Environment "+m.Environment.Fingerprint+": "+m.Environment.Text)
@@ -200,7 +204,7 @@ func notes(m Model) []string {
 }
 
 // details are sentences below the table.
-func details(m Model) []string {
+func details(m ModelView) []string {
 	var out []string
 	for _, r := range m.Rows {
 		if f := r.Failure; f != nil && f.Hint != "" {

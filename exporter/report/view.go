@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/verdict"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -17,21 +17,22 @@ const SchemaVersion = 1
 // are in base units (seconds, bytes, ratios, inferences per second) and are
 // nil where unknown; text is one line, without control characters.
 type View struct {
-	SchemaVersion int             `json:"schema_version"`
-	Generated     time.Time       `json:"generated"`
-	Version       string          `json:"plancast_version,omitempty"`
-	Summary       Summary         `json:"summary"`
-	Backend       Backend         `json:"backend"`
-	Running       []JobView       `json:"running"`
-	Queue         []JobView       `json:"queue"`
-	LastPass      *PassView       `json:"last_pass,omitempty"`
-	NextPass      *time.Time      `json:"next_pass,omitempty"`
-	Milestones    []Milestone     `json:"milestones"`
-	Track         *forecast.Score `json:"forecast_track,omitempty"` // the forecast's own record on this history
-	Models        []Model         `json:"models"`                   // in the repository, by name
-	Gone          []string        `json:"gone"`                     // models of the history that the repository no longer holds
-	Refused       []Refusal       `json:"refused,omitempty"`        // model folders refused by name
-	Unmatched     []Unmatched     `json:"unmatched,omitempty"`      // targets and milestones without any model
+	SchemaVersion int                `json:"schema_version"`
+	Generated     time.Time          `json:"generated"`
+	Version       string             `json:"plancast_version,omitempty"`
+	Summary       Summary            `json:"summary"`
+	Backend       standing.Backend   `json:"backend"`
+	Running       []JobView          `json:"running"`
+	Queue         []JobView          `json:"queue"`
+	LastPass      *PassView          `json:"last_pass,omitempty"`
+	NextPass      *time.Time         `json:"next_pass,omitempty"`
+	Milestones    []MilestoneView    `json:"milestones"`
+	Track         *forecast.Score    `json:"forecast_track,omitempty"` // the forecast's own record on this history
+	Models        []ModelView        `json:"models"`                   // in the repository, by name
+	Gone          []string           `json:"gone"`                     // models of the history that the repository no longer holds
+	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders refused by name
+	Unmatched     []Unmatched        `json:"unmatched,omitempty"`      // targets and milestones without any model
+	Absent        []Absent           `json:"absent,omitempty"`         // models that targets and milestones are about and the repository lacks
 }
 
 // Summary counts models by status.
@@ -62,38 +63,24 @@ type PassView struct {
 	Duration float64   `json:"duration_s"`
 }
 
-// Status sums a model up in one word.
-type Status string
-
-// The statuses of a model. The first that applies holds.
-const (
-	StatusNoResult  Status = "no_result" // no job ended yet in any environment
-	StatusFailed    Status = "failed"    // the newest candidate failed altogether
-	StatusMeasuring Status = "measuring" // the newest candidate is not through yet
-	StatusMissed    Status = "missed"    // a threshold is missed
-	StatusUnknown   Status = "unknown"   // a threshold cannot be judged
-	StatusMet       Status = "met"       // every threshold is met
-	StatusMeasured  Status = "measured"  // there is no threshold for this model
-)
-
-// Model is one model with its newest candidate in its newest environment.
-type Model struct {
-	Name     string `json:"name"`
-	Owner    string `json:"owner,omitempty"`
-	Status   Status `json:"status"`
-	Headline string `json:"headline"` // the result in one sentence
+// ModelView is one model with its newest candidate in its newest environment.
+type ModelView struct {
+	Name     string          `json:"name"`
+	Owner    string          `json:"owner,omitempty"`
+	Status   standing.Status `json:"status"`
+	Headline string          `json:"headline"` // the result in one sentence
 
 	Environment *Environment       `json:"environment,omitempty"` // nil before the first job
 	Changed     *EnvironmentChange `json:"environment_change,omitempty"`
-	Candidate   *Candidate         `json:"candidate,omitempty"` // the newest; nil before the first
+	Candidate   *CandidateView     `json:"candidate,omitempty"` // the newest; nil before the first
 	Best        engine.Precision   `json:"best,omitempty"`      // the row that the headline speaks of
 	Rows        []Row              `json:"rows"`                // one for each precision, most exact first
-	Verdicts    []Verdict          `json:"verdicts"`            // targets first, then milestones
+	Verdicts    []VerdictView      `json:"verdicts"`            // targets first, then milestones
 
-	Waiting    []VersionView `json:"waiting,omitempty"` // pending and refused versions, with the reason
-	OutOfOrder []Candidate   `json:"out_of_order,omitempty"`
-	History    []History     `json:"history"` // the series in the newest environment, by precision
-	Truncated  bool          `json:"history_truncated,omitempty"`
+	Waiting    []VersionView   `json:"waiting,omitempty"` // pending and refused versions, with the reason
+	OutOfOrder []CandidateView `json:"out_of_order,omitempty"`
+	History    []History       `json:"history"` // the series in the newest environment, by precision
+	Truncated  bool            `json:"history_truncated,omitempty"`
 }
 
 // Environment is where the results hold.
@@ -124,8 +111,8 @@ const (
 	MarkOutOfOrder CandidateMark = "out_of_order" // came after a newer version: no iteration
 )
 
-// Candidate is a version that was measured, or at least tried.
-type Candidate struct {
+// CandidateView is a version that was measured, or at least tried.
+type CandidateView struct {
 	Version   string        `json:"version"`
 	Digest    string        `json:"digest"`
 	Iteration int           `json:"iteration,omitempty"`
@@ -136,9 +123,9 @@ type Candidate struct {
 
 // VersionView is a version that is not measured.
 type VersionView struct {
-	Version string         `json:"version"`
-	State   CandidateState `json:"state"`
-	Reason  string         `json:"reason,omitempty"`
+	Version string                `json:"version"`
+	State   standing.VersionState `json:"state"`
+	Reason  string                `json:"reason,omitempty"`
 }
 
 // RowState says what a row holds.
@@ -242,39 +229,30 @@ type Failure struct {
 	Log      []string    `json:"log,omitempty"`
 }
 
-// ThresholdKind tells targets from milestones.
-type ThresholdKind string
-
-// The two kinds of thresholds.
-const (
-	KindTarget    ThresholdKind = "target"
-	KindMilestone ThresholdKind = "milestone"
-)
-
 // RowVerdict is the answer of a threshold for one engine.
 type RowVerdict struct {
-	Kind     ThresholdKind   `json:"kind"`
-	Name     string          `json:"name"`
-	Outcome  verdict.Outcome `json:"outcome"`
-	Criteria []CriterionView `json:"criteria"`
+	Kind     standing.Kind    `json:"kind"`
+	Name     string           `json:"name"`
+	Outcome  standing.Outcome `json:"outcome"`
+	Criteria []CriterionView  `json:"criteria"`
 }
 
 // CriterionView is a criterion and its answer.
 type CriterionView struct {
-	Text    string          `json:"text"`   // "p99 < 50 ms"
-	Metric  string          `json:"metric"` // "p99"
-	Title   string          `json:"title"`  // "P99 latency"
-	Target  float64         `json:"target"`
-	Unit    units.Unit      `json:"unit"`
-	Outcome verdict.Outcome `json:"outcome"`
-	Value   *float64        `json:"value,omitempty"`
+	Text    string           `json:"text"`   // "p99 < 50 ms"
+	Metric  string           `json:"metric"` // "p99"
+	Title   string           `json:"title"`  // "P99 latency"
+	Target  float64          `json:"target"`
+	Unit    units.Unit       `json:"unit"`
+	Outcome standing.Outcome `json:"outcome"`
+	Value   *float64         `json:"value,omitempty"`
 }
 
-// Verdict is the answer of a threshold for a model.
-type Verdict struct {
-	Kind      ThresholdKind    `json:"kind"`
+// VerdictView is the answer of a threshold for a model.
+type VerdictView struct {
+	Kind      standing.Kind    `json:"kind"`
 	Name      string           `json:"name"`
-	Outcome   verdict.Outcome  `json:"outcome"`
+	Outcome   standing.Outcome `json:"outcome"`
 	Precision engine.Precision `json:"precision,omitempty"` // the engine that decides
 	Version   string           `json:"version,omitempty"`   // the candidate judged
 	Why       string           `json:"why,omitempty"`       // what is missed or unknown, in words
@@ -297,29 +275,30 @@ type Point struct {
 	Failure    engine.Kind `json:"failure,omitempty"`
 }
 
-// Milestone is where a milestone stands now.
-type Milestone struct {
-	Name        string     `json:"name"`
-	Description string     `json:"description,omitempty"`
-	Text        string     `json:"text"` // the condition in words
-	Criteria    []string   `json:"criteria"`
-	Precision   string     `json:"precision"` // one precision, or "best"
-	Share       float64    `json:"share"`
-	Total       int        `json:"models_total"`
-	Ready       int        `json:"models_ready"`
-	Needed      int        `json:"models_needed"`
-	Met         bool       `json:"met"`
-	Deadline    *time.Time `json:"deadline,omitempty"`
-	Remaining   *float64   `json:"remaining_s,omitempty"` // to the deadline; negative when it has passed
-	Horizon     int        `json:"horizon_iterations,omitempty"`
-	Threshold   float64    `json:"ready_probability,omitempty"`
-	Missing     []Missing  `json:"missing"` // selected models that are not ready, the nearest first
-	Forecast    *Forecast  `json:"forecast,omitempty"`
+// MilestoneView is where a milestone stands now.
+type MilestoneView struct {
+	Name        string         `json:"name"`
+	Description string         `json:"description,omitempty"`
+	Text        string         `json:"text"` // the condition in words
+	Criteria    []string       `json:"criteria"`
+	Precision   string         `json:"precision"` // one precision, or "best"
+	Share       float64        `json:"share"`
+	Total       int            `json:"models_total"`
+	Ready       int            `json:"models_ready"`
+	Needed      int            `json:"models_needed"`
+	Met         bool           `json:"met"`
+	State       forecast.State `json:"state"`
+	Deadline    *time.Time     `json:"deadline,omitempty"`
+	Remaining   *float64       `json:"remaining_s,omitempty"` // to the deadline; negative when it has passed
+	Horizon     int            `json:"horizon_iterations,omitempty"`
+	Threshold   float64        `json:"ready_probability,omitempty"`
+	Missing     []Missing      `json:"missing"` // selected models that are not ready, the nearest first
+	Forecast    *ForecastView  `json:"forecast,omitempty"`
 }
 
 // Missing is a model that a milestone waits for.
 type Missing struct {
-	Model   string          `json:"model"`
-	Outcome verdict.Outcome `json:"outcome"`
-	Why     string          `json:"why"`
+	Model   string           `json:"model"`
+	Outcome standing.Outcome `json:"outcome"`
+	Why     string           `json:"why"`
 }

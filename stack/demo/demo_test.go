@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -14,8 +15,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/stack/demo"
 )
@@ -74,10 +74,10 @@ func TestTheDemoShowsEveryStateAndKindOfFailure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		in := report.Input{Now: at, Records: records, Milestones: cfg.Milestones}
+		in := standing.Evidence{Now: at, Records: records, Milestones: cfg.Milestones}
 		kinds, fingerprints := map[string]bool{}, map[string]map[string]bool{}
-		for _, m := range history.ByModel(records) {
-			in.Models = append(in.Models, report.ModelState{Name: m.Name, Precisions: cfg.Precisions})
+		for _, m := range history.ByModel(history.Entries(records)) {
+			in.Models = append(in.Models, standing.Held{Name: m.Name, Precisions: cfg.Precisions})
 		}
 		for _, r := range records {
 			if !strings.HasSuffix(r.Device, "(demo)") {
@@ -91,7 +91,7 @@ func TestTheDemoShowsEveryStateAndKindOfFailure(t *testing.T) {
 			}
 			fingerprints[r.Model][r.Fingerprint] = true
 		}
-		forecasts, err := milestone.Now(in)
+		state, err := standing.Derive(in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,8 +99,9 @@ func TestTheDemoShowsEveryStateAndKindOfFailure(t *testing.T) {
 			"assistant-launch": forecast.OnTrack, "batch-scoring": forecast.AtRisk, "speech-beta": forecast.IsStalled,
 			"translation-preview": forecast.IsAtypical, "voice-activity": forecast.Met,
 		} {
-			if f := forecasts[name]; f == nil || f.State != want {
-				t.Errorf("%s is %+v on %s; want %s", name, f, at.Format(time.DateOnly), want)
+			i := slices.IndexFunc(state.Milestones, func(m standing.Milestone) bool { return m.Name == name })
+			if m := state.Milestones[i]; m.State != want {
+				t.Errorf("%s is %+v on %s; want %s", name, m.Forecast, at.Format(time.DateOnly), want)
 			}
 		}
 		if len(kinds) < 6 {

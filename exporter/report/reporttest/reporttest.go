@@ -13,8 +13,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
@@ -138,10 +137,10 @@ func Criteria(texts ...string) []forecast.Criterion {
 	return out
 }
 
-func versions(model string, names ...string) []report.VersionState {
-	var out []report.VersionState
+func versions(model string, names ...string) []standing.Version {
+	var out []standing.Version
 	for _, v := range names {
-		out = append(out, report.VersionState{Version: v, Digest: Digest(model, v), State: report.Accepted})
+		out = append(out, standing.Version{Version: v, Digest: Digest(model, v), State: standing.Accepted})
 	}
 	return out
 }
@@ -150,7 +149,7 @@ func versions(model string, names ...string) []report.VersionState {
 const LongName = "multilingual-sentence-encoder-distilled-from-a-much-larger-teacher-2026-quarter-1"
 
 // Input is a repository in which everything happens that can happen.
-func Input() report.Input {
+func Input() standing.Evidence {
 	all := []engine.Precision{engine.FP32, engine.FP16, engine.INT8}
 	now, old := Environment("1.32.0"), Environment("1.31.0")
 	b := NewBuilder(Now.AddDate(0, 0, -40))
@@ -208,20 +207,20 @@ func Input() report.Input {
 
 	two := []engine.Precision{engine.FP32, engine.INT8}
 	one := []engine.Precision{engine.FP32}
-	in := report.Input{
-		Now: Now, Version: "0.1.0", Records: b.Records,
-		Models: []report.ModelState{
+	return standing.Evidence{
+		Now: Now, Records: b.Records,
+		Models: []standing.Held{
 			{Name: "squeezenet", Owner: "vision team", Versions: versions("squeezenet", "1", "2", "3", "4"), Precisions: all},
 			{Name: "resnet50", Owner: "vision team", Precisions: []engine.Precision{engine.FP32, engine.FP16}, Versions: append(versions("resnet50", "1", "2", "2b", "3", "4", "5", "6", "7", "8"),
-				report.VersionState{Version: "9", State: report.Pending, Reason: "still being copied: 98 MiB, changed 3 s ago"})},
+				standing.Version{Version: "9", State: standing.Pending, Reason: "still being copied: 98 MiB, changed 3 s ago"})},
 			{Name: "silero-vad", Owner: "speech team", Versions: versions("silero-vad", "1", "2", "3"), Precisions: one},
 			{Name: "inception-v1", Precisions: one, Versions: append(versions("inception-v1", "1"),
-				report.VersionState{Version: "2", State: report.Refused, Reason: "model.onnx is a symbolic link out of the repository"})},
+				standing.Version{Version: "2", State: standing.Refused, Reason: "model.onnx is a symbolic link out of the repository"})},
 			{Name: LongName, Owner: "language team", Versions: versions(LongName, "20260119"), Precisions: one},
 			{Name: "densenet", Versions: versions("densenet", "1", "2"), Precisions: two},
-			{Name: "shufflenet", Versions: []report.VersionState{{Version: "1", State: report.Pending, Reason: "still being copied: 5 MiB, changed 1 s ago"}}, Precisions: one},
+			{Name: "shufflenet", Versions: []standing.Version{{Version: "1", State: standing.Pending, Reason: "still being copied: 5 MiB, changed 1 s ago"}}, Precisions: one},
 		},
-		Refused: []report.Refusal{{Name: "../up\nand <away>", Reason: "a model's name may hold letters, digits, dots, dashes and underscores"}},
+		Refused: []standing.Refusal{{Name: "../up\nand <away>", Reason: "a model's name may hold letters, digits, dots, dashes and underscores"}},
 		Targets: []config.Target{
 			{Name: "launch", Select: config.Select{Models: []string{"squeezenet", "resnet50", "densenet"}, Precision: config.Best}, Criteria: Criteria("p99 < 50ms", "accuracy_deviation < 0.5%")},
 			{Name: "realtime", Select: config.Select{Models: []string{"silero-*"}, Precision: "fp32"}, Criteria: Criteria("p99 < 5ms")},
@@ -240,36 +239,36 @@ func Input() report.Input {
 				Criteria: Criteria("p99 < 40ms"), Share: 1, Horizon: 5, Ready: 0.9,
 			},
 		},
-		Backend:  report.Backend{Name: "onnxruntime", Version: "1.32.0", Reason: "backend auto: no TensorRT library was found"},
-		Running:  []report.Job{{Model: "densenet", Version: "2", Precision: engine.INT8, Started: Now.Add(-47 * time.Second), Progress: engine.Progress{Stage: "latency", Done: 420, Total: 662, Message: "window 2"}}},
-		Queue:    []report.Job{{Model: "resnet50", Version: "9", Precision: engine.FP32}},
-		LastPass: &report.Pass{Finished: Now.Add(-17 * time.Minute), Duration: 384 * time.Second}, NextPass: Now.Add(13 * time.Minute),
+		Backend: standing.Backend{Name: "onnxruntime", Version: "1.32.0", Reason: "backend auto: no TensorRT library was found"},
+		Activity: standing.Activity{
+			Running:  []standing.Job{{Model: "densenet", Version: "2", Precision: engine.INT8, Started: Now.Add(-47 * time.Second), Progress: engine.Progress{Stage: "latency", Done: 420, Total: 662, Message: "window 2"}}},
+			Queue:    []standing.Job{{Model: "resnet50", Version: "9", Precision: engine.FP32}},
+			LastPass: &standing.Pass{Finished: Now.Add(-17 * time.Minute), Duration: 384 * time.Second}, NextPass: Now.Add(13 * time.Minute),
+		},
+		// Histories as short as these have no record of the forecast yet.
+		Track: &forecast.Score{Questions: 240, HitRate: 0.14, Brier: 0.093, Skill: 0.06, CalibrationError: 0.021},
 	}
-	return forecasted(in)
 }
 
-// forecasted adds what the milestones of in are expected to come to, and a
-// record of the forecast, which histories this short do not have yet.
-func forecasted(in report.Input) report.Input {
-	forecasts, err := milestone.All(in)
+// State derives the state of evidence, and panics where the evidence is wrong.
+func State(e standing.Evidence) *standing.State {
+	s, err := standing.Derive(e)
 	if err != nil {
-		panic(err) // the evidence above is wrong
+		panic(err)
 	}
-	in.Forecasts = forecasts
-	in.Track = &forecast.Score{Questions: 240, HitRate: 0.14, Brier: 0.093, Skill: 0.06, CalibrationError: 0.021}
-	return in
+	return s
 }
 
 // Many is a repository of n models, each measured at every precision for the
 // number of iterations given.
-func Many(n, iterations int) report.Input {
+func Many(n, iterations int) standing.Evidence {
 	env := Environment("1.32.0")
 	b := NewBuilder(Now.AddDate(0, -6, 0))
-	in := report.Input{Now: Now, Version: "0.1.0", Backend: report.Backend{Name: "onnxruntime", Version: "1.32.0"}}
+	in := standing.Evidence{Now: Now, Backend: standing.Backend{Name: "onnxruntime", Version: "1.32.0"}}
 	names := make([]string, n)
 	for m := range n {
 		names[m] = fmt.Sprintf("model-%03d", m)
-		in.Models = append(in.Models, report.ModelState{Name: names[m], Owner: fmt.Sprintf("team-%d", m%7), Precisions: engine.Precisions})
+		in.Models = append(in.Models, standing.Held{Name: names[m], Owner: fmt.Sprintf("team-%d", m%7), Precisions: engine.Precisions})
 	}
 	for i := range iterations {
 		version := fmt.Sprint(i + 1)

@@ -30,8 +30,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
 	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
@@ -95,18 +94,18 @@ func fail(r *history.Record) {
 }
 
 // input is what the exporter knows at a moment.
-func (d *diary) input(ms []config.Milestone, at time.Time) report.Input {
-	in := report.Input{Now: at, Milestones: ms}
+func (d *diary) input(ms []config.Milestone, at time.Time) standing.Evidence {
+	in := standing.Evidence{Now: at, Milestones: ms}
 	for _, r := range d.records {
 		if r.Finished.After(at) {
 			continue
 		}
 		in.Records = append(in.Records, r)
-		if !slices.ContainsFunc(in.Models, func(m report.ModelState) bool { return m.Name == r.Model }) {
-			in.Models = append(in.Models, report.ModelState{Name: r.Model, Precisions: []engine.Precision{engine.FP16, engine.INT8}})
+		if !slices.ContainsFunc(in.Models, func(m standing.Held) bool { return m.Name == r.Model }) {
+			in.Models = append(in.Models, standing.Held{Name: r.Model, Precisions: []engine.Precision{engine.FP16, engine.INT8}})
 		}
 	}
-	slices.SortFunc(in.Models, func(a, b report.ModelState) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(in.Models, func(a, b standing.Held) int { return strings.Compare(a.Name, b.Name) })
 	return in
 }
 
@@ -123,11 +122,7 @@ func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atThe
 		if len(in.Records) != known || last {
 			known = len(in.Records)
 			if last {
-				var err error
 				in.Now = now
-				if in.Forecasts, err = milestone.All(in); err != nil {
-					t.Fatal(err)
-				}
 			}
 			families = gather(t, in)
 		}
@@ -155,10 +150,6 @@ func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atThe
 func (d *diary) exported(t *testing.T, ms []config.Milestone) (text string, atTheEnd []*dto.MetricFamily) {
 	t.Helper()
 	in := d.input(ms, now)
-	var err error
-	if in.Forecasts, err = milestone.All(in); err != nil {
-		t.Fatal(err)
-	}
 	families := gather(t, in)
 	lines := map[string][]string{}
 	for _, f := range families {
@@ -213,9 +204,13 @@ func labels(m *dto.Metric, extra ...string) string {
 	return string(bytes.TrimSuffix(b.Bytes(), []byte(",")))
 }
 
-func gather(t *testing.T, in report.Input) []*dto.MetricFamily {
+func gather(t *testing.T, in standing.Evidence) []*dto.MetricFamily {
 	t.Helper()
-	s, err := metrics.NewSnapshot(in, metrics.Build{})
+	state, err := standing.Derive(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := metrics.NewSnapshot(state, metrics.Build{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,8 @@
-package milestone_test
+package standing
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,8 +10,6 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/milestone"
-	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -64,18 +63,16 @@ func launch(precision string, criteria ...forecast.Criterion) config.Milestone {
 	return config.Milestone{Name: "launch", Select: config.Select{Precision: precision}, Criteria: criteria, Share: 1, Horizon: 5, Ready: 0.9}
 }
 
-func (d *diary) models(precisions []engine.Precision) []milestone.Model {
-	var out []milestone.Model
-	for _, h := range history.ByModel(d.records) {
-		out = append(out, milestone.Model{Name: h.Name, Precisions: precisions, History: h})
-	}
-	return out
+// evidence is the evidence of model m for a milestone, as known at a moment.
+func (d *diary) evidence(m config.Milestone, precisions []engine.Precision, now time.Time) []forecast.Series {
+	h := history.ByModel(history.Entries(d.records))[0]
+	return series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, ""}, h, precisions, "", now, lookBack(now))
 }
 
-// told is the evidence of the first series as "value" or "missed" per iteration.
-func (d *diary) told(m config.Milestone, precisions []engine.Precision, now time.Time) []string {
+// values are those of the first series: "value" or "missed" per iteration.
+func (d *diary) values(m config.Milestone, precisions []engine.Precision, now time.Time) []string {
 	var out []string
-	for _, o := range milestone.Evidence(m, d.models(precisions), now).Series[0].Observations {
+	for _, o := range d.evidence(m, precisions, now)[0].Observations {
 		text := "missed"
 		if o.Valid {
 			text = units.Format(o.Value, units.Seconds)
@@ -86,6 +83,21 @@ func (d *diary) told(m config.Milestone, precisions []engine.Precision, now time
 		out = append(out, text)
 	}
 	return out
+}
+
+func (d *diary) state(t *testing.T, now time.Time, precisions []engine.Precision, milestones ...config.Milestone) *State {
+	t.Helper()
+	e := Evidence{Now: now, Records: d.records, Milestones: milestones}
+	for _, r := range d.records {
+		if !slices.ContainsFunc(e.Models, func(h Held) bool { return h.Name == r.Model }) {
+			e.Models = append(e.Models, Held{Name: r.Model, Precisions: precisions})
+		}
+	}
+	s, err := Derive(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 func TestWhatCountsAsAnIteration(t *testing.T) {
@@ -161,32 +173,39 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var d diary
 			c.write(&d)
-			if got := d.told(c.milestone, c.precisions, day(99)); fmt.Sprint(got) != fmt.Sprint(c.want) {
+			if got := d.values(c.milestone, c.precisions, day(99)); fmt.Sprint(got) != fmt.Sprint(c.want) {
 				t.Errorf("evidence %q; want %q", got, c.want)
 			}
 		})
 	}
 }
 
-func TestThePastIsAskedWithoutTheFuture(t *testing.T) {
+func TestTheUnfinishedNewestCountsWhereThereIsNoOther(t *testing.T) {
+	var d diary
+	d.add("m", 1, engine.FP32, "f", p99(0.04, 0))
+	if got := d.values(launch(config.Best, fast), both, day(9)); fmt.Sprint(got) != "[40 ms]" {
+		t.Errorf("evidence %q", got)
+	}
+	if m := d.state(t, day(9), both, launch(config.Best, fast)).Milestones[0]; !m.Met || m.State != forecast.Met {
+		t.Errorf("met %v, state %s", m.Met, m.State)
+	}
+}
+
+func TestThePastIsJudgedWithoutTheFuture(t *testing.T) {
 	var d diary
 	for i, v := range []float64{0.09, 0.08, 0.07, 0.06} {
 		d.add("m", i+1, engine.FP32, "f", p99(v, 0))
 	}
 	m := launch(config.Best, fast)
-	if got := d.told(m, both[:1], day(2)); fmt.Sprint(got) != "[90 ms 80 ms]" {
+	if got := d.values(m, both[:1], day(2)); fmt.Sprint(got) != "[90 ms 80 ms]" {
 		t.Errorf("on day 2: %q", got)
 	}
 	short := diary{records: d.records[:2]}
-	then, err := milestone.Forecast(m, d.models(both[:1]), day(2))
+	then, err := expect(m, d.evidence(m, both[:1], day(2)), day(2))
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := milestone.Forecast(m, short.models(both[:1]), day(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if then.Probability.Value != now.Probability.Value {
+	if now := short.state(t, day(2), both[:1], m).Milestones[0].Forecast; then.Probability.Value != now.Probability.Value {
 		t.Errorf("walking back says %v, the shorter history %v", then.Probability, now.Probability)
 	}
 }
@@ -200,42 +219,44 @@ func TestAChangeOfEnvironmentIsNotBridged(t *testing.T) {
 		d.add("m", i+7, engine.FP32, "new", p99(0.3, 0))
 		d.records[len(d.records)-1].Iteration = i + 1
 	}
-	f, err := milestone.Forecast(launch(config.Best, fast), d.models(both[:1]), day(20))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := d.state(t, day(20), both[:1], launch(config.Best, fast)).Milestones[0].Forecast
 	if f.Evidence.Observations != 3 || f.Evidence.Ignored != 6 {
 		t.Errorf("used %d, ignored %d; want 3 and 6", f.Evidence.Observations, f.Evidence.Ignored)
 	}
 }
 
-func TestAllAnswersForEveryMilestoneWithModels(t *testing.T) {
+func TestEveryMilestoneWithModelsHasAForecast(t *testing.T) {
 	var d diary
 	for i := range 10 {
 		d.add("m", i+1, engine.FP32, "f", p99(0.09-0.003*float64(i), 0))
 	}
-	in := report.Input{
-		Now: day(12), Records: d.records, Models: []report.ModelState{{Name: "m", Precisions: both[:1]}},
-		Milestones: []config.Milestone{launch(config.Best, fast), {Name: "none", Select: config.Select{Models: []string{"x*"}, Precision: config.Best}, Criteria: []forecast.Criterion{fast}, Share: 1, Horizon: 1, Ready: 0.9}},
+	none := config.Milestone{Name: "none", Select: config.Select{Models: []string{"x*"}, Precision: config.Best}, Criteria: []forecast.Criterion{fast}, Share: 1, Horizon: 1, Ready: 0.9}
+	s := d.state(t, day(12), both[:1], launch(config.Best, fast), none)
+	f := s.Milestones[0].Forecast
+	if f == nil || f.WeekAgo == nil || f.Probability == nil {
+		t.Fatalf("forecast %+v", f)
 	}
-	got, err := milestone.All(in)
-	if err != nil {
-		t.Fatal(err)
+	if m := s.Milestones[1]; m.Forecast != nil || m.Met || m.State != forecast.InsufficientData {
+		t.Errorf("a milestone without models %+v", m)
 	}
-	if len(got) != 1 || got["launch"] == nil || got["launch"].WeekAgo == nil || got["launch"].Probability == nil {
-		t.Fatalf("forecasts %+v", got)
+	score := func() forecast.Score {
+		var tr Tracker
+		for _, r := range d.records {
+			tr.Add(r)
+		}
+		s, err := tr.Derive(Evidence{Now: day(60), Models: []Held{{Name: "m", Precisions: both[:1]}}, Milestones: []config.Milestone{launch(config.Best, fast)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tr.Backtest(s)
 	}
-	if len(got["launch"].HoldsBack) != 1 || got["launch"].HoldsBack[0].Criterion != "p99 < 50 ms" {
-		t.Errorf("held back by %+v", got["launch"].HoldsBack)
-	}
-	if s := milestone.Track(in); s.Questions != 0 {
+	if s := score(); s.Questions != 0 {
 		t.Errorf("ten results give %d questions; at least 11 are needed for one", s.Questions)
 	}
 	for i := range 30 {
 		d.add("m", i+11, engine.FP32, "f", p99(0.06, 0))
 	}
-	in.Records = d.records
-	if s := milestone.Track(in); s.Questions == 0 || s.Brier < 0 || s.Brier > 1 {
+	if s := score(); s.Questions == 0 || s.Brier < 0 || s.Brier > 1 {
 		t.Errorf("record %+v", s)
 	}
 }

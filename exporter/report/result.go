@@ -1,0 +1,208 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/standing"
+	"github.com/plancast/plancast/units"
+)
+
+// result is what a record measured, and how it changed.
+func result(of *standing.Model, r history.Record, now time.Time) *Result {
+	m := r.Measurement
+	at := func(q float64) *float64 {
+		if x, ok := m.Latency.At(q); ok {
+			return num(x.Value)
+		}
+		return nil
+	}
+	x := &Result{
+		Version: oneLine(r.Version, 100), Iteration: r.Iteration, Finished: r.Finished.UTC(), Age: age(now, r.Finished),
+		Mean: num(m.Latency.Mean), P50: at(0.5), P90: at(0.9), P95: at(0.95),
+		Queries: m.Latency.Queries, Batch: m.Latency.Batch, Throughput: num(m.Throughput),
+		Size: num(float64(m.Plan.SizeBytes)), Stable: m.Stable,
+	}
+	if q, ok := m.Latency.At(0.99); ok && num(q.Value) != nil {
+		x.P99 = &Percentile{Value: q.Value, Queries: m.Latency.Queries}
+		if q.Upper != nil {
+			x.P99.Upper = num(*q.Upper)
+		}
+	}
+	if a := m.Accuracy; a != nil {
+		x.Deviation, x.Measure, x.Reference = num(a.Deviation), a.Measure, oneLine(a.Reference, 100)
+		x.Top1, x.Top1Agreement = numOf(a.Top1), numOf(a.Top1Agreement)
+	}
+	if p := m.Memory.PeakBytes; p != nil {
+		x.PeakMemory = num(float64(*p))
+	}
+	if !m.Plan.Reused {
+		x.Build = num(m.Plan.Duration.Seconds())
+	}
+	x.Telemetry = telemetry(m)
+	switch {
+	case m.Stable:
+	case m.Telemetry != nil && m.Telemetry.Suffered > 0:
+		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: the GPU was throttled in %s that count", units.Count(m.Telemetry.Suffered, "window")))
+	default:
+		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: %s did not agree with each other", units.Count(m.Windows, "window")))
+	}
+	if x.P99 == nil {
+		x.Warnings = append(x.Warnings, fmt.Sprintf("no P99: it takes 459 queries, there were %s", units.Number(float64(m.Latency.Queries))))
+	}
+	for _, w := range slices.Concat(m.Plan.Warnings, m.Warnings) {
+		x.Warnings = append(x.Warnings, oneLine(w, 300))
+	}
+	x.Change = change(of.Series, history.EntryOf(r))
+	return x
+}
+
+func telemetry(m *bench.Measurement) *Telemetry {
+	t := m.Telemetry
+	if t == nil {
+		return nil
+	}
+	x := &Telemetry{
+		Utilization: numOf(t.Utilization), SMClock: numOf(t.SMClock), Power: numOf(t.Power), Temperature: numOf(t.Temperature), Discarded: t.Discarded,
+	}
+	if e, ok := m.EnergyPerInference(); ok {
+		x.EnergyPerInference = num(e)
+	}
+	var parts []string
+	say := func(v *float64, format string, scale float64) {
+		if v != nil {
+			parts = append(parts, fmt.Sprintf(format, *v*scale))
+		}
+	}
+	say(x.Utilization, "busy %.0f %% of the time", 100)
+	say(x.SMClock, "SMs at %.0f MHz", 1e-6)
+	say(x.Temperature, "up to %.0f °C", 1)
+	say(x.Power, "%.0f W", 1)
+	if e := x.EnergyPerInference; e != nil && *e < 1 {
+		say(e, "%.3g mJ an inference", 1e3)
+	} else {
+		say(e, "%.2f J an inference", 1)
+	}
+	if t.Discarded > 0 {
+		parts = append(parts, units.Count(t.Discarded, "throttled window")+" thrown away")
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	x.Text = "GPU " + strings.Join(parts, ", ")
+	return x
+}
+
+// change compares r with the candidate before it: with the same precision when
+// that was measured then (or, when it failed then, with its last good result),
+// otherwise with that candidate's best engine.
+func change(s history.Series, e history.Entry) *Change {
+	now, ok := p99(e)
+	before, found := s.TrialBefore(e.Iteration)
+	if !ok || !found || e.Iteration == 0 {
+		return nil
+	}
+	old, found := before.Entry(e.Precision)
+	if found && !old.OK() {
+		old, found = s.Before(e.Precision, e.Iteration)
+	}
+	then, ok := 0.0, false
+	if found {
+		then, ok = p99(old)
+	}
+	if !ok {
+		for _, x := range before.Entries {
+			if v, has := p99(x); has && (!ok || v < then) {
+				old, then, ok = x, v, true
+			}
+		}
+	}
+	if !ok || then <= 0 {
+		return nil
+	}
+	c := &Change{
+		Ratio: now/then - 1, From: then, Version: oneLine(old.Version, 100), Iteration: old.Iteration,
+		Precision: old.Precision, Same: old.Precision == e.Precision,
+	}
+	c.Text = units.Change(c.Ratio)
+	return c
+}
+
+func p99(e history.Entry) (float64, bool) {
+	v, ok := e.Value("p99")
+	return v, ok && num(v) != nil
+}
+
+// failure says why a record has no measurement.
+func failure(r history.Record, now time.Time) *Failure {
+	f := r.Failure
+	v := &Failure{
+		Kind: f.Kind, Title: kindTitle(f.Kind), Op: oneLine(strings.TrimSpace(f.Op+" "+f.Subject), 200),
+		Message: oneLine(f.Message, 1000), Node: oneLine(f.Node, 200), Operator: oneLine(f.Operator, 100), Hint: oneLine(f.Hint, 500),
+		Version: oneLine(r.Version, 100), Finished: r.Finished.UTC(), Age: age(now, r.Finished),
+	}
+	for _, l := range f.Log {
+		v.Log = append(v.Log, oneLine(l, 300))
+	}
+	return v
+}
+
+// Text is the failure in one line.
+func (f Failure) Text() string {
+	var s strings.Builder
+	s.WriteString(f.Title)
+	var where []string
+	if f.Operator != "" {
+		where = append(where, "operator "+f.Operator)
+	}
+	if f.Node != "" {
+		where = append(where, "node "+f.Node)
+	}
+	if len(where) > 0 {
+		s.WriteString(" (" + strings.Join(where, ", ") + ")")
+	}
+	if f.Message != "" {
+		s.WriteString(": " + f.Message)
+	}
+	return s.String()
+}
+
+// maxPoints is how many iterations of a series a view keeps.
+const maxPoints = 100
+
+func points(s history.Series) ([]History, bool) {
+	candidates, truncated := s.Trials, false
+	if len(candidates) > maxPoints {
+		candidates, truncated = candidates[len(candidates)-maxPoints:], true
+	}
+	out := []History{}
+	for _, p := range s.Precisions() {
+		h := History{Precision: p, Points: []Point{}}
+		for _, c := range candidates {
+			e, ok := c.Entry(p)
+			if !ok || e.Unsupported() {
+				continue
+			}
+			x := Point{Iteration: c.Iteration, Version: oneLine(c.Version, 100), Finished: e.Finished.Time()}
+			if e.OK() {
+				if v, ok := p99(e); ok {
+					x.P99 = &v
+				}
+				if v, ok := e.Value("throughput"); ok {
+					x.Throughput = num(v)
+				}
+			} else {
+				x.Failure = e.Failure
+			}
+			h.Points = append(h.Points, x)
+		}
+		if len(h.Points) > 0 {
+			out = append(out, h)
+		}
+	}
+	return out, truncated
+}

@@ -1,0 +1,286 @@
+package standing
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
+)
+
+// Derive makes the state of the evidence. The state is whole even when a
+// milestone has no forecast; the error joins those.
+func Derive(e Evidence) (*State, error) {
+	var t Tracker
+	for _, r := range e.Records {
+		t.hold(r)
+	}
+	return t.Derive(e)
+}
+
+// Tracker derives the state of a history that grows, again and again: what it
+// derived of a model stays until something of that model changes, so that a new
+// record costs the same in a long history as in a short one. Its zero value is
+// an empty history. It is used by one goroutine at a time; its states may be
+// read by any number.
+type Tracker struct {
+	models     map[string]*tracked
+	thresholds []Threshold
+	forecasts  map[string]*foreseen // by milestone
+}
+
+// tracked is what is known of one model.
+type tracked struct {
+	history history.Model
+	pending []history.Record // not in history yet
+	records map[int64]history.Record
+	totals  Totals
+
+	model  *Model // nil when it has to be derived anew
+	series map[use]evidence
+}
+
+// use is what the history of a model is evidence for: the forecast of a
+// milestone as of now, or of a week ago.
+type use struct {
+	milestone string
+	past      bool
+}
+
+// evidence is what a model contributes to the forecast of a milestone.
+type evidence struct {
+	since, known time.Time
+	series       []forecast.Series
+}
+
+// foreseen is a forecast with what it was made from.
+type foreseen struct {
+	milestone  config.Milestone
+	now, week  moment
+	current    *forecast.Forecast
+	weekBefore *forecast.Forecast
+}
+
+type moment struct {
+	at     time.Time
+	series [][]forecast.Series // by member
+}
+
+func (m moment) equal(o moment) bool {
+	return m.at.Equal(o.at) && slices.EqualFunc(m.series, o.series, func(a, b []forecast.Series) bool {
+		return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
+	})
+}
+
+func (t *Tracker) of(name string) *tracked {
+	if t.models == nil {
+		t.models = map[string]*tracked{}
+	}
+	m := t.models[name]
+	if m == nil {
+		m = &tracked{history: history.Model{Name: name}}
+		t.models[name] = m
+	}
+	return m
+}
+
+// Add takes a record that was just made. IDs ascend.
+func (t *Tracker) Add(r history.Record) { t.hold(r) }
+
+func (t *Tracker) hold(r history.Record) {
+	m := t.of(r.Model)
+	m.totals.add(r)
+	m.pending = append(m.pending, r)
+}
+
+// grow takes pending entries into the history, and lets go of records that
+// nobody is shown any more.
+func (m *tracked) grow() {
+	if len(m.pending) == 0 {
+		return
+	}
+	m.history = m.history.With(history.Entries(m.pending)...)
+	keep := shown(m.history)
+	records := make(map[int64]history.Record, len(keep)) // states hold the earlier one
+	for _, r := range m.pending {
+		if keep[r.ID] {
+			records[r.ID] = r
+		}
+	}
+	for id, r := range m.records {
+		if keep[id] {
+			records[id] = r
+		}
+	}
+	m.records, m.pending, m.model, m.series = records, nil, nil, nil
+}
+
+// Derive makes the state of the evidence and of the records that were added;
+// e.Records is not looked at.
+func (t *Tracker) Derive(e Evidence) (*State, error) {
+	s := &State{
+		Now: e.Now.UTC(), Refused: e.Refused, Track: e.Track, Backend: e.Backend, Activity: e.Activity,
+	}
+	all := e.thresholds()
+	changed := !slices.EqualFunc(all, t.thresholds, Threshold.equal)
+	t.thresholds = all
+	if changed {
+		for _, m := range t.models {
+			m.series = nil
+		}
+	}
+	present := map[string]*Model{}
+	for _, held := range e.Models {
+		m := t.of(held.Name)
+		m.grow()
+		if m.model == nil || changed || !m.model.Held.equal(held) {
+			totals := m.totals
+			if before, ok := e.Totals[held.Name]; ok {
+				totals = totals.with(before)
+			}
+			m.model = &Model{Held: held, History: m.history, Totals: totals, records: m.records}
+			m.model.derive(all)
+			m.series = nil
+		}
+		present[held.Name] = m.model
+		s.Models = append(s.Models, m.model)
+	}
+	slices.SortFunc(s.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
+	for _, name := range slices.Sorted(maps.Keys(t.models)) {
+		m := t.models[name]
+		m.grow()
+		if present[name] == nil && len(m.history.Series) > 0 {
+			s.Gone = append(s.Gone, name)
+		}
+	}
+	if !e.Unread {
+		s.Absences = e.absences(all, s.Gone, func(name string) bool { return present[name] != nil })
+	}
+	var errs []error
+	for _, m := range e.Milestones {
+		x := t.milestone(m, s, present)
+		errs = append(errs, x.err)
+		s.Milestones = append(s.Milestones, x.Milestone)
+	}
+	return s, errors.Join(errs...)
+}
+
+type milestoneResult struct {
+	Milestone
+	err error
+}
+
+// milestone derives a milestone with its forecast.
+func (t *Tracker) milestone(m config.Milestone, s *State, present map[string]*Model) (out milestoneResult) {
+	var members []member
+	for _, x := range s.Models {
+		if m.Matches(x.Name) {
+			members = append(members, member{name: x.Name, model: x})
+		}
+	}
+	for _, a := range s.Absences {
+		if a.Kind == KindMilestone && a.Threshold == m.Name && a.Counts && a.Model != "" {
+			members = append(members, member{name: a.Model})
+		}
+	}
+	slices.SortFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	out.Milestone = milestone(m, members)
+	if len(members) == 0 {
+		return out // there is nothing to forecast yet
+	}
+	now := moment{at: s.Now}
+	week := moment{at: s.Now.Add(-Week).Truncate(time.Hour)}
+	for _, x := range members {
+		now.series = append(now.series, t.series(m, x, now.at, false))
+		week.series = append(week.series, t.series(m, x, week.at, true))
+	}
+	if t.forecasts == nil {
+		t.forecasts = map[string]*foreseen{}
+	}
+	f := t.forecasts[m.Name]
+	if f == nil || !sameGoal(f.milestone, m) {
+		f = &foreseen{milestone: m}
+		t.forecasts[m.Name] = f
+	}
+	if f.current == nil || !f.now.equal(now) {
+		current, err := expect(m, slices.Concat(now.series...), now.at)
+		if err != nil {
+			out.err = err
+			return out
+		}
+		f.current, f.now = current, now
+	}
+	if !f.week.equal(week) {
+		f.week, f.weekBefore = week, nil
+		if before, err := expect(m, slices.Concat(week.series...), week.at); err == nil && before.Evidence.Observations > 0 {
+			f.weekBefore = before
+		}
+	}
+	out.Forecast, out.State = &Forecast{Forecast: *f.current}, f.current.State
+	if b := f.weekBefore; b != nil && b.Probability != nil {
+		out.Forecast.WeekAgo = &b.Probability.Value
+	}
+	out.err = out.check()
+	return out
+}
+
+func sameGoal(a, b config.Milestone) bool {
+	return a.Name == b.Name && a.Share == b.Share && a.Deadline.Equal(b.Deadline) && a.Horizon == b.Horizon && a.Ready == b.Ready &&
+		Threshold{Criteria: a.Criteria, Select: a.Select, Environment: a.Environment}.equal(Threshold{Criteria: b.Criteria, Select: b.Select, Environment: b.Environment})
+}
+
+// series is the evidence that a member contributes to a milestone, as known at a
+// moment. past leaves out what finished later, and takes the environment of then.
+func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) []forecast.Series {
+	held := t.of(x.name)
+	e := evidence{since: lookBack(at), known: never}
+	h, expected, environment := held.history, []engine.Precision(nil), m.Environment
+	switch {
+	case x.model == nil:
+		h, e.since = history.Model{Name: x.name}, time.Time{} // absent: nothing that it did counts
+	case past:
+		e.known, expected = at, x.model.Precisions
+	default:
+		environment, expected = cmp.Or(m.Environment, x.model.Series.Fingerprint), x.model.Precisions
+	}
+	key := use{m.Name, past}
+	if old, ok := held.series[key]; ok && old.since.Equal(e.since) && old.known.Equal(e.known) {
+		return old.series
+	}
+	e.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, environment, e.known, e.since)
+	if held.series == nil {
+		held.series = map[use]evidence{}
+	}
+	held.series[key] = e
+	return e.series
+}
+
+// Backtest scores the method, walk-forward, on the very histories that the
+// milestones rest on: its own record. The score has no questions while the
+// histories are short.
+func (t *Tracker) Backtest(s *State) forecast.Score {
+	type key struct{ model, metric, precision, environment string }
+	known := map[key]bool{}
+	var all []forecast.Series
+	for _, m := range s.Milestones {
+		for _, x := range s.Models {
+			if !m.Matches(x.Name) {
+				continue
+			}
+			for _, one := range t.series(m.Milestone, member{name: x.Name, model: x}, s.Now, false) {
+				k := key{one.Model, one.Criterion.Metric, m.Precision, one.Environment}
+				if !known[k] {
+					known[k] = true
+					all = append(all, one)
+				}
+			}
+		}
+	}
+	return forecast.Backtest(all, forecast.BacktestOptions{}).Plancast
+}

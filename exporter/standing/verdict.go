@@ -1,0 +1,155 @@
+package standing
+
+import (
+	"math"
+	"slices"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
+)
+
+// Outcome is the answer to a criterion.
+type Outcome string
+
+// The outcomes. Unknown is never taken for either of the others.
+const (
+	Met     Outcome = "met"
+	Missed  Outcome = "missed"
+	Unknown Outcome = "unknown" // not measured: failed, unsupported, no reference, too few queries
+)
+
+// CriterionResult is a criterion with its answer for one engine.
+type CriterionResult struct {
+	forecast.Criterion
+	Outcome Outcome
+	Value   float64 // in the criterion's unit; NaN when Outcome is Unknown
+}
+
+// Gap is forecast.Criterion.Gap of the value: +Inf when it is unknown.
+func (c CriterionResult) Gap() float64 { return c.Criterion.Gap(c.Value) }
+
+// EngineResult is one engine of a candidate, judged by one threshold.
+type EngineResult struct {
+	Precision engine.Precision
+	Criteria  []CriterionResult // in the order of the threshold
+	Outcome   Outcome           // Missed when one is missed, else Unknown when one is unknown, else Met
+}
+
+// known reports whether at least one criterion has a value.
+func (r *EngineResult) known() bool {
+	return slices.ContainsFunc(r.Criteria, func(c CriterionResult) bool { return !math.IsNaN(c.Value) })
+}
+
+// Gap is the largest gap of its criteria: how far the engine is from meeting all.
+func (r *EngineResult) Gap() float64 {
+	gap := math.Inf(-1)
+	for _, c := range r.Criteria {
+		gap = max(gap, c.Gap())
+	}
+	return gap
+}
+
+// JudgeEngine answers the criteria for one entry.
+func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
+	r := EngineResult{Precision: e.Precision, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
+	for i, c := range criteria {
+		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: math.NaN()}
+		if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
+			x.Value, x.Outcome = v, Missed
+			if c.Met(v) {
+				x.Outcome = Met
+			}
+		}
+		r.Criteria[i] = x
+		switch {
+		case x.Outcome == Missed:
+			r.Outcome = Missed
+		case x.Outcome == Unknown && r.Outcome == Met:
+			r.Outcome = Unknown
+		}
+	}
+	return r
+}
+
+// Judge answers the criteria for a candidate: one and the same engine must meet
+// all of them. It returns the engine that decides: the one that meets all
+// criteria, or else the one nearest to doing so. It is nil when no engine that
+// counts was measured.
+func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
+	var engines []EngineResult
+	var values [][]float64
+	for _, e := range t.Entries {
+		if !e.OK() || !sel.Counts(e.Precision) {
+			continue
+		}
+		r := JudgeEngine(criteria, e)
+		engines = append(engines, r)
+		v := make([]float64, len(criteria))
+		for i, c := range r.Criteria {
+			v[i] = c.Value
+		}
+		values = append(values, v)
+	}
+	if len(engines) == 0 {
+		return nil
+	}
+	return &engines[forecast.Nearest(criteria, values)]
+}
+
+// through reports whether t has been tried at all of the expected precisions
+// that count.
+func through(sel config.Select, t history.Trial, expected []engine.Precision) bool {
+	return !slices.ContainsFunc(expected, func(p engine.Precision) bool {
+		if !sel.Counts(p) {
+			return false
+		}
+		_, ok := t.Entry(p)
+		return !ok
+	})
+}
+
+// Reason says why a verdict is what it is where its engine does not say it.
+type Reason string
+
+// The reasons. A verdict with an engine has none, except StillMeasuring.
+const (
+	NoResult         Reason = "no_result"         // nothing ended yet in the environment that counts
+	OtherEnvironment Reason = "other_environment" // nothing in the environment that the milestone names
+	NoEngine         Reason = "no_engine"         // no engine that counts was measured: Verdict.Trial says why
+	StillMeasuring   Reason = "still_measuring"   // the candidate is not measured at every precision yet
+	Absent           Reason = "absent"            // the repository lacks the model
+)
+
+// Verdict is the answer of a threshold for a model. A target speaks of the
+// newest candidate, a milestone of the one that the model stands on.
+type Verdict struct {
+	Threshold Threshold
+	Outcome   Outcome
+	Reason    Reason
+	Trial     *history.Trial // that was judged; nil when there is none
+	Engine    *EngineResult  // that decides; nil when none was measured
+}
+
+// Exit codes of plancast run.
+const (
+	ExitMet    = 0 // every target holds
+	ExitMissed = 1 // a target is missed
+	ExitError  = 2 // a target could not be judged, or a candidate has no result at all
+)
+
+// ExitCode combines outcomes: what could not be decided outweighs what was
+// missed, since the pass is incomplete then.
+func ExitCode(outcomes []Outcome) int {
+	code := ExitMet
+	for _, o := range outcomes {
+		switch o {
+		case Missed:
+			code = max(code, ExitMissed)
+		case Unknown:
+			code = ExitError
+		}
+	}
+	return code
+}
