@@ -12,7 +12,7 @@ import (
 )
 
 // Measure does one job from build to layers and returns all it found out.
-// progress, which may be nil, is told of every step; with may be Watched. A
+// progress, which may be nil, hears of every step; with may be Watched and On. A
 // failure is an *engine.Error, except that the context's own error comes back
 // as it is. The work folder is left to the caller.
 func Measure(ctx context.Context, backend engine.Backend, job Job, progress func(engine.Progress), with ...func(*run)) (Measurement, error) {
@@ -24,6 +24,9 @@ func Measure(ctx context.Context, backend engine.Backend, job Job, progress func
 		w(r)
 	}
 	err := r.measure(ctx)
+	if parting := r.part(); err == nil {
+		err = parting
+	}
 	if r.engine != nil {
 		if closing := r.engine.Close(); closing != nil && err == nil {
 			err = closing
@@ -46,8 +49,14 @@ type run struct {
 	engine   engine.Engine
 	m        Measurement
 
-	sampler   Sampler // nil without one
-	discarded int     // windows that were thrown away
+	sampler   Sampler       // nil without one
+	host      Host          // nil without one
+	throttled int           // windows thrown away because the device was
+	disturbed int           // windows thrown away because of other work
+	spent     time.Duration // of the patience
+	partner   *partner      // nil without one
+	warm      engine.Window // of the warm-up
+	points    []round       // of the sweep
 
 	inputs  []engine.TensorInfo
 	arrays  []engine.Tensor // inputs.npz, nil without
@@ -68,7 +77,7 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.job.Options.Validate(); err != nil {
 		return engine.Errorf(engine.KindInternal, "measure", r.job.Model, "the options are wrong: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	for _, step := range []func(context.Context) error{r.build, r.load, r.latency, r.sweep, r.memory, r.accuracy, r.calibration, r.layers} {
+	for _, step := range []func(context.Context) error{r.build, r.load, r.warmUp, r.sweep, r.memory, r.meet, r.latency, r.accuracy, r.calibration, r.layers} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -85,21 +94,9 @@ func (r *run) build(ctx context.Context) error {
 		return err
 	}
 	r.arrays = arrays
-	req := engine.BuildRequest{
-		ModelPath: r.job.ModelPath, Precision: r.job.Precision, WorkDir: r.job.WorkDir, Settings: r.job.Settings,
-		CalibrationPath: r.job.CalibrationPath, Digest: r.job.Digest, Kept: r.job.Kept, Progress: r.progress,
-	}
-	// A model that is not readable here is the backend's to refuse: it knows
-	// its own formats. A readable one can be refused before a long build.
-	if model, err := onnx.ReadFile(r.job.ModelPath); err == nil {
-		req.Native, req.Quantized = model.Precision, model.Quantized
-		if err := r.plan(model.Inputs); err != nil {
-			return err
-		}
-		if req.Profiles, err = r.profiles(); err != nil {
-			return err
-		}
-		r.m.Warnings = nil // plan runs again on what the engine says
+	req, err := r.buildRequest(r.job.ModelPath)
+	if err != nil {
+		return err
 	}
 	plan, err := r.backend.Build(ctx, req)
 	if err != nil {
@@ -112,6 +109,29 @@ func (r *run) build(ctx context.Context) error {
 		r.progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: fmt.Sprintf("built in %v", plan.Duration.Round(time.Millisecond))})
 	}
 	return nil
+}
+
+// buildRequest is how a model is built for this job.
+func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
+	req := engine.BuildRequest{
+		ModelPath: path, Precision: r.job.Precision, WorkDir: r.job.WorkDir, Settings: r.job.Settings,
+		CalibrationPath: r.job.CalibrationPath, Digest: r.job.Digest, Kept: r.job.Kept, Progress: r.progress,
+	}
+	// A model that is not readable here is the backend's to refuse: it knows
+	// its own formats. A readable one can be refused before a long build.
+	model, err := onnx.ReadFile(path)
+	if err != nil {
+		return req, nil
+	}
+	req.Native, req.Quantized = model.Precision, model.Quantized
+	if r.engine == nil { // the candidate's own, planned again on what the engine says
+		defer func(before []string) { r.m.Warnings = before }(r.m.Warnings)
+		if err := r.plan(model.Inputs); err != nil {
+			return req, err
+		}
+	}
+	req.Profiles, err = r.profiles()
+	return req, err
 }
 
 func (r *run) load(ctx context.Context) error {

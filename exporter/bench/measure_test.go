@@ -29,7 +29,7 @@ func job(t *testing.T, s fake.Script) Job {
 	if err := fake.Write(path, s); err != nil {
 		t.Fatal(err)
 	}
-	return Job{Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: DefaultOptions(), WorkDir: dir}
+	return Job{Backend: fake.Name, Model: "m", Version: "1", ModelPath: path, Precision: engine.FP32, Options: DefaultOptions(), Guard: DefaultGuard(), WorkDir: dir}
 }
 
 func ms(n ...float64) (out []fake.Duration) {
@@ -51,7 +51,7 @@ func TestMeasure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{"build", "load", "warm-up", "latency", "throughput", "layers"}; !reflect.DeepEqual(stages, want) {
+	if want := []string{"build", "load", "warm-up", "throughput", "latency", "layers"}; !reflect.DeepEqual(stages, want) {
 		t.Errorf("stages %v, want %v", stages, want)
 	}
 	if !m.Stable || m.Windows != 2 || len(m.Warnings) != 0 {
@@ -93,7 +93,9 @@ func TestWindowsRepeatUntilTheyAgree(t *testing.T) {
 		"throughput beyond 3 percent": {ms(1, 1, 1.035, 1.035), 3, true, 0.001035},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latencies: c.latencies}), nil)
+			j := job(t, fake.Script{Latencies: c.latencies})
+			j.Options.Concurrency = nil // no window of a sweep in between
+			m, err := Measure(context.Background(), fake.New(), j, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -92,6 +92,12 @@ func Summarize(batch int, samples []float64) Latency {
 		if upper, ok := EarlyStopping(sorted, q); ok {
 			x.Upper = &upper
 		}
+		if low, high, ok := interval(samples, sorted, q); ok {
+			x.Low = &low
+			if !math.IsInf(high, 1) {
+				x.High = &high
+			}
+		}
 		l.Quantiles = append(l.Quantiles, x)
 	}
 	for _, v := range sorted {

@@ -15,21 +15,32 @@ import (
 // Measurement is everything one job found out. Pointers are nil where a figure
 // is unknown; unknown is never zero.
 type Measurement struct {
-	Plan       engine.Plan   `json:"plan"`
-	Latency    Latency       `json:"latency"`            // concurrency 1, the first batch size
-	Sweep      []Point       `json:"sweep"`              // every batch size and concurrency, Latency's own included
-	Throughput float64       `json:"throughput_per_s"`   // inferences per second: the best point of the sweep
-	Stable     bool          `json:"stable"`             // the windows of Latency agreed, and no window that counts was throttled by heat or a power brake
-	Windows    int           `json:"windows"`            // how many windows Latency took
-	Memory     engine.Memory `json:"memory"`             //
-	Accuracy   *Accuracy     `json:"accuracy,omitempty"` // nil without evaluation inputs or a reference
-	Layers     *LayerSummary `json:"layers,omitempty"`   // nil when the runtime does not say
+	Plan       engine.Plan `json:"plan"`
+	Latency    Latency     `json:"latency"`          // concurrency 1, the first batch size
+	Sweep      []Point     `json:"sweep"`            // every batch size and concurrency, Latency's own included
+	Throughput float64     `json:"throughput_per_s"` // inferences per second: the best point of the sweep
+	// Stable says that the throughput of the accepted windows agreed, the percentile
+	// that decides is known within its tolerance, and no window that counts was
+	// disturbed, or throttled by heat or a power brake.
+	Stable   bool          `json:"stable"`
+	Windows  int           `json:"windows"`            // how many windows Latency took
+	Memory   engine.Memory `json:"memory"`             //
+	Accuracy *Accuracy     `json:"accuracy,omitempty"` // nil without evaluation inputs or a reference
+	Layers   *LayerSummary `json:"layers,omitempty"`   // nil when the runtime does not say
 	// Calibration is nil unless the ranges of the plan's tensors were found by calibration.
 	Calibration *Calibration   `json:"calibration,omitempty"`
 	Overhead    float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
 	Phases      []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
 	Telemetry   *Telemetry     `json:"telemetry,omitempty"`  // of the device during the accepted windows of Latency; nil when nobody watched
-	Warnings    []string       `json:"warnings,omitempty"`   // reasons not to trust a number, in words
+	// Disturbance is what else used the machine meanwhile; nil when nobody watched.
+	Disturbance *Disturbance `json:"disturbance,omitempty"`
+	// Comparison is with the candidate before, in turns; nil when there was none
+	// to compare with, or when it could not be run.
+	Comparison *Comparison `json:"comparison,omitempty"`
+	// Rebuild is what building the same candidate twice changed, measured when the
+	// model was first seen and carried on since; nil when it was not measured.
+	Rebuild  *Comparison `json:"rebuild,omitempty"`
+	Warnings []string    `json:"warnings,omitempty"` // reasons not to trust a number, in words
 }
 
 // Latency summarizes the pooled queries of the accepted windows; times are in seconds per
@@ -59,6 +70,11 @@ type Quantile struct {
 	// Upper is MLPerf's early-stopping bound: with 99 % confidence the true
 	// percentile is not above it. Nil when the queries do not suffice for one.
 	Upper *float64 `json:"upper,omitempty"`
+	// The true percentile lies between Low and High with 90 % confidence, even when
+	// queries depend on each other: see Interval. High is nil when it may lie above
+	// the slowest query.
+	Low  *float64 `json:"low,omitempty"`
+	High *float64 `json:"high,omitempty"`
 }
 
 // At returns the quantile q and whether it was measured. A P99 of fewer than
@@ -145,6 +161,7 @@ type Job struct {
 	Precision     engine.Precision `json:"precision"`
 	Settings      engine.Settings  `json:"settings"`
 	Options       Options          `json:"options"`
+	Guard         Guard            `json:"guard"`
 
 	// Dims resolves symbolic dimensions by name ("N", "sequence") or by
 	// "input/position" ("tokens/1"); batch symbols come from Options.Batches.
@@ -169,6 +186,11 @@ type Job struct {
 	// since is told.
 	PreviousVersion string         `json:"previous_version,omitempty"`
 	PreviousLayers  []engine.Layer `json:"previous_layers,omitempty"`
+
+	// Partner is what the candidate is timed in turns with; nil for nothing.
+	Partner *Partner `json:"partner,omitempty"`
+	// Rebuild is what building twice changed, when that was measured before.
+	Rebuild *Comparison `json:"rebuild,omitempty"`
 
 	// ReferencePath is an .npz of reference outputs, ReferenceName says whose;
 	// both are empty when this job has nothing to compare with.

@@ -1,12 +1,9 @@
 package bench
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/plancast/plancast/exporter/engine"
 )
 
 // Sampler watches the device while a window is timed. Without one, nothing is
@@ -41,6 +38,12 @@ type Telemetry struct {
 	SMOccupancy    *float64 `json:"sm_occupancy,omitempty"`
 	TensorActivity *float64 `json:"tensor_activity,omitempty"`
 	DRAMBandwidth  *float64 `json:"dram_bandwidth,omitempty"`
+
+	// Others is how many other processes were at work on the device at the same
+	// time, and OthersUtilization the mean share of the time that they kept it at
+	// work.
+	Others            int      `json:"others,omitempty"`
+	OthersUtilization *float64 `json:"others_utilization,omitempty"`
 
 	// Throttled is the share of the samples in which a reason held the clocks
 	// back; reasons that were not seen are left out.
@@ -82,8 +85,8 @@ const MaxRemeasured = 3
 // it is how a GPU under full load runs.
 var disturbing = []ThrottleReason{Thermal, PowerBrake}
 
-// disturbed names the disturbing reasons that were seen; "" for none.
-func (t Telemetry) disturbed() string {
+// throttled names the disturbing reasons that were seen; "" for none.
+func (t Telemetry) throttled() string {
 	var words []string
 	for _, reason := range disturbing {
 		if share := t.Throttled[reason]; share > 0 {
@@ -103,45 +106,17 @@ func Watched(s Sampler) func(*run) {
 	return func(r *run) { r.sampler = s }
 }
 
-// window times one window. One in which the device was throttled is thrown
-// away and timed again, while there is leave to; seen says what the device did
-// in the one that is returned, and is nil when nobody watches.
-func (r *run) window(ctx context.Context, stage string, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, seen *Telemetry, err error) {
-	for {
-		stop := func() Telemetry { return Telemetry{} }
-		if r.sampler != nil {
-			stop = r.sampler.Start()
-		}
-		w, err = r.engine.Time(ctx, inputs, o)
-		t := stop()
-		if err != nil || r.sampler == nil {
-			return w, nil, err
-		}
-		if t.Problem != "" {
-			r.warn("the device could not be watched all the time, so throttling may have gone unnoticed: %s", t.Problem)
-		}
-		why := t.disturbed()
-		if why != "" && r.discarded == MaxRemeasured {
-			t.Suffered = 1
-		}
-		if why == "" || t.Suffered > 0 {
-			return w, &t, nil
-		}
-		r.discarded++
-		r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("thrown away and measured again: the device was throttled %s", why)})
-	}
-}
-
 // telemetry judges what was seen in the accepted windows of the latency.
 func (r *run) telemetry(windows []Telemetry) {
 	if len(windows) == 0 {
 		return
 	}
 	t := poolTelemetry(windows)
+	t.Discarded = r.throttled
 	r.m.Telemetry = &t
 	if t.Suffered > 0 {
 		r.m.Stable = false
-		r.warn("the device was throttled %s in windows that count, after %d were thrown away: look at its cooling and power supply, or lock its clocks lower", t.disturbed(), r.discarded)
+		r.warn("the device was throttled %s in windows that count, after %d were thrown away: look at its cooling and power supply, or lock its clocks lower", t.throttled(), r.throttled)
 	}
 	if share := t.Throttled[PowerCap]; share >= notableCap {
 		r.warn("the device was at its power limit %.0f %% of the time, which is usual under full load: the figures hold for this limit", 100*share)
@@ -154,6 +129,7 @@ func poolTelemetry(windows []Telemetry) Telemetry {
 	for _, w := range windows {
 		out.Duration += w.Duration
 		out.Suffered += w.Suffered
+		out.Others = max(out.Others, w.Others)
 		out.EnergyIntegrated = out.EnergyIntegrated || w.EnergyIntegrated
 		if out.Problem == "" {
 			out.Problem = w.Problem
@@ -182,6 +158,7 @@ func poolTelemetry(windows []Telemetry) Telemetry {
 	out.SMOccupancy = mean(func(t Telemetry) *float64 { return t.SMOccupancy })
 	out.TensorActivity = mean(func(t Telemetry) *float64 { return t.TensorActivity })
 	out.DRAMBandwidth = mean(func(t Telemetry) *float64 { return t.DRAMBandwidth })
+	out.OthersUtilization = mean(func(t Telemetry) *float64 { return t.OthersUtilization })
 
 	energy, known := 0.0, true
 	for _, w := range windows {

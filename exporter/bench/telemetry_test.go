@@ -67,10 +67,10 @@ func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 		"nothing happens":                 {[]Telemetry{cool}, true, 2, 0, 0, ""},
 		"heat passes":                     {[]Telemetry{device(Thermal), device(Thermal), cool}, true, 2, 2, 0, ""},
 		"a power brake in between":        {[]Telemetry{cool, device(PowerBrake), cool}, true, 2, 1, 0, ""},
-		"in the sweep":                    {[]Telemetry{cool, cool, device(Thermal), cool}, true, 2, 1, 0, ""},
+		"in the latency":                  {[]Telemetry{cool, cool, device(Thermal), cool}, true, 2, 1, 0, ""},
 		"heat stays":                      {[]Telemetry{device(Thermal)}, false, 2, 3, 3, "throttled by heat 25 % of the time in windows that count, after 3 were thrown away"},
-		"heat comes in the sweep":         {[]Telemetry{cool, cool, device(Thermal)}, false, 2, 3, 1, "throttled by heat 25 % of the time at batch 1 and concurrency 2"},
-		"heat passes after the last try":  {append(repeat(4, device(Thermal)), cool), false, 2, 3, 1, "in windows that count"},
+		"heat comes after the sweep":      {[]Telemetry{cool, cool, device(Thermal)}, false, 2, 3, 1, "throttled by heat 12 % of the time in windows that count"},
+		"heat passes after the sweep":     {append(repeat(4, device(Thermal)), cool), false, 2, 3, 1, "throttled by heat 25 % of the time at batch 1 and concurrency 2"},
 		"a power cap is usual":            {[]Telemetry{device(PowerCap)}, true, 2, 0, 0, "at its power limit 25 % of the time, which is usual under full load"},
 		"a slowdown of unknown cause":     {[]Telemetry{device(Hardware, SyncBoost)}, true, 2, 0, 0, ""},
 		"a device that is not told of it": {[]Telemetry{{Device: "GPU-a", Duration: 2, Problem: "the driver hangs"}}, true, 2, 0, 0, "throttling may have gone unnoticed: the driver hangs"},
@@ -103,7 +103,9 @@ func TestThrownAwayQueriesDoNotCount(t *testing.T) {
 	// The warm-up's latency stands first; the throttled window took ten times as long.
 	s := &scripted{t: t, seen: []Telemetry{device(Thermal), device()}}
 	var told []string
-	m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latencies: ms(1, 10, 1, 1)}), func(p engine.Progress) {
+	j := job(t, fake.Script{Latencies: ms(1, 10, 1, 1)})
+	j.Options.Concurrency = nil
+	m, err := Measure(context.Background(), fake.New(), j, func(p engine.Progress) {
 		if strings.Contains(p.Message, "thrown away") {
 			told = append(told, p.Stage+": "+p.Message)
 		}
@@ -127,7 +129,9 @@ func TestTelemetryIsThatOfTheAcceptedWindows(t *testing.T) {
 	third.Duration, third.Power, third.Energy, third.Utilization, third.EnergyIntegrated = 3, v(700), v(2100), nil, true
 	third.Throttled = map[ThrottleReason]float64{PowerCap: 0.04}
 	s := &scripted{t: t, seen: []Telemetry{first, second, third}}
-	m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latencies: ms(1, 5, 1, 1)}), nil, Watched(s))
+	j := job(t, fake.Script{Latencies: ms(1, 5, 1, 1)})
+	j.Options.Concurrency = nil
+	m, err := Measure(context.Background(), fake.New(), j, nil, Watched(s))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +168,9 @@ func TestWithoutASamplerNothingIsKnown(t *testing.T) {
 func TestTheWatchEndsWithAFailedWindow(t *testing.T) {
 	s := &scripted{t: t, seen: []Telemetry{device(Thermal)}}
 	ctx, cancel := context.WithCancel(context.Background())
-	_, err := Measure(ctx, fake.New(), job(t, fake.Script{}), func(p engine.Progress) {
+	j := job(t, fake.Script{})
+	j.Options.Concurrency = nil
+	_, err := Measure(ctx, fake.New(), j, func(p engine.Progress) {
 		if p.Stage == "latency" {
 			cancel()
 		}

@@ -10,6 +10,54 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 )
 
+// round is one window of the candidate and, with a partner, one of its engine:
+// the two take turns.
+type round struct {
+	own, partner []engine.Window // turns, in the order in which they were timed
+	seen         observation
+	suffered     bool // it counts although it was disturbed
+}
+
+// turns is how many parts a window has when two engines take turns: short
+// enough that what slows the machine down meets both, and four make the
+// smallest sequence (A B, B A, A B, B A) in which a steady drift cancels twice.
+const turns = 4
+
+// settling is how much of a turn is run untimed first, so that each engine
+// finds the caches as it left them: a tenth, at most 50 ms.
+func settling(turn time.Duration) time.Duration { return min(turn/10, 50*time.Millisecond) }
+
+// whole is a round's window of the candidate.
+func (x round) whole() engine.Window { return joined(x.own) }
+
+func joined(parts []engine.Window) engine.Window {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	out := engine.Window{Phases: map[engine.Phase][]float64{}}
+	for _, w := range parts {
+		out.Latencies = append(out.Latencies, w.Latencies...)
+		out.Elapsed += w.Elapsed
+		for phase, v := range w.Phases {
+			out.Phases[phase] = append(out.Phases[phase], v...)
+		}
+		out.Overhead = max(out.Overhead, w.Overhead)
+	}
+	return out
+}
+
+// warmUp runs the engine untimed and returns its pace.
+func (r *run) warmUp(ctx context.Context) error {
+	o, batch := r.job.Options, r.batches[0]
+	inputs, err := r.timed(batch)
+	if err != nil {
+		return err
+	}
+	r.progress(engine.Progress{Stage: "warm-up", Message: fmt.Sprintf("%v, batch %d", o.WarmUp, batch)})
+	r.warm, err = r.engine.Time(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: 1, Duration: o.WarmUp, MaxDuration: o.MaxWindow})
+	return err
+}
+
 func (r *run) latency(ctx context.Context) error {
 	o := r.job.Options
 	batch := r.batches[0]
@@ -17,54 +65,137 @@ func (r *run) latency(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.progress(engine.Progress{Stage: "warm-up", Message: fmt.Sprintf("%v, batch %d", o.WarmUp, batch)})
-	warm, err := r.engine.Time(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: 1, Duration: o.WarmUp, MaxDuration: o.MaxWindow})
-	if err != nil {
-		return err
-	}
-	var windows []engine.Window
-	var watched []Telemetry // of windows; empty without a sampler
-	for len(windows) < o.MaxWindows && !r.m.Stable {
+	var rounds []round
+	for {
 		r.progress(engine.Progress{
-			Stage: "latency", Done: float64(len(windows)), Total: float64(o.MaxWindows),
-			Message: fmt.Sprintf("window %d of at most %d, %s", len(windows)+1, o.MaxWindows, expected(warm, o)),
+			Stage: "latency", Done: float64(len(rounds)), Total: float64(o.MaxWindows),
+			Message: fmt.Sprintf("window %d of at most %d, %s", len(rounds)+1, o.MaxWindows, expected(r.warm, o)),
 		})
-		w, seen, err := r.window(ctx, "latency", inputs, engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow})
+		x, err := r.round(ctx, inputs, len(rounds))
 		if err != nil {
 			return err
 		}
-		if len(w.Latencies) == 0 || !(w.Elapsed > 0) {
-			return engine.Errorf(engine.KindInternal, "time a window", r.job.Model, "the backend returned %d queries in %v s", len(w.Latencies), w.Elapsed)
+		rounds = append(rounds, x)
+		for _, w := range x.own {
+			for _, text := range w.Warnings {
+				r.warn("%s", text)
+			}
 		}
-		for _, text := range w.Warnings {
-			r.warn("%s", text)
-		}
-		windows = append(windows, w)
-		if seen != nil {
-			watched = append(watched, *seen)
-		}
-		if n := len(windows); n >= 2 {
-			r.m.Stable = agree(windows[n-2], windows[n-1], o)
+		if len(rounds) >= o.MaxWindows || r.enough(rounds) {
+			break
 		}
 	}
-	r.m.Windows = len(windows)
-	accepted := windows
-	if r.m.Stable {
-		accepted, watched = windows[len(windows)-2:], watched[max(0, len(watched)-2):]
-	}
-	var pooled []float64
-	var elapsed float64
-	for _, w := range accepted {
-		pooled = append(pooled, w.Latencies...)
-		elapsed += w.Elapsed
-		r.m.Overhead = max(r.m.Overhead, w.Overhead)
-	}
-	r.m.Latency = Summarize(batch, pooled)
-	r.m.Phases = phases(accepted)
-	r.m.Sweep = []Point{point(batch, 1, engine.Window{Latencies: pooled, Elapsed: elapsed})}
-	r.judge(o)
-	r.telemetry(watched)
+	r.conclude(batch, rounds)
 	return nil
+}
+
+// enough tells whether further windows would show nothing new.
+func (r *run) enough(rounds []round) bool {
+	suffered := 0
+	for _, x := range rounds {
+		if x.suffered {
+			suffered++
+		}
+	}
+	if suffered >= 2 && r.patience() == 0 {
+		return true // the machine does not come to rest
+	}
+	_, stable := r.settled(rounds)
+	return stable && !r.worthwhile(rounds)
+}
+
+// settled chooses the rounds that the latency rests on, and tells whether it is
+// stable. Quiet rounds alone are looked at, unless there are fewer than two. Of
+// those it is the last in a row whose throughput agrees, and the latency is
+// stable when the interval of the percentile that decides is narrow enough.
+func (r *run) settled(rounds []round) (accepted []round, stable bool) {
+	o := r.job.Options
+	quiet := slices.DeleteFunc(slices.Clone(rounds), func(x round) bool { return x.suffered })
+	if len(quiet) < 2 {
+		quiet = rounds
+	}
+	first := len(quiet) - 1
+	for first > 0 && agree(quiet[first-1].whole(), quiet[first].whole(), o.ThroughputTolerance) {
+		first--
+	}
+	accepted = quiet[first:]
+	if len(accepted) < 2 {
+		return quiet, false
+	}
+	return accepted, r.narrow(accepted)
+}
+
+// agree tells whether two windows have the same throughput.
+func agree(a, b engine.Window, tolerance float64) bool {
+	rate := func(w engine.Window) float64 { return float64(len(w.Latencies)) / w.Elapsed }
+	x, y := rate(a), rate(b)
+	return math.Abs(x-y) <= tolerance*max(x, y)
+}
+
+// narrow tells whether the percentile that decides, or the highest below it that
+// the queries suffice for, is known within the tolerance: half its interval.
+func (r *run) narrow(rounds []round) bool {
+	samples := pooled(rounds)
+	for _, q := range slices.Backward(Percentiles) {
+		if q > r.job.Guard.percentile() || len(samples) < MinQueries(q) {
+			continue
+		}
+		sorted := slices.Sorted(slices.Values(samples))
+		low, high, ok := interval(samples, sorted, q)
+		return ok && (high-low)/2 <= r.job.Options.P99Tolerance*NearestRank(sorted, q)
+	}
+	return false // too few queries to tell
+}
+
+func pooled(rounds []round) (samples []float64) {
+	for _, x := range rounds {
+		for _, w := range x.own {
+			samples = append(samples, w.Latencies...)
+		}
+	}
+	return samples
+}
+
+// conclude makes the latency of the rounds.
+func (r *run) conclude(batch int, rounds []round) {
+	o := r.job.Options
+	accepted, stable := r.settled(rounds)
+	r.m.Stable, r.m.Windows = stable, len(rounds)
+	var windows []engine.Window
+	var seen, suffered []observation
+	var watched []Telemetry
+	for _, x := range accepted {
+		windows = append(windows, x.whole())
+		seen = append(seen, x.seen)
+		if x.seen.device != nil {
+			watched = append(watched, *x.seen.device)
+		}
+		if x.suffered {
+			suffered = append(suffered, x.seen)
+		}
+	}
+	all := joined(windows)
+	r.m.Overhead = all.Overhead
+	r.m.Latency = Summarize(batch, all.Latencies)
+	r.m.Phases = phases(windows)
+	r.m.Sweep = append([]Point{point(batch, 1, all)}, r.m.Sweep...)
+	for _, p := range r.m.Sweep {
+		r.m.Throughput = max(r.m.Throughput, p.Throughput)
+	}
+	r.judge(o, len(accepted), len(suffered) > 0)
+	r.telemetry(watched)
+	for _, x := range r.points { // a point that suffered makes the throughput doubtful
+		if x.suffered {
+			suffered = append(suffered, x.seen)
+		}
+		if t := x.seen.device; t != nil && t.Suffered > 0 {
+			r.m.Stable = false
+			r.m.Telemetry.Suffered++
+		}
+	}
+	r.suffer(seen, suffered)
+	r.m.Rebuild = r.job.Rebuild
+	r.compare(rounds)
 }
 
 // expected says what a window will take, from the warm-up's pace.
@@ -77,39 +208,26 @@ func expected(warm engine.Window, o Options) string {
 	return fmt.Sprintf("%d queries or more, about %v", o.MinQueries, min(d, o.MaxWindow).Round(100*time.Millisecond))
 }
 
-// agree tells whether two windows measured the same thing: throughput and P99,
-// or the highest percentile that both have the queries for.
-func agree(a, b engine.Window, o Options) bool {
-	near := func(x, y, tolerance float64) bool { return math.Abs(x-y) <= tolerance*max(x, y) }
-	rate := func(w engine.Window) float64 { return float64(len(w.Latencies)) / w.Elapsed }
-	if !near(rate(a), rate(b), o.ThroughputTolerance) {
-		return false
-	}
-	n := min(len(a.Latencies), len(b.Latencies))
-	for _, q := range slices.Backward(Percentiles) {
-		if n >= MinQueries(q) {
-			return near(NearestRank(slices.Sorted(slices.Values(a.Latencies)), q), NearestRank(slices.Sorted(slices.Values(b.Latencies)), q), o.P99Tolerance)
-		}
-	}
-	return false // too few queries to tell
-}
-
-// judge says in words why a figure of the latency is not to be trusted.
-func (r *run) judge(o Options) {
+// judge says in words why a figure of the latency is not to be trusted; what
+// disturbed it is said elsewhere.
+func (r *run) judge(o Options, accepted int, disturbed bool) {
 	l := r.m.Latency
-	if !r.m.Stable {
-		if o.MaxWindows < 2 {
-			r.warn("one window cannot show whether the latency is stable: allow 2 or more")
-		} else {
-			r.warn("the latency did not settle: no two of %d windows in a row agreed within %.3g %% of throughput and %.3g %% of P99; all of them are pooled", r.m.Windows, 100*o.ThroughputTolerance, 100*o.P99Tolerance)
-		}
+	switch {
+	case r.m.Stable || disturbed:
+	case o.MaxWindows < 2:
+		r.warn("one window cannot show whether the latency is stable: allow 2 or more")
+	case accepted == r.m.Windows && l.Queries >= MinQueries(0.5):
+		r.warn("the latency did not settle: in %d windows no two in a row agreed within %.3g %% of throughput with a P%v known within %.3g %%; all of them are pooled",
+			r.m.Windows, 100*o.ThroughputTolerance, 100*r.job.Guard.percentile(), 100*o.P99Tolerance)
+	default:
+		r.warn("the latency did not settle: after %d windows P%v is not known within %.3g %%", r.m.Windows, 100*r.job.Guard.percentile(), 100*o.P99Tolerance)
 	}
 	if least := MinQueries(0.99); l.Queries < least {
 		r.warn("%d queries are too few for a P99, which takes %d: raise max_window or lower the batch", l.Queries, least)
 	} else if least := MinQueriesForBound(0.99); l.Queries < least {
 		r.warn("%d queries are too few for a bound on P99, which takes %d", l.Queries, least)
 	}
-	if cv := l.StdDev / l.Mean; cv > 0.1 {
+	if cv := l.StdDev / l.Mean; cv > 0.1 && r.host == nil {
 		r.warn("latency varies by %.0f %% (standard deviation over mean): is something else running on the machine?", 100*cv)
 	}
 	if share := r.m.Overhead / l.Mean; share > 0.01 {
@@ -135,67 +253,4 @@ func phases(windows []engine.Window) []PhaseLatency {
 		out = append(out, PhaseLatency{Phase: phase, Mean: sum / float64(len(all)), P50: NearestRank(all, 0.5), P99: NearestRank(all, 0.99)})
 	}
 	return out
-}
-
-func point(batch, concurrency int, w engine.Window) Point {
-	sorted := slices.Sorted(slices.Values(w.Latencies))
-	p := Point{
-		Batch: batch, Concurrency: concurrency, Queries: len(sorted),
-		Throughput: float64(batch*len(sorted)) / w.Elapsed, P50: NearestRank(sorted, 0.5),
-	}
-	if len(sorted) >= MinQueries(0.99) {
-		p.P99 = NearestRank(sorted, 0.99)
-	}
-	return p
-}
-
-// sweep times every other batch and concurrency. A point that fails (a batch
-// that does not fit into memory) is a warning: the latency stands without it.
-func (r *run) sweep(ctx context.Context) error {
-	o := r.job.Options
-	concurrency := slices.Compact(slices.Sorted(slices.Values(append([]int{1}, o.Concurrency...))))
-	total := len(r.batches) * len(concurrency)
-	done := 1
-	for i, batch := range r.batches {
-		var inputs []engine.Tensor
-		for _, lanes := range concurrency {
-			if i == 0 && lanes == 1 {
-				continue // measured as the latency
-			}
-			if inputs == nil {
-				var err error
-				if inputs, err = r.timed(batch); err != nil {
-					return err
-				}
-			}
-			r.progress(engine.Progress{
-				Stage: "throughput", Done: float64(done), Total: float64(total),
-				Message: fmt.Sprintf("batch %d, concurrency %d, about %v", batch, lanes, o.SweepWindow),
-			})
-			w, seen, err := r.window(ctx, "throughput", inputs, engine.TimeOptions{
-				Concurrency: lanes, Queries: 1, Duration: o.SweepWindow, MaxDuration: max(o.MaxWindow, o.SweepWindow), WarmUp: min(o.WarmUp, o.SweepWindow/4),
-			})
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil:
-				r.warn("batch %d at concurrency %d failed: %v", batch, lanes, err)
-			case len(w.Latencies) > 0 && w.Elapsed > 0:
-				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
-				if seen != nil && seen.Suffered > 0 {
-					r.m.Stable = false
-					r.m.Telemetry.Suffered++
-					r.warn("the device was throttled %s at batch %d and concurrency %d, after %d windows were thrown away", seen.disturbed(), batch, lanes, r.discarded)
-				}
-			}
-			done++
-		}
-	}
-	for _, p := range r.m.Sweep {
-		r.m.Throughput = max(r.m.Throughput, p.Throughput)
-	}
-	if r.m.Telemetry != nil {
-		r.m.Telemetry.Discarded = r.discarded
-	}
-	return nil
 }

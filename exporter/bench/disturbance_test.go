@@ -1,0 +1,202 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
+)
+
+// scriptedHost plays a machine: each window sees the next of loads, and the last
+// one from then on. Waiting for quiet takes what it may, or quiet.
+type scriptedHost struct {
+	loads   []Load
+	quiet   time.Duration // how long it takes until it is; 0 waits in vain
+	windows int
+	waited  []time.Duration
+}
+
+func (h *scriptedHost) Start() func() Load {
+	return func() Load {
+		h.windows++
+		return h.loads[min(h.windows, len(h.loads))-1]
+	}
+}
+
+func (h *scriptedHost) Quiet(_ context.Context, _ float64, most time.Duration) time.Duration {
+	took := most
+	if h.quiet > 0 {
+		took = min(most, h.quiet)
+	}
+	h.waited = append(h.waited, took)
+	return took
+}
+
+// load is a machine of two cores during a window of 2 s.
+func load(change func(*Load)) Load {
+	l := Load{Duration: 2, Cores: 2, Waited: 0.001, Others: 0.01}
+	if change != nil {
+		change(&l)
+	}
+	return l
+}
+
+func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
+	quiet := load(nil)
+	neighbour := load(func(l *Load) { l.Others = 1.86 })
+	for name, c := range map[string]struct {
+		loads                      []Load
+		becomesQuiet               time.Duration
+		discarded, suffered, timed int
+		stable                     bool
+		cause                      string
+	}{
+		"a quiet machine":                    {[]Load{quiet}, 0, 0, 0, 2, true, ""},
+		"a neighbour that goes":              {[]Load{neighbour, quiet}, time.Second, 1, 0, 3, true, ""},
+		"a neighbour between windows":        {[]Load{quiet, neighbour, quiet}, time.Second, 1, 0, 3, true, ""},
+		"a neighbour that stays":             {[]Load{neighbour}, 0, 1, 2, 3, false, "other processes took 93 % of a core"},
+		"a neighbour that comes and goes":    {[]Load{neighbour}, time.Second, 10, 2, 12, false, "other processes took 93 % of a core"},
+		"two neighbours":                     {[]Load{load(func(l *Load) { l.Others = 2.6 })}, 0, 1, 2, 3, false, "other processes took 1.3 of 2 cores"},
+		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.03, 0.06 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core, for which the timed threads waited 1.5 % of the time"},
+		"threads that wait for each other":   {[]Load{load(func(l *Load) { l.Waited = 3 })}, 0, 0, 0, 2, true, ""},
+		"a hypervisor that gives cores away": {[]Load{load(func(l *Load) { l.Stolen = 0.4 })}, 0, 1, 2, 3, false, "the hypervisor gave 10.0 % of the cores to others"},
+		"work on cores that nobody times on": {[]Load{load(func(l *Load) { l.Cores, l.Others = 64, 2 })}, 0, 0, 0, 2, true, ""},
+		"a machine that cannot be looked at": {[]Load{{Duration: 2, Cores: 2, Problem: "proc/stat is gone"}}, 0, 0, 0, 2, true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := &scriptedHost{loads: c.loads, quiet: c.becomesQuiet}
+			j := job(t, fake.Script{Latency: ms(2)[0], Jitter: 0.01})
+			j.Options.Concurrency = nil
+			m, err := Measure(context.Background(), fake.New(), j, nil, On(h))
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := m.Disturbance
+			if m.Stable != c.stable || m.Disturbed() == c.stable || d.Discarded != c.discarded || d.Suffered != c.suffered || h.windows != c.timed {
+				t.Errorf("stable %t, %d thrown away, %d suffered, %d timed: %+v", m.Stable, d.Discarded, d.Suffered, h.windows, d)
+			}
+			if c.cause != "" && (d.Cause != c.cause || d.Excess <= 1 || !strings.Contains(strings.Join(m.Warnings, "\n"), "disturbed: "+c.cause)) {
+				t.Errorf("cause %q, excess %v, warnings %q", d.Cause, d.Excess, m.Warnings)
+			}
+			if problem := c.loads[0].Problem; (problem != "") != strings.Contains(strings.Join(m.Warnings, "\n"), "disturbance may have gone unnoticed: proc/stat is gone") {
+				t.Errorf("warnings %q", m.Warnings)
+			}
+			var spent time.Duration
+			for _, w := range h.waited {
+				spent += w
+			}
+			if bound := j.Guard.Patience; spent > bound {
+				t.Errorf("it waited %v of at most %v", spent, bound)
+			}
+		})
+	}
+}
+
+// Windows that were thrown away are part of what patience allows, so that a job
+// ends in bounded time whatever the machine does.
+func TestPatienceBoundsTheWholeJob(t *testing.T) {
+	for _, patience := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
+		h := &scriptedHost{loads: []Load{load(func(l *Load) { l.Others = 2 })}, quiet: 100 * time.Millisecond}
+		j := job(t, fake.Script{Latency: ms(2)[0]})
+		j.Guard.Patience = patience
+		m, err := Measure(context.Background(), fake.New(), j, nil, On(h))
+		if err != nil {
+			t.Fatal(err)
+		}
+		const window = 2.1 // seconds, the last one may begin just before the end
+		if spent := m.Disturbance.Spent; spent > patience.Seconds()+window || !m.Disturbed() {
+			t.Errorf("patience %v: %v s were spent: %+v", patience, spent, m.Disturbance)
+		}
+	}
+}
+
+// Two quiet windows are enough: what was disturbed beside them does not count.
+func TestQuietWindowsCountAlone(t *testing.T) {
+	h := &scriptedHost{loads: []Load{load(nil), load(func(l *Load) { l.Others = 2 }), load(nil)}}
+	j := job(t, fake.Script{Latencies: ms(1, 1, 5, 1)})
+	j.Options.Concurrency, j.Guard.Patience = nil, 0
+	m, err := Measure(context.Background(), fake.New(), j, nil, On(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Stable || m.Disturbed() || m.Windows != 3 || m.Latency.Max > 0.0011 {
+		t.Errorf("stable %t, disturbed %t after %d windows, slowest query %v s", m.Stable, m.Disturbed(), m.Windows, m.Latency.Max)
+	}
+}
+
+// A disturbed point of the sweep makes the throughput doubtful, and the result
+// with it; it may use half of the patience.
+func TestADisturbedSweepIsSaid(t *testing.T) {
+	busy, quiet := load(func(l *Load) { l.Others = 1 }), load(nil)
+	h := &scriptedHost{loads: []Load{busy, busy, quiet}}
+	var told []string
+	m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latency: ms(2)[0]}), func(p engine.Progress) {
+		if strings.Contains(p.Message, "thrown away") {
+			told = append(told, p.Stage+": "+p.Message)
+		}
+	}, On(h))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !m.Disturbed() || m.Stable || m.Disturbance.Suffered != 1 || m.Disturbance.Cause != "other processes took 50 % of a core" {
+		t.Errorf("%+v", m.Disturbance)
+	}
+	if want := []string{"throughput: thrown away, since other processes took 50 % of a core: waiting for a quiet moment, 13s at most"}; !slices.Equal(told, want) {
+		t.Errorf("told %q", told)
+	}
+}
+
+// The limit on interruptions follows the percentile that decides.
+func TestTheLimitFollowsThePercentile(t *testing.T) {
+	for percentile, want := range map[float64]bool{0.99: true, 0.5: false} {
+		h := &scriptedHost{loads: []Load{load(func(l *Load) { l.Waited, l.Others = 0.02, 0.02 })}}
+		j := job(t, fake.Script{Latency: ms(2)[0]})
+		j.Guard.Percentile, j.Guard.Patience = percentile, 0
+		m, err := Measure(context.Background(), fake.New(), j, nil, On(h))
+		if err != nil || m.Disturbed() != want {
+			t.Errorf("P%v and threads that waited 1 %% of the time: disturbed %t, %v", 100*percentile, m.Disturbed(), err)
+		}
+	}
+}
+
+func TestOnAGPUOtherProcessesThereCount(t *testing.T) {
+	half := 0.5
+	shared := device()
+	shared.Others, shared.OthersUtilization = 1, &half
+	for name, c := range map[string]struct {
+		device Telemetry
+		load   Load
+		cause  string
+	}{
+		"another process on the GPU":          {shared, load(nil), "other processes kept the GPU at work 50 % of the time"},
+		"work on the host alone":              {device(), load(func(l *Load) { l.Others = 1.9 }), ""},
+		"enqueueing threads that had to wait": {device(), load(func(l *Load) { l.Others, l.Waited = 1.9, 0.2 }), "other processes took 95 % of a core, for which the timed threads waited 10.0 % of the time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			j := job(t, fake.Script{Latency: ms(2)[0]})
+			m, err := Measure(context.Background(), fake.New(), j, nil, On(&scriptedHost{loads: []Load{c.load}}), Watched(&scripted{t: t, seen: []Telemetry{c.device}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Disturbed() != (c.cause != "") || c.cause != "" && m.Disturbance.Cause != c.cause {
+				t.Errorf("%+v", m.Disturbance)
+			}
+		})
+	}
+}
+
+func TestADisturbedComparisonHasNoVerdict(t *testing.T) {
+	j := job(t, fake.Script{Latency: ms(1)[0]})
+	j.Partner, j.Guard.Patience = before(t, fake.Script{Latency: ms(2)[0]}), 0
+	m, err := Measure(context.Background(), fake.New(), j, nil, On(&scriptedHost{loads: []Load{load(func(l *Load) { l.Others = 2 })}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, ok := m.Comparison.Of("p99"); !ok || !m.Comparison.Disturbed || c.Verdict != Inconclusive || c.Ratio > 0.51 {
+		t.Errorf("%+v", m.Comparison)
+	}
+}

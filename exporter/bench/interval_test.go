@@ -1,0 +1,117 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// machine makes the latencies of n queries, one after the other.
+type machine func(r *rand.Rand, n int) []float64
+
+// drifting has latencies each of which follows the one before: a first-order
+// autoregressive series of the logarithms.
+func drifting(phi float64) machine {
+	return func(r *rand.Rand, n int) []float64 {
+		out := make([]float64, n)
+		x := r.NormFloat64()
+		for i := range out {
+			x = phi*x + math.Sqrt(1-phi*phi)*r.NormFloat64()
+			out[i] = math.Exp(0.1 * x)
+		}
+		return out
+	}
+}
+
+// switching is in one of two states and changes between them with the given
+// chances a query: bursts of other work, or two clocks.
+func switching(enter, leave, slower, spread float64) machine {
+	return func(r *rand.Rand, n int) []float64 {
+		out := make([]float64, n)
+		on := r.Float64() < enter/(enter+leave)
+		for i := range out {
+			if on {
+				on = r.Float64() >= leave
+			} else {
+				on = r.Float64() < enter
+			}
+			out[i] = 1 + 0.02*math.Abs(r.NormFloat64())
+			if on {
+				out[i] *= slower * (1 + spread*r.Float64())
+			}
+		}
+		return out
+	}
+}
+
+// The interval of 90 % holds the true percentile in 85 to 95 % of the runs.
+func TestIntervalsCoverWhatTheyPromise(t *testing.T) {
+	const runs, queries = 300, 12_000
+	// Two standard errors of a share that is counted in so many runs.
+	const least, most = 0.85, 0.95 + 2*0.0126
+	for name, c := range map[string]struct {
+		machine machine
+		of      []float64
+	}{
+		"independent queries":               {drifting(0), Percentiles},
+		"a slow drift":                      {drifting(0.5), Percentiles},
+		"a slower drift":                    {drifting(0.9), Percentiles},
+		"a drift over 100 queries":          {drifting(0.95), Percentiles},
+		"bursts of 20 queries, 2 % of all":  {switching(0.001, 0.05, 3, 0.2), []float64{0.5, 0.9, 0.99}},
+		"bursts of 5 queries, 0.3 % of all": {switching(0.0006, 0.2, 3, 0.2), Percentiles},
+		"two clocks, 100 queries each":      {switching(0.0043, 0.01, 1.1, 0), Percentiles},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(1, 2))
+			long := c.machine(r, 2_000_000)
+			slices.Sort(long)
+			held := map[float64]int{}
+			for range runs {
+				samples := c.machine(r, queries)
+				sorted := slices.Sorted(slices.Values(samples))
+				for _, q := range c.of {
+					low, high, ok := interval(samples, sorted, q)
+					if !ok {
+						t.Fatalf("no interval for P%v of %d queries", 100*q, queries)
+					}
+					if truth := NearestRank(long, q); low <= truth && truth <= high {
+						held[q]++
+					}
+				}
+			}
+			for _, q := range c.of {
+				if share := float64(held[q]) / runs; share < least || share > most {
+					t.Errorf("P%v: %.1f %% of the intervals hold the true value; want %.0f to %.0f %%", 100*q, 100*share, 100*least, 100*most)
+				}
+			}
+		})
+	}
+}
+
+// Where few of the queries tell anything new, the interval is wider than
+// independent queries would allow, and may have no upper end.
+func TestDependentQueriesWidenTheInterval(t *testing.T) {
+	width := func(m machine) float64 {
+		low, high, ok := Interval(m(rand.New(rand.NewPCG(3, 4)), 4000), 0.9)
+		if !ok {
+			t.Fatal("no interval")
+		}
+		return high - low
+	}
+	if a, b := width(drifting(0)), width(drifting(0.95)); b < 3*a {
+		t.Errorf("width %v of independent queries, %v of dependent ones", a, b)
+	}
+	late := slices.Repeat([]float64{1}, 460)
+	for i := range late[448:] {
+		late[448+i] = 2 + float64(i) // the last twelve, all in one go
+	}
+	low, high, ok := Interval(late, 0.99)
+	if !ok || !math.IsInf(high, 1) {
+		t.Errorf("from %v to %v, %t; want no upper end", low, high, ok)
+	}
+	if _, _, ok := Interval(late[:458], 0.99); ok {
+		t.Error("an interval of P99 from 458 queries")
+	}
+}

@@ -1,0 +1,329 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Partner is the engine that takes turns with the candidate's: that of the
+// candidate before, or a second build of the candidate itself, which shows what
+// building alone changes.
+type Partner struct {
+	Version string `json:"version"` // whose engine it is
+	Digest  string `json:"digest"`
+	// Rebuild says that it is the candidate itself, built a second time.
+	Rebuild bool `json:"rebuild,omitempty"`
+	// Plan is the engine as it was kept. Without one, or when its file is gone,
+	// the engine is built from ModelPath and CalibrationPath, which are "" when
+	// the repository no longer holds the candidate.
+	Plan            *engine.Plan `json:"plan,omitempty"`
+	ModelPath       string       `json:"model_path,omitempty"`
+	CalibrationPath string       `json:"calibration_path,omitempty"`
+}
+
+// Comparison is the candidate's engine against that of a partner, measured in
+// turns during the same visit.
+type Comparison struct {
+	Version   string   `json:"version"` // the partner's
+	Digest    string   `json:"digest"`
+	Windows   int      `json:"windows"`             // of each
+	Disturbed bool     `json:"disturbed,omitempty"` // other work disturbed them: no verdict is given
+	Changes   []Change `json:"changes"`             // only figures for which the queries suffice
+}
+
+// Change is the ratio of one figure of the candidate to the partner's.
+type Change struct {
+	Quantity string  `json:"quantity"` // "mean", "p50", "p90", "p95", "p99"
+	Ratio    float64 `json:"ratio"`    // below 1: the candidate is faster
+	// The ratio lies between Low and High with IntervalConfidence.
+	Low     float64 `json:"low"`
+	High    float64 `json:"high"`
+	Verdict Verdict `json:"verdict"`
+	// WithinRebuild says that building the same candidate twice has changed this
+	// figure as much.
+	WithinRebuild bool `json:"within_rebuild,omitempty"`
+}
+
+// Verdict is what the interval of a change says.
+type Verdict string
+
+// The verdicts. The margin is Guard.Margin.
+const (
+	Changed      Verdict = "changed"      // the interval clears the margin
+	Equivalent   Verdict = "equivalent"   // the interval lies inside the margin: two one-sided tests
+	Inconclusive Verdict = "inconclusive" // neither
+)
+
+// Of returns the change of a quantity, false when there is none.
+func (c *Comparison) Of(quantity string) (Change, bool) {
+	if c == nil {
+		return Change{}, false
+	}
+	i := slices.IndexFunc(c.Changes, func(x Change) bool { return x.Quantity == quantity })
+	if i < 0 {
+		return Change{}, false
+	}
+	return c.Changes[i], true
+}
+
+// partner is a loaded Partner.
+type partner struct {
+	Partner
+	engine engine.Engine
+}
+
+// meet loads the partner's engine beside the candidate's. Whatever goes wrong
+// costs the comparison alone.
+func (r *run) meet(ctx context.Context) error {
+	p := r.job.Partner
+	if p == nil || p.Rebuild && (r.m.Plan.Reused || r.m.Plan.Duration > r.job.Guard.Rebuild) {
+		return nil
+	}
+	r.progress(engine.Progress{Stage: "load", Message: "the engine to compare with: " + p.name()})
+	e, err := r.loadPartner(ctx, *p)
+	if err == nil && !slices.EqualFunc(e.Inputs(), r.inputs, alike) {
+		err = fmt.Errorf("its inputs are %v and the candidate's %v", e.Inputs(), r.inputs)
+		_ = e.Close()
+	}
+	if err == nil {
+		inputs, failed := r.timed(r.batches[0])
+		if err = failed; err == nil {
+			_, err = e.Time(ctx, inputs, engine.TimeOptions{Concurrency: 1, Queries: 1, Duration: r.job.Options.WarmUp, MaxDuration: r.job.Options.MaxWindow})
+		}
+		if err != nil {
+			_ = e.Close()
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		r.warn("not measured in turns with %s: %v", p.name(), err)
+		return nil
+	}
+	r.partner = &partner{*p, e}
+	return nil
+}
+
+func (p Partner) name() string {
+	if p.Rebuild {
+		return "a second build of the same candidate"
+	}
+	return "version " + p.Version
+}
+
+// alike tells whether two inputs take the same tensors.
+func alike(a, b engine.TensorInfo) bool {
+	return a.Name == b.Name && a.DType == b.DType && slices.EqualFunc(a.Dims, b.Dims, func(x, y engine.Dim) bool { return x.Size == y.Size })
+}
+
+func (r *run) loadPartner(ctx context.Context, p Partner) (engine.Engine, error) {
+	load := engine.LoadOptions{Settings: r.job.Settings, Concurrency: 1}
+	if p.Plan != nil {
+		if _, err := os.Stat(p.Plan.Path); err == nil {
+			return r.backend.Load(ctx, *p.Plan, load)
+		}
+	}
+	if p.ModelPath == "" {
+		return nil, fmt.Errorf("its engine is not kept, and the repository no longer holds the candidate")
+	}
+	dir := filepath.Join(r.job.WorkDir, "partner")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	req, err := r.buildRequest(p.ModelPath)
+	if err != nil {
+		return nil, err
+	}
+	req.WorkDir, req.CalibrationPath, req.Digest = dir, p.CalibrationPath, p.Digest
+	if p.Rebuild {
+		req.Kept.Plans = "" // or it would be the same engine
+	}
+	plan, err := r.backend.Build(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return r.backend.Load(ctx, plan, load)
+}
+
+// part closes the partner's engine.
+func (r *run) part() error {
+	if r.partner == nil {
+		return nil
+	}
+	p := r.partner
+	r.partner = nil
+	return p.engine.Close()
+}
+
+// compare records what the turns say of the change.
+func (r *run) compare(rounds []round) {
+	if r.partner == nil {
+		return
+	}
+	quiet := slices.DeleteFunc(slices.Clone(rounds), func(x round) bool { return x.suffered })
+	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest, Windows: len(quiet)}
+	if len(quiet) < 2 {
+		quiet, c.Windows, c.Disturbed = rounds, len(rounds), true
+	}
+	c.Changes = r.changes(quiet)
+	for i := range c.Changes {
+		x := &c.Changes[i]
+		if c.Disturbed {
+			x.Verdict = Inconclusive
+		}
+		drawn, ok := r.job.Rebuild.Of(x.Quantity)
+		far := math.Abs(math.Log(x.Ratio))
+		x.WithinRebuild = ok && !r.partner.Rebuild && x.Verdict == Changed && far <= max(math.Abs(math.Log(drawn.Low)), math.Abs(math.Log(drawn.High)))
+	}
+	if r.partner.Rebuild {
+		if !c.Disturbed {
+			r.m.Rebuild = c
+		}
+		return
+	}
+	r.m.Comparison = c
+}
+
+// changes compares the turns of rounds, figure by figure.
+func (r *run) changes(rounds []round) []Change {
+	var own, other [][]float64
+	for _, x := range rounds {
+		for i, w := range x.own {
+			own, other = append(own, w.Latencies), append(other, x.partner[i].Latencies)
+		}
+	}
+	var out []Change
+	add := func(quantity string, figure func([]float64) float64, least int) {
+		if ratio, low, high, ok := Ratio(own, other, figure, least); ok {
+			out = append(out, Change{Quantity: quantity, Ratio: ratio, Low: low, High: high, Verdict: r.job.Guard.verdict(low, high)})
+		}
+	}
+	add("mean", func(v []float64) float64 { return stat.Mean(v, nil) }, 1)
+	for _, q := range Percentiles {
+		add(quantityOf(q), func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), q) }, int(math.Ceil(2/(1-q))))
+	}
+	return out
+}
+
+// quantityOf names a percentile as history.Quantities do: "p99".
+func quantityOf(q float64) string { return fmt.Sprintf("p%v", math.Round(1000*q)/10) }
+
+// verdict holds an interval against the margin.
+func (g Guard) verdict(low, high float64) Verdict {
+	upper := 1 + g.Margin
+	lower := 1 / upper
+	switch {
+	case low > upper || high < lower:
+		return Changed
+	case low >= lower && high <= upper:
+		return Equivalent
+	}
+	return Inconclusive
+}
+
+// fewestSections is the least number of pairs of sections that show a spread.
+const fewestSections = 4
+
+// Ratio is a figure of own over that of other, with the interval in which it
+// lies with IntervalConfidence. Both are turns that alternated: own[i] and
+// other[i] were timed one after the other. Neighbouring turns are joined until
+// each section has least queries; ok is false with fewer than four sections.
+//
+// The ratio is that of all queries. Its spread is that of the sections' ratios
+// around it, on a logarithmic scale, and the interval Student's: sectioning, as
+// it is done for quantiles of one series. What slows both engines down, or
+// drifts, cancels within a pair; queries may depend on each other within a
+// section. A burst that meets one of the engines makes the sections' ratios
+// anything but normal: an interval that excludes 1 must have a sign test on its
+// side as well, or it is widened to 1.
+//
+// Source: Asmussen and Glynn, "Stochastic Simulation: Algorithms and Analysis"
+// (2007), III.5a; Nakayama, "Confidence intervals for quantiles using
+// sectioning when applying variance-reduction techniques", ACM TOMACS 24 (2014).
+func Ratio(own, other [][]float64, figure func([]float64) float64, least int) (ratio, low, high float64, ok bool) {
+	for len(own) >= fewestSections && shortest(own, other) < least {
+		own, other = halved(own), halved(other)
+	}
+	n := len(own)
+	if n < fewestSections || shortest(own, other) < max(least, 1) {
+		return 0, 0, 0, false
+	}
+	centre := math.Log(figure(slices.Concat(own...)) / figure(slices.Concat(other...)))
+	var squares float64
+	above := 0
+	for i := range own {
+		x := math.Log(figure(own[i]) / figure(other[i]))
+		squares += (x - centre) * (x - centre)
+		if x > 0 {
+			above++
+		}
+	}
+	half := student(n-1) * math.Sqrt(squares/float64(n-1)/float64(n))
+	from, to := centre-half, centre+half
+	if !oneSided(above, n) {
+		from, to = min(from, 0), max(to, 0)
+	}
+	return math.Exp(centre), math.Exp(from), math.Exp(to), true
+}
+
+// oneSided tells whether so many of n signs being the same is too much for a
+// coin: at most one throw in seven comes out as far from the middle.
+func oneSided(above, n int) bool {
+	few := min(above, n-above)
+	return 2*distuv.Binomial{N: float64(n), P: 0.5}.CDF(float64(few)) < 1./7
+}
+
+func shortest(lists ...[][]float64) int {
+	least := math.MaxInt
+	for _, list := range lists {
+		for _, v := range list {
+			least = min(least, len(v))
+		}
+	}
+	return least
+}
+
+// halved joins neighbours; an odd last one joins the pair before it.
+func halved(list [][]float64) [][]float64 {
+	var out [][]float64
+	for i := 0; i+1 < len(list); i += 2 {
+		out = append(out, slices.Concat(list[i], list[i+1]))
+	}
+	if len(list)%2 == 1 && len(out) > 0 {
+		out[len(out)-1] = slices.Concat(out[len(out)-1], list[len(list)-1])
+	}
+	return out
+}
+
+// student is the quantile of Student's distribution that IntervalConfidence takes.
+func student(freedom int) float64 {
+	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile((1 + IntervalConfidence) / 2)
+}
+
+// worthwhile tells whether the windows that are left could decide a comparison
+// that is open: the interval shrinks with the root of their number.
+func (r *run) worthwhile(rounds []round) bool {
+	if r.partner == nil || r.partner.Rebuild {
+		return false
+	}
+	quantity := quantityOf(r.job.Guard.percentile())
+	changes := r.changes(rounds)
+	i := slices.IndexFunc(changes, func(c Change) bool { return c.Quantity == quantity })
+	if i < 0 || changes[i].Verdict != Inconclusive {
+		return false
+	}
+	have, most := float64(len(rounds)*turns), float64(r.job.Options.MaxWindows*turns)
+	c := changes[i]
+	half := math.Log(c.High/c.Ratio) * math.Sqrt(have/most) * student(int(most)-1) / student(int(have)-1)
+	return r.job.Guard.verdict(c.Ratio*math.Exp(-half), c.Ratio*math.Exp(half)) != Inconclusive
+}
