@@ -21,6 +21,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
+	"github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/worker"
 )
@@ -37,7 +38,7 @@ func main() {
 	defer stop()
 	// The worker command is internal and stands apart: it shares no flags.
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
-		os.Exit(worker.Main(openBackend, watchDevice))
+		os.Exit(worker.Main(openBackend, worker.Watch{Device: watchDevice, Host: &host.Host{}}))
 	}
 	// Notifications go through the default client, which would wait for ever.
 	http.DefaultClient.Timeout = time.Minute

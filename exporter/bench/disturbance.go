@@ -46,7 +46,8 @@ type Guard struct {
 	// Patience is the time that a job may spend on waiting for a quiet moment
 	// and on windows that it throws away because of disturbance.
 	Patience time.Duration `json:"patience"`
-	// MaxDisturbance is the share of disturbance up to which a window counts.
+	// MaxDisturbance is the share of disturbance up to which a window counts; 1
+	// lets everything pass.
 	MaxDisturbance float64 `json:"max_disturbance"`
 	// Percentile is the one that decides whether the latency is stable and what
 	// a change is: the highest that a target asks for. 0 is DefaultPercentile.
@@ -168,7 +169,12 @@ func (g Guard) disturbance(seen ...observation) Disturbance {
 // stopped. One interruption makes one query late by milliseconds, and the
 // percentile q moves once a share 1-q of the queries is late: half of that is
 // the limit, if it is less than what is let pass anyway.
-func (g Guard) interruption() float64 { return min(g.MaxDisturbance, (1-g.percentile())/2) }
+func (g Guard) interruption() float64 {
+	if g.MaxDisturbance >= 1 {
+		return 1
+	}
+	return min(g.MaxDisturbance, (1-g.percentile())/2)
+}
 
 // On makes Measure watch the processors through h.
 func On(h Host) func(*run) {

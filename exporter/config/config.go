@@ -44,6 +44,8 @@ type Config struct {
 	Precisions  []engine.Precision
 	Worker      Worker
 	Benchmark   bench.Options
+	Guard       bench.Guard // against disturbance; for a model it is GuardFor
+	Pair        bool        // candidates are timed in turns with the one before
 	Models      []Model
 	Targets     []Target
 	Milestones  []Milestone
@@ -101,6 +103,7 @@ type TensorRT struct {
 type Worker struct {
 	Timeout time.Duration
 	Memory  int64 // bytes resident; 0 is what the backend needs for most models
+	Cores   []int // that it may use; nil is all that plancast may. It is benchmark.cores
 }
 
 // Model says what is particular to some models. The first that matches counts.
@@ -132,6 +135,8 @@ func Default() Config {
 		Precisions:    slices.Clone(engine.Precisions),
 		Worker:        Worker{Timeout: 30 * time.Minute},
 		Benchmark:     bench.DefaultOptions(),
+		Guard:         bench.DefaultGuard(),
+		Pair:          true,
 		Location:      time.UTC,
 		Notifications: defaultNotifications(),
 	}
@@ -371,7 +376,8 @@ func (c *Config) tensorRT(d *decoder, key string, n *yaml.Node) {
 
 func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 	b := &c.Benchmark
-	d.mapping(key, n, map[string]field{
+	fields := c.guard(d)
+	maps.Copy(fields, map[string]field{
 		"warm_up":              d.duration(&b.WarmUp, 0, 10*time.Minute),
 		"min_queries":          d.integer(&b.MinQueries, 1, 10_000_000),
 		"min_window":           d.duration(&b.MinWindow, 0, time.Hour),
@@ -392,6 +398,7 @@ func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
 			return nil
 		}),
 	})
+	d.mapping(key, n, fields)
 	if b.MaxWindow < b.MinWindow {
 		d.errorf(n, key, "max_window (%s) must not be shorter than min_window (%s)", b.MaxWindow, b.MinWindow)
 	}

@@ -163,7 +163,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source []byte
-	for _, file := range []string{"config.go", "notifications.go"} {
+	for _, file := range []string{"config.go", "guard.go", "notifications.go"} {
 		part, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -177,6 +177,26 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	for _, k := range keys {
 		if !regexp.MustCompile("[`.]" + string(k[1]) + "[`.\\[]").Match(text) {
 			t.Errorf("docs/configuration.md does not tell of %s", k[1])
+		}
+	}
+}
+
+// The highest percentile that anything asks of a model decides what is believed
+// of its latency.
+func TestTheDecidingPercentileIsTheHighestAskedFor(t *testing.T) {
+	c, err := Parse(strings.NewReader(`
+targets:
+  - {name: fast, models: ["resnet*"], criteria: [p50 < 5ms, size < 1GB]}
+  - {name: even, models: [resnet50], criteria: [p90 < 5ms]}
+milestones:
+  - {name: spring, models: [bert], criteria: [p99 < 50ms], horizon: 5}
+`), "x.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for model, want := range map[string]float64{"resnet18": 0.5, "resnet50": 0.9, "bert": 0.99, "other": 0} {
+		if got := c.GuardFor(model).Percentile; got != want {
+			t.Errorf("%s: %v, want %v", model, got, want)
 		}
 	}
 }

@@ -95,7 +95,7 @@ type limited struct {
 
 func (w *limited) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
 	return w.Worker.Run(ctx, worker.Spec{
-		Command: w.command, Env: w.env, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
+		Command: w.command, Env: w.env, Timeout: limits.Timeout, Memory: limits.Memory, Cores: limits.Cores, Progress: progress,
 	}, req)
 }
 

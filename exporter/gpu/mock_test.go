@@ -114,6 +114,7 @@ func newBoard(d *server.Device, index int, counters bool) *board {
 		}
 		return nvml.GpmSupport{}, nvml.SUCCESS
 	}
+	d.GetProcessUtilizationFunc = func(uint64) ([]nvml.ProcessUtilizationSample, nvml.Return) { return nil, nvml.ERROR_NOT_FOUND }
 	mode := d.GetMigModeFunc
 	d.GetMigModeFunc = func() (int, int, nvml.Return) {
 		if b.lost.Load() {

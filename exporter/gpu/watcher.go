@@ -212,6 +212,7 @@ func (x *watch) finish() bench.Telemetry {
 	if x.dev == x.board {
 		t.Utilization, t.MemoryUtilization, t.Power = x.mean(Utilization), x.mean(MemoryUtilization), x.mean(Power)
 		x.account(&t)
+		t.Others, t.OthersUtilization = x.others()
 	}
 	counters, err := x.dev.meter.read()
 	x.note(err)

@@ -2,6 +2,7 @@ package gpu
 
 import (
 	"math"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -174,4 +175,50 @@ func TestAWatchOfADriverThatHangs(t *testing.T) {
 		}
 		close(release)
 	})
+}
+
+func TestOtherProcessesOnTheGPU(t *testing.T) {
+	own := uint32(os.Getpid())
+	type use struct {
+		pid  uint32
+		util uint32
+	}
+	for name, c := range map[string]struct {
+		uses  []use
+		ret   nvml.Return
+		count int
+		share float64 // negative: not known
+	}{
+		"this process alone":            {[]use{{own, 90}, {own, 90}}, nvml.SUCCESS, 0, 0},
+		"another one":                   {[]use{{own, 60}, {own, 50}, {own + 1, 40}, {own + 1, 30}}, nvml.SUCCESS, 1, 0.35},
+		"another one for half the time": {[]use{{own, 60}, {own, 50}, {own + 1, 40}}, nvml.SUCCESS, 1, 0.2},
+		"one that holds memory alone":   {[]use{{own, 60}, {own + 1, 0}}, nvml.SUCCESS, 0, 0},
+		"two in a container":            {[]use{{7, 30}, {8, 60}}, nvml.SUCCESS, 1, 0.3},
+		"itself in a container":         {[]use{{8, 60}}, nvml.SUCCESS, 0, 0},
+		"nobody was seen":               {nil, nvml.ERROR_NOT_FOUND, 0, 0},
+		"a driver that does not tell":   {nil, nvml.ERROR_NOT_SUPPORTED, 0, -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newHost(1)
+				h.boards[0].GetProcessUtilizationFunc = func(since uint64) ([]nvml.ProcessUtilizationSample, nvml.Return) {
+					out := []nvml.ProcessUtilizationSample{{}, {Pid: 9, SmUtil: 99, TimeStamp: since - 1}} // unfilled, and from before
+					for _, u := range c.uses {
+						out = append(out, nvml.ProcessUtilizationSample{Pid: u.pid, SmUtil: u.util, TimeStamp: since + 1})
+					}
+					return out, c.ret
+				}
+				w := newTestWatcher(t, h, ID{UUID: "GPU-a"})
+				stop := w.Start()
+				time.Sleep(time.Second)
+				got := stop()
+				if got.Others != c.count || got.Problem != "" {
+					t.Errorf("%d others, problem %q", got.Others, got.Problem)
+				}
+				if (got.OthersUtilization == nil) != (c.share < 0) || got.OthersUtilization != nil && math.Abs(*got.OthersUtilization-c.share) > 1e-9 {
+					t.Errorf("share %v, want %v", got.OthersUtilization, c.share)
+				}
+			})
+		})
+	}
 }

@@ -72,7 +72,7 @@ func EntryOf(r Record) Entry {
 		e.Failure = r.Failure.Kind
 	}
 	if r.OK() {
-		e.Stable = r.Measurement.Stable
+		e.Stable, e.Disturbed = r.Measurement.Stable, r.Measurement.Disturbed()
 		if l := r.Measurement.Layers; l != nil {
 			e.Unquantized = int32(min(len(l.Unquantized), math.MaxInt32))
 		}

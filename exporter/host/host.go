@@ -141,21 +141,6 @@ func (h *Host) look() look {
 	return l
 }
 
-// Affinity lists the cores that this process may use.
-func Affinity() ([]int, error) {
-	var set unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("ask which cores this process may use: %w", err)
-	}
-	var cores []int
-	for i := range len(set) * 64 {
-		if set.IsSet(i) {
-			cores = append(cores, i)
-		}
-	}
-	return cores, nil
-}
-
 // readStat adds up what the kernel accounts to the cores: user, nice, system,
 // irq and softirq are busy; guests are part of user.
 func (h *Host) readStat(l *look, cores []int) error {

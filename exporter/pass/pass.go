@@ -579,7 +579,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 	req := worker.Request{Backend: b.Name, Config: r.backendConfig(device), Job: &bench.Job{
 		Backend: b.Name, BackendConfig: r.backendConfig(device),
 		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
-		Precision: job.Precision, Settings: r.settings(b), Options: r.Config.BenchmarkFor(c.Model),
+		Precision: job.Precision, Settings: r.settings(b), Options: r.Config.BenchmarkFor(c.Model), Guard: r.Config.GuardFor(c.Model),
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,

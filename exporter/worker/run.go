@@ -18,6 +18,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/units"
 )
 
@@ -35,6 +36,7 @@ type Spec struct {
 	Env     []string // nil is the parent's
 	Timeout time.Duration
 	Memory  int64 // bytes resident; 0 is no limit
+	Cores   []int // that the child may use; nil is all that the parent may
 	// Progress is told what the child reports, from one goroutine; nil is nobody.
 	Progress func(engine.Progress)
 }
@@ -144,7 +146,7 @@ func start(spec Spec, req Request) (*child, error) {
 		events.Close()
 		return nil, fmt.Errorf("start worker: %w", err)
 	}
-	if err := c.cmd.Start(); err != nil {
+	if err := host.OnCores(spec.Cores, c.cmd.Start); err != nil {
 		events.Close()
 		return nil, fmt.Errorf("start worker %s: %w", spec.Command[0], err)
 	}

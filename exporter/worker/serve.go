@@ -24,14 +24,21 @@ type Opener func(name string, config bench.BackendConfig) (engine.Backend, error
 // last window and may be nil. An error costs the telemetry, not the job.
 type Watcher func(backend engine.Backend) (s bench.Sampler, release func(), err error)
 
+// Watch is what looks at the machine while windows are timed. The zero value is
+// nobody.
+type Watch struct {
+	Device Watcher    // nil watches no device
+	Host   bench.Host // nil watches no processors
+}
+
 // progressEvery bounds how often the same stage is reported.
 const progressEvery = 200 * time.Millisecond
 
 // Serve is the child: it answers the requests on stdin with events on out and
 // returns the exit status, after the first unless the backend can be used again.
 // When stdin ends before a job does, the parent is gone and the process exits at
-// once, whatever native code is doing. A nil watch watches nothing.
-func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watcher) int {
+// once, whatever native code is doing.
+func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watch) int {
 	// The kernel should take the worker first when memory runs out.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o644)
 
@@ -97,7 +104,7 @@ func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watcher) int {
 // first asked for.
 type server struct {
 	open    Opener
-	watch   Watcher
+	watch   Watch
 	backend engine.Backend // nil before the first
 }
 
@@ -137,13 +144,13 @@ func (s *server) do(ctx context.Context, req Request, progress func(engine.Progr
 	}
 	var sampler bench.Sampler
 	var unwatched error
-	if watch != nil {
+	if watch.Device != nil {
 		var release func()
-		if sampler, release, unwatched = watch(backend); release != nil {
+		if sampler, release, unwatched = watch.Device(backend); release != nil {
 			defer release()
 		}
 	}
-	m, err := bench.Measure(ctx, backend, *req.Job, progress, bench.Watched(sampler))
+	m, err := bench.Measure(ctx, backend, *req.Job, progress, bench.Watched(sampler), bench.On(watch.Host))
 	if err != nil {
 		return Event{Environment: &env, Failure: engine.AsError(err)}
 	}
@@ -179,7 +186,7 @@ func progressFilter(now func() time.Time, next func(engine.Progress)) func(engin
 }
 
 // Main is Serve on the process's own stdin and file descriptor 3.
-func Main(open Opener, watch Watcher) int {
+func Main(open Opener, watch Watch) int {
 	out := os.NewFile(3, "events")
 	if out == nil {
 		fmt.Fprintln(os.Stderr, "plancast worker is started by plancast itself: use plancast run")

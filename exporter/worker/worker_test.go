@@ -60,7 +60,7 @@ func misbehave(how string) {
 				return again{b}, nil
 			}
 			return &worn{again: again{b}}, nil
-		}, nil))
+		}, Watch{}))
 	case "measure":
 		for i := range 3 {
 			say(Event{Progress: &engine.Progress{Stage: "latency", Done: float64(i), Total: 3}})
@@ -346,7 +346,7 @@ func TestAProgramThatIsNotThereIsAnErrorNotAnOutcome(t *testing.T) {
 
 func TestServeRefusesWhatIsNoRequest(t *testing.T) {
 	var out bytes.Buffer
-	if status := Serve(strings.NewReader("hello\n"), &out, nil, nil); status != 2 {
+	if status := Serve(strings.NewReader("hello\n"), &out, nil, Watch{}); status != 2 {
 		t.Errorf("status %d", status)
 	}
 	var e Event
@@ -377,7 +377,7 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	ask := func(watch Watcher, job *bench.Job) Event {
 		r := req
 		r.Job = job
-		s := server{open: open, watch: watch}
+		s := server{open: open, watch: Watch{Device: watch}}
 		defer s.close()
 		return s.answer(t.Context(), r, func(engine.Progress) {})
 	}

@@ -182,7 +182,7 @@ func WorkerMain(open worker.Opener) {
 		default:
 			return open(name, c)
 		}
-	}, nil))
+	}, worker.Watch{}))
 }
 
 type again struct{ *fake.Backend }
