@@ -45,7 +45,7 @@ func TestAPairSeesWhatIsThereAndNothingElse(t *testing.T) {
 	guard := DefaultGuard()
 	p50 := func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), 0.5) }
 	p99 := func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), 0.99) }
-	const runs = 200
+	const runs = 100
 	for name, c := range map[string]struct {
 		machine machine
 		drift   float64
