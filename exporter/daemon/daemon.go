@@ -62,9 +62,10 @@ type Daemon struct {
 	store *history.Store
 	lock  *flock.Flock
 
-	passing    sync.Mutex            // held during a pass; guards the two below
+	passing    sync.Mutex            // held during a pass; guards the three below
 	repository *candidate.Repository // nil before the first pass
 	opened     config.Repository     // what repository was opened with
+	chosen     pass.Chosen
 
 	refreshing sync.Mutex // held while the state and the metrics are made anew; guards the tracker
 	tracker    standing.Tracker

@@ -33,9 +33,9 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 		if err := d.openRepository(ctx, cfg); err != nil {
 			return err
 		}
-		runner := d.newRunner(cfg, d.store, d.repository, observer{d}, known)
+		runner := d.newRunner(cfg, d.store, d.repository, observer{d}, &d.chosen, known)
 		if d.Unmeasured {
-			return runner.Look(ctx)
+			return runner.Scan(ctx)
 		}
 		return runner.Once(ctx, only)
 	}()
@@ -77,9 +77,9 @@ func (d *Daemon) openRepository(ctx context.Context, cfg config.Config) error {
 
 // newRunner makes the runner of one pass; store and observer may be nil for one
 // that only plans.
-func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candidate.Repository, observer pass.Observer, known []history.Record) *pass.Runner {
+func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candidate.Repository, observer pass.Observer, chosen *pass.Chosen, known []history.Record) *pass.Runner {
 	return pass.New(pass.Options{
-		Config: cfg, Store: store, Repository: repo, Backends: o.Backends,
+		Config: cfg, Store: store, Repository: repo, Backends: o.Backends, Chosen: chosen,
 		Worker: func() pass.Worker {
 			return &limited{command: o.Worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
 		},

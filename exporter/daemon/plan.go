@@ -39,7 +39,7 @@ func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err erro
 		return pass.Plan{}, 0, err
 	}
 	defer repo.Close()
-	plan, err = o.newRunner(o.Config, nil, repo, nil, known).Plan(ctx, nil)
+	plan, err = o.newRunner(o.Config, nil, repo, nil, nil, known).Plan(ctx, nil)
 	return plan, len(known), err
 }
 

@@ -57,6 +57,9 @@ type Exclusion struct {
 type Failure struct {
 	engine.Error
 	Log []string `json:"log,omitempty"` // the last lines of the worker's stderr
+	// Limits stands for the limits of the configuration that it happened under;
+	// under others it is worth another try. "" before plancast recorded them.
+	Limits string `json:"limits,omitempty"`
 }
 
 // OK tells whether the job was measured.

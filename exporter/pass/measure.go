@@ -1,0 +1,228 @@
+package pass
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/worker"
+	"golang.org/x/sync/errgroup"
+)
+
+// WorkDir is where jobs have their scratch space.
+func WorkDir(state string) string { return filepath.Join(state, "work") }
+
+// measure runs the jobs of one candidate. Each device that comes free works through
+// them until none is left.
+func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan int) error {
+	if err := os.MkdirAll(WorkDir(r.Config.State), 0o755); err != nil {
+		return fmt.Errorf("make room for work: %w", err)
+	}
+	dir, err := os.MkdirTemp(WorkDir(r.Config.State), "job-")
+	if err != nil {
+		return fmt.Errorf("make room for work: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	staged := filepath.Join(dir, "candidate")
+	if err := os.Mkdir(staged, 0o755); err != nil {
+		return fmt.Errorf("make room for work: %w", err)
+	}
+	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
+		return &stageError{err}
+	}
+	queue := make(chan Job, len(jobs))
+	for _, job := range jobs {
+		queue <- job
+	}
+	close(queue)
+	compared, taken := latch{c: make(chan struct{})}, latch{c: make(chan struct{})}
+	if !r.makesReference(jobs[0], staged) {
+		compared.open()
+	}
+	running, within := errgroup.WithContext(ctx)
+	for {
+		var device int
+		select {
+		case device = <-free:
+		case <-taken.c:
+			return running.Wait()
+		case <-within.Done():
+			return cmp.Or(running.Wait(), ctx.Err())
+		}
+		running.Go(func() error {
+			defer func() { free <- device }()
+			w := r.Worker()
+			defer w.Close() // nothing of it is left when the device is free
+			for job := range queue {
+				if err := within.Err(); err != nil {
+					return err
+				}
+				if len(queue) == 0 {
+					taken.open()
+				}
+				if err := r.record(within, w, b, job, device, staged, filepath.Join(dir, string(job.Precision))); err != nil {
+					return err
+				}
+				compared.open()
+			}
+			return nil
+		})
+		// The others are compared with what the first puts out.
+		select {
+		case <-compared.c:
+		case <-within.Done():
+		}
+	}
+}
+
+// latch is a channel that is closed once.
+type latch struct {
+	once sync.Once
+	c    chan struct{}
+}
+
+func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
+
+// makesReference tells whether the job's outputs become the model's reference.
+func (r *Runner) makesReference(job Job, staged string) bool {
+	ref, err := r.referenceFor(job.Candidate, staged)
+	return err == nil && ref.path == "" && job.Precision == engine.FP32
+}
+
+// record does one job and makes its record durable.
+func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, device int, staged, dir string) error {
+	r.mu.Lock()
+	r.waiting = slices.DeleteFunc(r.waiting, func(j Job) bool { return sameCandidate(j, job) && j.Precision == job.Precision })
+	r.Observe.Started(job, slices.Clone(r.waiting))
+	r.mu.Unlock()
+	rec, err := r.run(ctx, w, b, job, device, staged, dir)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	// What is measured is kept, even when plancast is asked to stop meanwhile.
+	rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
+	if errors.Is(err, history.ErrDuplicate) {
+		r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
+		r.Observe.Dropped(job)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.note(rec)
+	r.Observe.Recorded(rec)
+	return nil
+}
+
+// run does one job in a worker and returns its record.
+func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
+	c := job.Candidate
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return history.Record{}, fmt.Errorf("make room for work: %w", err)
+	}
+	beside := func(name string) string {
+		if _, ok := c.Files[name]; !ok {
+			return ""
+		}
+		return filepath.Join(staged, name)
+	}
+	m := r.Config.ModelFor(c.Model)
+	kept := func(what ...string) string { return filepath.Join(append([]string{r.Config.State}, what...)...) }
+	req := worker.Request{Backend: b.Name, Config: r.Config.BackendConfig(device), Job: &bench.Job{
+		Backend: b.Name, BackendConfig: r.Config.BackendConfig(device),
+		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
+		Precision: job.Precision, Settings: r.Config.Settings(b.Name, b.Environment), Options: r.Config.BenchmarkFor(c.Model), Guard: r.Config.GuardFor(c.Model),
+		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
+		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
+		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
+		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept(calibrationsDir, c.Model), Timings: kept("timings")},
+	}}
+	r.mu.Lock()
+	before, ok := r.previous[lineage{c.Model, b.Name, job.Precision}]
+	r.mu.Unlock()
+	if ok && before.Measurement.Layers != nil {
+		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
+	}
+	ref, err := r.referenceFor(c, staged)
+	if err != nil {
+		return history.Record{}, err
+	}
+	switch {
+	case ref.path != "":
+		req.Job.ReferencePath, req.Job.ReferenceName = ref.path, ref.name
+	case job.Precision == engine.FP32:
+		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
+	}
+	started := r.Now().UTC()
+	o, err := w.Run(ctx, r.Config.Limits(b.Name), req, func(p engine.Progress) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.Observe.Progressed(job, p)
+	})
+	if err != nil {
+		return history.Record{}, fmt.Errorf("measure %s: %w", job, err)
+	}
+	if o.Failure != nil && o.Failure.Kind == engine.KindUnavailable {
+		return history.Record{}, fmt.Errorf("measure %s: %w", job, o.Failure)
+	}
+	if o.Environment != nil && *o.Environment != b.Environment {
+		return history.Record{}, fmt.Errorf("measure %s: the environment changed from %+v to %+v meanwhile: it is measured again in the next pass", job, b.Environment, *o.Environment)
+	}
+	rec := history.Record{
+		Model: c.Model, Version: c.Version, Digest: c.Digest, Precision: job.Precision,
+		Backend: b.Name, Device: b.Environment.Device, Environment: b.Environment, Settings: req.Job.Settings, Fingerprint: job.Fingerprint,
+		CandidateTime: c.Modified, Started: started, Finished: r.Now().UTC(), Measurement: o.Measurement,
+	}
+	if o.Failure != nil {
+		limits, err := r.limitsDigest(b)
+		if err != nil {
+			return history.Record{}, err
+		}
+		rec.Failure = &history.Failure{Error: *o.Failure, Log: o.Log, Limits: limits}
+		withoutScratch(rec.Failure, staged, dir)
+	}
+	if o.Measurement != nil && req.Job.OutputsPath != "" {
+		if err := r.keepReference(c, job.Precision, req.Job.OutputsPath); err != nil {
+			return history.Record{}, err
+		}
+	}
+	return rec, nil
+}
+
+// withoutScratch takes the folders that are gone by the time a failure is read
+// out of its words: what remains is the file's name.
+func withoutScratch(f *history.Failure, dirs ...string) {
+	var pairs []string
+	for _, dir := range dirs {
+		pairs = append(pairs, dir+string(filepath.Separator), "")
+	}
+	r := strings.NewReplacer(pairs...)
+	f.Subject, f.Message, f.Hint = r.Replace(f.Subject), r.Replace(f.Message), r.Replace(f.Hint)
+	for i, line := range f.Log {
+		f.Log[i] = r.Replace(line)
+	}
+}
+
+// stageError says that a candidate could not be copied out of the repository.
+type stageError struct{ error }
+
+func (e *stageError) Unwrap() error { return e.error }
+
+func cmpOr[M ~map[K]V, K comparable, V any](a, b M) M {
+	if len(a) > 0 {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,187 @@
+package pass
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Job is one candidate at one precision, to be measured.
+type Job struct {
+	Candidate   candidate.Candidate
+	Precision   engine.Precision
+	Fingerprint string
+}
+
+// String reads like "squeezenet version 3 int8".
+func (j Job) String() string {
+	return fmt.Sprintf("%s version %s %s", j.Candidate.Model, j.Candidate.Version, j.Precision)
+}
+
+// Plan is what a pass would do.
+type Plan struct {
+	Scan    candidate.Scan
+	Backend Backend
+	Jobs    []Job // in order
+	// Fingerprints say, of each model with a usable version, the environment in
+	// which the newest one is measured by this configuration on this machine.
+	Fingerprints map[string]string
+}
+
+// Plan scans the repository and says what a pass would do to the models that
+// only selects; nil selects all.
+func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, error) {
+	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog)
+	if err != nil {
+		return Plan{}, err
+	}
+	backend, remembered, err := r.choose(ctx, false)
+	if err != nil {
+		return Plan{Scan: scan}, err
+	}
+	p, err := r.plan(scan, backend, only)
+	if err != nil || !remembered || len(p.Jobs) == 0 {
+		return p, err
+	}
+	// Before anything is measured, the machine is looked at again.
+	fresh, _, err := r.choose(ctx, true)
+	if err != nil {
+		return Plan{Scan: scan}, err
+	}
+	return r.plan(scan, fresh, only)
+}
+
+func (r *Runner) plan(scan candidate.Scan, backend Backend, only func(model string) bool) (Plan, error) {
+	p := Plan{Scan: scan, Backend: backend, Fingerprints: map[string]string{}}
+	limits, err := r.limitsDigest(backend)
+	if err != nil {
+		return p, fmt.Errorf("plan: %w", err)
+	}
+	var perModel [][]Job
+	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
+		var jobs []Job
+		for _, c := range scan.Models[name] {
+			if c.Digest == "" {
+				continue // older than the backlog reaches
+			}
+			fingerprint, err := engine.Fingerprint(backend.Environment, r.Config.Settings(backend.Name, backend.Environment), r.conditions(c))
+			if err != nil {
+				return p, fmt.Errorf("plan %s: %w", name, err)
+			}
+			p.Fingerprints[name] = fingerprint // of the newest, which comes last
+			for _, precision := range r.Config.Precisions {
+				if r.wanted(key{c.Model, c.Digest, precision, fingerprint}, limits) && !slices.ContainsFunc(jobs, func(j Job) bool {
+					return j.Candidate.Digest == c.Digest && j.Precision == precision
+				}) {
+					jobs = append(jobs, Job{Candidate: c, Precision: precision, Fingerprint: fingerprint})
+				}
+			}
+		}
+		if only == nil || only(name) {
+			perModel = append(perModel, jobs)
+		}
+	}
+	p.Jobs = interleave(perModel)
+	return p, nil
+}
+
+// wanted tells whether a job is to be done: it has no record, or failed under
+// limits of the configuration that are not those of now. Whatever else the
+// configuration can change about a failure is part of the fingerprint.
+func (r *Runner) wanted(k key, limits string) bool {
+	e, done := r.done[k]
+	if !done {
+		return true
+	}
+	switch e.kind {
+	case engine.KindTimeout, engine.KindOutOfMemory, engine.KindAccuracy, engine.KindInvalidInput:
+		return e.limits != "" && e.limits != limits
+	}
+	return false
+}
+
+// limitsDigest stands for what can make a job fail without being a condition of
+// its result.
+func (r *Runner) limitsDigest(b Backend) (string, error) {
+	return engine.Fingerprint(engine.Environment{}, engine.Settings{}, struct {
+		Worker       any
+		MaxDeviation float64
+		Calibration  bench.CalibrationLimits
+	}{r.Config.Limits(b.Name), r.Config.Benchmark.MaxDeviation, r.Config.TensorRT.Calibration})
+}
+
+// interleave takes the oldest waiting version of each model in turn, so that
+// every model has its first result early.
+func interleave(perModel [][]Job) []Job {
+	var out []Job
+	for {
+		taken := false
+		for i, jobs := range perModel {
+			if len(jobs) == 0 {
+				continue
+			}
+			n := slices.IndexFunc(jobs, func(j Job) bool { return j.Candidate.Version != jobs[0].Candidate.Version })
+			if n < 0 {
+				n = len(jobs)
+			}
+			out = append(out, jobs[:n]...)
+			perModel[i], taken = jobs[n:], true
+		}
+		if !taken {
+			return out
+		}
+	}
+}
+
+// byCandidate cuts jobs, in order, where the candidate changes.
+func byCandidate(jobs []Job) [][]Job {
+	var groups [][]Job
+	for i, j := range jobs {
+		if i == 0 || !sameCandidate(j, jobs[i-1]) {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], j)
+	}
+	return groups
+}
+
+func sameCandidate(a, b Job) bool {
+	return a.Candidate.Model == b.Candidate.Model && a.Candidate.Version == b.Candidate.Version
+}
+
+// conditions is what else a result of c depends on.
+type conditions struct {
+	Options  bench.Options             `json:"options"`
+	Inputs   inputs                    `json:"inputs"`
+	Profiles map[string]engine.Profile `json:"profiles,omitempty"`
+}
+
+// inputs decides which tensors go into an engine, and so which outputs may be
+// compared.
+type inputs struct {
+	Data   string             `json:"data,omitempty"`
+	Dims   map[string]int64   `json:"dims,omitempty"`
+	Shapes map[string][]int64 `json:"shapes,omitempty"`
+	Config candidate.Shapes   `json:"config"`
+	Seed   uint64             `json:"seed"`
+	Batch  int                `json:"batch"`
+}
+
+func (r *Runner) conditions(c candidate.Candidate) conditions {
+	options := r.Config.BenchmarkFor(c.Model)
+	options.MaxDeviation = 0 // a gate, not a condition
+	return conditions{Options: options, Inputs: r.inputs(c), Profiles: r.Config.ModelFor(c.Model).Profiles}
+}
+
+func (r *Runner) inputs(c candidate.Candidate) inputs {
+	m := r.Config.ModelFor(c.Model)
+	return inputs{
+		Data: c.DataDigest, Dims: m.Dims, Shapes: m.Inputs, Config: c.Shapes,
+		Seed: r.Config.Benchmark.Seed, Batch: slices.Min(r.Config.Benchmark.Batches),
+	}
+}

@@ -1,0 +1,146 @@
+package pass
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+// records are what the history of a runner holds.
+func records(t *testing.T, r *Runner) []history.Record {
+	t.Helper()
+	var out []history.Record
+	for rec, err := range r.Store.Records(t.Context(), history.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, rec)
+	}
+	return out
+}
+
+func TestAFailureUnderOtherLimitsIsTriedAgain(t *testing.T) {
+	raise := func(c *config.Config) { c.Worker.Timeout *= 2 }
+	for _, c := range []struct {
+		kind   engine.Kind
+		change func(*config.Config)
+		jobs   int
+	}{
+		{engine.KindTimeout, nil, 0},
+		{engine.KindTimeout, raise, 1},
+		{engine.KindOutOfMemory, func(c *config.Config) { c.Worker.Memory = 99 << 30 }, 1},
+		{engine.KindAccuracy, func(c *config.Config) { c.Benchmark.MaxDeviation = 0.5 }, 1},
+		{engine.KindInvalidInput, raise, 1},
+		{engine.KindInvalidModel, raise, 0}, // the candidate's own fault
+		{engine.KindUnsupportedOperator, raise, 0},
+		{engine.KindTimeout, func(c *config.Config) { c.Schedule = nil; c.TensorRT.KeepPlans = 9 }, 0},
+	} {
+		one := func(c *config.Config) { c.Precisions = []engine.Precision{engine.FP32} }
+		m := &machine{gpus: []engine.Environment{h100}, failure: engine.Errorf(c.kind, "measure", "", "no")}
+		r := runner(t, m, one, map[string][]string{"net": {"1"}})
+		if err := r.Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		o := r.Options
+		if c.change != nil {
+			c.change(&o.Config)
+		}
+		p, err := New(o, records(t, r)).Plan(t.Context(), nil)
+		if err != nil || len(p.Jobs) != c.jobs {
+			t.Errorf("%s, changed: %t: %d jobs, %v; want %d", c.kind, c.change != nil, len(p.Jobs), err, c.jobs)
+		}
+	}
+}
+
+// The environment that counts is that of the configuration in force, whatever
+// was measured last.
+func TestThePlanNamesTheEnvironmentOfThisConfiguration(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, nil, map[string][]string{"net": {"1", "2"}})
+	right, err := r.Plan(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	o := r.Options
+	o.Config.Benchmark.Seed++
+	wrong := New(o, records(t, r))
+	if err := wrong.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	again, err := New(r.Options, records(t, r)).Plan(t.Context(), func(string) bool { return false })
+	if err != nil || again.Fingerprints["net"] == "" || again.Fingerprints["net"] != right.Fingerprints["net"] || len(again.Jobs) != 0 {
+		t.Errorf("%v, %v; want that of before, %v, and nothing to do", again.Fingerprints, err, right.Fingerprints)
+	}
+	if last := records(t, r); last[len(last)-1].Fingerprint == right.Fingerprints["net"] {
+		t.Error("the other configuration has the same environment")
+	}
+}
+
+func TestAPassWithoutWorkStartsNoProcess(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, nil, map[string][]string{"net": {"1"}})
+	now := time.Now()
+	r.Now, r.Chosen = func() time.Time { return now }, &Chosen{}
+	pass := func(want int, why string) {
+		t.Helper()
+		before := m.asked
+		n := New(r.Options, records(t, r))
+		if err := n.Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.asked - before; got != want {
+			t.Errorf("%s: the backend is described %d times; want %d", why, got, want)
+		}
+	}
+	pass(1, "the first pass")
+	pass(0, "nothing to do")
+	now = now.Add(describeEvery)
+	pass(1, "a day later")
+	r.Config.TensorRT.Devices = []int{0}
+	pass(1, "another configuration")
+	file := filepath.Join(r.Config.Repository.URL, "net/2/model.onnx")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("new"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	pass(1, "a new candidate")
+	pass(0, "nothing to do again")
+}
+
+func TestACandidateThatCannotBeStagedKeepsNoOtherWaiting(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	m.do = func(_ context.Context, req worker.Request) {}
+	r := runner(t, m, nil, map[string][]string{"a": {"1"}, "b": {"1"}})
+	r.Observe = &sabotage{t: t, model: filepath.Join(r.Config.Repository.URL, "a/1/model.onnx")}
+	err := r.Once(t.Context(), nil)
+	if err == nil || !strings.Contains(err.Error(), "stage a version 1") || !strings.Contains(err.Error(), "next pass") {
+		t.Errorf("%v", err)
+	}
+	if got := records(t, r); len(got) != 3 || got[0].Model != "b" {
+		t.Errorf("%d records", len(got))
+	}
+}
+
+// sabotage puts a folder in the place of a model once it was scanned.
+type sabotage struct {
+	quiet
+	t     *testing.T
+	model string
+}
+
+func (s *sabotage) Scanned(Plan) {
+	if err := errors.Join(os.Remove(s.model), os.Mkdir(s.model, 0o755)); err != nil {
+		s.t.Error(err)
+	}
+}
