@@ -16,6 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -26,7 +27,8 @@ type source struct {
 	model, precision *string
 	csv, unit        *string
 	url, query       *string
-	last, step       *time.Duration
+	last             *string
+	step, timeout    *time.Duration
 	everySample      *bool
 }
 
@@ -39,9 +41,10 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 		unit:         cmd.Flag("unit", "CSV and Prometheus: base unit of the values.").Default("").Enum("", string(units.Seconds), string(units.Ratio), string(units.Bytes), string(units.PerSec)),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
 		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
-		last:         cmd.Flag("last", "Prometheus: how far to look back.").Default("2160h").Duration(),
-		step:         cmd.Flag("step", "Prometheus: resolution; the finest possible without it.").Duration(),
-		everySample:  cmd.Flag("every-sample", "Prometheus: every sample is an iteration, not every change of value.").Bool(),
+		last:         cmd.Flag("last", "Prometheus: how far back results count, such as 90d or 1y.").Default("365d").String(),
+		step:         cmd.Flag("step", "Prometheus: resolution; without it the finest that one request allows.").Duration(),
+		timeout:      cmd.Flag("prometheus.timeout", "Prometheus: how long one answer may take.").Default("1m").Duration(),
+		everySample:  cmd.Flag("every-sample", "Prometheus: every sample is an iteration, instead of what plancast_iteration counts or every new value.").Bool(),
 	}
 }
 
@@ -54,13 +57,12 @@ func (s source) unitOf(metric string) (units.Unit, error) {
 	return units.Unit(*s.unit), nil
 }
 
-// read returns the series that c is about.
-func (s source) read(ctx context.Context, p program, c forecast.Criterion) (forecast.Series, error) {
-	out := forecast.Series{Model: *s.model, Criterion: c}
-	var err error
+// read returns the series that c is about, and how it was read.
+func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out forecast.Series, basis forecasting.Basis, err error) {
+	out = forecast.Series{Model: *s.model, Criterion: c}
 	switch {
 	case *s.csv != "" && *s.url != "":
-		return out, errors.New("--csv and --prometheus.url exclude each other: give one source")
+		return out, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
 	case *s.csv == "-":
 		out.Observations, err = forecasting.ReadCSV(p.stdin, c.Unit)
 	case *s.csv != "":
@@ -71,16 +73,18 @@ func (s source) read(ctx context.Context, p program, c forecast.Criterion) (fore
 		}
 	case *s.url != "":
 		if *s.query == "" {
-			return out, errors.New("--prometheus.url needs --query, a PromQL expression")
+			return out, basis, errors.New("--prometheus.url needs --query, a PromQL expression")
 		}
-		now := p.now()
-		out.Observations, out.Model, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
-			URL: *s.url, Expr: *s.query, Start: now.Add(-*s.last), End: now, Step: *s.step, EverySample: *s.everySample,
+		if basis.LookBack, err = terms.ParseDuration(*s.last); err != nil {
+			return out, basis, fmt.Errorf("--last: %q is not a duration such as 90d, 1y or 2160h", *s.last)
+		}
+		out, basis.Notes, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
+			URL: *s.url, Expr: *s.query, Criterion: c, Now: p.now(), LookBack: basis.LookBack, Step: *s.step, EverySample: *s.everySample, Timeout: *s.timeout,
 		})
 	default:
 		out, err = s.fromHistory(ctx, c, p.now())
 	}
-	return out, err
+	return out, basis, err
 }
 
 func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (forecast.Series, error) {
@@ -126,7 +130,7 @@ func registerForecast(app *kingpin.Application) (string, command) {
 		criterion: cmd.Flag("criterion", `The target, such as "p99 < 50ms".`).String(),
 		deadline:  cmd.Flag("deadline", `Until when, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
 		horizon:   cmd.Flag("horizon", "Within how many further iterations.").Int(),
-		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default("0.9").Float64(),
+		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default(fmt.Sprint(terms.Ready)).Float64(),
 		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and what is ahead.").Default("text").Enum("text", "json", "svg"),
 		output:    cmd.Flag("output", "File to write; stdout without it.").String(),
 	}
@@ -145,11 +149,11 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	}
 	goal := forecast.Goal{Iterations: *c.horizon, Ready: *c.ready}
 	if *c.deadline != "" {
-		if goal.Deadline, err = config.ParseDeadline(*c.deadline, time.UTC); err != nil {
+		if goal.Deadline, err = terms.ParseDeadline(*c.deadline, time.UTC); err != nil {
 			return 0, fmt.Errorf("--deadline: %w", err)
 		}
 	}
-	series, err := c.read(ctx, p, criterion)
+	series, basis, err := c.read(ctx, p, criterion)
 	if err != nil {
 		return 0, err
 	}
@@ -160,11 +164,11 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
 		switch *c.format {
 		case "json":
-			return indented(w, f)
+			return indented(w, forecasting.Answer{Forecast: f, Basis: basis})
 		case "svg":
 			return forecasting.FanChart(w, series, f, goal)
 		default:
-			return forecasting.WriteText(w, f, criterion.Unit)
+			return forecasting.WriteText(w, f, basis, criterion.Unit)
 		}
 	})
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -239,7 +240,7 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 		"state":    d.text(&c.State),
 		"schedule": d.scalar(c.schedule),
 		"timezone": d.scalar(func(s string) error {
-			loc, err := location(s)
+			loc, err := terms.ParseZone(s)
 			if err == nil {
 				c.Location = loc
 			}
@@ -495,16 +496,16 @@ func (c *Config) target(d *decoder, key string, n *yaml.Node) {
 }
 
 func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
-	m := Milestone{Share: 1, Ready: 0.9}
+	m := Milestone{Share: terms.Share, Ready: terms.Ready}
 	fields := d.selection(&m.Select, &m.Name, &m.Criteria)
 	maps.Copy(fields, map[string]field{
 		"description": d.text(&m.Description),
 		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),
-		"horizon":     d.integer(&m.Horizon, 1, 1000),
+		"horizon":     d.integer(&m.Horizon, 1, terms.MaxHorizon),
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
 		"deadline": d.scalar(func(s string) error {
-			t, err := ParseDeadline(s, c.Location)
+			t, err := terms.ParseDeadline(s, c.Location)
 			m.Deadline = t
 			return err
 		}),
@@ -558,39 +559,4 @@ func labelValue(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_. ", r))
 	})
-}
-
-func location(s string) (*time.Location, error) {
-	if s == "Local" || s == "" {
-		return nil, fmt.Errorf(`%q depends on the machine: name the zone, such as "Europe/Berlin" or "UTC"`, s)
-	}
-	loc, err := time.LoadLocation(s)
-	if err != nil {
-		return nil, fmt.Errorf(`%q is not a time zone: write one such as "Europe/Berlin" or "UTC"`, s)
-	}
-	return loc, nil
-}
-
-// ParseDeadline reads "2027-01-31", "2027-01-31 18:00", each optionally followed by
-// a time zone, or RFC 3339. A date alone is due in its last second. The result
-// keeps the zone, so that it is told as it was given.
-func ParseDeadline(s string, loc *time.Location) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	text := s
-	if i := strings.LastIndexByte(s, ' '); i > 0 && !strings.Contains(s[i:], ":") {
-		zone, err := location(s[i+1:])
-		if err != nil {
-			return time.Time{}, err
-		}
-		text, loc = s[:i], zone
-	}
-	if t, err := time.ParseInLocation("2006-01-02 15:04", text, loc); err == nil {
-		return t, nil
-	}
-	if t, err := time.ParseInLocation("2006-01-02", text, loc); err == nil {
-		return t.AddDate(0, 0, 1).Add(-time.Second), nil
-	}
-	return time.Time{}, fmt.Errorf(`%q is not a date: write one such as "2027-01-31", "2027-01-31 18:00 Europe/Berlin" or "2027-01-31T18:00:00Z"`, s)
 }

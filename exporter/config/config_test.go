@@ -117,26 +117,6 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	}
 }
 
-func TestDeadlinesHaveAZone(t *testing.T) {
-	for text, want := range map[string]string{
-		"2027-01-31T18:00:00+01:00":      "2027-01-31T17:00:00Z",
-		"2027-01-31":                     "2027-01-31T23:59:59Z",
-		"2027-01-31 18:00":               "2027-01-31T18:00:00Z",
-		"2027-01-31 18:00 Europe/Berlin": "2027-01-31T17:00:00Z",
-		"2027-07-31 America/New_York":    "2027-08-01T03:59:59Z",
-	} {
-		got, err := ParseDeadline(text, time.UTC)
-		if err != nil || got.UTC().Format(time.RFC3339) != want {
-			t.Errorf("ParseDeadline(%q) = %v, %v; want %s", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"tomorrow", "2027-02-30", "2027-01-31 Local", "2027-01-31 Mars/Base", ""} {
-		if _, err := ParseDeadline(text, time.UTC); err == nil {
-			t.Errorf("ParseDeadline(%q) is accepted", text)
-		}
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yml")
 	for _, file := range files {

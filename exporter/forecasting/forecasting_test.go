@@ -257,10 +257,10 @@ func TestReliabilityDiagramAndReport(t *testing.T) {
 func TestText(t *testing.T) {
 	_, _, f := example(t)
 	var b bytes.Buffer
-	if err := WriteText(&b, f, units.Seconds); err != nil {
+	if err := WriteText(&b, f, Basis{LookBack: 365 * 24 * time.Hour, Notes: []string{"a note"}}, units.Seconds); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{f.Summary, "by deadline", "attained", "8 results, 1 missed, one iteration in about 7 d", "next value"} {
+	for _, want := range []string{f.Summary, "by deadline", "attained", "8 results of the last 365 days, 1 missed, one iteration in about 7 d", "a note", "next value"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

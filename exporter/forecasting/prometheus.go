@@ -4,105 +4,94 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"net/url"
 	"time"
 
-	"github.com/prometheus/client_golang/api"
-	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
-	"github.com/prometheus/common/model"
-
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // PromQuery asks a Prometheus-compatible API for the history of one series.
 type PromQuery struct {
-	URL        string // without user and password
-	Expr       string // must give one series
-	Start, End time.Time
-	// Step is the resolution; 0 is the finest within the limit of 11,000 points.
+	URL  string // without user and password
+	Expr string // must give one series
+	// Criterion is what the values have to meet.
+	Criterion forecast.Criterion
+	Now       time.Time
+	LookBack  time.Duration
+	// Step is the resolution; 0 is the finest that one request allows.
 	Step time.Duration
-	// EverySample takes each sample for an iteration. Without it, a value that
-	// repeats is one iteration, scraped many times.
+	// EverySample takes each sample for an iteration. Without it, an iteration is
+	// what plancast's own series count, or else a new value.
 	EverySample bool
-	Client      *http.Client // nil is the default
+	Timeout     time.Duration // of one answer
+	Client      *http.Client  // nil is one of its own
 }
 
-// advised adds to an error of the API what to do about it.
-func advised(err error) error {
-	what := "is that the address of a Prometheus-compatible API, such as http://localhost:9090? Correct --prometheus.url"
-	var network *url.Error
-	var answer *promv1.Error
-	switch {
-	case errors.Is(err, context.Canceled):
-		return err
-	case errors.As(err, &network):
-		what = "is Prometheus running there, and can this machine reach it? Start it, correct --prometheus.url, or give the history as --csv"
-	case errors.As(err, &answer) && answer.Type == promv1.ErrBadData:
-		what = "correct --query"
-	case errors.As(err, &answer) && answer.Type == promv1.ErrExec:
-		what = "ask for less: a shorter --last, a longer --step or a narrower --query"
-	case errors.As(err, &answer) && answer.Type == promv1.ErrServer:
-		what = "ask for less (a shorter --last, a longer --step), or again once the server is well: its own log says more"
-	}
-	return fmt.Errorf("%w: %s", err, what)
-}
+// The limits of what is read for one series.
+const (
+	maxSeries = 100
+	maxBytes  = 64 << 20
+	requests  = 6
+	// resolution is the finest step that is asked for, the usual scrape interval.
+	resolution = 15 * time.Second
+)
 
-// maxPoints is what Prometheus answers at most for one series.
-const maxPoints = 11000
-
-// ReadPrometheus returns the history as observations, and the series' labels.
-func ReadPrometheus(ctx context.Context, q PromQuery) ([]forecast.Observation, string, error) {
+// ReadPrometheus returns the history of one series, as the Grafana plugin reads
+// it, and what a reader of it should know.
+func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, notes []string, err error) {
 	u, err := url.Parse(q.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return nil, "", fmt.Errorf("read history from Prometheus: the address is not one such as http://localhost:9090")
+		return s, nil, errors.New("read history from Prometheus: the address is not one such as http://localhost:9090: correct --prometheus.url")
 	}
 	if u.User != nil {
-		return nil, "", fmt.Errorf("read history from Prometheus: the address must hold no user or password")
+		return s, nil, errors.New("read history from Prometheus: the address must hold no user or password: remove them from --prometheus.url")
 	}
-	fail := func(err error) ([]forecast.Observation, string, error) {
-		return nil, "", fmt.Errorf("read history of %s from %s: %w", q.Expr, u.Redacted(), err)
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("read history of %s from %s://%s: %w", q.Expr, u.Scheme, u.Host, err)
+		}
+	}()
+	if q.LookBack < time.Minute || q.LookBack > terms.MaxLookBack {
+		return s, nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
 	}
-	config := api.Config{Address: q.URL}
-	if q.Client != nil {
-		config.Client = q.Client
+	client := q.Client
+	if client == nil {
+		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: q.Timeout}
 	}
-	client, err := api.NewClient(config)
+	c, err := prom.New(prom.Options{
+		URL: q.URL, Method: http.MethodPost, HTTP: client, MaxSeries: maxSeries, MaxBytes: maxBytes, Requests: requests, Resolution: resolution,
+		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "no credentials are sent: give an address that needs none", Size: "select one series"},
+	})
 	if err != nil {
-		return fail(err)
+		return s, nil, err
 	}
-	step := q.Step
-	if finest := time.Duration(math.Ceil(q.End.Sub(q.Start).Seconds()/maxPoints)) * time.Second; step == 0 {
-		step = max(finest, 15*time.Second)
-	} else if step < finest {
-		return fail(fmt.Errorf("a step of %s gives more than %d points: use one of at least %s, or a shorter range", step, maxPoints, finest))
+	defer c.Close()
+	query := tsdb.Query{
+		Criteria: []tsdb.Criterion{{Expr: q.Expr, Criterion: q.Criterion}}, Model: "model",
+		By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
+		History: q.LookBack, Resolution: resolution,
 	}
-	value, _, _, err := promv1.NewAPI(client).QueryRange(ctx, q.Expr, promv1.Range{Start: q.Start, End: q.End, Step: step})
+	if q.EverySample {
+		query.By = iterations.BySample
+	}
+	if q.Step > 0 {
+		query.Resolution, query.Exact = q.Step, true
+	}
+	l := tsdb.NewLoader(c, tsdb.Settings{Resolution: resolution}, func() time.Time { return q.Now })
+	h, err := l.Load(ctx, query, q.Now, "")
 	if err != nil {
-		return fail(advised(err))
+		return s, nil, err
 	}
-	matrix, ok := value.(model.Matrix)
-	if !ok {
-		return fail(fmt.Errorf("it gives a %s, not series over time", value.Type()))
-	}
-	switch len(matrix) {
+	switch len(h.Series) {
 	case 0:
-		return fail(fmt.Errorf("it gives no series: widen the range, or correct the expression"))
+		return s, nil, fmt.Errorf("it has no series in %s: look further back with --last, or correct --query", terms.FormatLookBack(q.LookBack))
 	case 1:
-	default:
-		return fail(fmt.Errorf("it gives %d series: select one, such as %s", len(matrix), matrix[0].Metric))
+		return h.Series[0].Forecast("", q.Now), h.Notes, nil
 	}
-	var out []forecast.Observation
-	for _, p := range matrix[0].Values {
-		v := float64(p.Value)
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue // unknown at that moment, not an iteration without result
-		}
-		if n := len(out); n > 0 && !q.EverySample && out[n-1].Value == v {
-			continue
-		}
-		out = append(out, forecast.Observation{Time: p.Timestamp.Time().UTC(), Value: v, Valid: true})
-	}
-	return out, matrix[0].Metric.String(), nil
+	return s, nil, fmt.Errorf("it has %d series: select one by its labels, such as %s", len(h.Series), h.Series[0].Labels)
 }

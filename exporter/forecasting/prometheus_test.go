@@ -7,13 +7,23 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/plancast/plancast/forecast"
 )
 
-// answering is a Prometheus that gives the same answer to every question.
+// answering is a Prometheus that gives the same answer to every question but
+// those for plancast's own series, which it does not have.
 func answering(t *testing.T, status int, body string) *httptest.Server {
 	t.Helper()
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
+		if q := r.FormValue("query"); status == http.StatusOK && strings.Contains(q, "plancast_") && !strings.Contains(q, "last_over_time(x") {
+			fmt.Fprint(w, matrix())
+			return
+		} else if strings.Contains(q, "count_over_time") {
+			fmt.Fprint(w, `{"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[0,"6"]}]}}`)
+			return
+		}
 		w.WriteHeader(status)
 		fmt.Fprint(w, body)
 	}))
@@ -27,49 +37,56 @@ func matrix(series ...string) string {
 
 const steps = `{"metric":{"model":"m"},"values":[[0,"5"],[60,"5"],[120,"NaN"],[180,"4"],[240,"4"],[300,"3"]]}`
 
+// question is the one that all tests ask.
+func question(url string) PromQuery {
+	return PromQuery{
+		URL: url, Expr: "x", Now: time.Unix(3600, 0), LookBack: time.Hour, Timeout: time.Minute,
+		Criterion: forecast.Criterion{Metric: "x", Comparison: forecast.Below, Target: 1},
+	}
+}
+
 func TestAValueThatRepeatsIsOneIteration(t *testing.T) {
 	s := answering(t, 200, matrix(steps))
-	q := PromQuery{URL: s.URL, Expr: "x", Start: time.Unix(0, 0), End: time.Unix(300, 0)}
-	got, labels, err := ReadPrometheus(t.Context(), q)
-	if err != nil || labels != `{model="m"}` || len(got) != 3 || got[1].Value != 4 || got[1].Time.Unix() != 180 {
-		t.Errorf("%+v, %s, %v", got, labels, err)
+	q := question(s.URL)
+	got, notes, err := ReadPrometheus(t.Context(), q)
+	if err != nil || got.Model != "m" || len(got.Observations) != 3 || got.Observations[1].Value != 4 || got.Observations[1].Time.Unix() != 180 {
+		t.Errorf("%+v, %q, %v", got, notes, err)
 	}
 	q.EverySample = true
-	if got, _, err := ReadPrometheus(t.Context(), q); err != nil || len(got) != 5 {
+	if got, _, err := ReadPrometheus(t.Context(), q); err != nil || len(got.Observations) != 6 {
 		t.Errorf("every sample: %+v, %v", got, err)
 	}
 }
 
-func TestPrometheusIsReadOrTheReasonTold(t *testing.T) {
+func TestPrometheusIsReadOrTheErrorSaysWhy(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		status int
 		body   string
-		query  PromQuery
+		change func(*PromQuery)
 		want   string
 	}{
-		{"no series", 200, matrix(), PromQuery{}, "it gives no series"},
-		{"two series", 200, matrix(steps, steps), PromQuery{}, "it gives 2 series: select one"},
-		{"a bad expression", 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`, PromQuery{}, "parse error: correct --query"},
-		{"too much", 422, `{"status":"error","errorType":"execution","error":"too many samples"}`, PromQuery{}, "too many samples: ask for less"},
-		{"a broken server", 500, "", PromQuery{}, "once the server is well"},
-		{"a server that refuses", 403, "", PromQuery{}, "is that the address of a Prometheus-compatible API"},
-		{"a scalar", 200, `{"status":"success","data":{"resultType":"scalar","result":[0,"1"]}}`, PromQuery{}, "not series over time"},
-		{"no JSON", 200, `<html>`, PromQuery{}, "is that the address of a Prometheus-compatible API"},
-		{"too fine", 200, matrix(), PromQuery{Step: time.Second, End: time.Unix(1e6, 0)}, "use one of at least 1m31s"},
-		{"a password in the address", 200, "", PromQuery{URL: "http://user:secret@localhost"}, "must hold no user or password"},
-		{"no address", 200, "", PromQuery{URL: "localhost:9090"}, "not one such as http://localhost:9090"},
+		{"no series", 200, matrix(), nil, "it has no series in the last 1h: look further back with --last, or correct --query"},
+		{"two series", 200, matrix(steps, strings.Replace(steps, `"m"`, `"n"`, 1)), nil, `it has 2 series: select one by its labels, such as {model="m"}`},
+		{"a bad expression", 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`, nil, "parse error"},
+		{"an expression that is none", 200, matrix(), func(q *PromQuery) { q.Expr = "sum(" }, "expression: "},
+		{"too much", 422, `{"status":"error","errorType":"execution","error":"too many samples"}`, nil, "too many samples"},
+		{"a broken server", 500, "", nil, "HTTP status 500"},
+		{"a server that refuses", 403, "", nil, "denies access (403)"},
+		{"a server that wants a password", 401, "", nil, "no credentials are sent"},
+		{"a scalar", 200, `{"status":"success","data":{"resultType":"scalar","result":[0,"1"]}}`, nil, "does not answer like a Prometheus API: correct --prometheus.url"},
+		{"no JSON", 200, `<html>`, nil, "does not answer like a Prometheus API: correct --prometheus.url"},
+		{"too fine", 200, matrix(), func(q *PromQuery) { q.LookBack, q.Step = 365*24*time.Hour, time.Second }, "use at least 2m"},
+		{"a look back without end", 200, matrix(), func(q *PromQuery) { q.LookBack = 100 * 365 * 24 * time.Hour }, "use --last between 1m and 20y"},
+		{"a password in the address", 200, "", func(q *PromQuery) { q.URL = "http://user:secret@localhost" }, "must hold no user or password"},
+		{"no address", 200, "", func(q *PromQuery) { q.URL = "localhost:9090" }, "not one such as http://localhost:9090"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := answering(t, c.status, c.body)
-			q := c.query
-			if q.URL == "" {
-				q.URL = s.URL
+			q := question(s.URL)
+			if c.change != nil {
+				c.change(&q)
 			}
-			if q.End.IsZero() {
-				q.End = time.Unix(600, 0)
-			}
-			q.Start, q.Expr = time.Unix(0, 0), "x"
 			_, _, err := ReadPrometheus(t.Context(), q)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v; want %q", err, c.want)
@@ -81,10 +98,35 @@ func TestPrometheusIsReadOrTheReasonTold(t *testing.T) {
 func TestPrometheusThatCannotBeReached(t *testing.T) {
 	s := answering(t, 200, matrix(steps))
 	s.Close()
-	_, _, err := ReadPrometheus(t.Context(), PromQuery{URL: s.URL, Expr: "up", Start: time.Unix(0, 0), End: time.Unix(60, 0)})
-	for _, part := range []string{"read history of up from " + s.URL, "connection refused", "is Prometheus running there", "--prometheus.url"} {
+	_, _, err := ReadPrometheus(t.Context(), question(s.URL))
+	for _, part := range []string{"read history of x from " + s.URL, "connection refused"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("error %v does not say %q", err, part)
 		}
+	}
+}
+
+// A server that accepts and stays silent costs no more than the time allowed.
+func TestAPrometheusThatHangs(t *testing.T) {
+	release := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-release }))
+	defer s.Close()
+	defer close(release)
+	q := question(s.URL)
+	q.Timeout = time.Millisecond
+	if _, _, err := ReadPrometheus(t.Context(), q); err == nil || !strings.Contains(err.Error(), "did not answer in time: raise --prometheus.timeout") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A redirect is not followed: the other host could be anybody's.
+func TestAPrometheusThatRedirects(t *testing.T) {
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the other host was asked") }))
+	defer other.Close()
+	s := httptest.NewServer(http.RedirectHandler(other.URL+"/secret", http.StatusTemporaryRedirect))
+	defer s.Close()
+	_, _, err := ReadPrometheus(t.Context(), question(s.URL))
+	if err == nil || !strings.Contains(err.Error(), "redirects (307) to "+other.URL+",") || strings.Contains(err.Error(), "secret") {
+		t.Errorf("error %v", err)
 	}
 }

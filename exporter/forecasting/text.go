@@ -2,16 +2,41 @@ package forecasting
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
-// WriteText tells a forecast to people, a fact a line.
-func WriteText(w io.Writer, f forecast.Forecast, unit units.Unit) error {
+// Basis is how the results of a forecast were read.
+type Basis struct {
+	// LookBack is how far back results count; 0 is all the way.
+	LookBack time.Duration
+	Notes    []string // what a reader should know
+}
+
+// Answer is a forecast as JSON, with how its results were read.
+type Answer struct {
+	forecast.Forecast
+	Basis
+}
+
+// MarshalJSON adds look_back_seconds and notes to the forecast's own fields.
+func (a Answer) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		forecast.Forecast
+		LookBack float64  `json:"look_back_seconds,omitempty"`
+		Notes    []string `json:"notes,omitempty"`
+	}{a.Forecast, a.LookBack.Seconds(), a.Notes})
+}
+
+// WriteText writes a forecast for people, a fact a line.
+func WriteText(w io.Writer, f forecast.Forecast, basis Basis, unit units.Unit) error {
 	b := bufio.NewWriter(w)
 	line := func(name, format string, args ...any) {
 		fmt.Fprintf(b, "%-14s %s\n", name, fmt.Sprintf(format, args...))
@@ -56,17 +81,21 @@ func WriteText(w io.Writer, f forecast.Forecast, unit units.Unit) error {
 	}
 	fmt.Fprintln(b)
 	e := f.Evidence
-	line("evidence", "%s results, %s missed, one iteration in about %s", units.Number(float64(e.Observations)), units.Number(float64(e.Missed)), units.Format(e.PerIteration, units.Seconds))
+	of := ""
+	if basis.LookBack > 0 {
+		of = " of " + terms.FormatLookBack(basis.LookBack)
+	}
+	line("evidence", "%s results%s, %s missed, one iteration in about %s", units.Number(float64(e.Observations)), of, units.Number(float64(e.Missed)), units.Format(e.PerIteration, units.Seconds))
 	if s := e.Score; s != nil {
 		line("own record", "Brier %.3f, skill %+.2f against the base rate, calibration error %s", s.Brier, s.Skill, units.Format(s.CalibrationError, units.Ratio))
 	}
-	for _, x := range e.Warnings {
+	for _, x := range append(slices.Clone(e.Warnings), basis.Notes...) {
 		line("note", "%s", x)
 	}
 	return b.Flush()
 }
 
-// WriteReport tells a back-test to people.
+// WriteReport writes a back-test for people.
 func WriteReport(w io.Writer, r forecast.Report) error {
 	b := bufio.NewWriter(w)
 	s := r.Plancast

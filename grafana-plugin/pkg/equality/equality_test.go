@@ -33,7 +33,7 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
-	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+	"github.com/plancast/plancast/tsdb/promtest"
 	"github.com/plancast/plancast/units"
 )
 

@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb/iterations"
 )
 
 var now = time.Date(2026, 10, 1, 12, 0, 0, 0, time.UTC)
@@ -41,7 +44,7 @@ func TestRefusedSettingsNameTheirPlace(t *testing.T) {
 		{"http://x", `{"cacheSeconds":-1}`, "cache seconds: -1 is not between"},
 	} {
 		_, err := LoadSettings(backend.DataSourceInstanceSettings{URL: c.url, JSONData: []byte(c.json)})
-		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, ErrInvalid) {
+		if err == nil || !strings.Contains(err.Error(), c.want) || !errors.Is(err, terms.ErrInvalid) {
 			t.Errorf("%s %s: %v, want %q", c.url, c.json, err, c.want)
 		}
 	}
@@ -61,7 +64,7 @@ func TestRefusedQueriesNameTheirPlace(t *testing.T) {
 		`{"criteria":[{` + good + `}],"iterations":0}`:                                          "iterations: 0 is not between",
 		`{"criteria":[{` + good + `}],"share":0}`:                                               "share of models",
 		`{"criteria":[{` + good + `}],"ready":100}`:                                             "ready probability",
-		`{"criteria":[{` + good + `}],"horizon":"date"}`:                                        `date: "" is not one`,
+		`{"criteria":[{` + good + `}],"horizon":"date"}`:                                        `date: "" is not a date`,
 		`{"criteria":[{` + good + `}],"horizon":"never"}`:                                       `horizon: "never" is not one`,
 		`{"criteria":[{` + good + `}],"by":"guess"}`:                                            `iterations: "guess" is not a way`,
 		`{"criteria":[{` + good + `}],"models":"("}`:                                            "models: ",
@@ -71,7 +74,7 @@ func TestRefusedQueriesNameTheirPlace(t *testing.T) {
 		`{"source":"milestone"}`:                                                                "milestone: choose one",
 		`{"type":"when","show":"pie"}`:                                                          `show: "pie" is not one of`,
 	} {
-		if _, err := parse(t, text); err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, ErrInvalid) {
+		if _, err := parse(t, text); err == nil || !strings.Contains(err.Error(), want) || !errors.Is(err, terms.ErrInvalid) {
 			t.Errorf("%s: %v, want %q", text, err, want)
 		}
 	}
@@ -82,24 +85,9 @@ func TestDefaultsOfAQuery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q.Type != Probability || q.Iterations != 5 || !q.Deadline.IsZero() || q.By != BySeries || q.Share != 1 || q.Ready != 0.9 ||
-		q.History != DefaultHistory || q.TimeOf != TimestampSeries || q.Criteria[0].String() != "P99 latency < 50 ms" {
+	if q.Type != Probability || q.Iterations != 5 || !q.Deadline.IsZero() || q.By != iterations.BySeries || q.Share != 1 || q.Ready != 0.9 ||
+		q.History != terms.LookBack || q.TimeOf != terms.TimestampSeries || q.Criteria[0].String() != "P99 latency < 50 ms" {
 		t.Errorf("got %+v", q)
-	}
-}
-
-func TestDeadlines(t *testing.T) {
-	for text, want := range map[string]string{
-		"2027-01-31":                "2027-02-01T00:00:00Z", // its end
-		"2027-01-31T18:00:00+01:00": "2027-01-31T17:00:00Z",
-		"2027-01-31 18:00":          "2027-01-31T18:00:00Z",
-		"now+30d":                   "2026-10-31T12:00:00Z",
-		"now+1w2d":                  "2026-10-10T12:00:00Z",
-	} {
-		got, err := ParseDeadline(text, now)
-		if err != nil || got.Format(time.RFC3339) != want {
-			t.Errorf("%s: got %s, %v, want %s", text, got, err, want)
-		}
 	}
 }
 
@@ -130,7 +118,7 @@ func FuzzParseQuery(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		q, err := ParseQuery(backend.DataQuery{JSON: json.RawMessage(b), TimeRange: backend.TimeRange{To: now}}, s)
 		if err != nil {
-			if !errors.Is(err, ErrInvalid) {
+			if !errors.Is(err, terms.ErrInvalid) {
 				t.Errorf("an error without its place: %v", err)
 			}
 			return
@@ -141,7 +129,7 @@ func FuzzParseQuery(f *testing.F) {
 			}
 		}
 		own := q.Milestone != "" && (q.Share == 0 || q.Ready == 0) // taken from the exporter
-		if (q.Share <= 0 || q.Ready <= 0) && !own || q.Share > 1 || q.Ready >= 1 || q.Iterations < 0 || q.Iterations > MaxIterations || q.History > MaxHistory {
+		if (q.Share <= 0 || q.Ready <= 0) && !own || q.Share > 1 || q.Ready >= 1 || q.Iterations < 0 || q.Iterations > terms.MaxHorizon || q.History > terms.MaxLookBack {
 			t.Errorf("accepted %+v", q)
 		}
 	})

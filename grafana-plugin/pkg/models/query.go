@@ -13,6 +13,10 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 	"github.com/plancast/plancast/units"
 )
 
@@ -36,16 +40,6 @@ func Types() []Type {
 	return []Type{Probability, Trend, Forecast, When, Report, Drivers, Record, Annotations}
 }
 
-// By is how the iterations of a history are told apart.
-type By string
-
-// The ways to tell iterations apart.
-const (
-	BySeries By = "series" // a series that holds the iteration's number
-	ByChange By = "change" // a new value is a new iteration
-	BySample By = "sample" // every sample is an iteration
-)
-
 // Show selects among the answers of one question.
 type Show string
 
@@ -59,54 +53,17 @@ const (
 	ShowCalibration Show = "calibration"
 )
 
-// MaxIterations bounds a horizon, MaxCriteria the criteria of a query.
-const (
-	MaxIterations = 1000
-	MaxCriteria   = 20
-	// DefaultReady is the probability from which a goal counts as on track.
-	DefaultReady = 0.9
-)
+// MaxCriteria bounds the criteria of a query.
+const MaxCriteria = 20
 
-// Query is one question, validated and with its defaults filled in.
+// Query is one question, validated and with its defaults filled in. Of a Report
+// it states no criteria.
 type Query struct {
-	Type      Type
-	Criteria  []Criterion // empty when Milestone is set, and for Report
-	Milestone string      // named by the exporter, which publishes its definition
-	Joint     bool        // all series together, or each on its own
-	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
-	Model     string      // label that names the model
-	Models    string      // regular expression on that label; "" is all
-
-	Iterations int       // horizon; 0 is none
-	Deadline   time.Time // zero is none
-	Ready      float64   // probability from which it counts as on track; 0 is the milestone's own
-
-	By          By
-	IterationOf string // the series that holds the iteration's number
-	TimeOf      string // the series that holds the result's own time; "" is none
-	Environment string // label that names the environment; "" is plancast's fingerprint
-	Fingerprint string // the environment whose results count; "" is the newest
-
-	History    time.Duration
-	Resolution time.Duration
-	Exact      bool // Resolution was asked for, and is not only the finest
-	Interval   bool // add the bounds of probabilities
-	Show       Show
-	Legend     string
-	Filters    []Filter
-}
-
-// Criterion is a condition on the series of an expression.
-type Criterion struct {
-	Expr string // PromQL, macros not yet replaced
-	forecast.Criterion
-}
-
-// Filter is an ad hoc filter of a dashboard.
-type Filter struct {
-	Key      string `json:"key"`
-	Operator string `json:"operator"`
-	Value    string `json:"value"`
+	Type Type
+	tsdb.Query
+	Interval bool // add the bounds of probabilities
+	Show     Show
+	Legend   string
 }
 
 // wire is Query as the editor writes it; src/types.ts is its twin.
@@ -125,18 +82,18 @@ type wire struct {
 	Deadline   string   `json:"deadline"`
 	Ready      *float64 `json:"ready"` // percent
 
-	By          By     `json:"by"`
-	IterationOf string `json:"iterationSeries"`
-	TimeOf      string `json:"timeSeries"`
-	Environment string `json:"environmentLabel"`
-	Fingerprint string `json:"environment"`
+	By          iterations.By `json:"by"`
+	IterationOf string        `json:"iterationSeries"`
+	TimeOf      string        `json:"timeSeries"`
+	Environment string        `json:"environmentLabel"`
+	Fingerprint string        `json:"environment"`
 
-	History    string   `json:"history"`
-	Resolution string   `json:"resolution"`
-	Interval   bool     `json:"interval"`
-	Show       Show     `json:"show"`
-	Legend     string   `json:"legend"`
-	Filters    []Filter `json:"adhocFilters"`
+	History    string        `json:"history"`
+	Resolution string        `json:"resolution"`
+	Interval   bool          `json:"interval"`
+	Show       Show          `json:"show"`
+	Legend     string        `json:"legend"`
+	Filters    []prom.Filter `json:"adhocFilters"`
 }
 
 type wireCriterion struct {
@@ -165,14 +122,6 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// The names of plancast's own series that queries lean on by default.
-const (
-	IterationSeries   = "plancast_iteration"
-	TimestampSeries   = "plancast_iteration_timestamp_seconds"
-	EnvironmentSeries = "plancast_candidate_info"
-	FingerprintLabel  = "fingerprint"
-)
-
 // ParseQuery reads one query. Settings give the defaults; now is the end of
 // the query's time range, from which relative deadlines count.
 func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
@@ -185,11 +134,13 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 		w.Type = Type(q.QueryType)
 	}
 	out := Query{
-		Type: w.Type, Joint: w.Joint, Share: 1, Model: or(w.Model, "model"), Models: w.Models,
-		By: w.By, IterationOf: or(w.IterationOf, IterationSeries), TimeOf: w.TimeOf,
-		Environment: w.Environment, Fingerprint: w.Fingerprint,
-		History: s.History, Resolution: s.Resolution, Interval: w.Interval, Show: w.Show, Legend: w.Legend, Filters: w.Filters,
-		Ready: DefaultReady,
+		Type: w.Type, Interval: w.Interval, Show: w.Show, Legend: w.Legend,
+		Query: tsdb.Query{
+			Joint: w.Joint, Share: terms.Share, Ready: terms.Ready, Model: or(w.Model, "model"), Models: w.Models,
+			By: w.By, IterationOf: or(w.IterationOf, terms.IterationSeries), TimeOf: w.TimeOf,
+			Environment: w.Environment, Fingerprint: w.Fingerprint,
+			History: s.History, Resolution: s.Resolution, Filters: w.Filters,
+		},
 	}
 	if err := out.kind(w); err != nil {
 		return Query{}, err
@@ -266,13 +217,13 @@ func (q *Query) kind(w wire) error {
 func (q *Query) evidence(w wire) error {
 	switch q.By {
 	case "":
-		q.By = BySeries
-	case BySeries, ByChange, BySample:
+		q.By = iterations.BySeries
+	case iterations.BySeries, iterations.ByChange, iterations.BySample:
 	default:
 		return invalid("iterations", "%q is not a way to tell them apart: use series, change or sample", q.By)
 	}
-	if q.TimeOf == "" && q.IterationOf == IterationSeries {
-		q.TimeOf = TimestampSeries
+	if q.TimeOf == "" && q.IterationOf == terms.IterationSeries {
+		q.TimeOf = terms.TimestampSeries
 	}
 	q.Exact = strings.TrimSpace(w.Resolution) != ""
 	for _, x := range [][2]string{{"model label", q.Model}, {"environment label", q.Environment}} {
@@ -308,9 +259,9 @@ func (q *Query) evidence(w wire) error {
 		if strings.TrimSpace(x.text) == "" {
 			continue
 		}
-		v, err := ParseDuration(strings.TrimSpace(x.text))
-		if err != nil || v < x.least || v > MaxHistory {
-			return invalid(x.field, "%q is not a duration of at least %s, such as 90d or 1y", x.text, FormatDuration(x.least))
+		v, err := terms.ParseDuration(strings.TrimSpace(x.text))
+		if err != nil || v < x.least || v > terms.MaxLookBack {
+			return invalid(x.field, "%q is not a duration of at least %s, such as 90d or 1y", x.text, terms.FormatDuration(x.least))
 		}
 		*x.to = v
 	}
@@ -341,40 +292,20 @@ func (q *Query) goal(w wire, now time.Time, s Settings) error {
 		if w.Iterations != nil {
 			q.Iterations = *w.Iterations
 		}
-		if q.Iterations < 1 || q.Iterations > MaxIterations {
-			return invalid("iterations", "%d is not between 1 and %d", q.Iterations, MaxIterations)
+		if q.Iterations < 1 || q.Iterations > terms.MaxHorizon {
+			return invalid("iterations", "%d is not between 1 and %d", q.Iterations, terms.MaxHorizon)
 		}
 	}
 	if w.Horizon == "date" || w.Horizon == "both" {
-		t, err := ParseDeadline(w.Deadline, now)
+		// Without a zone it is in UTC: a dashboard's zone is its reader's, and two
+		// readers must see one deadline.
+		t, err := terms.ParseRelativeDeadline(w.Deadline, time.UTC, now)
 		if err != nil {
-			return err
+			return invalid("date", "%v", err)
 		}
 		q.Deadline = t
 	}
 	return nil
-}
-
-var relative = regexp.MustCompile(`^now\+([0-9a-z]+)$`)
-
-// ParseDeadline reads "2027-01-31" (its end, UTC), an RFC 3339 time, or
-// "now+30d".
-func ParseDeadline(text string, now time.Time) (time.Time, error) {
-	text = strings.TrimSpace(text)
-	if m := relative.FindStringSubmatch(text); m != nil {
-		if d, err := ParseDuration(m[1]); err == nil && d <= MaxHistory {
-			return now.Add(d).UTC(), nil
-		}
-	}
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return t.AddDate(0, 0, 1).UTC(), nil
-	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02 15:04:05", "2006-01-02 15:04"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, invalid("date", "%q is not one: write 2027-01-31, 2027-01-31T18:00:00+01:00 or now+30d", text)
 }
 
 func (q *Query) criteria(list []wireCriterion) error {
@@ -413,7 +344,7 @@ func (q *Query) criteria(list []wireCriterion) error {
 			return invalid(name("comparison"), "%q is not one of <, <=, > and >=", c.Comparison)
 		}
 		metric := or(c.Name, Title(c.Expr))
-		out := Criterion{Expr: c.Expr, Criterion: forecast.Criterion{Metric: metric, Comparison: comparison, Target: target, Unit: c.Unit}}
+		out := tsdb.Criterion{Expr: c.Expr, Criterion: forecast.Criterion{Metric: metric, Comparison: comparison, Target: target, Unit: c.Unit}}
 		if key := out.String(); seen[key] {
 			out.Metric = fmt.Sprintf("%s (%d)", metric, i+1)
 		} else {
@@ -425,9 +356,4 @@ func (q *Query) criteria(list []wireCriterion) error {
 		q.Criteria = append(q.Criteria, out)
 	}
 	return nil
-}
-
-// Goal is the goal of the query for package forecast.
-func (q *Query) Goal() forecast.Goal {
-	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready}
 }

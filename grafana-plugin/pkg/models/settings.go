@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
 )
 
 // Settings is the configuration of one data source, validated and with its
@@ -48,8 +51,6 @@ type jsonData struct {
 
 // The defaults of the settings; README.md states them.
 const (
-	DefaultHistory    = 365 * 24 * time.Hour
-	DefaultHorizon    = 5
 	DefaultResolution = 15 * time.Second
 	DefaultFresh      = 30 * time.Second
 	DefaultCacheBytes = 96 << 20
@@ -67,7 +68,7 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		}
 	}
 	out := Settings{
-		Method: strings.ToUpper(d.HTTPMethod), History: DefaultHistory, Horizon: d.DefaultHorizon,
+		Method: strings.ToUpper(d.HTTPMethod), History: terms.LookBack, Horizon: d.DefaultHorizon,
 		Resolution: DefaultResolution, Fresh: DefaultFresh, CacheBytes: DefaultCacheBytes,
 		MaxSeries: d.MaxSeries, MaxBytes: int64(d.MaxMegabytes) << 20, Requests: d.MaxRequests, OAuth: d.OAuthPassThru,
 	}
@@ -98,14 +99,14 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		if x.text == "" {
 			continue
 		}
-		v, err := ParseDuration(x.text)
-		if err != nil || v < x.least || v > MaxHistory {
-			return Settings{}, invalid(x.field, "%q is not a duration of at least %s, such as 30d or 1h", x.text, FormatDuration(x.least))
+		v, err := terms.ParseDuration(x.text)
+		if err != nil || v < x.least || v > terms.MaxLookBack {
+			return Settings{}, invalid(x.field, "%q is not a duration of at least %s, such as 30d or 1h", x.text, terms.FormatDuration(x.least))
 		}
 		*x.to = v
 	}
 	if out.Horizon == 0 {
-		out.Horizon = DefaultHorizon
+		out.Horizon = terms.Horizon
 	}
 	if d.CacheSeconds != nil {
 		out.Fresh = time.Duration(*d.CacheSeconds) * time.Second
@@ -126,7 +127,7 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		field          string
 		v, least, most int64
 	}{
-		{"default horizon", int64(out.Horizon), 1, MaxIterations},
+		{"default horizon", int64(out.Horizon), 1, terms.MaxHorizon},
 		{"cache seconds", int64(out.Fresh / time.Second), 0, 3600},
 		{"cache megabytes", out.CacheBytes >> 20, 0, 4096},
 		{"maximal series", int64(out.MaxSeries), 1, 100_000},
@@ -141,7 +142,12 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 	return out, nil
 }
 
+// Loader is what the reader of histories needs of them.
+func (s Settings) Loader() tsdb.Settings {
+	return tsdb.Settings{Resolution: s.Resolution, Fresh: s.Fresh, CacheBytes: s.CacheBytes, Horizon: s.Horizon}
+}
+
 // String never holds a secret, since the settings do not.
 func (s Settings) String() string {
-	return fmt.Sprintf("%s over %s, %s of history", s.URL, s.Method, FormatDuration(s.History))
+	return fmt.Sprintf("%s over %s, %s of history", s.URL, s.Method, terms.FormatDuration(s.History))
 }

@@ -10,11 +10,12 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
-	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 	"github.com/plancast/plancast/units"
 )
 
@@ -33,7 +34,7 @@ type event struct {
 func (d *Datasource) annotations(ctx context.Context, a *asked) (data.Frames, error) {
 	plain := len(a.Criteria) == 0 && a.Milestone == ""
 	if plain {
-		a.Criteria = []models.Criterion{{Expr: a.IterationOf, Criterion: forecast.Criterion{Metric: "iteration", Comparison: forecast.AtLeast}}}
+		a.Criteria = []tsdb.Criterion{{Expr: a.IterationOf, Criterion: forecast.Criterion{Metric: "iteration", Comparison: forecast.AtLeast}}}
 		a.TimeOf = timeOf(a.Query)
 	}
 	if err := d.load(ctx, a); err != nil {
@@ -73,8 +74,8 @@ func (d *Datasource) annotations(ctx context.Context, a *asked) (data.Frames, er
 }
 
 func timeOf(q models.Query) string {
-	if q.TimeOf == "" && q.IterationOf == models.IterationSeries {
-		return models.TimestampSeries
+	if q.TimeOf == "" && q.IterationOf == terms.IterationSeries {
+		return terms.TimestampSeries
 	}
 	return q.TimeOf
 }
@@ -97,7 +98,7 @@ func unique(events []event) []event {
 }
 
 // story is what happened to one series.
-func (a *asked) story(s evidence.Series, plain bool) (out []event) {
+func (a *asked) story(s tsdb.Series, plain bool) (out []event) {
 	met := false
 	var before *iterations.Iteration
 	for i := range s.Iterations {
@@ -150,9 +151,9 @@ func (a *asked) story(s evidence.Series, plain bool) (out []event) {
 // failures are the builds that failed, where the exporter counts them.
 func (d *Datasource) failures(ctx context.Context, a *asked) ([]event, error) {
 	q := a.Query
-	q.By, q.Environment, q.Models = models.ByChange, "", ""
-	q.Criteria = []models.Criterion{{Expr: `plancast_builds_total{result!="success"}`, Criterion: forecast.Criterion{Metric: "builds", Comparison: forecast.AtLeast}}}
-	h, err := d.loader.Load(ctx, q, a.at, a.identity)
+	q.By, q.Environment, q.Models = iterations.ByChange, "", ""
+	q.Criteria = []tsdb.Criterion{{Expr: `plancast_builds_total{result!="success"}`, Criterion: forecast.Criterion{Metric: "builds", Comparison: forecast.AtLeast}}}
+	h, err := d.loader.Load(ctx, q.Query, a.at, a.identity)
 	if err != nil {
 		return nil, err
 	}

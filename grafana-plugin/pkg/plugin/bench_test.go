@@ -23,7 +23,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend/log"
 	"github.com/prometheus/common/model"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+	"github.com/plancast/plancast/tsdb/promtest"
 )
 
 // large serves the histories of many models, as Prometheus answers the

@@ -5,6 +5,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
@@ -15,10 +16,10 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/cache"
-	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/cache"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // ID is the plugin's id.
@@ -41,7 +42,7 @@ var (
 type Datasource struct {
 	settings models.Settings
 	client   *prom.Client
-	loader   *evidence.Loader
+	loader   *tsdb.Loader
 	answers  *cache.Cache[data.Frames]
 	gate     *semaphore.Weighted
 	now      func() time.Time
@@ -63,6 +64,14 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 		return nil, backend.DownstreamError(fmt.Errorf("the HTTP settings of data source %q cannot be used: %w", s.Name, err))
 	}
 	opts.ForwardHTTPHeaders = settings.OAuth || len(forwardedCookies(s.JSONData)) > 0
+	var transport *http.Transport
+	configure := opts.ConfigureTransport
+	opts.ConfigureTransport = func(o httpclient.Options, t *http.Transport) {
+		if configure != nil {
+			configure(o, t)
+		}
+		transport = t
+	}
 	client, err := httpclient.New(opts)
 	if err != nil {
 		return nil, backend.DownstreamError(fmt.Errorf("the TLS or proxy settings of data source %q cannot be used: %w", s.Name, err))
@@ -70,11 +79,19 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 	p, err := prom.New(prom.Options{
 		URL: settings.URL, Method: settings.Method, HTTP: client, MaxSeries: settings.MaxSeries,
 		MaxBytes: settings.MaxBytes, Requests: settings.Requests, Resolution: settings.Resolution,
+		// The SDK wraps the transport, so that its connections can only be closed here.
+		CloseIdle: transport.CloseIdleConnections,
+		Hints: prom.Hints{
+			Credentials: "check Authentication in the data source's settings", TLS: "add its CA certificate under TLS settings",
+			Timeout: "raise the timeout in the data source's settings", Size: "raise the limit in the data source's settings",
+			Series: " by the data source's settings", Requests: "lower the number of requests in the data source's settings",
+			Method: "set the HTTP method to POST",
+		},
 	})
 	if err != nil {
 		return nil, backend.DownstreamError(err)
 	}
-	d := &Datasource{settings: settings, client: p, loader: evidence.NewLoader(p, settings, now), answers: cache.New(settings.CacheBytes/8, size, now), gate: semaphore.NewWeighted(1), now: now}
+	d := &Datasource{settings: settings, client: p, loader: tsdb.NewLoader(p, settings.Loader(), now), answers: cache.New(settings.CacheBytes/8, size, now), gate: semaphore.NewWeighted(1), now: now}
 	d.CallResourceHandler = httpadapter.New(d.routes())
 	return d, nil
 }

@@ -23,7 +23,7 @@ func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error)
 		return nil, err
 	}
 	defer a.gate.Release(1)
-	m := a.history.Milestone(a.Query, noTime)
+	m := a.history.Milestone(a.Query.Query, noTime)
 	// A part is found again by its position: two may have the same model.
 	type key struct{ model, criterion string }
 	index := map[key][]int{}
@@ -55,7 +55,7 @@ func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error)
 		}
 		out = append(out, frames.Numeric("probability", labels, v, frames.Percent(name)))
 	}
-	told(out[0], "", &f)
+	explain(out[0], "", &f, a.History)
 	if f.Met {
 		return out, nil
 	}

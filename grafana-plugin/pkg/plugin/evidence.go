@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -27,7 +29,7 @@ func (a *asked) evidence(all data.Frames) {
 		for _, c := range a.Criteria {
 			exprs = append(exprs, c.Expr)
 		}
-		frames.Warn(first, fmt.Sprintf("no series in the last %s for %s", days(a.History.Hours()/24), strings.Join(exprs, ", ")))
+		frames.Warn(first, fmt.Sprintf("no series in %s for %s", terms.FormatLookBack(a.History), strings.Join(exprs, ", ")))
 	}
 	for _, n := range a.history.Notes {
 		frames.Info(first, n)
@@ -40,29 +42,23 @@ func (a *asked) evidence(all data.Frames) {
 	}
 }
 
-func days(d float64) string {
-	if d < 2 {
-		return units.Format(d*86400, units.Seconds)
-	}
-	return units.Number(float64(int(d))) + " days"
-}
-
-// told is the notices of a forecast: the sentence, the evidence, the warnings.
-func told(f *data.Frame, name string, x *forecast.Forecast) {
+// explain adds the notices of a forecast: the sentence, the evidence, the
+// warnings. Results of the lookBack before now are the evidence.
+func explain(f *data.Frame, name string, x *forecast.Forecast, lookBack time.Duration) {
 	prefix := ""
 	if name != "" {
 		prefix = name + ": "
 	}
 	frames.Info(f, prefix+strings.Join(append([]string{x.Summary + "."}, x.Advice...), " "))
-	frames.Info(f, prefix+basis(&x.Evidence))
+	frames.Info(f, prefix+basis(&x.Evidence, lookBack))
 	for _, w := range x.Evidence.Warnings {
 		frames.Warn(f, prefix+w)
 	}
 }
 
 // basis says in one line what a forecast rests on.
-func basis(e *forecast.Evidence) string {
-	parts := []string{count(e.Observations, "iteration", "iterations")}
+func basis(e *forecast.Evidence, lookBack time.Duration) string {
+	parts := []string{count(e.Observations, "iteration", "iterations") + " of " + terms.FormatLookBack(lookBack)}
 	if e.Missed > 0 {
 		parts = append(parts, fmt.Sprintf("%d missed", e.Missed))
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/tsdb"
 )
 
 // maxFans is how many series a forecast panel draws; each is five lines.
@@ -55,7 +55,7 @@ func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error
 }
 
 // fan is one series: what was, and what may come.
-func (a *asked) fan(s evidence.Series, x seen, single bool) data.Frames {
+func (a *asked) fan(s tsdb.Series, x seen, single bool) data.Frames {
 	unit := frames.Unit(s.Criterion.Unit)
 	name := func(part string) string {
 		if single {
@@ -115,7 +115,7 @@ func dashes(on, off int) map[string]any {
 }
 
 // target is a line from the first result to the end of the panel.
-func (a *asked) target(s evidence.Series) *data.Frame {
+func (a *asked) target(s tsdb.Series) *data.Frame {
 	end := a.to
 	if end.Before(a.at) {
 		end = a.at

@@ -9,6 +9,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -29,7 +30,7 @@ func (d *Datasource) CheckHealth(ctx context.Context, req *backend.CheckHealthRe
 	}
 	question, _ := json.Marshal(map[string]any{
 		"type": models.Probability, "joint": true, "history": "1d",
-		"criteria": []map[string]string{{"expr": models.IterationSeries, "comparison": ">=", "target": "0"}},
+		"criteria": []map[string]string{{"expr": terms.IterationSeries, "comparison": ">=", "target": "0"}},
 	})
 	if r := d.answer(ctx, backend.DataQuery{RefID: "health", JSON: question, TimeRange: backend.TimeRange{From: now.Add(-time.Hour), To: now}}, identity(req.GetHTTPHeaders())); r.Error != nil {
 		return bad(r.Error)
@@ -46,7 +47,7 @@ func (d *Datasource) CheckHealth(ctx context.Context, req *backend.CheckHealthRe
 		message += " answers; it has no plancast series yet (other metrics work as well)"
 	} else {
 		message += ", " + count(int(series[0].Value), "plancast series", "plancast series")
-		if newest, err := d.client.Instant(ctx, "max("+models.TimestampSeries+")", now); err == nil && len(newest) > 0 {
+		if newest, err := d.client.Instant(ctx, "max("+terms.TimestampSeries+")", now); err == nil && len(newest) > 0 {
 			age := now.Sub(time.Unix(int64(newest[0].Value), 0))
 			message += fmt.Sprintf(", newest result %s old", units.Format(max(age, 0).Seconds(), units.Seconds))
 		}

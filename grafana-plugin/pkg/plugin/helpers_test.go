@@ -18,7 +18,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/experimental/datasourcetest"
 	"go.uber.org/goleak"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+	"github.com/plancast/plancast/tsdb/promtest"
 )
 
 // plugin is the one that all tests ask: a process can serve only one, as in

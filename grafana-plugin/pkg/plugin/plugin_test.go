@@ -19,7 +19,7 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/experimental"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
+	"github.com/plancast/plancast/tsdb/promtest"
 )
 
 var update = flag.Bool("update", false, "write the golden frames anew")
@@ -182,7 +182,7 @@ func TestAScrapeGapAndAMissingIterationAreSeenAsSuch(t *testing.T) {
 	h.Gaps = [][2]time.Time{{begin.Add(20 * 24 * time.Hour), begin.Add(21 * 24 * time.Hour)}}
 	s := serve(t, promtest.Start(t, h.OpenMetrics()), nil, nil)
 	f := s.one(query{"type": "probability", "criteria": []any{criterion(p99, "<", "40ms", "seconds")}})[0]
-	if notes := show(f); !strings.Contains(notes, "based on 23 iterations; 1 missed") {
+	if notes := show(f); !strings.Contains(notes, "based on 23 iterations of the last 365 days; 1 missed") {
 		t.Errorf("the evidence is not told: %s", notes)
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/tsdb"
 )
 
 // scored is up to how many series the method's own record is added.
@@ -72,7 +72,7 @@ func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
 		defer a.gate.Release(1)
 	}
 	if a.Joint {
-		f, err := forecast.Joint(a.history.Milestone(a.Query, known), at, o)
+		f, err := forecast.Joint(a.history.Milestone(a.Query.Query, known), at, o)
 		if err != nil {
 			return nil, err
 		}
@@ -116,7 +116,7 @@ func (a *asked) names() []seen {
 }
 
 // labels of a series; several criteria are told apart by a label of their own.
-func (a *asked) labels(s evidence.Series) data.Labels {
+func (a *asked) labels(s tsdb.Series) data.Labels {
 	l := frames.Labels(s.Labels)
 	if len(a.Criteria) > 1 {
 		l["criterion"] = s.Criterion.String()
@@ -168,7 +168,7 @@ func (a *asked) tell(f *data.Frame, all []seen) {
 			if len(all) == 1 {
 				name = ""
 			}
-			told(f, name, &all[i].forecast)
+			explain(f, name, &all[i].forecast, a.History)
 		}
 		return
 	}

@@ -14,9 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/semaphore"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/evidence"
 	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // atOnce is how many queries of one request are answered at the same time.
@@ -52,7 +53,7 @@ type asked struct {
 	points   int
 	interval time.Duration
 	identity string
-	history  *evidence.History
+	history  *tsdb.History
 	gate     *semaphore.Weighted // lets one forecast that uses all cores run at a time
 }
 
@@ -133,10 +134,10 @@ func size(frames data.Frames) int64 {
 
 // load finds the evidence of a query.
 func (d *Datasource) load(ctx context.Context, a *asked) (err error) {
-	if a.Query, err = d.loader.Define(ctx, a.Query, a.at); err != nil {
+	if a.Query.Query, err = d.loader.Define(ctx, a.Query.Query, a.at); err != nil {
 		return err
 	}
-	a.history, err = d.loader.Load(ctx, a.Query, a.at, a.identity)
+	a.history, err = d.loader.Load(ctx, a.Query.Query, a.at, a.identity)
 	return err
 }
 
@@ -146,10 +147,13 @@ func failed(err error) backend.DataResponse {
 	r := backend.DataResponse{Error: err, Status: backend.StatusInternal, ErrorSource: backend.ErrorSourcePlugin}
 	var known *prom.Error
 	switch {
-	case errors.Is(err, models.ErrInvalid):
+	case errors.Is(err, terms.ErrInvalid):
 		r.Status, r.ErrorSource = backend.StatusBadRequest, backend.ErrorSourceDownstream
 	case errors.As(err, &known):
-		r.Status, r.ErrorSource = known.Status, known.Source
+		r.Status, r.ErrorSource = backend.Status(known.Status), backend.ErrorSourceDownstream
+		if known.Ours {
+			r.ErrorSource = backend.ErrorSourcePlugin
+		}
 	case errors.Is(err, context.Canceled):
 		r.Status, r.ErrorSource = 499, backend.ErrorSourceDownstream
 		r.Error = errors.New("the query was cancelled")

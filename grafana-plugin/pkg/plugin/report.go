@@ -14,9 +14,10 @@ import (
 
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
-	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // noTime is "everything that is known".
@@ -47,14 +48,14 @@ func (e engineOf) key() string {
 func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) {
 	var columns []*column
 	for _, name := range []string{"mean", "p99", "throughput", "top1", "accuracy_deviation", "memory"} {
-		m, _ := models.MetricByName(name)
+		m, _ := terms.QuantityByName(name)
 		columns = append(columns, &column{title: m.Title, expr: m.Expr, unit: frames.Unit(m.Unit)})
 	}
 	const engines = "model, precision, backend, device"
 	met := &column{title: "targets met", expr: "min by (" + engines + ") (plancast_engine_target_met)"}
 	built := &column{title: "last build", expr: "plancast_engine_last_build_success"}
-	number := &column{title: "iteration", expr: models.IterationSeries}
-	stamp := &column{title: "measured", expr: models.TimestampSeries}
+	number := &column{title: "iteration", expr: terms.IterationSeries}
+	stamp := &column{title: "measured", expr: terms.TimestampSeries}
 	columns = append(columns, met, built, number, stamp)
 
 	var (
@@ -73,7 +74,7 @@ func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) 
 			return nil, err
 		}
 		if a.Models != "" {
-			if e, err = e.Filter([]models.Filter{{Key: "model", Operator: "=~", Value: a.Models}}); err != nil {
+			if e, err = e.Filter([]prom.Filter{{Key: "model", Operator: "=~", Value: a.Models}}); err != nil {
 				return nil, err
 			}
 		}
@@ -95,13 +96,13 @@ func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) 
 			return nil
 		})
 	}
-	p99, _ := models.MetricByName("p99")
+	p99, _ := terms.QuantityByName("p99")
 	q := a.Query
-	q.By, q.IterationOf, q.TimeOf = models.BySeries, models.IterationSeries, models.TimestampSeries
-	q.Criteria = []models.Criterion{{Expr: p99.Expr, Criterion: forecast.Criterion{Metric: p99.Title, Comparison: forecast.Below, Target: 1, Unit: p99.Unit}}}
+	q.By, q.IterationOf, q.TimeOf = iterations.BySeries, terms.IterationSeries, terms.TimestampSeries
+	q.Criteria = []tsdb.Criterion{{Expr: p99.Expr, Criterion: forecast.Criterion{Metric: p99.Title, Comparison: forecast.Below, Target: 1, Unit: p99.Unit}}}
 	change := map[string]float64{}
 	g.Go(func() error {
-		h, err := d.loader.Load(gctx, q, a.at, a.identity)
+		h, err := d.loader.Load(gctx, q.Query, a.at, a.identity)
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) 
 		if c := strings.Compare(x.model, y.model); c != 0 {
 			return c
 		}
-		if c := models.PrecisionRank(x.precision) - models.PrecisionRank(y.precision); c != 0 {
+		if c := terms.PrecisionRank(x.precision) - terms.PrecisionRank(y.precision); c != 0 {
 			return c
 		}
 		return strings.Compare(x.key(), y.key())

@@ -9,8 +9,8 @@ import (
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // recent is how far back names and label values are looked for.
@@ -34,14 +34,16 @@ func (d *Datasource) routes() http.Handler {
 // called, and where they come from.
 var variables = map[string]struct{ label, series string }{
 	"milestones": {"milestone", `{__name__=~"plancast_milestone_.+|plancast_engine_target_met"}`},
-	"models":     {"model", models.IterationSeries},
-	"precisions": {"precision", models.IterationSeries},
-	"devices":    {"device", models.IterationSeries},
-	"backends":   {"backend", models.IterationSeries},
+	"models":     {"model", terms.IterationSeries},
+	"precisions": {"precision", terms.IterationSeries},
+	"devices":    {"device", terms.IterationSeries},
+	"backends":   {"backend", terms.IterationSeries},
 }
 
 // figures lists plancast's own metrics with their units, for the editor.
-func (d *Datasource) figures(w http.ResponseWriter, _ *http.Request) { send(w, models.Metrics(), nil) }
+func (d *Datasource) figures(w http.ResponseWriter, _ *http.Request) {
+	send(w, terms.Quantities(), nil)
+}
 
 func (d *Datasource) metricNames(w http.ResponseWriter, r *http.Request) {
 	names, err := d.client.LabelValues(r.Context(), "__name__", nil, d.now().Add(-recent), d.now())
@@ -66,7 +68,7 @@ func (d *Datasource) values(w http.ResponseWriter, r *http.Request) {
 	if of := r.URL.Query().Get("of"); of != "" {
 		v, ok := variables[of]
 		if !ok {
-			send(w, nil, &models.Invalid{Field: "of", Reason: "use milestones, models, precisions, devices or backends"})
+			send(w, nil, &terms.Invalid{Field: "of", Reason: "use milestones, models, precisions, devices or backends"})
 			return
 		}
 		label, match = v.label, []string{v.series}
@@ -78,7 +80,7 @@ func (d *Datasource) values(w http.ResponseWriter, r *http.Request) {
 		}
 		label = r.URL.Query().Get("label")
 		if !legalLabel(label) {
-			send(w, nil, &models.Invalid{Field: "label", Reason: "it is not a label name"})
+			send(w, nil, &terms.Invalid{Field: "label", Reason: "it is not a label name"})
 			return
 		}
 	}
@@ -107,7 +109,7 @@ func matching(r *http.Request) ([]string, error) {
 		return nil, err
 	}
 	if !e.Selector() {
-		return nil, &models.Invalid{Field: "match", Reason: "it is not a selector such as plancast_iteration{precision=\"int8\"}"}
+		return nil, &terms.Invalid{Field: "match", Reason: "it is not a selector such as plancast_iteration{precision=\"int8\"}"}
 	}
 	return []string{e.String()}, nil
 }

@@ -28,8 +28,8 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/promtest"
 	"github.com/plancast/plancast/stack/local"
+	"github.com/plancast/plancast/tsdb/promtest"
 )
 
 // password protects the second Prometheus; it guards made-up numbers only.

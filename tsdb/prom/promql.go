@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/terms"
 )
 
 // Expr is a PromQL expression that was parsed, so that filters, windows and
@@ -25,15 +25,15 @@ var syntax = parser.NewParser(parser.Options{})
 func Parse(text string) (Expr, error) {
 	root, err := syntax.ParseExpr(text)
 	if err != nil {
-		return Expr{}, &models.Invalid{Field: "expression", Reason: fmt.Sprintf("%v, in %s", err, shorten(text))}
+		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%v, in %s", err, shorten(text))}
 	}
 	switch root.Type() {
 	case parser.ValueTypeVector:
 		return Expr{root}, nil
 	case parser.ValueTypeMatrix:
-		return Expr{}, &models.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a range of samples: leave the [range] out", shorten(text))}
+		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a range of samples: leave the [range] out", shorten(text))}
 	default:
-		return Expr{}, &models.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a %s and has no series: name a metric", shorten(text), root.Type())}
+		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a %s and has no series: name a metric", shorten(text), root.Type())}
 	}
 }
 
@@ -58,8 +58,15 @@ func (e Expr) clone() Expr {
 	return Expr{root}
 }
 
+// Filter is a matcher on a label, such as an ad hoc filter of a dashboard.
+type Filter struct {
+	Key      string `json:"key"`
+	Operator string `json:"operator"` // =, !=, =~ or !~
+	Value    string `json:"value"`
+}
+
 // Filter adds a matcher to every selector of the expression.
-func (e Expr) Filter(filters []models.Filter) (Expr, error) {
+func (e Expr) Filter(filters []Filter) (Expr, error) {
 	if len(filters) == 0 {
 		return e, nil
 	}
@@ -68,7 +75,7 @@ func (e Expr) Filter(filters []models.Filter) (Expr, error) {
 		op := map[string]labels.MatchType{"=": labels.MatchEqual, "!=": labels.MatchNotEqual, "=~": labels.MatchRegexp, "!~": labels.MatchNotRegexp}[f.Operator]
 		m, err := labels.NewMatcher(op, f.Key, f.Value)
 		if err != nil {
-			return Expr{}, &models.Invalid{Field: "filter", Reason: fmt.Sprintf("%s%s%q: %v", f.Key, f.Operator, f.Value, err)}
+			return Expr{}, &terms.Invalid{Field: "filter", Reason: fmt.Sprintf("%s%s%q: %v", f.Key, f.Operator, f.Value, err)}
 		}
 		matchers[i] = m
 	}
@@ -249,7 +256,7 @@ func Macros(text string, p Plan, resolution time.Duration) string {
 // Lasting is the expression with every sample held on to for a while: what was
 // known last, although it may no longer be scraped. The duration is PromQL's.
 func (e Expr) Lasting(d string) string {
-	w, err := models.ParseDuration(d)
+	w, err := terms.ParseDuration(d)
 	if err != nil {
 		return e.String()
 	}

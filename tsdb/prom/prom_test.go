@@ -13,12 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/grafana/grafana-plugin-sdk-go/backend"
-	"github.com/grafana/grafana-plugin-sdk-go/backend/httpclient"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.uber.org/goleak"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/terms"
 )
 
 func TestMain(m *testing.M) {
@@ -80,7 +78,7 @@ func TestExpressionsAreRewrittenAsTrees(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", c.got, c.want)
 		}
 	}
-	f, err := e.Filter([]models.Filter{{Key: "gpu", Operator: "=", Value: `L4"} or up{a="`}})
+	f, err := e.Filter([]Filter{{Key: "gpu", Operator: "=", Value: `L4"} or up{a="`}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +87,7 @@ func TestExpressionsAreRewrittenAsTrees(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", f, want)
 	}
 	for text, reason := range map[string]string{"a[5m]": "range of samples", "1 + 1": "no series", "a{": "parse error", `"x"`: "no series"} {
-		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), reason) || !errors.Is(err, models.ErrInvalid) {
+		if _, err := Parse(text); err == nil || !strings.Contains(err.Error(), reason) || !errors.Is(err, terms.ErrInvalid) {
 			t.Errorf("%s: %v, want %q", text, err, reason)
 		}
 	}
@@ -111,11 +109,7 @@ func serve(t testing.TB, h http.HandlerFunc, change func(*Options)) *Client {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	hc, err := httpclient.New(httpclient.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := Options{URL: s.URL + "/secret-path", Method: http.MethodPost, HTTP: hc, MaxSeries: 100, MaxBytes: 1 << 20, Requests: 2, Resolution: time.Minute}
+	o := Options{URL: s.URL + "/secret-path", Method: http.MethodPost, HTTP: &http.Client{Transport: &http.Transport{}}, MaxSeries: 100, MaxBytes: 1 << 20, Requests: 2, Resolution: time.Minute}
 	if change != nil {
 		change(&o)
 	}
@@ -143,20 +137,20 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	for _, c := range []struct {
 		name, contentType, body string
 		code                    int
-		status                  backend.Status
+		status                  int
 		want                    string
 	}{
-		{"credentials", "", "bad password hunter2", 401, backend.StatusUnauthorized, "refuses the credentials (401)"},
-		{"access", "", "", 403, backend.StatusForbidden, "denies access (403)"},
-		{"address", "", "", 404, backend.StatusNotFound, "check the path of the URL"},
-		{"rate limit", "", "", 429, backend.StatusTooManyRequests, "too many requests"},
-		{"gateway", "", "", 502, backend.StatusBadGateway, "HTTP status 502 Bad Gateway"},
-		{"bad query", "application/json", `{"status":"error","errorType":"bad_data","error":"1:3: parse error"}`, 400, backend.StatusBadRequest, "cannot read the query: 1:3: parse error"},
-		{"evaluation", "application/json", `{"status":"error","errorType":"execution","error":"found duplicate series"}`, 422, backend.StatusBadRequest, "cannot evaluate the query: found duplicate series"},
-		{"timeout", "application/json", `{"status":"error","errorType":"timeout","error":"query timed out"}`, 503, backend.StatusTimeout, "gave up on the query"},
-		{"not Prometheus", "text/html", "<html>hello</html>", 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
-		{"wrong type", "application/json", `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
-		{"broken", "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric"`, 200, backend.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"credentials", "", "bad password hunter2", 401, http.StatusUnauthorized, "refuses the credentials (401)"},
+		{"access", "", "", 403, http.StatusForbidden, "denies access (403)"},
+		{"address", "", "", 404, http.StatusNotFound, "check the URL, and its path"},
+		{"rate limit", "", "", 429, http.StatusTooManyRequests, "too many requests"},
+		{"gateway", "", "", 502, http.StatusBadGateway, "HTTP status 502 Bad Gateway"},
+		{"bad query", "application/json", `{"status":"error","errorType":"bad_data","error":"1:3: parse error"}`, 400, http.StatusBadRequest, "cannot read the query: 1:3: parse error"},
+		{"evaluation", "application/json", `{"status":"error","errorType":"execution","error":"found duplicate series"}`, 422, http.StatusBadRequest, "cannot evaluate the query: found duplicate series"},
+		{"timeout", "application/json", `{"status":"error","errorType":"timeout","error":"query timed out"}`, 503, http.StatusGatewayTimeout, "gave up on the query"},
+		{"not Prometheus", "text/html", "<html>hello</html>", 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"wrong type", "application/json", `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"broken", "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric"`, 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +191,7 @@ func TestTooMuchIsRefused(t *testing.T) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, body)
 	}
-	if _, err := history(serve(t, answer, nil), context.Background()); err == nil || !strings.Contains(err.Error(), "has 300 series, more than the 100") {
+	if _, err := history(serve(t, answer, nil), context.Background()); err == nil || !strings.Contains(err.Error(), "has more series than the 100 that are allowed") {
 		t.Errorf("too many series: %v", err)
 	}
 	if _, err := history(serve(t, answer, func(o *Options) { o.MaxBytes = 1000 }), context.Background()); err == nil || !strings.Contains(err.Error(), "is larger than") {
@@ -281,7 +275,7 @@ func FuzzExpressions(f *testing.F) {
 		if err != nil {
 			return
 		}
-		g, err := e.Filter([]models.Filter{{Key: "k", Operator: "=", Value: value}})
+		g, err := e.Filter([]Filter{{Key: "k", Operator: "=", Value: value}})
 		if err != nil {
 			return
 		}
@@ -331,7 +325,7 @@ func FuzzAnswers(f *testing.F) {
 		body.Store(b)
 		a, err := history(client, context.Background())
 		var known *Error
-		if err != nil && !errors.As(err, &known) && !errors.Is(err, models.ErrInvalid) {
+		if err != nil && !errors.As(err, &known) && !errors.Is(err, terms.ErrInvalid) {
 			t.Errorf("an error that says nothing: %v", err)
 		}
 		for _, s := range a.Series {

@@ -1,12 +1,15 @@
-// Package promtest runs a real Prometheus for tests, filled with a history.
+// Package promtest runs a real Prometheus or VictoriaMetrics for tests, filled
+// with a history.
 package promtest
 
 import (
 	"bufio"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/plancast/plancast/alerts/alertstest"
@@ -51,4 +54,33 @@ func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
 		return []string{server, "--config.file=" + config, "--storage.tsdb.path=" + data, "--storage.tsdb.retention.time=100y",
 			"--web.listen-address=" + address, "--log.level=warn"}
 	}}).Address
+}
+
+// StartVictoriaMetrics is Start for a VictoriaMetrics, imported as
+// docs/deployment.md says. The test is skipped where there is none.
+func StartVictoriaMetrics(t testing.TB, openMetrics string) string {
+	t.Helper()
+	program, err := local.Find("on Debian, apt-get install victoria-metrics", "victoria-metrics", "victoria-metrics-prod")
+	if err != nil {
+		t.Skip(err)
+	}
+	data := filepath.Join(t.TempDir(), "data")
+	address := alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
+		return []string{program, "-storageDataPath=" + data, "-retentionPeriod=100y", "-httpListenAddr=" + address, "-search.disableCache", "-loggerLevel=WARN"}
+	}}).URL
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for _, x := range []struct{ path, body string }{
+		{"/api/v1/import/prometheus", openMetrics},
+		{"/internal/force_flush", ""}, // what was imported is found at once
+	} {
+		resp, err := client.Post(address+x.path, "text/plain", strings.NewReader(x.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode/100 != 2 {
+			t.Fatalf("VictoriaMetrics answers %s with %s", x.path, resp.Status)
+		}
+	}
+	return address
 }

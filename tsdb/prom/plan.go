@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
+	"github.com/plancast/plancast/terms"
 )
 
 // MaxPoints is how many steps one range query may have; Prometheus refuses
@@ -54,10 +54,10 @@ func NewPlan(end time.Time, history, resolution time.Duration, exact bool) (Plan
 	p.End = end.Truncate(time.Second).UTC()
 	p.Start = p.End.Add(-time.Duration(n) * p.Step)
 	if pieces := n/MaxPoints + 1; pieces > maxPieces {
-		return Plan{}, &models.Invalid{Field: "resolution", Reason: fmt.Sprintf(
+		return Plan{}, &terms.Invalid{Field: "resolution", Reason: fmt.Sprintf(
 			"%s of history every %s takes %d requests of %d points, more than %d: use at least %s, or a shorter history",
-			models.FormatDuration(history.Round(time.Second)), models.FormatDuration(p.Step), pieces, MaxPoints, maxPieces,
-			models.FormatDuration((history/(maxPieces*(MaxPoints-1))).Round(time.Second)+time.Second))}
+			terms.FormatDuration(history.Round(time.Second)), terms.FormatDuration(p.Step), pieces, MaxPoints, maxPieces,
+			terms.FormatDuration((history/(maxPieces*(MaxPoints-1))).Round(time.Second)+time.Second))}
 	}
 	for from := p.Start; !from.After(p.End); {
 		to := from.Add((MaxPoints - 1) * p.Step)

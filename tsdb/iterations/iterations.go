@@ -13,9 +13,18 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/tsdb/prom"
 	"github.com/plancast/plancast/units"
+)
+
+// By is how the iterations of a history are told apart.
+type By string
+
+// The ways to tell iterations apart.
+const (
+	BySeries By = "series" // a series that holds the iteration's number
+	ByChange By = "change" // a new value is a new iteration
+	BySample By = "sample" // every sample is an iteration
 )
 
 // Iteration is one result, or one that is missing.
@@ -35,7 +44,7 @@ type Iteration struct {
 
 // Evidence is what a series is rebuilt from.
 type Evidence struct {
-	By models.By
+	By By
 	// Numbers, Times and Environments are joined to the value series by their
 	// common labels; any may be nil.
 	Numbers, Times, Environments *Join
@@ -56,9 +65,9 @@ const maxMissed = 200
 // samples), in order of time, and what a reader should know about them.
 func Rebuild(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	switch e.By {
-	case models.BySample:
+	case BySample:
 		out = bySample(s)
-	case models.ByChange:
+	case ByChange:
 		out = byChange(s)
 	default:
 		out, notes = bySeries(s, e)

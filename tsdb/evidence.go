@@ -1,7 +1,8 @@
-// Package evidence finds what a question rests on: it asks for the histories of
+// Package tsdb reads results from a Prometheus-compatible time series database
+// (Prometheus, Mimir, Thanos, VictoriaMetrics): it asks for the histories of
 // all criteria at once, keeps them for a while, and rebuilds one observation
 // for each iteration of each model.
-package evidence
+package tsdb
 
 import (
 	"cmp"
@@ -18,10 +19,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/cache"
-	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb/cache"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // Loader loads evidence for the queries of one data source instance.
@@ -29,12 +30,12 @@ type Loader struct {
 	client   *prom.Client
 	cache    *cache.Cache[prom.Answer] // what the API answered: criteria share it
 	rebuilt  *cache.Cache[*History]    // what was made of it: questions share it
-	settings models.Settings
+	settings Settings
 	now      func() time.Time
 }
 
 // NewLoader makes a loader; now is the clock.
-func NewLoader(c *prom.Client, s models.Settings, now func() time.Time) *Loader {
+func NewLoader(c *prom.Client, s Settings, now func() time.Time) *Loader {
 	return &Loader{
 		client: c, settings: s, now: now,
 		cache:   cache.New(s.CacheBytes*3/8, prom.Answer.Bytes, now),
@@ -46,7 +47,7 @@ func NewLoader(c *prom.Client, s models.Settings, now func() time.Time) *Loader 
 type Series struct {
 	Model      string
 	Labels     model.Metric // without those that say who scraped
-	Criterion  models.Criterion
+	Criterion  Criterion
 	Iterations []iterations.Iteration
 }
 
@@ -73,7 +74,7 @@ const remembered = 10 * time.Minute
 
 // Load loads the history of q as known at a moment. Identity tells users apart
 // for whom the API may answer differently; it is part of the cache's keys.
-func (l *Loader) Load(ctx context.Context, q models.Query, at time.Time, identity string) (*History, error) {
+func (l *Loader) Load(ctx context.Context, q Query, at time.Time, identity string) (*History, error) {
 	end := at
 	ttl := remembered
 	if l.now().Sub(at) < remembered {
@@ -108,9 +109,9 @@ func (h *History) bytes() int64 {
 }
 
 // load asks the API, or the cache of its answers, and rebuilds the iterations.
-func (l *Loader) load(ctx context.Context, q models.Query, plan prom.Plan, ttl time.Duration, identity string) (*History, error) {
+func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Duration, identity string) (*History, error) {
 	h := &History{Plan: plan}
-	ask := func(ctx context.Context, text string, filters []models.Filter, samples bool, to *prom.Answer) error {
+	ask := func(ctx context.Context, text string, filters []prom.Filter, samples bool, to *prom.Answer) error {
 		e, err := prom.Parse(prom.Macros(text, plan, l.settings.Resolution))
 		if err != nil {
 			return err
@@ -134,25 +135,25 @@ func (l *Loader) load(ctx context.Context, q models.Query, plan prom.Plan, ttl t
 	for i, c := range q.Criteria {
 		h.Executed = append(h.Executed, c.Expr)
 		g.Go(func() error {
-			return named(c, len(q.Criteria), ask(gctx, c.Expr, q.Filters, q.By == models.BySample, &values[i]))
+			return named(c, len(q.Criteria), ask(gctx, c.Expr, q.Filters, q.By == iterations.BySample, &values[i]))
 		})
 	}
-	if q.By == models.BySeries {
+	if q.By == iterations.BySeries {
 		h.Executed = append(h.Executed, q.IterationOf)
 		g.Go(func() error { return ask(gctx, q.IterationOf, nil, false, &numbers) })
 		if q.TimeOf != "" {
 			g.Go(func() error { return ask(gctx, q.TimeOf, nil, false, &times) })
 		}
-		if q.IterationOf == models.IterationSeries {
+		if q.IterationOf == terms.IterationSeries {
 			g.Go(func() error { return ask(gctx, "plancast_engine_unquantized_layers", nil, false, &unquantized) })
 			g.Go(func() error { return ask(gctx, "plancast_engine_last_build_success", nil, false, &built) })
 		}
 	}
 	label := q.Environment
-	if label == "" && q.By == models.BySeries {
-		label = models.FingerprintLabel
+	if label == "" && q.By == iterations.BySeries {
+		label = terms.FingerprintLabel
 		g.Go(func() error {
-			return ask(gctx, "max by (model, precision, backend, device, "+label+") ("+models.EnvironmentSeries+")", nil, false, &environments)
+			return ask(gctx, "max by (model, precision, backend, device, "+label+") ("+terms.EnvironmentSeries+")", nil, false, &environments)
 		})
 	}
 	if err := g.Wait(); err != nil {
@@ -182,7 +183,7 @@ func (l *Loader) load(ctx context.Context, q models.Query, plan prom.Plan, ttl t
 }
 
 // named says which of several criteria an error is about.
-func named(c models.Criterion, of int, err error) error {
+func named(c Criterion, of int, err error) error {
 	if err == nil || of == 1 {
 		return err
 	}
@@ -204,12 +205,12 @@ type part struct {
 }
 
 // rebuild finds the iterations of all series.
-func (h *History) rebuild(q models.Query, values []prom.Answer, e iterations.Evidence) ([]part, error) {
+func (h *History) rebuild(q Query, values []prom.Answer, e iterations.Evidence) ([]part, error) {
 	var only *regexp.Regexp
 	if q.Models != "" {
 		re, err := regexp.Compile("^(?:" + q.Models + ")$")
 		if err != nil {
-			return nil, &models.Invalid{Field: "models", Reason: err.Error()}
+			return nil, &terms.Invalid{Field: "models", Reason: err.Error()}
 		}
 		only = re
 	}
@@ -238,7 +239,7 @@ func (h *History) merged(parts [][]iterations.Iteration) []iterations.Iteration 
 }
 
 // engines adds a series for each criterion and label set.
-func (h *History) engines(q models.Query, parts []part) {
+func (h *History) engines(q Query, parts []part) {
 	type key struct {
 		criterion int
 		labels    string
@@ -263,7 +264,7 @@ func (h *History) engines(q models.Query, parts []part) {
 // candidates adds a series for each model and criterion, in which one engine
 // stands for each candidate, as for a milestone of the exporter: all its
 // precisions, devices and environments are one history.
-func (h *History) candidates(q models.Query, parts []part) {
+func (h *History) candidates(q Query, parts []part) {
 	type engine struct{ model, precision, backend, device string }
 	groups := map[engine][][][]iterations.Iteration{}
 	for _, p := range parts {
@@ -276,7 +277,7 @@ func (h *History) candidates(q models.Query, parts []part) {
 	}
 	byModel := map[string][]iterations.Engine{}
 	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b engine) int {
-		return cmp.Or(cmp.Compare(models.PrecisionRank(a.precision), models.PrecisionRank(b.precision)), cmp.Compare(a.precision, b.precision),
+		return cmp.Or(cmp.Compare(terms.PrecisionRank(a.precision), terms.PrecisionRank(b.precision)), cmp.Compare(a.precision, b.precision),
 			cmp.Compare(a.backend, b.backend), cmp.Compare(a.device, b.device))
 	}) {
 		var e iterations.Engine
@@ -297,7 +298,7 @@ func (h *History) candidates(q models.Query, parts []part) {
 }
 
 // modelOf names what a series is about.
-func modelOf(labels model.Metric, label string, c models.Criterion) string {
+func modelOf(labels model.Metric, label string, c Criterion) string {
 	if v := labels[model.LabelName(label)]; v != "" {
 		return string(v)
 	}
@@ -307,12 +308,12 @@ func modelOf(labels model.Metric, label string, c models.Criterion) string {
 	return labels.String()
 }
 
-func (h *History) notes(q models.Query) {
+func (h *History) notes(q Query) {
 	if len(h.Series) == 0 {
 		return
 	}
-	if h.Plan.Step > time.Minute && q.By != models.BySample {
-		h.note("the history is read every %s: results that were replaced sooner are not seen", models.FormatDuration(h.Plan.Step))
+	if h.Plan.Step > time.Minute && q.By != iterations.BySample {
+		h.note("the history is read every %s: results that were replaced sooner are not seen", terms.FormatDuration(h.Plan.Step))
 	}
 	if !q.Joint {
 		return
@@ -339,7 +340,7 @@ func (s Series) Forecast(fingerprint string, known time.Time) forecast.Series {
 }
 
 // Milestone puts the series together as one.
-func (h *History) Milestone(q models.Query, known time.Time) forecast.Milestone {
+func (h *History) Milestone(q Query, known time.Time) forecast.Milestone {
 	m := forecast.Milestone{Name: q.Milestone, Share: q.Share, Goal: q.Goal()}
 	for _, s := range h.Series {
 		m.Series = append(m.Series, s.Forecast(q.Fingerprint, known))

@@ -3,7 +3,7 @@ package iterations
 import (
 	"github.com/prometheus/common/model"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // Join finds, for the series of a metric, the series of another one that speak

@@ -1,4 +1,4 @@
-package evidence
+package tsdb
 
 import (
 	"cmp"
@@ -14,9 +14,9 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/iterations"
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // What the exporter publishes of a milestone.
@@ -34,7 +34,7 @@ const published = "1d"
 // Define takes the definition of the milestone that q names from what the
 // exporter publishes: its criteria, models and precisions, and its share,
 // deadline, horizon and ready probability as far as the query states none.
-func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (models.Query, error) {
+func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, error) {
 	if q.Milestone == "" {
 		return q, nil
 	}
@@ -46,7 +46,7 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 		return q, err
 	}
 	if len(rows) == 0 {
-		return q, &models.Invalid{Field: "milestone", Reason: fmt.Sprintf("the exporter published no %q in the last day: check its name, or state criteria instead", q.Milestone)}
+		return q, &terms.Invalid{Field: "milestone", Reason: fmt.Sprintf("the exporter published no %q in the last day: check its name, or state criteria instead", q.Milestone)}
 	}
 	type scope struct {
 		criterion          forecast.Criterion
@@ -57,9 +57,9 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 		text := string(r.Metric["criterion"])
 		s := criteria[text]
 		if s == nil {
-			c, err := forecast.ParseCriterion(text, models.UnitOf)
+			c, err := forecast.ParseCriterion(text, terms.UnitOf)
 			if err != nil {
-				return q, &models.Invalid{Field: "milestone", Reason: fmt.Sprintf("its criterion %q cannot be read: state criteria instead", text)}
+				return q, &terms.Invalid{Field: "milestone", Reason: fmt.Sprintf("its criterion %q cannot be read: state criteria instead", text)}
 			}
 			s = &scope{c, map[string]bool{}, map[string]bool{}}
 			criteria[text] = s
@@ -72,19 +72,19 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 	q.Criteria = nil
 	for _, text := range slices.Sorted(maps.Keys(criteria)) {
 		s := criteria[text]
-		m, _ := models.MetricByName(s.criterion.Metric)
+		m, _ := terms.QuantityByName(s.criterion.Metric)
 		e, err := prom.Parse(m.Expr)
 		if err != nil {
 			return q, err
 		}
-		filters := []models.Filter{{Key: "model", Operator: "=~", Value: alternatives(s.models)}}
+		filters := []prom.Filter{{Key: "model", Operator: "=~", Value: alternatives(s.models)}}
 		if len(s.precisions) > 0 {
-			filters = append(filters, models.Filter{Key: iterations.Precision, Operator: "=~", Value: alternatives(s.precisions)})
+			filters = append(filters, prom.Filter{Key: iterations.Precision, Operator: "=~", Value: alternatives(s.precisions)})
 		}
 		if e, err = e.Filter(filters); err != nil {
 			return q, err
 		}
-		q.Criteria = append(q.Criteria, models.Criterion{Expr: e.String(), Criterion: s.criterion})
+		q.Criteria = append(q.Criteria, Criterion{Expr: e.String(), Criterion: s.criterion})
 	}
 	q.Model = "model"
 	// What the query does not say is the milestone's own.
@@ -105,7 +105,7 @@ func (l *Loader) Define(ctx context.Context, q models.Query, at time.Time) (mode
 		if q.Ready, err = own(milestoneReady); err != nil {
 			return q, err
 		}
-		q.Ready = cmp.Or(q.Ready, models.DefaultReady)
+		q.Ready = cmp.Or(q.Ready, terms.Ready)
 	}
 	if q.Iterations > 0 || !q.Deadline.IsZero() {
 		return q, nil

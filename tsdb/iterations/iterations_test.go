@@ -10,8 +10,7 @@ import (
 
 	"github.com/prometheus/common/model"
 
-	"github.com/plancast/plancast/grafana-plugin/pkg/models"
-	"github.com/plancast/plancast/grafana-plugin/pkg/prom"
+	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // points reads "0:1 60:2 120:gone 180:nan": seconds and what is there.
@@ -103,18 +102,18 @@ func TestOneObservationForEachIteration(t *testing.T) {
 func TestOtherWaysToTellIterationsApart(t *testing.T) {
 	s := series(label("model", "a"), "0:5 60:5 120:nan 180:5 240:4 300:gone 360:4 420:3")
 	for _, c := range []struct {
-		by   models.By
+		by   By
 		want string
 	}{
-		{models.ByChange, "1@0=5 2@240=4 3@420=3"},
-		{models.BySample, "1@0=5 2@60=5 3@120! 4@180=5 5@240=4 6@360=4 7@420=3"},
+		{ByChange, "1@0=5 2@240=4 3@420=3"},
+		{BySample, "1@0=5 2@60=5 3@120! 4@180=5 5@240=4 6@360=4 7@420=3"},
 	} {
 		its, _ := Rebuild(s, Evidence{By: c.by})
 		if got := told(its); got != c.want {
 			t.Errorf("by %s:\ngot  %s\nwant %s", c.by, got, c.want)
 		}
 	}
-	its, notes := Rebuild(s, Evidence{By: models.BySeries})
+	its, notes := Rebuild(s, Evidence{By: BySeries})
 	if told(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
 		t.Errorf("without an iteration series: %s, %q", told(its), notes)
 	}
@@ -161,7 +160,7 @@ func TestEnvironments(t *testing.T) {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	own := label("model", "a", "gpu", "L4")
-	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: models.ByChange, EnvironmentLabel: "gpu"})
+	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: ByChange, EnvironmentLabel: "gpu"})
 	if got, want := told(its), "1@0=5/L4 2@600=4/L4"; got != want {
 		t.Errorf("by a label of its own: got %s, want %s", got, want)
 	}

@@ -1,0 +1,54 @@
+package tsdb
+
+import (
+	"time"
+
+	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
+)
+
+// Query says which histories are evidence, how their iterations are told apart,
+// and what has to be met until when.
+type Query struct {
+	Criteria  []Criterion // empty when Milestone is set
+	Milestone string      // named by the exporter, which publishes its definition
+	Joint     bool        // all series together, or each on its own
+	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
+	Model     string      // label that names the model
+	Models    string      // regular expression on that label; "" is all
+
+	Iterations int       // horizon; 0 is none
+	Deadline   time.Time // zero is none
+	Ready      float64   // probability from which it counts as on track; 0 is the milestone's own
+
+	By          iterations.By
+	IterationOf string // the series that holds the iteration's number
+	TimeOf      string // the series that holds the result's own time; "" is none
+	Environment string // label that names the environment; "" is plancast's fingerprint
+	Fingerprint string // the environment whose results count; "" is the newest
+
+	History    time.Duration // how far back results count
+	Resolution time.Duration
+	Exact      bool // Resolution was asked for, and is not only the finest
+	Filters    []prom.Filter
+}
+
+// Criterion is a condition on the series of an expression.
+type Criterion struct {
+	Expr string // PromQL, macros not yet replaced
+	forecast.Criterion
+}
+
+// Goal is the goal of the query for package forecast.
+func (q *Query) Goal() forecast.Goal {
+	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready}
+}
+
+// Settings of a loader.
+type Settings struct {
+	Resolution time.Duration // the finest step of a history, usually the scrape interval
+	Fresh      time.Duration // how long an answer that reaches into the present is kept
+	CacheBytes int64         // for answers and what is rebuilt from them; 0 keeps nothing
+	Horizon    int           // further iterations, where neither query nor milestone states any
+}
