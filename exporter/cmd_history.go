@@ -2,25 +2,24 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"iter"
-	"slices"
+	"os/user"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/metrics"
-	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
-// historyFlags say which history a command reads.
+// historyFlags say which history a command works on.
 type historyFlags struct {
 	config *string
 	file   *string
@@ -29,7 +28,7 @@ type historyFlags struct {
 func historyCommand(app *kingpin.Application, name, help string) (*kingpin.CmdClause, historyFlags) {
 	parent := app.GetCommand("history")
 	if parent == nil {
-		parent = app.Command("history", "Reads the durable history, also while plancast serve writes to it.")
+		parent = app.Command("history", "Reads, corrects and keeps the durable history, also while plancast serve writes to it.")
 	}
 	cmd := parent.Command(name, help)
 	return cmd, historyFlags{
@@ -38,79 +37,189 @@ func historyCommand(app *kingpin.Application, name, help string) (*kingpin.CmdCl
 	}
 }
 
-func (f historyFlags) open() (*history.Store, error) {
-	file := *f.file
-	if file == "" {
-		cfg, err := config.Load(*f.config)
-		if err != nil {
-			return nil, err
-		}
-		file = daemon.HistoryFile(cfg)
+func (f historyFlags) path() (string, error) {
+	if *f.file != "" {
+		return *f.file, nil
 	}
-	return history.OpenReadOnly(file)
+	cfg, err := config.Load(*f.config)
+	if err != nil {
+		return "", err
+	}
+	return daemon.HistoryFile(cfg), nil
+}
+
+// open opens the history for reading.
+func (f historyFlags) open() (*history.Store, error) {
+	path, err := f.path()
+	if err != nil {
+		return nil, err
+	}
+	return history.OpenReadOnly(path)
+}
+
+// edit opens the history, which must exist, for writing.
+func (f historyFlags) edit() (*history.Store, error) {
+	s, err := f.open()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Close(); err != nil {
+		return nil, err
+	}
+	return history.Open(s.Path())
+}
+
+// authorFlags say who changes the history and why.
+type authorFlags struct {
+	who     *string
+	because *string
+}
+
+func newAuthorFlags(cmd *kingpin.CmdClause) authorFlags {
+	return authorFlags{
+		because: cmd.Flag("because", "Why: it stands in the audit trail and in the list.").Required().String(),
+		who:     cmd.Flag("who", "Who does it; without it, the user of the operating system.").String(),
+	}
+}
+
+func (f authorFlags) author(now time.Time) history.Author {
+	who := *f.who
+	if who == "" {
+		if u, err := user.Current(); err == nil {
+			who = u.Username
+		}
+	}
+	return history.Author{Who: line(who), Because: line(*f.because), At: now.UTC()}
+}
+
+// line is text from outside on one line, without control characters.
+func line(s string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
+			return -1
+		}
+		return r
+	}, s))
 }
 
 // historyList is plancast history list.
 type historyList struct {
 	historyFlags
-	model *string
+	filter history.Filter
 }
 
 func registerHistoryList(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "list", "Lists every record, a line each.")
-	return cmd.FullCommand(), &historyList{flags, cmd.Flag("model", "Only this model.").String()}
+	cmd, flags := historyCommand(app, "list", "Lists the newest records, a line each.")
+	c := &historyList{historyFlags: flags}
+	cmd.Flag("model", "Only this model.").StringVar(&c.filter.Model)
+	cmd.Flag("version", "Only this version.").StringVar(&c.filter.Version)
+	cmd.Flag("precision", "Only this precision.").StringVar((*string)(&c.filter.Precision))
+	cmd.Flag("limit", "How many records; 0 for all.").Default("100").IntVar(&c.filter.Limit)
+	cmd.Flag("before", "Only records before this ID: the page before.").Int64Var(&c.filter.BeforeID)
+	return cmd.FullCommand(), c
 }
 
 func (c *historyList) run(ctx context.Context, p program) (int, error) {
+	if c.filter.Limit < 0 {
+		return 0, fmt.Errorf("--limit %d: give 1 or more, or 0 for all", c.filter.Limit)
+	}
 	s, err := c.open()
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
 	tw := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "ID\tFINISHED\tMODEL\tVERSION\tITERATION\tMODE\tENVIRONMENT\tP99\tTHROUGHPUT\tOUTCOME")
-	n := 0
-	for r, err := range s.Records(ctx, history.Filter{Model: *c.model}) {
+	fmt.Fprintln(tw, "ID\tFINISHED\tMODEL\tVERSION\tITERATION\tPRECISION\tENVIRONMENT\tP99\tTHROUGHPUT\tOUTCOME")
+	n, first, damaged := 0, int64(0), 0
+	for e, err := range history.Skip(s.Entries(ctx, c.filter), reportDamage(p, &damaged)) {
 		if err != nil {
 			return 0, err
 		}
-		n++
-		writeLine(tw, r)
+		if n++; n == 1 {
+			first = e.ID
+		}
+		mark, err := markOf(ctx, s, e)
+		if err != nil {
+			return 0, err
+		}
+		writeLine(tw, e, mark)
 	}
 	if err := tw.Flush(); err != nil {
 		return 0, err
 	}
-	if n == 0 && *c.model != "" {
-		return 0, nothingOf(s, *c.model)
-	} else if n == 0 {
-		fmt.Fprintln(p.stderr, "There are no records yet.")
+	switch {
+	case damaged > 0:
+		return exitError, nil
+	case n == 0 && c.filter.Model != "":
+		return 0, nothingOf(s, c.filter.Model)
+	case n == 0:
+		fmt.Fprintln(p.stderr, "There are no such records.")
+	case n == c.filter.Limit && first > 1:
+		fmt.Fprintf(p.stderr, "These are the newest %d. For the ones before: --before=%d; for all: --limit=0\n", n, first)
 	}
 	return exitOK, nil
 }
 
 func nothingOf(s *history.Store, model string) error {
-	return fmt.Errorf("history %s has nothing of model %s: plancast history list prints what it has", s.Path(), model)
+	return fmt.Errorf("history %s has no records of model %s: plancast history list prints what it has", s.Path(), model)
 }
 
-func writeLine(w io.Writer, r history.Record) {
-	iteration := fmt.Sprint(r.Iteration)
-	if r.Iteration == 0 {
+// reportDamage prints each damaged record and counts them.
+func reportDamage(p program, n *int) func(error) {
+	return func(err error) {
+		*n++
+		fmt.Fprintf(p.stderr, "plancast: %v\n", err)
+	}
+}
+
+// markOf says why a result does not count; "" when it does.
+func markOf(ctx context.Context, s *history.Store, e history.Entry) (string, error) {
+	if e.Counts() {
+		return "", nil
+	}
+	r, err := s.Record(ctx, e.ID)
+	if errors.Is(err, history.ErrDamaged) {
+		return "does not count", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var parts []string
+	if r.SupersededBy != 0 {
+		parts = append(parts, fmt.Sprintf("superseded by %d", r.SupersededBy))
+	}
+	if x := r.Excluded; x != nil {
+		parts = append(parts, fmt.Sprintf("excluded by %s on %s: %s", line(x.By), x.At.Format(time.DateOnly), line(x.Because)))
+	}
+	return strings.Join(parts, "; "), nil
+}
+
+func writeLine(w io.Writer, e history.Entry, mark string) {
+	iteration := fmt.Sprint(e.Iteration)
+	if e.Iteration == 0 {
 		iteration = "-" // came out of order
 	}
-	p99, rate, outcome := "-", "-", "measured"
-	if r.OK() {
-		if q, ok := r.Measurement.Latency.At(0.99); ok {
-			p99 = units.Format(q.Value, units.Seconds)
+	figure := func(quantity string, u units.Unit) string {
+		if v, ok := e.Value(quantity); ok {
+			return units.Format(v, u)
 		}
-		rate = units.Format(r.Measurement.Throughput, units.PerSec)
-		if !r.Measurement.Stable {
-			outcome = "measured, unstable"
-		}
-	} else {
-		outcome = string(r.Failure.Kind)
+		return "-"
 	}
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Finished.Format(time.RFC3339), r.Model, r.Version, iteration,
-		r.Precision, r.Fingerprint, p99, rate, outcome)
+	outcome := "measured"
+	switch {
+	case !e.OK():
+		outcome = string(e.Failure)
+	case !e.Stable:
+		outcome = "measured, unstable"
+	}
+	if mark != "" {
+		outcome += "; " + mark
+	}
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Finished.Time().Format(time.RFC3339), line(e.Model), line(e.Version), iteration,
+		e.Precision, e.Fingerprint, figure("p99", units.Seconds), figure("throughput", units.PerSec), outcome)
 }
 
 // historyShow is plancast history show.
@@ -130,117 +239,9 @@ func (c *historyShow) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer s.Close()
-	for r, err := range s.Records(ctx, history.Filter{AfterID: *c.id - 1, Layers: true}) {
-		if err != nil {
-			return 0, err
-		}
-		if r.ID != *c.id {
-			break
-		}
-		return exitOK, indented(p.stdout, r)
-	}
-	return 0, fmt.Errorf("history %s has no record %d: plancast history list prints what it has", s.Path(), *c.id)
-}
-
-// historyExport is plancast history export.
-type historyExport struct {
-	historyFlags
-	model  *string
-	format *string
-	output *string
-	step   *time.Duration
-	labels *[]string
-	replay *bool
-}
-
-func registerHistoryExport(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "export", "Writes the history for other programs.")
-	return cmd.FullCommand(), &historyExport{
-		historyFlags: flags,
-		model:        cmd.Flag("model", "Only this model.").String(),
-		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
-		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
-		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next, as scraping would have; "+
-			"at most 5m makes instant queries see the past. Without it, one sample for each result.").Default("0s").Duration(),
-		labels: cmd.Flag("label", "openmetrics: a label for every series, such as job=plancast (repeatable).").Strings(),
-		replay: cmd.Flag("replay", "openmetrics: add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+
-			"builds by result, targets, milestones and their forecasts.").Bool(),
-	}
-}
-
-func (c *historyExport) run(ctx context.Context, p program) (status int, err error) {
-	if *c.step < 0 {
-		return 0, fmt.Errorf("--step %s: give 0s or more, such as 5m", *c.step)
-	}
-	options := metrics.ExportOptions{Step: *c.step, Until: p.now()}
-	for _, text := range *c.labels {
-		name, value, err := metrics.ParseLabel(text)
-		if err != nil {
-			return 0, fmt.Errorf("--label: %w", err)
-		}
-		options.Labels = append(options.Labels, name, value)
-	}
-	s, err := c.open()
+	r, err := s.Record(ctx, *c.id)
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close()
-	records := s.Records(ctx, history.Filter{Model: *c.model})
-	if *c.replay {
-		if options.Replay, err = c.past(records); err != nil {
-			return 0, err
-		}
-	}
-	if *c.model != "" {
-		next, stop := iter.Pull2(records)
-		_, _, any := next()
-		stop()
-		if !any {
-			return 0, nothingOf(s, *c.model)
-		}
-	}
-	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
-		switch *c.format {
-		case "csv":
-			return history.WriteCSV(w, records)
-		case "jsonl":
-			return history.WriteJSONLines(w, records)
-		default:
-			return metrics.WriteOpenMetrics(w, records, options)
-		}
-	})
-}
-
-// past answers what was known at a moment of the history, under the
-// configuration as it stands: the models are those with a record by then.
-func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(time.Time) (*standing.State, error), error) {
-	cfg, err := config.Load(*c.config)
-	if err != nil {
-		return nil, err
-	}
-	var all []history.Record
-	for r, err := range records {
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, r)
-	}
-	return func(at time.Time) (*standing.State, error) {
-		e := standing.Evidence{Now: at, Targets: cfg.Targets, Milestones: cfg.Milestones}
-		known := map[string]bool{}
-		for _, r := range all {
-			// An export tells milliseconds.
-			if r.Finished.Truncate(time.Millisecond).After(at) {
-				continue
-			}
-			r.Finished = r.Finished.Truncate(time.Millisecond)
-			e.Records = append(e.Records, r)
-			if !known[r.Model] {
-				known[r.Model] = true
-				e.Models = append(e.Models, standing.Held{Name: r.Model, Owner: cfg.ModelFor(r.Model).Owner, Precisions: cfg.Precisions})
-			}
-		}
-		slices.SortFunc(e.Models, func(a, b standing.Held) int { return strings.Compare(a.Name, b.Name) })
-		return standing.Derive(e)
-	}, nil
+	return exitOK, indented(p.stdout, r)
 }

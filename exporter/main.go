@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -73,8 +74,12 @@ type terminated int
 // run parses the arguments, runs the command that they name and returns the
 // exit status.
 func run(ctx context.Context, args []string, p program) (status int) {
-	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship.")
-	app.Version(promversion.Print("plancast"))
+	// By hand, for kingpin's own flag would leave no --version to the commands.
+	if slices.Equal(args, []string{"--version"}) {
+		fmt.Fprintln(p.stdout, promversion.Print("plancast"))
+		return exitOK
+	}
+	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship. plancast --version prints its version.")
 	app.HelpFlag.Short('h')
 	app.UsageWriter(p.stdout).ErrorWriter(p.stderr)
 	// kingpin counts on ending the process in the middle of Parse.
@@ -94,6 +99,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
 		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune,
 		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)

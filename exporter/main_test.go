@@ -299,7 +299,7 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); status != exitOK || err != nil || r.Model != "net" || !r.OK() {
 		t.Errorf("show: status %d, %v\n%s", status, err, out)
 	}
-	if status, _, errs := s.plancast("history", "show", "--config.file", s.File(), "99"); status != exitError || !strings.Contains(errs, "has no record 99") {
+	if status, _, errs := s.plancast("history", "show", "--config.file", s.File(), "99"); status != exitError || !strings.Contains(errs, "record 99: there is no such record") {
 		t.Errorf("show 99: status %d, %s", status, errs)
 	}
 }
@@ -422,7 +422,7 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p99 < 5ms", "--horizon", "5"}, exitOK, "of the way to 5 ms"},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--deadline", "2027-01-31", "--format", "json"}, exitOK, `"by_deadline"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "svg"}, exitOK, "<svg"},
-		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has nothing of model none"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net"}, exitError, "--criterion is needed"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `there is no metric "p98"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "p99 < 5ms", "--deadline", "soon"}, exitError, "--deadline"},
@@ -446,7 +446,7 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 func TestAReplayedExportKnowsOnlyThePast(t *testing.T) {
 	s := newSite(t, launchTarget+`
 milestones:
-  - {name: spring, criteria: ["p99 < 3ms"], horizon: 5}
+  - {name: spring, criteria: ["p99 < 3ms"], horizon: 5, share: 80%}
 `)
 	for i, latency := range []float64{5, 4, 3.5, 2} {
 		s.Push("net", strconv.Itoa(i+1), fake.Script{Latency: ms(latency)})
@@ -472,6 +472,8 @@ milestones:
 	}
 	for _, want := range []string{
 		"# TYPE plancast_builds counter\n", `plancast_builds_total{job="plancast",instance="host-1",model="net",result="success"} 4 `,
+		`plancast_milestone_share_ratio{job="plancast",instance="host-1",milestone="spring"} 0.8 `,
+		`plancast_milestone_horizon_iterations{job="plancast",instance="host-1",milestone="spring"} 5 `,
 		`milestone="spring",state="met"} 1 `, `plancast_milestone_probability{job="plancast",instance="host-1",milestone="spring"} 1 `,
 	} {
 		if !strings.Contains(out, want) {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -262,4 +264,94 @@ func TestFirstStartsAtOnceMakeOneHistory(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func TestPruningKeepsHowEachModelStands(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "h.db")
+	s := open(t, path)
+	for i := range 40 {
+		r := measured("busy", fmt.Sprint(i+1), fmt.Sprint("b", i))
+		r.Finished = noon.AddDate(0, 0, i)
+		appended(t, s, r)
+	}
+	r := measured("asleep", "1", "a") // old, and all there is of its model
+	appended(t, s, r)
+	n, err := s.Prune(t.Context(), history.PruneOptions{Before: noon.AddDate(0, 0, 30), Keep: 3}, author)
+	if err != nil || n != 30 {
+		t.Fatalf("%d pruned, %v; want the 30 of a busy model", n, err)
+	}
+	if n, err := s.Prune(t.Context(), history.PruneOptions{Before: noon.AddDate(1, 0, 0), Keep: 3}, author); err != nil || n != 7 {
+		t.Errorf("%d pruned, %v; want all but the newest 3", n, err)
+	}
+	got := ids(entries(t, s, history.Filter{}), func(e history.Entry) int64 { return e.ID })
+	if want := []int64{38, 39, 40, 41}; !slices.Equal(got, want) {
+		t.Errorf("left %v; want %v", got, want)
+	}
+	// What was pruned is not missing, and what is counted is still counted.
+	if v, err := history.Verify(t.Context(), path); err != nil || !v.OK() {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if totals, err := s.Totals(t.Context()); err != nil || totals["busy"][0].Count != 40 {
+		t.Errorf("totals %+v, %v", totals, err)
+	}
+	if r := appended(t, s, measured("busy", "41", "b40")); r.Iteration != 41 || r.ID != 42 {
+		t.Errorf("the next is record %d, iteration %d", r.ID, r.Iteration)
+	}
+	before, err := s.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Vacuum(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := s.Size(); err != nil || after >= before {
+		t.Errorf("%d bytes before, %d after, %v", before, after, err)
+	}
+	if v, err := history.Verify(t.Context(), path); err != nil || !v.OK() {
+		t.Errorf("vacuumed: %+v, %v", v, err)
+	}
+	if trail, err := s.Audit(t.Context(), 0); err != nil || len(trail) != 2 || trail[0].Action != history.ActionPrune {
+		t.Errorf("trail %+v, %v", trail, err)
+	}
+}
+
+func TestABackupIsWholeWhileOthersWrite(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "h.db")
+	s, writer := open(t, path), open(t, path)
+	appended(t, s, measured("m", "0", "first"))
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if _, err := writer.Append(context.Background(), measured("m", fmt.Sprint(i+1), fmt.Sprint(i))); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i := range 3 {
+		to := filepath.Join(dir, fmt.Sprint("copy", i))
+		if err := s.Backup(t.Context(), to); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := history.Verify(t.Context(), to); err != nil || !v.OK() || v.Records < 1 {
+			t.Errorf("%+v, %v", v, err)
+		}
+	}
+	close(done)
+	wg.Wait()
+	if err := s.Backup(t.Context(), path); err == nil || !strings.Contains(err.Error(), "name a new file") {
+		t.Errorf("error %v", err)
+	}
+	c := open(t, filepath.Join(dir, "copy0"))
+	appended(t, c, measured("other", "1", "d"))
+	if left, _ := filepath.Glob(filepath.Join(dir, "*.part")); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }

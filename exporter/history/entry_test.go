@@ -133,7 +133,7 @@ func TestTheStandingOfEachModelIsKnownWhateverItsAge(t *testing.T) {
 	want = append(want, put(measured("new", "1", "n1"), engine.FP32, 9))
 	// The first measurement stays for the change against it.
 	excluded := put(measured("old", "6", "o6"), engine.FP32, 5) // a later iteration, taken out
-	want = append(want, excluded)                                // it is the newest candidate all the same
+	want = append(want, excluded)                               // it is the newest candidate all the same
 	if _, err := s.Exclude(t.Context(), history.Filter{ID: excluded}, author); err != nil {
 		t.Fatal(err)
 	}

@@ -28,8 +28,9 @@ func WriteJSONLines(w io.Writer, records iter.Seq2[Record, error]) error {
 	return nil
 }
 
-// WriteCSV writes one record a row, with a head: identity, outcome, and every
-// figure of Quantities in base units; a figure that was not measured is empty.
+// WriteCSV writes one record a row, with a head: identity, outcome, every figure
+// of Quantities in base units, and what was decided about the result later; a
+// figure that was not measured is empty.
 // It keeps nothing in memory.
 func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 	c := csv.NewWriter(w)
@@ -40,6 +41,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 	for _, q := range Quantities {
 		head = append(head, column(q))
 	}
+	head = append(head, "superseded_by", "excluded", "excluded_by", "excluded_at")
 	if err := c.Write(head); err != nil {
 		return fmt.Errorf("export the history: %w", err)
 	}
@@ -65,6 +67,14 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 			}
 			row = append(row, text)
 		}
+		superseded, excluded := "", Exclusion{}
+		if r.SupersededBy != 0 {
+			superseded = strconv.FormatInt(r.SupersededBy, 10)
+		}
+		if r.Excluded != nil {
+			excluded = *r.Excluded
+		}
+		row = append(row, superseded, cell(excluded.Because), cell(excluded.By), moment(excluded.At))
 		if err := c.Write(row); err != nil {
 			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
 		}

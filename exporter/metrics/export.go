@@ -59,7 +59,7 @@ var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 // by family and series, and ascend in time: where a clock was set back, a result
 // stands one millisecond after the one before it, and
 // plancast_iteration_timestamp_seconds tells its own time. Versions that came
-// out of order are left out, as they are from /metrics. Memory grows with the
+// out of order, excluded and superseded results are left out, as they are from /metrics. Memory grows with the
 // number of series, not of samples: the samples wait in a temporary file.
 func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o ExportOptions) (err error) {
 	if o.Step < 0 || (o.Step > 0 && o.Step < time.Millisecond) {
@@ -73,7 +73,7 @@ func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o E
 		file.Close()
 		os.Remove(file.Name())
 	}()
-	s := &spool{file: file, engines: map[string]*chain{}, models: map[string]*environments{}}
+	s := &spool{file: file, engines: map[string]*chain{}, models: map[string]*environments{}, replayed: o.Replay != nil}
 	for r, err := range records {
 		if err != nil {
 			return fmt.Errorf("export the history: %w", err)
@@ -145,14 +145,20 @@ type spool struct {
 	words   []string // the values of X: as few as the table in families.go has
 	scratch []byte
 
-	finished []time.Time // of every record
+	replayed bool
+	finished []time.Time // of every record, when there is a replay
 }
 
 // The spool starts with a byte of padding, so that offset 0 is no row.
 func (s *spool) end() int64 { return s.size + int64(s.buffer.Len()) }
 
 func (s *spool) add(r history.Record) error {
-	s.finished = append(s.finished, r.Finished.UTC().Truncate(time.Millisecond))
+	if s.replayed {
+		s.finished = append(s.finished, r.Finished.UTC().Truncate(time.Millisecond))
+	}
+	if r.SupersededBy != 0 || r.Excluded != nil {
+		return nil
+	}
 	if r.Iteration <= 0 || (!r.OK() && r.Failure == nil) || r.Unsupported() {
 		return nil
 	}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/report/reporttest"
+)
+
+// book makes a history with four models, the given iterations of each at three
+// precisions, and returns its path.
+func book(t *testing.T, iterations int) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "history.db")
+	s, err := history.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range reporttest.Many(4, iterations).Records {
+		if _, err := s.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
+	s := newSite(t, launchTarget)
+	for i, latency := range []float64{6, 4} {
+		s.Push("net", fmt.Sprint(i+1), fake.Script{Latency: ms(latency)})
+	}
+	if status, _, stderr := s.plancast("run", "--config.file", s.File()); status != exitOK {
+		t.Fatalf("run: %d %s", status, stderr)
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"history", "exclude", "2", "--because=a backup ran", "--who=ann"}, exitOK, "1 result: no longer count"},
+		{[]string{"history", "exclude", "2", "--because=a backup ran"}, exitOK, "Nothing changed"},
+		{[]string{"history", "list"}, exitOK, "measured; excluded by ann on"},
+		{[]string{"history", "show", "2"}, exitOK, `"because": "a backup ran"`},
+		{[]string{"history", "export", "--format=csv"}, exitOK, "a backup ran"},
+		{[]string{"history", "export", "--format=jsonl"}, exitOK, `"excluded":{"because":"a backup ran","by":"ann"`},
+		{[]string{"history", "audit"}, exitOK, "exclude  2       a backup ran"},
+		{[]string{"history", "restore", "--model=net", "--version=2", "--because=it was not"}, exitOK, "1 result: count again"},
+		{[]string{"history", "audit", "--format=json"}, exitOK, `"action": "restore"`},
+		{[]string{"history", "exclude", "--because=x"}, exitError, "name what is meant"},
+		{[]string{"history", "exclude", "9", "--because=x"}, exitError, "there is no such record"},
+		{[]string{"history", "exclude", "1", "--model=net", "--because=x"}, exitError, "not both"},
+		{[]string{"history", "exclude", "1"}, exitError, "--because"},
+		{[]string{"history", "exclude", "1", "--because= \x1b[31m"}, exitOK, "1 result"},
+	} {
+		status, out, errs := s.plancast(append(c.args, "--config.file", s.File())...)
+		if status != c.status || !strings.Contains(out+errs, c.want) {
+			t.Errorf("plancast %q: status %d; want %d and %q\n%s%s", c.args, status, c.status, c.want, out, errs)
+		}
+		if strings.Contains(out, "\x1b") {
+			t.Errorf("plancast %q prints control characters", c.args)
+		}
+	}
+	// What is excluded is not evidence elsewhere: version 1 is out, version 2 is back.
+	_, out, _ := s.plancast("history", "export", "--config.file", s.File())
+	if strings.Contains(out, `version="1"`) || !strings.Contains(out, `version="2"`) {
+		t.Errorf("the export for Prometheus:\n%s", out)
+	}
+}
+
+func TestTheVersionIsPrinted(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := run(t.Context(), []string{"--version"}, testProgram(&out, &errs)); status != exitOK || !strings.HasPrefix(out.String(), "plancast, version") {
+		t.Errorf("status %d, %q", status, out.String())
+	}
+}
+
+func TestTheListComesInPages(t *testing.T) {
+	path := book(t, 5) // 60 records
+	for _, c := range []struct {
+		args       []string
+		lines      int
+		first, err string
+	}{
+		{nil, 60, "1 ", ""},
+		{[]string{"--limit=10"}, 10, "51 ", "--before=51"},
+		{[]string{"--limit=10", "--before=51"}, 10, "41 ", "--before=41"},
+		{[]string{"--limit=0"}, 60, "1 ", ""},
+		{[]string{"--precision=int8", "--limit=4"}, 4, "", "--before="},
+		{[]string{"--version=none"}, 0, "", "no such records"},
+	} {
+		var out, errs bytes.Buffer
+		status := run(t.Context(), append([]string{"history", "list", "--history.file", path}, c.args...), testProgram(&out, &errs))
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")[1:]
+		if status != exitOK || len(lines) != c.lines || len(lines) > 0 && !strings.HasPrefix(lines[0], c.first) || !strings.Contains(errs.String(), c.err) || c.err == "" && errs.Len() > 0 {
+			t.Errorf("%v: status %d, %d lines, %q, %q", c.args, status, len(lines), lines, errs.String())
+		}
+	}
+}
+
+func TestADamagedHistoryIsVerifiedAndSalvaged(t *testing.T) {
+	path := book(t, 3)
+	plancast := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		status := run(t.Context(), append(args, "--history.file", path), testProgram(&out, &errs))
+		return status, out.String(), errs.String()
+	}
+	if status, out, _ := plancast("history", "verify"); status != exitOK || !strings.Contains(out, "all 36 records are whole") {
+		t.Errorf("verify: %d %s", status, out)
+	}
+	copied := filepath.Join(t.TempDir(), "copy.db")
+	if status, out, errs := plancast("history", "backup", copied); status != exitOK || !strings.Contains(out, "36 records") {
+		t.Errorf("backup: %d %s%s", status, out, errs)
+	}
+	// A digit of the throughput of one record.
+	s, err := history.OpenReadOnly(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var victim history.Record
+	for r, err := range s.Records(t.Context(), history.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK() {
+			victim = r
+		}
+	}
+	s.Close()
+	text, err := json.Marshal(victim.Measurement.Throughput)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := []byte(`"throughput_per_s":` + string(text))
+	becomes := bytes.Clone(was)
+	becomes[len(was)-1] ^= 1
+	if err := os.WriteFile(path, bytes.ReplaceAll(b, was, becomes), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	named := fmt.Sprintf("record %d", victim.ID)
+	if status, out, _ := plancast("history", "verify"); status != exitMissed || !strings.Contains(out, named) {
+		t.Errorf("verify: %d %s", status, out)
+	}
+	if status, out, errs := plancast("history", "export", "--format=jsonl"); status != exitError || !strings.Contains(errs, named) || strings.Count(out, "\n") < 30 {
+		t.Errorf("export: %d, %d lines, %s", status, strings.Count(out, "\n"), errs)
+	}
+	if status, _, errs := plancast("history", "show", fmt.Sprint(victim.ID)); status != exitError || !strings.Contains(errs, named) {
+		t.Errorf("show: %d %s", status, errs)
+	}
+	saved := filepath.Join(t.TempDir(), "saved.db")
+	if status, out, errs := plancast("history", "salvage", saved); status != exitOK || !strings.Contains(out, fmt.Sprintf("Lost: %d", victim.ID)) {
+		t.Errorf("salvage: %d %s%s", status, out, errs)
+	}
+	path = saved
+	if status, out, _ := plancast("history", "verify"); status != exitOK {
+		t.Errorf("verify what was saved: %d %s", status, out)
+	}
+}
+
+// Whatever is killed while it changes the history leaves it whole, and no
+// result excluded without a line in the trail.
+func TestKilledCorrectionsLeaveTheHistoryWhole(t *testing.T) {
+	path := book(t, 60)
+	const seed = 2
+	random := rand.New(rand.NewPCG(seed, seed))
+	commands := [][]string{
+		{"exclude", "--model=%s", "--because=noise"}, {"restore", "--model=%s", "--because=no noise"},
+		{"prune", "--older-than=1h", "--keep=%d", "--because=space"}, {"backup", "%c"},
+	}
+	kills, keep := 0, 60
+	for i := range 40 {
+		args := append([]string{"history"}, commands[random.IntN(len(commands))]...)
+		keep = max(keep-1, 1)
+		copied := filepath.Join(t.TempDir(), fmt.Sprint("copy", i))
+		name := reporttest.Many(4, 1).Models[random.IntN(4)].Name
+		for j := range args {
+			args[j] = strings.NewReplacer("%s", name, "%d", fmt.Sprint(keep), "%c", copied).Replace(args[j])
+		}
+		cmd := exec.Command(os.Args[0], append(args, "--history.file", path)...)
+		cmd.Env = append(os.Environ(), actAsProgram+"=1")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		timer := time.AfterFunc(time.Duration(random.IntN(120))*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		if cmd.Wait() != nil {
+			kills++
+		}
+		timer.Stop()
+		if v, err := history.Verify(t.Context(), path); err != nil || !v.OK() {
+			t.Fatalf("after %v, killed: %+v, %v", args, v, err)
+		}
+		if _, err := os.Stat(copied); err == nil {
+			if v, err := history.Verify(t.Context(), copied); err != nil || !v.OK() {
+				t.Fatalf("half a backup: %+v, %v", v, err)
+			}
+		}
+		s, err := history.OpenReadOnly(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trail, err := s.Audit(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		excluded := map[int64]bool{}
+		for _, a := range trail {
+			excluded[a.Record] = a.Action == history.ActionExclude
+		}
+		for e, err := range s.Entries(t.Context(), history.Filter{}) {
+			if err != nil || e.Excluded != excluded[e.ID] {
+				t.Fatalf("after %v, killed: record %d is excluded: %v, and the trail says %v; %v", args, e.ID, e.Excluded, excluded[e.ID], err)
+			}
+		}
+		s.Close()
+	}
+	t.Logf("killed %d times", kills)
+}
