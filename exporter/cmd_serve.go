@@ -47,6 +47,10 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
 	o := p.daemon(cfg)
 	o.ConfigFile, o.Unmeasured, o.Lifecycle = *c.config, !*c.measure, *c.lifecycle
 	d, err := daemon.New(o)
@@ -60,9 +64,6 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
 
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
@@ -72,7 +73,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	for {
 		select {
 		case <-hup:
-			_ = d.Reload() // logged
+			_ = d.Reload(ctx) // logged
 		case err := <-serving:
 			if !errors.Is(err, http.ErrServerClosed) {
 				return 0, fmt.Errorf("serve: %w", err)

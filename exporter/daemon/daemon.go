@@ -1,6 +1,10 @@
 // Package daemon is plancast at work: it owns the history, the lock on the state
 // folder and what everybody is shown, makes passes over the model repository on
 // schedule and on request, and serves the report and the metrics.
+//
+// What is shown is derived once, whenever the evidence changes, and published
+// through atomic pointers: a page, a scrape and a probe load what is there and
+// never wait for each other, for a pass or for a refresh.
 package daemon
 
 import (
@@ -11,11 +15,11 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gofrs/flock"
 
-	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
@@ -23,12 +27,11 @@ import (
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/standing"
-	"github.com/plancast/plancast/forecast"
 )
 
 // Options are what a Daemon works with.
 type Options struct {
-	Config config.Config
+	Config config.Config // until the first reload
 	// ConfigFile is what Reload reads.
 	ConfigFile string
 	Build      metrics.Build
@@ -58,39 +61,29 @@ const lockPatience = time.Second
 // Daemon is plancast at work. Passes run one at a time; everything else may be
 // called at any time, from any goroutine.
 type Daemon struct {
-	Options
-	store *history.Store
-	lock  *flock.Flock
-
-	passing    sync.Mutex            // held during a pass; guards the three below
-	repository *candidate.Repository // nil before the first pass
-	opened     config.Repository     // what repository was opened with
-	chosen     pass.Chosen
-
-	refreshing sync.Mutex // held while the state and the metrics are made anew; guards the tracker
-	tracker    standing.Tracker
-
-	mu         sync.Mutex // guards the rest, and Options.Config
-	records    []history.Record
-	plan       pass.Plan
-	scanned    bool
-	running    []standing.Job // one on each device
-	waiting    []standing.Job
-	logged     time.Time // when progress of the running job was last logged
-	lastPass   *standing.Pass
-	passErr    error  // of the last pass; nil when it went through
-	waitingFor string // whose answer the running pass waits for; "" for nobody's
-	reloadErr  error
-	reloaded   time.Time
-	renewed    chan struct{} // closed by the next reload
-	nextPass   func() time.Time
-	state      *standing.State // as of the last refresh
-	track      *forecast.Score
-	tracked    int // records that track rests on
-
-	metrics  *metrics.Collector
+	options  Options
+	log      *slog.Logger
+	now      func() time.Time
+	load     func(file string) (config.Config, error)
+	store    *history.Store
+	lock     *flock.Flock
 	notifier *notify.Notifier
 	requests *requests
+	reloader *reloader
+
+	// What readers see, each immutable and never nil once New has returned.
+	derived  atomic.Pointer[standing.State]
+	activity atomic.Pointer[activity]
+	metrics  *metrics.Collector
+
+	passing  sync.Mutex       // held during a pass
+	chosen   pass.Chosen      // guarded by passing
+	deriving sync.Mutex       // held while something new is derived and published, so that nothing older replaces it
+	tracker  standing.Tracker // guarded by deriving
+
+	mu       sync.Mutex // guards the evidence: held to read or change it, never to derive from it
+	setup    setup
+	evidence evidence
 }
 
 // New takes the state folder for itself and reads the history. Close the Daemon.
@@ -98,8 +91,10 @@ func New(o Options) (*Daemon, error) {
 	if err := os.MkdirAll(o.Config.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	d := &Daemon{Options: o, reloaded: o.Now(), renewed: make(chan struct{}), requests: newRequests()}
-	d.lock = flock.New(filepath.Join(o.Config.State, "lock"))
+	d := &Daemon{
+		options: o, log: o.Log, now: o.Now, load: config.Load, requests: newRequests(),
+		lock: flock.New(filepath.Join(o.Config.State, "lock")), setup: newSetup(o.Config),
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
 	defer cancel()
 	switch locked, err := d.lock.TryLockContext(ctx, 20*time.Millisecond); {
@@ -116,24 +111,33 @@ func New(o Options) (*Daemon, error) {
 
 func (d *Daemon) open(ctx context.Context) error {
 	var err error
-	progress := func(done, total int64) { d.Log.Info("The history is being upgraded", "records", done, "of", total) }
-	if d.store, err = history.OpenWith(HistoryFile(d.Config), history.Options{Progress: seldom(d.Now, progress)}); err != nil {
+	progress := func(done, total int64) { d.log.Info("The history is being upgraded", "records", done, "of", total) }
+	if d.store, err = history.OpenWith(HistoryFile(d.options.Config), history.Options{Progress: seldom(d.now, progress)}); err != nil {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
-	if err := os.RemoveAll(pass.WorkDir(d.Config.State)); err != nil {
+	if err := os.RemoveAll(pass.WorkDir(d.options.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
-	damaged := func(err error) { d.Log.Error("A record is left out", "err", err) }
+	damaged := func(err error) { d.log.Error("A record is left out", "err", err) }
 	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{}), damaged) {
 		if err != nil {
 			return err
 		}
-		d.add(r)
-		d.tracker.Add(r)
+		d.evidence.add(r)
 	}
-	d.refresh()
-	return d.openNotifier(ctx)
+	s, m, err := d.derive(d.setup.config)
+	if err != nil {
+		return err
+	}
+	d.metrics = metrics.NewCollector(m)
+	d.derived.Store(s)
+	d.act(func(a *activity) { a.reloaded = d.now() })
+	if err := d.openNotifier(ctx); err != nil {
+		return err
+	}
+	d.reloader = newReloader(d.reload)
+	return nil
 }
 
 // seldom leaves out calls within ten seconds of one that it passed on.
@@ -152,10 +156,10 @@ func HistoryFile(cfg config.Config) string { return filepath.Join(cfg.State, "hi
 
 // Close gives the state folder back. Nothing else may run or be called then.
 func (d *Daemon) Close() error {
-	var errs []error
-	if d.repository != nil {
-		errs = append(errs, d.repository.Close())
+	if d.reloader != nil {
+		d.reloader.close()
 	}
+	errs := []error{d.setup.close()}
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
@@ -166,11 +170,11 @@ func (d *Daemon) Close() error {
 // Run makes passes on schedule and on request, sends notifications and samples
 // the GPUs, until ctx ends. A running job then ends without a result.
 func (d *Daemon) Run(ctx context.Context) {
-	gpus := gpu.NewMonitor(gpu.Options{Log: d.Log})
+	gpus := gpu.NewMonitor(gpu.Options{Log: d.log})
 	d.metrics.SetGPUs(gpus.States)
-	var working sync.WaitGroup
-	working.Go(func() { d.schedule(ctx) })
-	working.Go(func() { d.notifier.Run(ctx) })
-	working.Go(func() { gpus.Run(ctx) })
-	working.Wait()
+	var running sync.WaitGroup
+	running.Go(func() { d.schedule(ctx) })
+	running.Go(func() { d.notifier.Run(ctx) })
+	running.Go(func() { gpus.Run(ctx) })
+	running.Wait()
 }

@@ -2,8 +2,8 @@ package daemon
 
 import (
 	"context"
-	"slices"
 
+	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/report"
@@ -14,7 +14,7 @@ import (
 func (d *Daemon) openNotifier(ctx context.Context) error {
 	var err error
 	d.notifier, err = notify.New(ctx, notify.Options{
-		Store: d.store, Config: d.Config, Now: d.Now, Log: d.Log,
+		Store: d.store, Config: d.options.Config, Now: d.now, Log: d.log,
 		Describe: func(m *standing.Model, s *standing.State) notify.Words { return report.Describe(m, s) },
 	})
 	if err != nil {
@@ -39,21 +39,30 @@ func (d *Daemon) openNotifier(ctx context.Context) error {
 func (d *Daemon) notify(id int64) {
 	ctx := context.Background() // the record is durable: its news shall be, too
 	var err error
-	if d.Unnotified && id > 0 {
+	if d.options.Unnotified && id > 0 {
 		err = d.notifier.Skip(ctx, id)
 	} else {
-		d.mu.Lock()
-		if n := len(d.records); n == 0 || d.records[n-1].ID <= d.notifier.Told() {
-			d.mu.Unlock()
-			return // as after most scans
+		var fresh []history.Record
+		if fresh, err = d.since(ctx, d.notifier.Told()); err == nil && len(fresh) > 0 {
+			err = d.notifier.Observe(ctx, d.state(), fresh)
 		}
-		records, state := slices.Clone(d.records), d.state.At(d.Now(), d.activity()) // add changes elements in place
-		d.mu.Unlock()
-		err = d.notifier.Observe(ctx, state, records)
 	}
 	if err != nil {
-		d.Log.Error("News is queued later", "err", err)
+		d.log.Error("News is queued later", "err", err)
 	}
+}
+
+// since are the records after an ID. Those that cannot be read are left out: they
+// were named when the history was opened.
+func (d *Daemon) since(ctx context.Context, id int64) ([]history.Record, error) {
+	var out []history.Record
+	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{AfterID: id}), func(error) {}) {
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // Flush tries each queued message once and returns how many are left.

@@ -18,28 +18,26 @@ type observer struct{ *Daemon }
 // Scanned implements pass.Observer.
 func (d observer) Scanned(p pass.Plan) {
 	d.mu.Lock()
-	changed := !d.scanned || !reflect.DeepEqual(p, d.plan) // most passes find nothing new
-	d.plan, d.scanned = p, true
-	d.waiting = jobs(p.Jobs)
+	changed := d.evidence.plan == nil || !reflect.DeepEqual(p, *d.evidence.plan) // most passes find nothing new
+	d.evidence.plan = &p
 	d.mu.Unlock()
 	if changed {
-		d.Log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
+		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
 		d.refresh()
 	}
-	d.act()
+	d.act(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
 	d.notify(0) // of what a predecessor recorded before it was killed
 }
 
 // Started implements pass.Observer.
 func (d observer) Started(j pass.Job, waiting []pass.Job) {
-	d.mu.Lock()
 	job := asJob(j)
-	job.Started = d.Now()
-	d.running, d.waiting, d.logged = append(slices.Clip(d.running), job), jobs(waiting), d.Now()
-	d.mu.Unlock()
-	d.Log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
-	d.act()
+	job.Started = d.now()
+	d.act(func(a *activity) {
+		a.running, a.waiting, a.logged = append(slices.Clip(a.running), job), jobs(waiting), d.now()
+	})
+	d.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
 }
 
 // logProgressEvery is how often the log mentions a running job; the report
@@ -48,37 +46,32 @@ const logProgressEvery = 10 * time.Second
 
 // Progressed implements pass.Observer.
 func (d observer) Progressed(j pass.Job, p engine.Progress) {
-	d.mu.Lock()
-	d.running = slices.Clone(d.running) // views hold the old one
-	for i := range d.running {
-		if same(d.running[i], asJob(j)) {
-			d.running[i].Progress = p
+	due := false
+	d.act(func(a *activity) {
+		a.running = slices.Clone(a.running)
+		for i := range a.running {
+			if same(a.running[i], asJob(j)) {
+				a.running[i].Progress = p
+			}
 		}
-	}
-	due := d.Now().Sub(d.logged) >= logProgressEvery
+		if due = d.now().Sub(a.logged) >= logProgressEvery; due {
+			a.logged = d.now()
+		}
+	})
 	if due {
-		d.logged = d.Now()
-	}
-	d.mu.Unlock()
-	d.act()
-	if due {
-		d.Log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
+		d.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
 }
 
 // Recorded implements pass.Observer.
 func (d observer) Recorded(r history.Record) {
 	d.mu.Lock()
-	d.add(r)
-	d.ended(standing.Job{Model: r.Model, Version: r.Version, Precision: r.Precision})
+	d.evidence.add(r)
 	d.mu.Unlock()
-	d.refreshing.Lock()
-	d.tracker.Add(r)
-	d.refreshing.Unlock()
 	d.refresh()
-	d.act()
+	d.act(func(a *activity) { a.end(standing.Job{Model: r.Model, Version: r.Version, Precision: r.Precision}) })
 	d.notify(r.ID)
-	log := d.Log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
+	log := d.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
 		p99, _ := r.Measurement.Latency.At(0.99)
@@ -91,16 +84,11 @@ func (d observer) Recorded(r history.Record) {
 }
 
 // Dropped implements pass.Observer.
-func (d observer) Dropped(j pass.Job) {
-	d.mu.Lock()
-	d.ended(asJob(j))
-	d.mu.Unlock()
-	d.act()
-}
+func (d observer) Dropped(j pass.Job) { d.act(func(a *activity) { a.end(asJob(j)) }) }
 
-// ended takes a job from those that run; d.mu is held.
-func (d observer) ended(j standing.Job) {
-	d.running = slices.DeleteFunc(slices.Clone(d.running), func(r standing.Job) bool { return same(r, j) })
+// end takes a job from those that run.
+func (a *activity) end(j standing.Job) {
+	a.running = slices.DeleteFunc(slices.Clone(a.running), func(r standing.Job) bool { return same(r, j) })
 }
 
 func same(a, b standing.Job) bool {

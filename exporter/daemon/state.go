@@ -2,10 +2,12 @@ package daemon
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"path"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
@@ -13,13 +15,23 @@ import (
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/standing"
+	"github.com/plancast/plancast/forecast"
 )
+
+// evidence is all that the state is derived from, besides the configuration.
+type evidence struct {
+	records []history.Record
+	fresh   []history.Record // that the tracker has not yet
+	plan    *pass.Plan       // nil before the repository was read
+	track   *forecast.Score
+	tracked int // records that track rests on
+}
 
 // add keeps a record in memory; the one it takes the place of needs its
 // distribution no longer.
-func (d *Daemon) add(r history.Record) {
-	for i := len(d.records) - 1; i >= 0; i-- {
-		old := &d.records[i]
+func (e *evidence) add(r history.Record) {
+	for i := len(e.records) - 1; i >= 0; i-- {
+		old := &e.records[i]
 		if old.Model == r.Model && old.Precision == r.Precision && old.OK() && r.OK() {
 			if old.Measurement.Latency.Buckets == nil {
 				break
@@ -36,95 +48,139 @@ func (d *Daemon) add(r history.Record) {
 			break
 		}
 	}
-	d.records = append(d.records, r)
+	e.records, e.fresh = append(e.records, r), append(e.fresh, r)
 }
 
-// View is the report as of now, of the models that Only selects.
-func (d *Daemon) View() report.View {
+// known is the evidence so far, for a reader who takes his time.
+func (d *Daemon) known() evidence {
 	d.mu.Lock()
-	state := d.state.At(d.Now(), d.activity())
+	defer d.mu.Unlock()
+	e := d.evidence
+	e.records = slices.Clone(e.records) // add changes elements in place
+	return e
+}
+
+// derive makes the state under a configuration, and its metrics. It publishes
+// nothing; d.deriving is held. On an error there is a state, but no metrics.
+func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot, error) {
+	d.mu.Lock()
+	known, fresh := d.evidence, d.evidence.fresh
+	d.evidence.fresh = nil
 	d.mu.Unlock()
-	v := report.Build(state)
-	v.Version = d.Build.Version
-	if d.Only != nil {
-		v = v.Of(d.Only)
+	for _, r := range fresh {
+		d.tracker.Add(r)
 	}
-	return v
+	e := standing.Evidence{Now: d.now(), Targets: cfg.Targets, Milestones: cfg.Milestones, Track: known.track, Unread: known.plan == nil}
+	if p := known.plan; p != nil {
+		e.Backend = standing.Backend{Name: p.Backend.Name, Version: p.Backend.Environment.BackendVersion, Reason: p.Backend.Reason}
+		e.Models, e.Refused = held(cfg, *p)
+	}
+	s, err := d.tracker.Derive(e)
+	if err != nil {
+		d.log.Error("A milestone has no forecast", "err", err)
+	}
+	m, err := metrics.NewSnapshot(s, d.options.Build)
+	if err != nil {
+		return s, nil, fmt.Errorf("derive the metrics: %w", err)
+	}
+	return s, m, nil
+}
+
+// publish shows what was derived; d.deriving is held. m may be nil.
+func (d *Daemon) publish(s *standing.State, m *metrics.Snapshot) {
+	if m != nil {
+		d.metrics.Set(m) // encodes it first: no scrape waits for that
+	}
+	d.derived.Store(s)
 }
 
 // refresh derives the state and the metrics anew. Progress within a job does
 // not: that would take time from what is measured.
 func (d *Daemon) refresh() {
-	// In order, so that an older state never takes the place of a newer one.
-	d.refreshing.Lock()
-	defer d.refreshing.Unlock()
-	d.mu.Lock()
-	e := d.evidence()
-	d.mu.Unlock()
-	state, err := d.tracker.Derive(e)
+	d.deriving.Lock()
+	defer d.deriving.Unlock()
+	cfg, _ := d.inForce()
+	s, m, err := d.derive(cfg)
 	if err != nil {
-		d.Log.Error("A milestone has no forecast", "err", err)
+		d.log.Error("Metrics stay as they were", "err", err)
 	}
-	s, err := metrics.NewSnapshot(state, d.Build)
-	if err != nil {
-		d.Log.Error("Metrics stay as they were", "err", err)
-	}
-	if d.metrics == nil {
-		d.metrics = metrics.NewCollector(s)
-	} else if s != nil {
-		d.metrics.Set(s) // encodes it: not under d.mu, which a page and a scrape need
-	}
+	d.publish(s, m)
+}
+
+// inForce is the configuration, and what is closed when another takes its place.
+func (d *Daemon) inForce() (cfg config.Config, renewed <-chan struct{}) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.state = state
+	return d.setup.config, d.setup.renewed
 }
 
 // Renew derives anew, between jobs, what depends on the time of day and what
 // is too costly to do after every record: the forecast's own record.
 func (d *Daemon) Renew() {
-	d.mu.Lock()
-	busy, known, tracked, state := len(d.running) > 0, len(d.records), d.tracked, d.state
-	d.mu.Unlock()
-	if busy {
+	if len(d.activity.Load().running) > 0 {
 		return
 	}
+	d.mu.Lock()
+	known, tracked := len(d.evidence.records), d.evidence.tracked
+	d.mu.Unlock()
 	if known != tracked {
-		d.refreshing.Lock()
-		score := d.tracker.Backtest(state)
-		d.refreshing.Unlock()
+		d.deriving.Lock()
+		score := d.tracker.Backtest(d.derived.Load())
+		d.deriving.Unlock()
 		d.mu.Lock()
-		d.track, d.tracked = &score, known
+		d.evidence.track, d.evidence.tracked = &score, known
 		d.mu.Unlock()
 	}
 	d.refresh()
 	debug.FreeOSMemory() // the forecasts needed more than an idle daemon holds
 }
 
-// act tells the metrics what the daemon does now.
-func (d *Daemon) act() {
+// state is the state as of now.
+func (d *Daemon) state() *standing.State {
+	a := d.activity.Load()
+	return d.derived.Load().At(d.now(), standing.Activity{Running: a.running, Queue: a.waiting, LastPass: a.lastPass, NextPass: a.next.UTC()})
+}
+
+// View is the report as of now, of the models that Options.Only selects.
+func (d *Daemon) View() report.View {
+	v := report.Build(d.state())
+	v.Version = d.options.Build.Version
+	if d.options.Only != nil {
+		v = v.Of(d.options.Only)
+	}
+	return v
+}
+
+// activity is what the daemon does now: immutable. It changes more often than
+// the state.
+type activity struct {
+	running    []standing.Job // one on each device
+	waiting    []standing.Job
+	scanned    bool   // the repository was read
+	waitingFor string // whose answer the running pass waits for; "" for nobody's
+	lastPass   *standing.Pass
+	passErr    error // of the last pass; nil when it went through
+	reloadErr  error // of the last reload; nil when it went through
+	reloaded   time.Time
+	next       time.Time // when the schedule makes the next pass; zero without one
+	logged     time.Time // when the log last mentioned the running job
+}
+
+// act changes what the daemon does now. change must not change what the slices
+// and pointers of the activity lead to: readers hold them.
+func (d *Daemon) act(change func(*activity)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.metrics.SetActivity(metrics.Activity{QueueLength: len(d.waiting), Running: d.running, LastPass: d.lastPass})
-}
-
-// activity is what the daemon does now; d.mu is held.
-func (d *Daemon) activity() standing.Activity {
-	a := standing.Activity{Running: d.running, Queue: d.waiting, LastPass: d.lastPass}
-	if d.nextPass != nil {
-		a.NextPass = d.nextPass()
+	var a activity
+	if old := d.activity.Load(); old != nil {
+		a = *old
 	}
-	return a
-}
-
-// evidence is what the state is derived from, besides the history; d.mu is held.
-func (d *Daemon) evidence() standing.Evidence {
-	e := standing.Evidence{
-		Now: d.Now(), Targets: d.Config.Targets, Milestones: d.Config.Milestones,
-		Backend:  standing.Backend{Name: d.plan.Backend.Name, Version: d.plan.Backend.Environment.BackendVersion, Reason: d.plan.Backend.Reason},
-		Activity: d.activity(), Track: d.track, Unread: !d.scanned,
-	}
-	e.Models, e.Refused = held(d.Config, d.plan)
-	return e
+	change(&a)
+	d.activity.Store(&a)
+	d.metrics.SetActivity(metrics.Activity{
+		QueueLength: len(a.waiting), Running: a.running, LastPass: a.lastPass, PassFailed: a.passErr != nil,
+		ReloadFailed: a.reloadErr != nil, Reloaded: a.reloaded,
+	})
 }
 
 // held is what the repository holds.

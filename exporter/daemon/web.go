@@ -23,11 +23,11 @@ const docsURL = "https://github.com/plancast/plancast/tree/main/docs"
 // Handler serves the report, the metrics and the daemon's lifecycle.
 func (d *Daemon) Handler() http.Handler {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(reloads{d}, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", d.servePage)
 	mux.Handle("GET /metrics", promhttp.InstrumentMetricHandler(reg, d.metrics.Handler(reg, func(err error) {
-		d.Log.Error("Scrape failed", "err", err)
+		d.log.Error("Scrape failed", "err", err)
 	})))
 	mux.HandleFunc("GET /api/v1/report", d.serveReport)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
@@ -46,7 +46,7 @@ func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusNotFound // the page says so
 	}
 	if err := report.HTML(&b, v, report.HTMLOptions{Model: model, DocsURL: docsURL}); err != nil {
-		d.Log.Error("Page failed", "err", err)
+		d.log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return
 	}
@@ -78,7 +78,7 @@ func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 	}
 	var b bytes.Buffer
 	if err := f.Write(&b, d.View()); err != nil {
-		d.Log.Error("Report failed", "err", err)
+		d.log.Error("Report failed", "err", err)
 		refuse(w, http.StatusInternalServerError, "the report cannot be written; the log says why")
 		return
 	}
@@ -87,28 +87,26 @@ func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {
-	d.mu.Lock()
-	scanned, err, waitingFor := d.scanned, d.passErr, d.waitingFor
-	d.mu.Unlock()
+	a := d.activity.Load()
 	switch {
-	case waitingFor != "" && !scanned:
-		http.Error(w, "plancast is not ready: it is "+waitingFor, http.StatusServiceUnavailable)
-	case waitingFor != "":
-		fmt.Fprintln(w, "plancast is ready; it is "+waitingFor+".")
-	case scanned:
+	case a.waitingFor != "" && !a.scanned:
+		http.Error(w, "plancast is not ready: it is "+a.waitingFor, http.StatusServiceUnavailable)
+	case a.waitingFor != "":
+		fmt.Fprintln(w, "plancast is ready; it is "+a.waitingFor+".")
+	case a.scanned:
 		fmt.Fprintln(w, "plancast is ready.")
-	case err != nil:
-		http.Error(w, "plancast is not ready: "+err.Error(), http.StatusServiceUnavailable)
+	case a.passErr != nil:
+		http.Error(w, "plancast is not ready: "+a.passErr.Error(), http.StatusServiceUnavailable)
 	default:
 		http.Error(w, "plancast is not ready: it has not read the model repository yet", http.StatusServiceUnavailable)
 	}
 }
 
 func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, d.Lifecycle) {
+	if !allowed(w, r, d.options.Lifecycle) {
 		return
 	}
-	if err := d.Reload(); err != nil {
+	if err := d.Reload(r.Context()); err != nil {
 		refuse(w, http.StatusInternalServerError, "%v", err)
 		return
 	}
@@ -116,7 +114,7 @@ func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, d.Lifecycle) {
+	if !allowed(w, r, d.options.Lifecycle) {
 		return
 	}
 	model := r.FormValue("model")
@@ -150,36 +148,4 @@ func reply(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(body)
-}
-
-// reloads tells Prometheus, in Prometheus' own terms, how the last reading of
-// the configuration went.
-type reloads struct{ d *Daemon }
-
-var (
-	reloadOK   = prometheus.NewDesc("plancast_config_last_reload_successful", "Whether the last reading of the configuration succeeded: 1 or 0.", nil, nil)
-	reloadTime = prometheus.NewDesc("plancast_config_last_reload_success_timestamp_seconds", "When the configuration was last read successfully, in seconds since the epoch.", nil, nil)
-	passOK     = prometheus.NewDesc("plancast_pass_last_success", "Whether the last pass over the repository went through: 1 or 0. A candidate that fails is no failure of the pass.", nil, nil)
-)
-
-func (r reloads) Describe(ch chan<- *prometheus.Desc) {
-	ch <- reloadOK
-	ch <- reloadTime
-	ch <- passOK
-}
-
-func (r reloads) Collect(ch chan<- prometheus.Metric) {
-	r.d.mu.Lock()
-	reloadErr, reloaded, passErr := r.d.reloadErr, r.d.reloaded, r.d.passErr
-	r.d.mu.Unlock()
-	ch <- prometheus.MustNewConstMetric(reloadOK, prometheus.GaugeValue, truth(reloadErr == nil))
-	ch <- prometheus.MustNewConstMetric(reloadTime, prometheus.GaugeValue, float64(reloaded.Unix()))
-	ch <- prometheus.MustNewConstMetric(passOK, prometheus.GaugeValue, truth(passErr == nil))
-}
-
-func truth(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
 }

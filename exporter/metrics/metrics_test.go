@@ -50,7 +50,7 @@ func snapshot(t testing.TB, in standing.Evidence) *Snapshot {
 func collector(t testing.TB, in standing.Evidence) *Collector {
 	t.Helper()
 	c := NewCollector(snapshot(t, in))
-	c.SetActivity(Activity{QueueLength: len(in.Activity.Queue), Running: in.Activity.Running, LastPass: in.Activity.LastPass})
+	c.SetActivity(Activity{QueueLength: len(in.Activity.Queue), Running: in.Activity.Running, LastPass: in.Activity.LastPass, Reloaded: in.Now.Add(-time.Hour)})
 	c.SetNotifications(func() Notifications {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})

@@ -45,6 +45,10 @@ type Activity struct {
 	QueueLength int
 	Running     []standing.Job
 	LastPass    *standing.Pass // nil before the first pass has ended
+	PassFailed  bool         // the last pass could not go on
+
+	ReloadFailed bool      // the last reading of the configuration
+	Reloaded     time.Time // when the configuration in force was read
 }
 
 // Collector hands out the newest snapshot and the current activity. Make it
@@ -137,6 +141,11 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 	if a.LastPass != nil {
 		gauge(passDuration, a.LastPass.Duration.Seconds())
 		gauge(passTime, timestamp(a.LastPass.Finished))
+	}
+	gauge(passOK, oneIf(!a.PassFailed))
+	if !a.Reloaded.IsZero() {
+		gauge(reloadOK, oneIf(!a.ReloadFailed))
+		gauge(reloadTime, timestamp(a.Reloaded))
 	}
 	if ask := l.c.gpus.Load(); ask != nil {
 		for _, s := range (*ask)() {
