@@ -12,6 +12,11 @@ TAGS     ?= disable_grpc_modules,grpcnotrace
 # Lazy, because NVML's functions are there only once its library is loaded.
 LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION) -extldflags=-Wl,-z,lazy
 
+# cgo's compiler leaves out the warnings of go-nvml's header, in that package only.
+ifeq ($(origin CC),default)
+export CC := $(CURDIR)/scripts/cc.sh
+endif
+
 # What the tests need, as variables: the ONNX Runtime library and test models.
 RUNTIME = variables=$$(scripts/setup.sh --runtime); eval "$$variables"
 
