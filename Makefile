@@ -67,6 +67,11 @@ lint: ## formatting, vet, golangci-lint, shellcheck, ruff: those that are instal
 golden: ## write the golden files anew; read the diff before you commit it
 	go test ./exporter/report ./exporter/metrics -update
 
+.PHONY: conformance
+conformance: ## measure ONNX's own node tests, and compare the outputs with ONNX Runtime's Python API
+	$(RUNTIME); "$$PLANCAST_PYTHON" scripts/conformance.py "$$PLANCAST_CACHE/conformance"; \
+	PLANCAST_REQUIRE_ONNXRUNTIME=1 PLANCAST_CONFORMANCE="$$PLANCAST_CACHE/conformance" go test -count=1 -run TestConformance -v ./exporter/bench
+
 .PHONY: fuzz
 fuzz: ## fuzz everything that reads outside bytes, FUZZTIME (10s) each
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)

@@ -63,8 +63,7 @@ type run struct {
 	outputs []engine.Tensor // on the evaluation inputs, all samples; nil before accuracy
 	samples int             // that outputs holds
 	dims    map[string]int64
-	rows    map[string]bool // inputs whose array holds samples along the first dimension
-	batches []int           // that the model can do; the first is the latency's
+	batches []int // that the model can do; the first is the latency's
 }
 
 func (r *run) warn(format string, args ...any) {

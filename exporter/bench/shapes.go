@@ -11,7 +11,7 @@ import (
 )
 
 func (r *run) shapes(batch int) tensorio.Shapes {
-	return tensorio.Shapes{Batch: int64(batch), Dims: r.dims, InputDims: r.job.InputDims, Rows: r.rows}
+	return tensorio.Shapes{Batch: int64(batch), Dims: r.dims, InputDims: r.job.InputDims}
 }
 
 // plan decides which batches can be measured, and that all shapes are known.
@@ -20,7 +20,7 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 		return engine.Errorf(engine.KindInvalidModel, "plan the measurement of", r.job.Model, "the model has no inputs, so there is nothing to measure")
 	}
 	r.inputs = inputs
-	r.dims, r.rows = tensorio.SizesOf(inputs, r.arrays)
+	r.dims = tensorio.DimsOf(inputs, r.arrays)
 	for name, size := range r.job.Dims {
 		r.dims[name] = size
 	}
@@ -28,6 +28,9 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 	shapes, err := r.shapes(o.Batches[0]).Resolve(inputs)
 	if err != nil {
 		return err
+	}
+	if unnamed := r.shapes(1).Unnamed(inputs); len(unnamed) > 0 && r.arrays == nil {
+		r.warn("the first dimension of %s has no name and is taken for the batch: write dims: {%q: SIZE} for this model if it is not", unnamed[0], unnamed[0].Name+"/0")
 	}
 	r.batches = nil
 	if !r.shapes(1).Batched(inputs) {

@@ -141,7 +141,9 @@ func (t TensorInfo) What() string {
 	case what == "":
 		what = "an unknown type"
 	}
-	return strings.Join(append(words, what), " of ")
+	text := strings.Join(append(words, what), " of ")
+	// An optional value is a value: "an optional float32", not "of".
+	return strings.ReplaceAll(strings.ReplaceAll(text, "optional of a ", "optional "), "optional of ", "optional ")
 }
 
 // Dynamic tells whether any dimension is symbolic.

@@ -430,7 +430,7 @@ func checkLocation(location string) error {
 	switch {
 	case location == "":
 		return errors.New("it has no location")
-	case path.IsAbs(location) || strings.Contains(location, ":"):
+	case path.IsAbs(location) || strings.Contains(location, ":/") || len(location) > 1 && location[1] == ':':
 		return errors.New("an absolute path: external data must lie beside the model")
 	case strings.ContainsAny(location, "\\\x00"):
 		return errors.New("a file name must not contain a backslash or a zero byte")

@@ -120,6 +120,9 @@ func TestExternalData(t *testing.T) {
 	if !reflect.DeepEqual(m.ExternalData, []string{"weights/model.bin"}) || m.TotalWeightBytes() != 4*(8*16+16+16*4) {
 		t.Errorf("%v, %d bytes", m.ExternalData, m.TotalWeightBytes())
 	}
+	if m, err := read1(external("onnx::MatMul_12")); err != nil || len(m.ExternalData) != 1 {
+		t.Errorf("a colon in a name: %v", err)
+	}
 	for location, want := range map[string]string{
 		"/etc/passwd":      "absolute",
 		"C:/weights":       "absolute",
@@ -284,7 +287,7 @@ func TestTypesOfInputs(t *testing.T) {
 	}
 	want := []string{
 		"seq sequence of float32[4]: a sequence of float32", "maps sequence of map of float32[]: a sequence of maps of float32",
-		"maybe optional of int64[-1,0,?,unk__12,?,batch]: an optional of int64", "text string[]: text",
+		"maybe optional of int64[-1,0,?,unk__12,?,batch]: an optional int64", "text string[]: text",
 	}
 	if !slices.Equal(what, want) {
 		t.Errorf("%q", what)

@@ -59,7 +59,7 @@ func Generate(inputs []engine.TensorInfo, shapes [][]int64, seed uint64) ([]engi
 
 // notGenerated says what to put into inputs.npz for an input of no plain type.
 func notGenerated(in engine.TensorInfo) error {
-	e := engine.Errorf(engine.KindUnsupportedInput, "generate input", in.String(), "it is %s, for which no values can be generated", in.What())
+	e := engine.Errorf(engine.KindUnsupportedInput, "generate input", in.String(), "input %q is %s, for which no values can be generated", in.Name, in.What())
 	switch {
 	case slices.Contains(in.In, engine.Map):
 		e.Hint = fmt.Sprintf("put inputs.npz beside the model, with the arrays %q and %q", in.Name+"/keys", in.Name+"/values")
@@ -116,8 +116,11 @@ func set(t engine.Tensor, i int, v float64) {
 func nearest(dtype engine.DType, codes int, v float64) byte {
 	best, distance := byte(0), math.Inf(1)
 	for code := range codes {
-		t := engine.Tensor{DType: dtype, Shape: []int64{1}, Data: []byte{byte(code)}}
-		if d := math.Abs(t.At(0) - v); d < distance {
+		x := engine.Tensor{DType: dtype, Shape: []int64{1}, Data: []byte{byte(code)}}.At(0)
+		if x == v && math.Signbit(x) == math.Signbit(v) || math.IsNaN(x) && math.IsNaN(v) {
+			return byte(code)
+		}
+		if d := math.Abs(x - v); d < distance {
 			best, distance = byte(code), d
 		}
 	}

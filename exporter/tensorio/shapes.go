@@ -10,17 +10,14 @@ import (
 
 // Shapes resolves the symbolic dimensions of a model's inputs. A dimension is
 // looked up, in this order, in InputDims, as "input/position" in Dims, as its
-// symbol in Dims, and last it is the batch: when it is the first of an input and has
-// a name, or bears the same name as one. A dimension whose name says nothing ("?",
-// "None", none at all) is an unknown of its own and never the batch, unless Rows or
-// InputDims say that it is.
+// symbol in Dims, and last it is the batch: when it is the first of an input, or bears
+// the name of one. A name that says nothing ("?", "None", "unk__12", none at all) is
+// not the name of anything: such a dimension is the batch by its place alone, and
+// elsewhere an unknown of its own.
 type Shapes struct {
 	Batch     int64
 	Dims      map[string]int64
 	InputDims map[string][]int64
-	// Rows are the inputs whose evaluation array holds samples along the first
-	// dimension, which is therefore the batch.
-	Rows map[string]bool
 }
 
 // Resolve gives every input its concrete shape; those that are no tensors have
@@ -105,8 +102,7 @@ func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool, open
 		return e
 	}
 	given, ok := s.InputDims[in.Name]
-	leftOut := ok && len(given) == len(in.Dims)-1
-	if leftOut {
+	if ok && len(given) == len(in.Dims)-1 {
 		given = append([]int64{-1}, given...) // config.pbtxt leaves the batch out
 	}
 	if ok && len(given) != len(in.Dims) {
@@ -124,14 +120,13 @@ func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool, open
 		if v, found := s.Dims[d.Name]; found && size < 0 && d.Size < 0 && !d.Anonymous() && d.Name != engine.MinusOne {
 			size = v
 		}
-		first := i == 0 && (!d.Anonymous() || s.Rows[in.Name] || leftOut || ok && len(given) > 0 && given[0] < 0)
 		switch {
 		case d.Size >= 0 && size >= 0 && size != d.Size:
 			return nil, bad("leave it out, or correct it", "dimension %d is fixed to %d in the model and given as %d", i, d.Size, size)
 		case d.Size >= 0:
 			size = d.Size
 		case size >= 0:
-		case first || batchSymbols[d.Name]:
+		case i == 0 || batchSymbols[d.Name]:
 			size = s.Batch
 		default:
 			open.add(in, i)
@@ -141,11 +136,25 @@ func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool, open
 	return shape, nil
 }
 
-// SizesOf takes sizes for symbolic dimensions from evaluation inputs: dims are
-// entries "input/position" for the dimensions whose size an array says. The first one
-// is the batch, and left open; rows are the inputs whose array has one.
-func SizesOf(inputs []engine.TensorInfo, arrays []engine.Tensor) (dims map[string]int64, rows map[string]bool) {
-	dims, rows = map[string]int64{}, map[string]bool{}
+// Unnamed are the inputs whose first dimension is taken for the batch by its place
+// alone: it has neither a size nor a name that says anything.
+func (s Shapes) Unnamed(inputs []engine.TensorInfo) []engine.TensorInfo {
+	var out []engine.TensorInfo
+	for _, in := range inputs {
+		_, given := s.InputDims[in.Name]
+		_, sized := s.Dims[in.Name+"/0"]
+		if len(in.In) == 0 && len(in.Dims) > 0 && in.Dims[0].Anonymous() && !given && !sized {
+			out = append(out, in)
+		}
+	}
+	return out
+}
+
+// DimsOf takes sizes for symbolic dimensions from evaluation inputs: entries
+// "input/position" for the dimensions whose size an array says. The first one is
+// the batch, and left open.
+func DimsOf(inputs []engine.TensorInfo, arrays []engine.Tensor) map[string]int64 {
+	dims := map[string]int64{}
 	for _, in := range inputs {
 		a, ok := find(arrays, in.Name)
 		if !ok || len(in.In) > 0 || len(in.Dims) == 0 {
@@ -163,12 +172,11 @@ func SizesOf(inputs []engine.TensorInfo, arrays []engine.Tensor) (dims map[strin
 		if len(shape) != len(in.Dims) {
 			continue
 		}
-		rows[in.Name] = from == 1
 		for i := from; i < len(shape); i++ {
 			if in.Dims[i].Size < 0 {
 				dims[fmt.Sprintf("%s/%d", in.Name, i)] = shape[i]
 			}
 		}
 	}
-	return dims, rows
+	return dims
 }

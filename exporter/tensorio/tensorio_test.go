@@ -337,8 +337,7 @@ func TestShapes(t *testing.T) {
 		"the first dimension is the batch":  {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "N", 3), info("y", f, "batch_size")}, [][]int64{{4, 3}, {4}}, ""},
 		"so is a first one of size -1":      {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "-1", 3)}, [][]int64{{4, 3}}, ""},
 		"-1 elsewhere is an unknown":        {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "-1", "-1")}, nil, `write dims: {"x/1": SIZE}`},
-		"names that say nothing":            {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "?", 3, "?", "None"), info("y", f, "unk__12", "")}, nil, `write dims: {"x/0": SIZE, "x/2": SIZE, "x/3": SIZE, "y/0": SIZE, "y/1": SIZE}`},
-		"samples say that one is the batch": {Shapes{Batch: 4, Rows: map[string]bool{"x": true}}, []engine.TensorInfo{info("x", f, "?", 3, "?")}, nil, `write dims: {"x/2": SIZE}`},
+		"names that say nothing":            {Shapes{Batch: 4}, []engine.TensorInfo{info("x", f, "?", 3, "?", "None"), info("y", f, "unk__12", "")}, nil, `write dims: {"x/2": SIZE, "x/3": SIZE, "y/1": SIZE}`},
 		"config.pbtxt says so as well":      {Shapes{Batch: 4, InputDims: map[string][]int64{"x": {3}}}, []engine.TensorInfo{info("x", f, "?", 3)}, [][]int64{{4, 3}}, ""},
 		"one name that says nothing":        {Shapes{Batch: 4, Dims: map[string]int64{"?": 7, "x/1": 8, "x/2": 9}}, []engine.TensorInfo{info("x", f, "N", "?", "?")}, [][]int64{{4, 8, 9}}, ""},
 		"several inputs":                    {Shapes{Batch: 1}, []engine.TensorInfo{info("ids", f, "N", "T"), info("mask", f, "N", "T"), info("past", f, "N", "P")}, nil, `write dims: {"T": SIZE, "P": SIZE}`},
@@ -462,8 +461,7 @@ func TestCalls(t *testing.T) {
 		"no samples":                       {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 0, 2)}, "error: does not divide"},
 		"the wrong type":                   {[]engine.TensorInfo{info("x", engine.Float32, "N", 2)}, 1, []engine.Tensor{array("x", 1, 2)}, `error: inputs.npz, array "x": it is uint8 and the model wants float32`},
 	} {
-		dims, rows := SizesOf(c.inputs, c.arrays)
-		s := Shapes{Batch: c.batch, Dims: dims, Rows: rows}
+		s := Shapes{Batch: c.batch, Dims: DimsOf(c.inputs, c.arrays)}
 		shapes, err := s.Resolve(c.inputs)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
