@@ -117,6 +117,29 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	}
 }
 
+func TestPathsMayNameTheHomeFolderAndTheEnvironment(t *testing.T) {
+	t.Setenv("HOME", "/home/me")
+	t.Setenv("MODELS", "/srv/models")
+	t.Setenv("BUCKET", "production")
+	for text, want := range map[string]string{
+		"~/models": "/home/me/models", "~": "/home/me", "${MODELS}/a": "/srv/models/a", "data/~x": "data/~x", "plain": "plain",
+		"s3://${BUCKET}/models?region=eu-west-1": "s3://production/models?region=eu-west-1",
+	} {
+		c, err := Parse(strings.NewReader("repository: {url: '"+text+"'}\nstate: '"+text+"'\n"), "x.yml")
+		if err != nil || c.Repository.URL != want || c.State != want {
+			t.Errorf("%s: repository %s, state %s, %v; want %s", text, c.Repository.URL, c.State, err, want)
+		}
+	}
+}
+
+func TestSchedulesThatFireAreTaken(t *testing.T) {
+	for _, text := range []string{"@every 1s", "@hourly", "0 0 29 2 *", "*/5 * * * *", "TZ=Asia/Tokyo 0 5 * * *"} {
+		if _, err := Parse(strings.NewReader("schedule: '"+text+"'\n"), "x.yml"); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	files, _ := filepath.Glob("testdata/*.yml")
 	for _, file := range files {
@@ -143,7 +166,14 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	var source []byte
-	for _, file := range []string{"config.go", "guard.go", "notifications.go"} {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
 		part, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

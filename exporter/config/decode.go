@@ -100,7 +100,11 @@ func has(mapping *yaml.Node, key string) bool {
 // scalar hands the text of a scalar to parse and reports its error.
 func (d *decoder) scalar(parse func(text string) error) field {
 	return func(key string, n *yaml.Node) {
-		if n.Kind != yaml.ScalarNode {
+		switch {
+		case isNull(n):
+			d.errorf(n, key, "has no value: write one, or leave the key out")
+			return
+		case n.Kind != yaml.ScalarNode:
 			d.errorf(n, key, "must be a single value")
 			return
 		}
@@ -127,7 +131,8 @@ func (d *decoder) oneOf(p *string, choices ...string) field {
 func (d *decoder) integer(p *int, lo, hi int) field {
 	return d.scalar(func(s string) error {
 		v, err := strconv.Atoi(s)
-		if err != nil || v < lo || v > hi {
+		// 010 is 8 to some readers of YAML and 10 to others.
+		if err != nil || strconv.Itoa(v) != s || v < lo || v > hi {
 			return fmt.Errorf("%q is not a whole number from %d to %d", s, lo, hi)
 		}
 		*p = v
@@ -224,11 +229,16 @@ func (d *decoder) boolean(p *bool) field {
 	})
 }
 
+// models reads one pattern of models' names or a list of them.
+func (d *decoder) models(p *[]string) field { return d.patternsOf(p, checkModelPattern) }
+
 // patterns reads one shell pattern or a list of them.
-func (d *decoder) patterns(p *[]string) field {
+func (d *decoder) patterns(p *[]string) field { return d.patternsOf(p, checkPattern) }
+
+func (d *decoder) patternsOf(p *[]string, check func(string) error) field {
 	one := d.scalar(func(s string) error {
 		*p = append(*p, s)
-		return checkPattern(s)
+		return check(s)
 	})
 	return func(key string, n *yaml.Node) {
 		*p = nil
@@ -245,6 +255,14 @@ func checkPattern(s string) error {
 		return fmt.Errorf("%q is not a pattern: write a model's name, or one such as \"resnet*\"", s)
 	}
 	return nil
+}
+
+// checkModelPattern also refuses what no model's name can match.
+func checkModelPattern(s string) error {
+	if list := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }); len(list) > 1 && strings.Contains(s, ",") {
+		return fmt.Errorf("%q is one pattern, and no model's name holds a comma: write a list, [%s]", s, strings.Join(list, ", "))
+	}
+	return checkPattern(s)
 }
 
 func resolve(n *yaml.Node) *yaml.Node {
@@ -306,4 +324,46 @@ func editDistance(a, b string) int {
 		}
 	}
 	return row[len(b)]
+}
+
+// each decodes a mapping whose keys are free.
+func (d *decoder) each(key string, n *yaml.Node, item func(name, key string, n *yaml.Node)) {
+	fields := map[string]field{}
+	if n.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			name := n.Content[i].Value
+			fields[name] = func(key string, n *yaml.Node) { item(name, key, n) }
+		}
+	}
+	d.mapping(key, n, fields)
+}
+
+func (d *decoder) unique(n *yaml.Node, what string, names []string) {
+	seen := map[string]bool{}
+	reported := map[string]bool{"": true}
+	for _, name := range names {
+		if seen[name] && !reported[name] {
+			d.errorf(n, what+"s", "more than one %s is named %q", what, name)
+			reported[name] = true
+		}
+		seen[name] = true
+	}
+}
+
+func names[T any](list []T, name func(T) string) []string {
+	out := make([]string, len(list))
+	for i, x := range list {
+		out[i] = name(x)
+	}
+	return out
+}
+
+// labelValue tells whether s reads well as a label value everywhere.
+func labelValue(s string) bool {
+	if s == "" || len(s) > 100 || strings.TrimSpace(s) != s {
+		return false
+	}
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_. ", r))
+	})
 }

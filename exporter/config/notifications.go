@@ -112,7 +112,7 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 			var r Route
 			d.mapping(key, n, map[string]field{
 				"owners": d.patterns(&r.Owners),
-				"models": d.patterns(&r.Models),
+				"models": d.models(&r.Models),
 				"events": d.nonEmpty("an event: "+eventNames(), d.scalar(func(s string) error {
 					if !slices.Contains(Events, Event(s)) {
 						return fmt.Errorf("%q is not one of %s", s, eventNames())
@@ -164,9 +164,12 @@ func (c *Config) receiver(d *decoder, key string, n *yaml.Node) {
 			return openURL(s)
 		}),
 		"url_file": d.scalar(func(s string) error {
-			r.URLFile = s
 			if s == "" || strings.Contains(s, "://") {
 				return errors.New("must be the path of a file that holds the URL, not the URL itself")
+			}
+			path, err := expandPath(s)
+			if r.URLFile = path; err != nil {
+				return errors.New("must be a path: in it, ~ is the home folder and ${NAME} an environment variable that is set")
 			}
 			return nil
 		}),

@@ -1,0 +1,76 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/units"
+	"go.yaml.in/yaml/v3"
+)
+
+// Worker limits the child process of one job.
+type Worker struct {
+	Timeout time.Duration
+	Memory  int64 // bytes resident; 0 is what the backend needs for most models
+	Cores   []int // that it may use; nil is all that plancast may. It is benchmark.cores
+}
+
+func (c *Config) worker(d *decoder, key string, n *yaml.Node) {
+	d.mapping(key, n, map[string]field{
+		"timeout": d.duration(&c.Worker.Timeout, time.Second, 7*24*time.Hour),
+		"memory":  d.bytes(&c.Worker.Memory, 64<<20, 1<<50),
+	})
+}
+
+func (c *Config) precisions(d *decoder, key string, n *yaml.Node) {
+	c.Precisions = nil
+	d.nonEmpty("one of fp32, fp16, int8", d.scalar(func(s string) error {
+		p, err := engine.ParsePrecision(s)
+		if err == nil && slices.Contains(c.Precisions, p) {
+			err = fmt.Errorf("%s is there twice", p)
+		}
+		if err == nil {
+			c.Precisions = append(c.Precisions, p)
+		}
+		return err
+	}))(key, n)
+}
+
+func (c *Config) benchmark(d *decoder, key string, n *yaml.Node) {
+	b := &c.Benchmark
+	fields := c.guard(d)
+	maps.Copy(fields, map[string]field{
+		"warm_up":              d.duration(&b.WarmUp, 0, 10*time.Minute),
+		"min_queries":          d.integer(&b.MinQueries, 1, 10_000_000),
+		"min_window":           d.duration(&b.MinWindow, 0, time.Hour),
+		"max_window":           d.duration(&b.MaxWindow, 10*time.Millisecond, 24*time.Hour),
+		"max_windows":          d.integer(&b.MaxWindows, 1, 1000),
+		"throughput_tolerance": d.quantity(&b.ThroughputTolerance, units.Ratio, 0.001, 0.999),
+		"p99_tolerance":        d.quantity(&b.P99Tolerance, units.Ratio, 0.001, 0.999),
+		"batches":              d.integers(&b.Batches, 1, 65536),
+		"concurrency":          d.integers(&b.Concurrency, 1, 1024),
+		"sweep_window":         d.duration(&b.SweepWindow, 10*time.Millisecond, time.Hour),
+		"deviation":            d.oneOf(&b.Deviation, deviations...),
+		"max_deviation":        d.quantity(&b.MaxDeviation, units.Ratio, 0, 1000),
+		"seed": d.scalar(func(s string) error {
+			v, err := strconv.ParseUint(s, 10, 64)
+			if err != nil || strconv.FormatUint(v, 10) != s {
+				return fmt.Errorf("%q is not a whole number from 0 to %d", s, uint64(math.MaxUint64))
+			}
+			b.Seed = v
+			return nil
+		}),
+	})
+	d.mapping(key, n, fields)
+	if b.MaxWindow < b.MinWindow {
+		d.errorf(n, key, "max_window (%s) must not be shorter than min_window (%s)", b.MaxWindow, b.MinWindow)
+	}
+}
+
+var deviations = []string{bench.DeviationAuto, bench.DeviationTop1, bench.DeviationAgreement, bench.DeviationRelL2}
