@@ -209,6 +209,9 @@ func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criter
 			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
 				return fmt.Errorf("criterion %q asks for a worse %s: turn the comparison round", text, q.Title)
 			}
+			if slices.Contains(*criteria, x) {
+				return fmt.Errorf("criterion %q is there twice", text)
+			}
 			*criteria = append(*criteria, x)
 			return nil
 		})),

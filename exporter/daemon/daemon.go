@@ -126,10 +126,10 @@ func (d *Daemon) open(ctx context.Context) error {
 		}
 		d.evidence.add(r)
 	}
-	s, m, err := d.derive(d.setup.config)
-	if err != nil {
+	if d.evidence.left, err = d.store.Left(ctx); err != nil {
 		return err
 	}
+	s, m := d.derive(d.setup.config)
 	d.metrics = metrics.NewCollector(m)
 	d.derived.Store(s)
 	d.act(func(a *activity) { a.reloaded = d.now() })

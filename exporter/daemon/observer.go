@@ -18,9 +18,17 @@ type observer struct{ *Daemon }
 // Scanned implements pass.Observer.
 func (d observer) Scanned(p pass.Plan) {
 	d.mu.Lock()
+	if before := d.evidence.plan; before != nil && p.Fingerprints != nil {
+		for name, fingerprint := range before.Fingerprints { // this pass may be over some models only
+			if _, ok := p.Fingerprints[name]; !ok {
+				p.Fingerprints[name] = fingerprint
+			}
+		}
+	}
 	changed := d.evidence.plan == nil || !reflect.DeepEqual(p, *d.evidence.plan) // most passes find nothing new
 	d.evidence.plan = &p
 	d.mu.Unlock()
+	d.note(p)
 	if changed {
 		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)

@@ -53,14 +53,7 @@ func (d *Daemon) replace(ctx context.Context) error {
 	}
 	d.deriving.Lock()
 	defer d.deriving.Unlock()
-	s, m, err := d.derive(cfg)
-	if err != nil {
-		err = fmt.Errorf("reload %s: %w", file, err)
-		if repo != nil {
-			err = errors.Join(err, repo.Close())
-		}
-		return err
-	}
+	s, m := d.derive(cfg)
 
 	// Nothing fails from here on.
 	d.mu.Lock()

@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"path"
 	"runtime/debug"
@@ -21,8 +20,9 @@ import (
 // evidence is all that the state is derived from, besides the configuration.
 type evidence struct {
 	records []history.Record
-	fresh   []history.Record // that the tracker has not yet
-	plan    *pass.Plan       // nil before the repository was read
+	fresh   []history.Record     // that the tracker has not yet
+	plan    *pass.Plan           // nil before the repository was read
+	left    map[string]time.Time // since when models of the history are not in the repository; replaced, never changed
 	track   *forecast.Score
 	tracked int // records that track rests on
 }
@@ -61,8 +61,8 @@ func (d *Daemon) known() evidence {
 }
 
 // derive makes the state under a configuration, and its metrics. It publishes
-// nothing; d.deriving is held. On an error there is a state, but no metrics.
-func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot, error) {
+// nothing; d.deriving is held.
+func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) {
 	d.mu.Lock()
 	known, fresh := d.evidence, d.evidence.fresh
 	d.evidence.fresh = nil
@@ -70,7 +70,7 @@ func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot, 
 	for _, r := range fresh {
 		d.tracker.Add(r)
 	}
-	e := standing.Evidence{Now: d.now(), Targets: cfg.Targets, Milestones: cfg.Milestones, Track: known.track, Unread: known.plan == nil}
+	e := standing.Evidence{Now: d.now(), Targets: cfg.Targets, Milestones: cfg.Milestones, Track: known.track, Unread: known.plan == nil, Left: known.left}
 	if p := known.plan; p != nil {
 		e.Backend = standing.Backend{Name: p.Backend.Name, Version: p.Backend.Environment.BackendVersion, Reason: p.Backend.Reason}
 		e.Models, e.Refused = held(cfg, *p)
@@ -81,16 +81,14 @@ func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot, 
 	}
 	m, err := metrics.NewSnapshot(s, d.options.Build)
 	if err != nil {
-		return s, nil, fmt.Errorf("derive the metrics: %w", err)
+		d.log.Error("Some metrics are left out", "err", err)
 	}
-	return s, m, nil
+	return s, m
 }
 
-// publish shows what was derived; d.deriving is held. m may be nil.
+// publish shows what was derived; d.deriving is held.
 func (d *Daemon) publish(s *standing.State, m *metrics.Snapshot) {
-	if m != nil {
-		d.metrics.Set(m) // encodes it first: no scrape waits for that
-	}
+	d.metrics.Set(m) // encodes it first: no scrape waits for that
 	d.derived.Store(s)
 }
 
@@ -100,11 +98,7 @@ func (d *Daemon) refresh() {
 	d.deriving.Lock()
 	defer d.deriving.Unlock()
 	cfg, _ := d.inForce()
-	s, m, err := d.derive(cfg)
-	if err != nil {
-		d.log.Error("Metrics stay as they were", "err", err)
-	}
-	d.publish(s, m)
+	d.publish(d.derive(cfg))
 }
 
 // inForce is the configuration, and what is closed when another takes its place.

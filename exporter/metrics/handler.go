@@ -140,7 +140,7 @@ func (s *Snapshot) exposition(format expfmt.Format) (exposition, error) {
 		return exposition{}, err
 	}
 	families, err := reg.Gather()
-	if err != nil {
+	if err != nil && len(families) == 0 {
 		return exposition{}, err
 	}
 	var out bytes.Buffer

@@ -552,3 +552,21 @@ func TestCacheOfFormatsIsBounded(t *testing.T) {
 		t.Errorf("%d formats are kept", n)
 	}
 }
+
+// One wrong series must not freeze all others.
+func TestABadSeriesLeavesTheOthersAlone(t *testing.T) {
+	s := reporttest.State(reporttest.Input())
+	twice := *s
+	twice.Milestones = append(slices.Clone(s.Milestones), s.Milestones[0])
+	snap, err := NewSnapshot(&twice, testBuild)
+	if err == nil || !strings.Contains(err.Error(), `plancast_milestone_models_ready with labels ["spring-release"] is there twice`) {
+		t.Errorf("error %v", err)
+	}
+	c := NewCollector(snap)
+	w := httptest.NewRecorder()
+	c.Handler(prometheus.NewRegistry(), nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	whole := snapshot(t, reporttest.Input())
+	if w.Code != http.StatusOK || snap.Len() != whole.Len() || !strings.Contains(w.Body.String(), `plancast_milestone_probability{milestone="resnet-on-edge"}`) {
+		t.Errorf("status %d, %d metrics of %d", w.Code, snap.Len(), whole.Len())
+	}
+}

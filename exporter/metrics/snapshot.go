@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -114,11 +115,7 @@ type snapshotCollector struct{ s *Snapshot }
 
 func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
 func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
-	metrics, err := c.s.metrics()
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(descs[models.Name], err) // NewSnapshot has seen it succeed
-		return
-	}
+	metrics, _ := c.s.metrics() // NewSnapshot said what is left out
 	for _, m := range metrics {
 		ch <- m
 	}
@@ -218,22 +215,20 @@ var descs = func() map[string]*prometheus.Desc {
 	return m
 }()
 
-// NewSnapshot makes the metrics of a state.
+// NewSnapshot makes the metrics of a state. The snapshot is never nil: what is
+// wrong with one series, as the error says, does not hold up the others.
 func NewSnapshot(state *standing.State, build Build) (*Snapshot, error) {
 	s := &Snapshot{state: state, build: build}
 	metrics, err := s.metrics()
-	if err != nil {
-		return nil, err
-	}
 	s.size = len(metrics)
-	return s, nil
+	return s, err
 }
 
 // metrics makes the metrics anew: they are many small objects, and needed only
 // once for every format.
 func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 	state, build := s.state, s.build
-	b := &snapshotBuilder{seen: map[string]bool{}}
+	b := &snapshotBuilder{known: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
 	b.gauge(models, float64(len(state.Models)), "accepted")
 	b.gauge(models, float64(len(state.Refused)), "refused")
@@ -245,28 +240,25 @@ func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
 		b.milestone(m)
 	}
 	b.track(state.Track)
-	if b.err != nil {
-		return nil, fmt.Errorf("make the metrics: %w", b.err)
-	}
-	return b.metrics, nil
+	return b.metrics, errors.Join(b.errs...)
 }
 
 type snapshotBuilder struct {
 	metrics []prometheus.Metric
-	seen    map[string]bool
-	err     error
+	known   map[string]bool // series, by family and labels
+	errs    []error
 }
 
+// add takes a metric, unless something is wrong with it.
 func (b *snapshotBuilder) add(f Family, m prometheus.Metric, err error, labels []string) {
 	key := f.Name + "\xff" + strings.Join(labels, "\xff")
 	switch {
-	case b.err != nil:
 	case err != nil:
-		b.err = err
-	case b.seen[key]:
-		b.err = fmt.Errorf("%s with labels %q appears twice", f.Name, labels)
+		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is left out: %w", f.Name, labels, err))
+	case b.known[key]:
+		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is there twice: the second is left out", f.Name, labels))
 	default:
-		b.seen[key] = true
+		b.known[key] = true
 		b.metrics = append(b.metrics, m)
 	}
 }
