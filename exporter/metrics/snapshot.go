@@ -46,7 +46,7 @@ type Activity struct {
 	QueueLength int
 	Running     []standing.Job
 	LastPass    *standing.Pass // nil before the first pass has ended
-	PassFailed  bool         // the last pass could not go on
+	PassFailed  bool           // the last pass could not go on
 
 	ReloadFailed bool      // the last reading of the configuration
 	Reloaded     time.Time // when the configuration in force was read

@@ -149,12 +149,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
 		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept(calibrationsDir, c.Model), Timings: kept("timings")},
 	}}
-	r.mu.Lock()
-	before, ok := r.previous[lineage{c.Model, b.Name, job.Precision}]
-	r.mu.Unlock()
-	if ok && before.Measurement.Layers != nil {
-		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
-	}
+	req.Job.PreviousVersion, req.Job.PreviousLayers = r.layersBefore(ctx, lineage{c.Model, b.Name, job.Precision})
 	ref, err := r.referenceFor(c, staged)
 	if err != nil {
 		return history.Record{}, err
@@ -199,6 +194,26 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		}
 	}
 	return rec, nil
+}
+
+// layersBefore are the layers of the newest plan of a lineage, none without one.
+// The history has them, whoever measured it and however long ago.
+func (r *Runner) layersBefore(ctx context.Context, l lineage) (version string, layers []engine.Layer) {
+	r.mu.Lock()
+	before, ok := r.previous[l]
+	r.mu.Unlock()
+	if !ok {
+		return "", nil
+	}
+	rec, err := r.Store.Record(ctx, before.record)
+	switch {
+	case err != nil:
+		r.Log.Warn("The layers of the plan before cannot be read: what changed since stays unknown", "model", l.model, "version", before.version, "precision", l.precision, "err", err)
+		return "", nil
+	case !rec.OK() || rec.Measurement.Layers == nil:
+		return "", nil
+	}
+	return rec.Version, rec.Measurement.Layers.Layers
 }
 
 // withoutScratch takes the folders that are gone by the time a failure is read

@@ -69,7 +69,7 @@ type Runner struct {
 	mu       sync.Mutex // guards the rest, and calls of Observe
 	done     map[key]ending
 	used     map[string]bool            // backends that have measured
-	previous map[lineage]history.Record // the newest result of each
+	previous map[lineage]built          // the newest of each
 	waiting  []Job                      // of the pass, in order
 }
 
@@ -77,6 +77,13 @@ type Runner struct {
 type lineage struct {
 	model, backend string
 	precision      engine.Precision
+}
+
+// built is a plan that was measured. Its layers are in the history: they are read
+// when the next one is compared with them.
+type built struct {
+	record  int64
+	version string
 }
 
 // key identifies a job that has a record.
@@ -95,7 +102,7 @@ type ending struct {
 // New makes a Runner. known are the records so far; they decide what has a
 // result already.
 func New(o Options, known []history.Record) *Runner {
-	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]history.Record{}}
+	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]built{}}
 	if r.Chosen == nil {
 		r.Chosen = &Chosen{}
 	}
@@ -109,7 +116,7 @@ func (r *Runner) note(rec history.Record) {
 	var e ending
 	if rec.OK() {
 		r.used[rec.Backend] = true
-		r.previous[lineage{rec.Model, rec.Backend, rec.Precision}] = rec
+		r.previous[lineage{rec.Model, rec.Backend, rec.Precision}] = built{rec.ID, rec.Version}
 	} else {
 		e = ending{rec.Failure.Kind, rec.Failure.Limits}
 	}

@@ -262,6 +262,36 @@ func TestOneDeviceTakesJobsInOrder(t *testing.T) {
 	}
 }
 
+func TestThePlanBeforeIsComparedWithAlsoByAnotherProcess(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, nil, map[string][]string{"net": {"1"}})
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	push(t, r, "net", "2")
+	if err := New(r.Options, records(t, r)).Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.jobs) != 6 {
+		t.Fatalf("%d jobs", len(m.jobs))
+	}
+	for _, j := range m.jobs[3:] {
+		if j.PreviousVersion != "1" || len(j.PreviousLayers) != 1 || j.PreviousLayers[0].Name != "of version 1" {
+			t.Errorf("%s of version 2 is compared with the layers %+v of version %q", j.Precision, j.PreviousLayers, j.PreviousVersion)
+		}
+	}
+}
+
+// push adds a version that is old enough to be taken for whole.
+func push(t *testing.T, r *Runner, model, version string) {
+	t.Helper()
+	file := filepath.Join(r.Config.Repository.URL, model, version, "model.onnx")
+	old := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(model+version), 0o644), os.Chtimes(file, old, old)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // tally counts what becomes of jobs.
 type tally struct {
 	quiet
