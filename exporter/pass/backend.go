@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/worker"
@@ -24,40 +23,39 @@ type Backend struct {
 // Chosen remembers the backend from pass to pass, so that a pass that finds
 // nothing to do starts no process. The zero value remembers none.
 type Chosen struct {
-	backend Backend
-	from    string // the configuration that it was chosen by
-	at      time.Time
+	backend   Backend
+	libraries []string // that were loaded to describe it
+	from      string   // the configuration and the surroundings that it was chosen in
 }
-
-// describeEvery is how often a backend is described although there is nothing
-// to measure: a library may have been replaced under the daemon.
-const describeEvery = 24 * time.Hour
 
 // choose returns the backend; remembered says that no worker was asked.
 func (r *Runner) choose(ctx context.Context, fresh bool) (b Backend, remembered bool, err error) {
-	from, err := json.Marshal([]any{r.Backends, r.Config.Backend, r.Config.BackendConfig(0), r.Config.TensorRT.Devices})
+	config := r.Config.BackendConfig(0)
+	chosenBy, err := json.Marshal([]any{r.Backends, r.Config.Backend, config, r.Config.TensorRT.Devices})
 	if err != nil {
 		return Backend{}, false, err
 	}
 	c := r.Chosen
-	if age := r.Now().Sub(c.at); !fresh && c.from == string(from) && age >= 0 && age < describeEvery {
+	from := func(libraries []string) string { return string(chosenBy) + r.surroundings.print(libraries, config) }
+	if !fresh && c.from != "" && c.from == from(c.libraries) {
 		return c.backend, true, nil
 	}
-	if b, err = r.describe(ctx); err != nil {
+	b, libraries, err := r.describe(ctx)
+	if err != nil {
 		*c = Chosen{}
 		return Backend{}, false, err
 	}
-	*c = Chosen{backend: b, from: string(from), at: r.Now()}
+	*c = Chosen{backend: b, libraries: libraries, from: from(libraries)}
 	return b, false, nil
 }
 
 // describe takes the configured backend, or with auto the first that works, and
-// says why.
-func (r *Runner) describe(ctx context.Context) (Backend, error) {
+// says why. libraries are those that were loaded for it.
+func (r *Runner) describe(ctx context.Context) (b Backend, libraries []string, err error) {
 	names := r.Backends
 	if r.Config.Backend != "auto" {
 		if !slices.Contains(names, r.Config.Backend) {
-			return Backend{}, fmt.Errorf("backend %s: this plancast was built without it (it has %s): see docs/gpu.md", r.Config.Backend, strings.Join(names, ", "))
+			return Backend{}, nil, fmt.Errorf("backend %s: this plancast was built without it (it has %s): see docs/gpu.md", r.Config.Backend, strings.Join(names, ", "))
 		}
 		names = []string{r.Config.Backend}
 	}
@@ -69,19 +67,19 @@ func (r *Runner) describe(ctx context.Context) (Backend, error) {
 		o, err := w.Run(ctx, r.Config.Limits(name), worker.Request{Backend: name, Config: r.Config.BackendConfig(0)}, func(engine.Progress) {})
 		switch {
 		case err != nil:
-			return Backend{}, err
+			return Backend{}, nil, err
 		case len(o.Environments) == 0 && r.Config.Backend == "auto" && r.used[name]:
 			// What measured until now must not be replaced unnoticed.
-			return Backend{}, fmt.Errorf("backend auto: %s measured here before and cannot be used now: %w: correct that, or name another backend in the configuration", name, o.Failure)
+			return Backend{}, nil, fmt.Errorf("backend auto: %s measured here before and cannot be used now: %w: correct that, or name another backend in the configuration", name, o.Failure)
 		case len(o.Environments) == 0:
 			refused = append(refused, fmt.Sprintf("%s cannot be used: %v", name, o.Failure))
 			errs = append(errs, fmt.Errorf("backend %s: %w", name, o.Failure))
 			continue
 		}
-		b := Backend{Name: name}
+		b = Backend{Name: name}
 		apart, err := b.take(o.Environments, r.Config.Devices(name))
 		if err != nil {
-			return Backend{}, err
+			return Backend{}, nil, err
 		}
 		switch {
 		case r.Config.Backend != "auto":
@@ -96,9 +94,9 @@ func (r *Runner) describe(ctx context.Context) (Backend, error) {
 		if apart != "" {
 			b.Reason += "; " + apart
 		}
-		return b, nil
+		return b, o.Libraries, nil
 	}
-	return Backend{}, errors.Join(errs...)
+	return Backend{}, nil, errors.Join(errs...)
 }
 
 // take chooses devices of one kind: results of different ones cannot be

@@ -11,12 +11,13 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/worker"
-	"golang.org/x/sync/errgroup"
 )
 
 // WorkDir is where jobs have their scratch space.

@@ -32,6 +32,8 @@ type Options struct {
 	Backends []string
 	// Chosen remembers the backend from pass to pass; nil asks a worker each time.
 	Chosen *Chosen
+
+	surroundings surroundings // "" is "/"
 	// Worker makes a worker for jobs of one candidate on one device.
 	Worker func() Worker
 	Now    func() time.Time
@@ -68,9 +70,9 @@ type Runner struct {
 
 	mu       sync.Mutex // guards the rest, and calls of Observe
 	done     map[key]ending
-	used     map[string]bool            // backends that have measured
-	previous map[lineage]built          // the newest of each
-	waiting  []Job                      // of the pass, in order
+	used     map[string]bool   // backends that have measured
+	previous map[lineage]built // the newest of each
+	waiting  []Job             // of the pass, in order
 }
 
 // lineage is the plans of a model and precision, whatever the environment.

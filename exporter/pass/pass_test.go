@@ -38,9 +38,10 @@ var (
 
 // machine plays the workers of a host: its GPUs by index, and a CPU.
 type machine struct {
-	t    *testing.T
-	gpus []engine.Environment
-	do   func(ctx context.Context, req worker.Request) // what a job does before it has a result
+	t         *testing.T
+	gpus      []engine.Environment
+	libraries []string                                      // that describing them loads
+	do        func(ctx context.Context, req worker.Request) // what a job does before it has a result
 	// failure is the outcome of every job; nil measures it.
 	failure *engine.Error
 
@@ -101,7 +102,7 @@ func (m *machine) work(ctx context.Context, limits config.Worker, req worker.Req
 	}
 	if req.Job == nil {
 		m.asked++
-		return worker.Outcome{Environments: environments}, nil
+		return worker.Outcome{Environments: environments, Libraries: m.libraries}, nil
 	}
 	device := req.Config.Device
 	m.mu.Lock()

@@ -89,10 +89,23 @@ func TestThePlanNamesTheEnvironmentOfThisConfiguration(t *testing.T) {
 }
 
 func TestAPassWithoutWorkStartsNoProcess(t *testing.T) {
-	m := &machine{gpus: []engine.Environment{h100}}
+	root := t.TempDir()
+	put := func(name, text string) string {
+		t.Helper()
+		file := filepath.Join(root, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte(text), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	library := put("opt/libnvinfer.so.10", "10.6")
+	put("dev/nvidia0", "")
+	put("proc/driver/nvidia/version", "580")
+	put("proc/self/cgroup", "0::/plancast\n")
+	m := &machine{gpus: []engine.Environment{h100}, libraries: []string{library}}
 	r := runner(t, m, nil, map[string][]string{"net": {"1"}})
-	now := time.Now()
-	r.Now, r.Chosen = func() time.Time { return now }, &Chosen{}
+	r.surroundings, r.Chosen = surroundings(root), &Chosen{}
+	folder := filepath.Dir(put("trt/README", ""))
 	pass := func(want int, why string) {
 		t.Helper()
 		before := m.asked
@@ -106,14 +119,30 @@ func TestAPassWithoutWorkStartsNoProcess(t *testing.T) {
 	}
 	pass(1, "the first pass")
 	pass(0, "nothing to do")
-	now = now.Add(describeEvery)
-	pass(1, "a day later")
+	now := time.Now().Add(400 * 24 * time.Hour)
+	r.Now = func() time.Time { return now }
+	pass(0, "a year later")
 	r.Config.TensorRT.Devices = []int{0}
 	pass(1, "another configuration")
-	file := filepath.Join(r.Config.Repository.URL, "net/2/model.onnx")
-	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("new"), 0o644)); err != nil {
+	r.Config.TensorRT.Libraries = []string{folder}
+	pass(1, "another folder of libraries")
+	put("trt/libnvinfer.so.10", "")
+	pass(1, "a library that would be found first")
+	put("opt/libnvinfer.so.10.new", "10.7")
+	if err := os.Rename(filepath.Join(root, "opt/libnvinfer.so.10.new"), library); err != nil {
 		t.Fatal(err)
 	}
+	pass(1, "a library that was replaced")
+	put("etc/ld.so.cache", "")
+	pass(1, "a library that was installed")
+	put("proc/driver/nvidia/version", "590")
+	pass(1, "another driver")
+	put("dev/nvidia1", "")
+	pass(1, "another device")
+	put("sys/fs/cgroup/plancast/cpu.max", "200000 100000")
+	pass(1, "other cores")
+	pass(0, "nothing changed since")
+	push(t, r, "net", "2")
 	pass(1, "a new candidate")
 	pass(0, "nothing to do again")
 }

@@ -23,14 +23,16 @@ type Request struct {
 }
 
 // Event is one line from the child. Exactly one field is set, except that
-// Environment and Ready come with what ends a job.
+// Environment and Ready come with what ends a job, and Libraries with Environments.
 type Event struct {
 	Progress    *engine.Progress    `json:"progress,omitempty"`
 	Environment *engine.Environment `json:"environment,omitempty"`
 	// Environments answer a request without a job: one for each device.
 	Environments []engine.Environment `json:"environments,omitempty"`
-	Measurement  *bench.Measurement   `json:"measurement,omitempty"`
-	Failure      *engine.Error        `json:"failure,omitempty"`
+	// Libraries come with Environments: the shared libraries that were loaded.
+	Libraries   []string           `json:"libraries,omitempty"`
+	Measurement *bench.Measurement `json:"measurement,omitempty"`
+	Failure     *engine.Error      `json:"failure,omitempty"`
 	// Ready comes with the outcome: the child waits for another request.
 	Ready bool `json:"ready,omitempty"`
 }
@@ -43,8 +45,10 @@ func (e Event) last() bool {
 // Outcome is how a job ended.
 type Outcome struct {
 	Environment *engine.Environment // what the job ran on; nil when it did not get that far
-	// Environments answer a request without a job.
+	// Environments answer a request without a job; Libraries are the shared
+	// libraries that were loaded for that.
 	Environments []engine.Environment
+	Libraries    []string
 	Measurement  *bench.Measurement
 	Failure      *engine.Error
 	Log          []string // the last lines of stderr and stdout, when the job failed

@@ -225,7 +225,7 @@ func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 			}
 		}
 		if e.last() {
-			o.Environment, o.Environments, o.Measurement, o.Failure = e.Environment, e.Environments, e.Measurement, e.Failure
+			o.Environment, o.Environments, o.Libraries, o.Measurement, o.Failure = e.Environment, e.Environments, e.Libraries, e.Measurement, e.Failure
 			ready = e.Ready
 			break
 		}

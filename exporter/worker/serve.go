@@ -6,8 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"path"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,7 +140,7 @@ func (s *server) do(ctx context.Context, req Request, progress func(engine.Progr
 		if err != nil {
 			return Event{Failure: engine.AsError(err)}
 		}
-		return Event{Environments: list}
+		return Event{Environments: list, Libraries: libraries("/proc/self/maps")}
 	}
 	env, err := backend.Environment(ctx)
 	if err != nil {
@@ -166,6 +170,23 @@ func environments(ctx context.Context, backend engine.Backend) ([]engine.Environ
 	}
 	env, err := backend.Environment(ctx)
 	return []engine.Environment{env}, err
+}
+
+// libraries are the shared libraries that a process has mapped, from its maps in
+// /proc; none where the system has no such file.
+func libraries(file string) []string {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	found := map[string]bool{}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		// address perms offset dev inode path
+		if i := strings.IndexByte(line, '/'); i >= 0 && strings.Contains(path.Base(line[i:]), ".so") {
+			found[line[i:]] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
 }
 
 // progressFilter passes on each new stage and message at once, and the advance

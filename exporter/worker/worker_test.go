@@ -424,3 +424,21 @@ func TestStagesPassAtOnceAndAdvancesAreThinned(t *testing.T) {
 		t.Errorf("passed %v", got)
 	}
 }
+
+func TestALoadedLibraryIsKnownByItsMap(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "maps")
+	if err := os.WriteFile(file, []byte(`00400000-00a00000 r-xp 00000000 fe:01 11 /usr/bin/plancast
+7f00-7f10 r--p 00000000 fe:01 12 /opt/my libs/libonnxruntime.so.1.32.0
+7f10-7f20 r-xp 00010000 fe:01 12 /opt/my libs/libonnxruntime.so.1.32.0
+7f30-7f40 r-xp 00000000 fe:01 13 /lib/libc.so.6
+7ffc-7ffd rw-p 00000000 00:00 0 [stack]
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := libraries(file), []string{"/lib/libc.so.6", "/opt/my libs/libonnxruntime.so.1.32.0"}; !slices.Equal(got, want) {
+		t.Errorf("%q; want %q", got, want)
+	}
+	if got := libraries(filepath.Join(t.TempDir(), "none")); got != nil {
+		t.Errorf("without the file: %q", got)
+	}
+}
