@@ -9,7 +9,7 @@ Each test of the Python package onnx that the Python API runs becomes a folder:
                   inputs.npz     its inputs, with an axis in front: one call
                   outputs.npz    the outputs of onnxruntime.InferenceSession; the items of a sequence are
                                  name/0, name/1, ..., a map is name/keys and name/values
-                  random         empty: two runs differ, so that only types and shapes can be compared
+                  random         empty: runs differ, so that only types and shapes can be compared
 
 FOLDER/tests.json says how many tests there are and why the Python API does not run the others. A folder that
 this version of the packages and of this script filled is left alone.
@@ -35,6 +35,8 @@ from onnx import helper, numpy_helper
 NARROW = {T.BFLOAT16: np.uint16, T.FLOAT8E4M3FN: np.uint8, T.FLOAT8E4M3FNUZ: np.uint8, T.FLOAT8E5M2: np.uint8, T.FLOAT8E5M2FNUZ: np.uint8}
 SMALL = {T.INT4, T.UINT4, T.FLOAT4E2M1, T.INT2, T.UINT2}
 TO_FLOAT = {*NARROW, T.FLOAT4E2M1}
+
+RUNS = 4  # some generators of random numbers repeat the first run once
 
 
 def options() -> ort.SessionOptions:
@@ -113,20 +115,20 @@ def flat(name: str, value, into: dict) -> None:
 
 
 def run(model: onnx.ModelProto, feeds: dict) -> list[dict]:
-    """The outputs of two runs, flattened. A type that NumPy lacks comes from a copy of the model that casts it."""
+    """The outputs of each run, flattened. A type that NumPy lacks comes from a copy of the model that casts it."""
     original = session(model)
     if any(isinstance(v, ort.OrtValue) for v in feeds.values()):
         values = {k: v if isinstance(v, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
         original.run_with_ort_values(None, values)
         last = session(with_casts(model))
-        runs = [[v.numpy() for v in last.run_with_ort_values(None, values)] for _ in range(2)]
+        runs = [[v.numpy() for v in last.run_with_ort_values(None, values)] for _ in range(RUNS)]
     else:
         cast = with_casts(model)
         if cast is not model:
             original.run_with_ort_values(None, {k: ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()})
         last = session(cast)
-        runs = [last.run(None, feeds) for _ in range(2)]
-    flattened: list[dict] = [{}, {}]
+        runs = [last.run(None, feeds) for _ in range(RUNS)]
+    flattened: list[dict] = [{} for _ in range(RUNS)]
     for outputs, out in zip(runs, flattened, strict=True):
         for info, value in zip(model.graph.output, outputs, strict=True):
             flat(info.name, value, out)
@@ -142,7 +144,7 @@ def write(folder: Path, case) -> None:
     initial = {i.name for i in case.model.graph.initializer}
     infos = [i for i in case.model.graph.input if i.name not in initial]
     feeds = {info.name: feed(info, value) for info, value in zip(infos, values)}
-    outputs, again = run(case.model, feeds)
+    outputs, *_, again = run(case.model, feeds)
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(case.model.SerializeToString())
     arrays = {}

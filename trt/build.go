@@ -370,9 +370,10 @@ func cacheUse(supplied, valid bool, reason string, log []LogLine) TimingCacheUse
 	switch {
 	case valid && len(counts) == 2:
 		u.Before, u.After = counts[0], counts[1]
-		if u.Before == 0 {
-			// TensorRT takes bytes that are no cache, without a word, as an empty one.
-			u.Valid, u.Reason = false, "it holds no entry: it is damaged or no timing cache"
+		if u.Before == 0 && u.After > 0 {
+			// TensorRT takes bytes that are no cache, without a word, as an empty one. A
+			// build that times nothing leaves an empty one as well.
+			u.Valid, u.Reason = false, "it holds no entry"
 		}
 	case !valid && len(counts) == 1:
 		u.Before, u.After = 0, counts[0]

@@ -249,6 +249,7 @@ func TestTimingCacheUse(t *testing.T) {
 		{"everything known", true, true, log("Serialized 40 timing cache entries", "Serialized 40 timing cache entries"), true, true, 0},
 		{"some known", true, true, log("Serialized 40 timing cache entries", "Serialized 43 timing cache entries"), true, false, 3},
 		{"taken for an empty one", true, true, log("Serialized 0 timing cache entries", "Serialized 25 timing cache entries"), false, false, 25},
+		{"nothing timed, then or now", true, true, log("Serialized 0 timing cache entries", "Serialized 0 timing cache entries"), true, false, 0},
 		{"refused", true, false, log("Serialized 12 timing cache entries"), false, false, 12},
 		{"not told", true, true, nil, true, false, -1},
 		{"told in part", true, true, log("Serialized 40 timing cache entries"), true, false, -1},

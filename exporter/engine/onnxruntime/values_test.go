@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
 
@@ -162,6 +163,34 @@ func TestSequencesAndOptionalValuesGoInAndOut(t *testing.T) {
 	absent := []engine.Tensor{{Name: "o", Container: engine.Optional}}
 	if _, err := open(t, has, engine.FP32).Infer(t.Context(), absent); err == nil || engine.AsError(err).Kind != engine.KindInvalidInput {
 		t.Errorf("an optional value that is absent: %v", err)
+	}
+}
+
+func TestFoldedBiasesComputeTheSame(t *testing.T) {
+	whole := onnxtest.QuantizedBias()
+	content, folded, rest, err := onnx.FoldBiases(whole.Bytes(), t.TempDir())
+	if err != nil || folded != 1 || len(rest) > 0 {
+		t.Fatalf("%d folded, %q left, %v", folded, rest, err)
+	}
+	b := backend(t)
+	infer := func(content []byte) []engine.Tensor {
+		plan, err := b.Build(t.Context(), engine.BuildRequest{ModelPath: onnxtest.WriteBytes(t, content), Precision: engine.INT8, WorkDir: t.TempDir(), Progress: func(engine.Progress) {}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := b.Load(t.Context(), plan, engine.LoadOptions{Settings: engine.Settings{Threads: 1, GraphOptimization: "disabled"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer e.Close()
+		out, err := e.Infer(t.Context(), generate(t, e, 2))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if got, want := infer(content), infer(whole.Bytes()); !reflect.DeepEqual(got, want) {
+		t.Errorf("%v instead of %v", got, want)
 	}
 }
 

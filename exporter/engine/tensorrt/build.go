@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -91,7 +92,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		}
 	}
 	req.Progress(engine.Progress{Stage: "build", Message: fmt.Sprintf("parsing %d nodes", model.Nodes)})
-	network, err := b.parse(req, model)
+	network, prepared, err := b.parse(req, model)
 	if err != nil {
 		return fail(engine.KindInvalidModel, err)
 	}
@@ -119,12 +120,12 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		Key: name, Inputs: model.Inputs, Outputs: model.Outputs, Environment: env, Built: time.Now().UTC(),
 		Plan: engine.Plan{
 			Path: path, Precision: req.Precision, SizeBytes: int64(len(built.Plan)), Duration: built.Duration,
-			Warnings: warnings(built),
+			Warnings: append(prepared, warnings(built)...),
 		},
 	}
 	if req.Kept.Timings != "" {
 		meta.Plan.TimingCacheHit = new(built.CacheUse.Hit())
-		if !built.CacheUse.Hit() {
+		if !built.CacheUse.Hit() && built.CacheUse.After != 0 { // one without entries serves nobody
 			err = timings.write(built.TimingCache)
 		}
 	}
@@ -138,29 +139,56 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	return meta.Plan, nil
 }
 
-// parse hands the model to the builder. TensorRT holds dimensions of one name to be
-// equal, and exporters write one name, such as "?", for several that they do not
-// know: those that have different ranges get different names.
-func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Network, error) {
-	names := dimNames(model.Inputs, req.Profiles)
-	if len(names) == 0 {
-		return b.builder.ParseFile(req.ModelPath)
-	}
+// parse hands the model to the builder, prepared for it; what was prepared is told in
+// words. TensorRT holds dimensions of one name to be equal, and exporters write one
+// name, such as "?", for several that they do not know: those that have different
+// ranges get different names. It dequantizes no INT32, which is how quantizers write
+// biases: those become the floats that they stand for.
+func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Network, []string, error) {
 	path, err := filepath.Abs(req.ModelPath)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	names := dimNames(model.Inputs, req.Profiles)
+	if len(names) == 0 && !model.Quantized {
+		network, err := b.builder.ParseFile(path)
+		return network, nil, err
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	content, err = onnx.RenameDims(content, func(input string, position int, name string) string {
-		return cmp.Or(names[dimension{input, position}], name)
-	})
+	content, prepared, err := prepare(content, path, names, model.Quantized)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b.builder.ParseFrom(content, path)
+	network, err := b.builder.ParseFrom(content, path)
+	return network, prepared, err
+}
+
+// prepare makes of a candidate what TensorRT takes, and says what it changed.
+func prepare(content []byte, path string, names map[dimension]string, quantized bool) (out []byte, prepared []string, err error) {
+	if len(names) > 0 {
+		content, err = onnx.RenameDims(content, func(input string, position int, name string) string {
+			return cmp.Or(names[dimension{input, position}], name)
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if !quantized {
+		return content, nil, nil
+	}
+	content, folded, rest, err := onnx.FoldBiases(content, filepath.Dir(path))
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(rest) > 0:
+		return nil, nil, onnx.DequantizesInt32(path, rest)
+	case folded > 0:
+		prepared = []string{fmt.Sprintf("%d INT32 biases behind DequantizeLinear were folded into float biases, which TensorRT needs", folded)}
+	}
+	return content, prepared, nil
 }
 
 // dimension is one of an input.
@@ -204,8 +232,8 @@ func precisionError(op string, req engine.BuildRequest) error {
 		message = "the candidate ships in float16"
 		hint = "ship a float32 export as well to have it measured as fp32"
 	case req.Precision == engine.INT8 && !req.Quantized && req.CalibrationPath == "":
-		message = "there is nothing to tell the ranges of its tensors"
-		hint = "put calibration.npz beside the model, or ship it quantized (QuantizeLinear and DequantizeLinear nodes)"
+		message = "INT8 needs calibration.npz or a model with Q/DQ nodes (QuantizeLinear and DequantizeLinear): without either, the ranges of its tensors are not known"
+		hint = "put calibration.npz beside the model, or ship it quantized"
 	default:
 		return nil
 	}
@@ -455,29 +483,51 @@ func (c *calibrating) result(r *trt.CalibrationResult) *engine.Calibration {
 	return out
 }
 
-// mostWarnings is how many of the builder's warnings a report quotes.
+// mostWarnings is how many kinds of the builder's warnings a report quotes.
 const mostWarnings = 5
 
+// particulars are the parts of a warning that differ between warnings of one kind:
+// quoted text, numbers, and names of tensors and layers.
+var particulars = regexp.MustCompile(`"[^"]*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|\S*[/:_.\d]\S*`)
+
+// warnings groups what the builder warned of: one line for each kind, with the number
+// of those like it.
 func warnings(r *trt.BuildResult) []string {
 	var out []string
-	seen := map[string]bool{}
-	dropped := 0
-	add := func(text string) {
-		text = strings.Join(strings.Fields(text), " ")
-		switch {
-		case text == "" || seen[text]:
-		case len(out) == mostWarnings:
-			dropped++
-		default:
-			out = append(out, text)
-		}
-		seen[text] = true
-	}
 	if u := r.CacheUse; u.Supplied && !u.Valid {
-		add("the timing cache was not used: " + u.Reason)
+		out = append(out, "the timing cache was not used: "+u.Reason)
 	}
+	type group struct {
+		first string
+		texts map[string]bool
+	}
+	var groups []*group
+	byKind := map[string]*group{}
 	for _, l := range r.Warnings() {
-		add(l.Text)
+		text := strings.Join(strings.Fields(l.Text), " ")
+		if text == "" {
+			continue
+		}
+		kind := particulars.ReplaceAllString(text, "…")
+		g := byKind[kind]
+		if g == nil {
+			g = &group{first: text, texts: map[string]bool{}}
+			byKind[kind] = g
+			groups = append(groups, g)
+		}
+		g.texts[text] = true
+	}
+	slices.SortStableFunc(groups, func(a, b *group) int { return cmp.Compare(len(b.texts), len(a.texts)) })
+	dropped := 0
+	for i, g := range groups {
+		switch n := len(g.texts); {
+		case i >= mostWarnings:
+			dropped += n
+		case n > 1:
+			out = append(out, fmt.Sprintf("TensorRT, %d times: %s (and the like)", n, g.first))
+		default:
+			out = append(out, "TensorRT: "+g.first)
+		}
 	}
 	if dropped > 0 {
 		out = append(out, fmt.Sprintf("and %d more warnings of the builder", dropped))

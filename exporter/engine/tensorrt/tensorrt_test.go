@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/onnx"
+	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 	"github.com/plancast/plancast/exporter/tensorio"
 	"github.com/plancast/plancast/trt"
 )
@@ -47,7 +49,7 @@ func TestPrecisionsThatACandidateCannotHave(t *testing.T) {
 		{"a float model in fp32", engine.FP32, engine.FP32, false, "", ""},
 		{"a float model in fp16", engine.FP16, engine.FP32, false, "", ""},
 		{"a float model in int8 with data", engine.INT8, engine.FP32, false, "calibration.npz", ""},
-		{"a float model in int8 without", engine.INT8, engine.FP32, false, "", "calibration.npz"},
+		{"a float model in int8 without", engine.INT8, engine.FP32, false, "", "put calibration.npz beside the model"},
 		{"a quantized model in int8", engine.INT8, engine.INT8, true, "", ""},
 		{"a quantized model in fp16", engine.FP16, engine.INT8, true, "", "without quantization"},
 		{"a half model in fp32", engine.FP32, engine.FP16, false, "", "float32 export"},
@@ -183,6 +185,47 @@ func TestDimensionsOfOneNameAndDifferentRanges(t *testing.T) {
 	}
 	if got := dimNames([]engine.TensorInfo{x, y}, nil); len(got) != 0 {
 		t.Errorf("without profiles: %v", got)
+	}
+}
+
+func TestQuantizedModelsArePrepared(t *testing.T) {
+	dir := t.TempDir()
+	content, prepared, err := prepare(onnxtest.QuantizedBias().Bytes(), filepath.Join(dir, "model.onnx"), nil, true)
+	if err != nil || len(prepared) != 1 || prepared[0] != "1 INT32 biases behind DequantizeLinear were folded into float biases, which TensorRT needs" {
+		t.Fatalf("%q, %v", prepared, err)
+	}
+	path := filepath.Join(dir, "model.onnx")
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m, err := onnx.ReadFile(path)
+	if err != nil || m.Operators[onnx.Operator{Type: "DequantizeLinear"}] != 3 || m.Nodes != 6 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	computed := onnxtest.QuantizedBias()
+	computed.Graph.Nodes[3].Inputs[1] = "x"
+	_, _, err = prepare(computed.Bytes(), path, nil, true)
+	if e := engine.AsError(err); e.Kind != engine.KindUnsupportedOperator || e.Operator != "DequantizeLinear" || e.Node != "dqb" || !strings.Contains(e.Hint, "'QuantizeBias': False") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestWarningsOfTheBuilderAreGrouped(t *testing.T) {
+	r := &trt.BuildResult{CacheUse: trt.TimingCacheUse{Supplied: true, Reason: "of another GPU"}}
+	for _, text := range []string{
+		"Missing scale and zero-point for tensor /conv1/Conv_output_0, expect fall back to non-int8 implementation",
+		"Missing scale and zero-point for tensor /conv2/Conv_output_0, expect fall back to non-int8 implementation",
+		"Missing scale and zero-point for tensor /conv2/Conv_output_0, expect fall back to non-int8 implementation",
+		"Missing scale and zero-point for tensor (Unnamed Layer* 12) [Constant]_output, expect fall back to non-int8 implementation",
+		"ModelImporter.cpp:420: Make sure input ids has Int64 binding.", "The CUDA context changed", "",
+	} {
+		r.Log = append(r.Log, trt.LogLine{Severity: trt.SeverityWarning, Text: text})
+	}
+	r.Log = append(r.Log, trt.LogLine{Severity: trt.SeverityInfo, Text: "nothing to warn of"})
+	got := warnings(r)
+	if len(got) != 5 || got[0] != "the timing cache was not used: of another GPU" ||
+		got[1] != "TensorRT, 2 times: Missing scale and zero-point for tensor /conv1/Conv_output_0, expect fall back to non-int8 implementation (and the like)" {
+		t.Errorf("%q", got)
 	}
 }
 

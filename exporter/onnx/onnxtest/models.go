@@ -72,6 +72,38 @@ func Quantized(in, out int) Model {
 	}}
 }
 
+// QuantizedBias is a convolution as ONNX Runtime's quantizer writes it: its bias is
+// INT32 behind a DequantizeLinear, one scale for each channel.
+func QuantizedBias() Model {
+	scale := func(name string, v ...float32) Tensor {
+		t := Tensor{Name: name, Type: Float, Data: Floats(v...)}
+		if len(v) > 1 {
+			t.Dims = []int64{int64(len(v))}
+		}
+		return t
+	}
+	zero := func(name string) Tensor { return Tensor{Name: name, Type: Int8, Data: []byte{0}} }
+	return Model{Graph: Graph{
+		Nodes: []Node{
+			{Op: "QuantizeLinear", Name: "q", Inputs: []string{"x", "sx", "zx"}, Outputs: []string{"xq"}},
+			{Op: "DequantizeLinear", Name: "dqx", Inputs: []string{"xq", "sx", "zx"}, Outputs: []string{"xd"}},
+			{Op: "DequantizeLinear", Name: "dqw", Inputs: []string{"Wq", "sw", "zw"}, Outputs: []string{"wd"}, Attributes: [][]byte{Int("axis", 0)}},
+			{Op: "DequantizeLinear", Name: "dqb", Inputs: []string{"bq", "sb", "zb"}, Outputs: []string{"bd"}, Attributes: [][]byte{Int("axis", 0)}},
+			{Op: "Conv", Name: "conv", Inputs: []string{"xd", "wd", "bd"}, Outputs: []string{"c"}, Attributes: [][]byte{Ints("kernel_shape", 1, 1)}},
+			{Op: "QuantizeLinear", Name: "qy", Inputs: []string{"c", "sy", "zy"}, Outputs: []string{"yq"}},
+			{Op: "DequantizeLinear", Name: "dqy", Inputs: []string{"yq", "sy", "zy"}, Outputs: []string{"y"}},
+		},
+		Inputs:  []Value{{Name: "x", Type: Float, Dims: []Dim{"N", 2, 4, 4}}},
+		Outputs: []Value{{Name: "y", Type: Float, Dims: []Dim{"N", 2, 4, 4}}},
+		Initializers: []Tensor{
+			{Name: "Wq", Type: Int8, Dims: []int64{2, 2, 1, 1}, Data: []byte{100, 0xb0, 50, 127}}, {Name: "zw", Type: Int8, Dims: []int64{2}, Data: []byte{0, 0}},
+			{Name: "bq", Type: Int32, Dims: []int64{2}, Data: []byte{0xe8, 3, 0, 0, 0x18, 0xfc, 0xff, 0xff}}, // 1000, -1000
+			{Name: "zb", Type: Int32, Dims: []int64{2}, Data: make([]byte, 8)},
+			scale("sx", 0.05), zero("zx"), scale("sw", 0.01, 0.02), scale("sb", 0.0005, 0.001), scale("sy", 0.05), zero("zy"),
+		},
+	}}
+}
+
 // Custom uses an operator that no runtime has.
 func Custom() Model {
 	m := Elementwise("Frobnicate", Float, 4)
