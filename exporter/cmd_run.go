@@ -14,6 +14,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
+	"github.com/plancast/plancast/exporter/report"
 )
 
 // configFlag is --config.file, the same for every command.
@@ -59,26 +60,24 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer d.Close()
-	for {
-		if err := d.Pass(ctx, only); err != nil {
-			return 0, err
+	if err := c.measure(ctx, d, only); err != nil {
+		v := d.View()
+		if len(v.Models) == 0 {
+			return 0, err // it did not get as far as reading the repository
 		}
-		if *c.once || !d.Pending(only) {
-			break
+		v.Partial = fmt.Sprintf("the run ended early (%v); the results below are those so far", err)
+		if ctx.Err() != nil {
+			v.Partial = "the run was interrupted; the results below are those so far"
 		}
-		select {
-		case <-ctx.Done():
-			return 0, ctx.Err()
-		case <-time.After(time.Second):
-		}
+		return 0, errors.Join(err, c.write(p, v))
 	}
 	d.Renew()
 	v := d.View()
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}
-	if err := toFile(*c.output, p.stdout, func(w io.Writer) error { return daemon.Formats[*c.format].Write(w, v) }); err != nil {
-		return 0, fmt.Errorf("write report: %w", err)
+	if err := c.write(p, v); err != nil {
+		return 0, err
 	}
 	if *c.notify {
 		left, err := d.Flush(ctx)
@@ -90,6 +89,32 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		}
 	}
 	return v.ExitCode(nil), nil
+}
+
+// measure makes passes until nothing of the models that only selects waits for
+// files that may still be copied.
+func (c *runCommand) measure(ctx context.Context, d *daemon.Daemon, only func(string) bool) error {
+	for {
+		if err := d.Pass(ctx, only); err != nil {
+			return err
+		}
+		if *c.once || !d.Pending(only) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (c *runCommand) write(p program, v report.View) error {
+	err := toFile(*c.output, p.stdout, func(w io.Writer) error { return daemon.Formats[*c.format].Write(w, v) })
+	if err != nil {
+		return fmt.Errorf("write report: %w", err)
+	}
+	return nil
 }
 
 // selection is a function that tells whether a model matches one of the

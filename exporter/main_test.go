@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/plancast/plancast/exporter/daemon/daemontest"
 	"github.com/plancast/plancast/exporter/engine"
@@ -102,6 +102,35 @@ func TestRunMeasuresReportsAndJudges(t *testing.T) {
 	}
 	if status, _, _ := s.plancast("run", "--config.file", s.File()); status != exitError || len(s.Records()) != 4 {
 		t.Errorf("a second pass measured again, or forgot the failure: status %d, %q", status, s.Records())
+	}
+}
+
+func TestAnInterruptedRunPrintsWhatItHasMeasured(t *testing.T) {
+	for format, want := range map[string]string{
+		"text":     "PARTIAL: the run was interrupted",
+		"markdown": "**Partial:** the run was interrupted",
+		"json":     `"partial": "the run was interrupted`,
+	} {
+		t.Run(format, func(t *testing.T) {
+			s := newSite(t, launchTarget)
+			s.Push("net", "1", fake.Script{Latency: ms(4)})
+			s.Push("stuck", "1", fake.Script{Fault: fake.Hang, At: "time"})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var out bytes.Buffer
+			log := &lines{on: `msg="Job started" model=stuck`, f: cancel}
+			p := testProgram(&out, log)
+			status := run(ctx, []string{"run", "--config.file", s.File(), "--format", format}, p)
+			if status != exitError {
+				t.Errorf("status %d; want 2", status)
+			}
+			if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "meets the launch threshold") {
+				t.Errorf("the report lacks %q, or the result so far:\n%s\n%s", want, out.String(), log.String())
+			}
+			if !strings.Contains(log.String(), "interrupted: what was measured so far is kept") {
+				t.Errorf("stderr: %s", log.String())
+			}
+		})
 	}
 }
 
@@ -304,44 +333,83 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 	}
 }
 
+// serve runs plancast serve in this process until the test ends, and returns
+// where it is reached.
+func (s *site) serve(args ...string) (url string) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
+	ended, reachable := make(chan int, 1), make(chan struct{})
+	log := &lines{on: `msg="Report at" url=`, f: func() { close(reachable) }}
+	go func() {
+		ended <- run(ctx, append([]string{"serve", "--config.file", s.File(), "--web.listen-address", "127.0.0.1:0"}, args...), testProgram(io.Discard, log))
+	}()
+	s.t.Cleanup(func() {
+		cancel()
+		if status := <-ended; status != exitOK {
+			s.t.Errorf("serve ended with %d", status)
+		}
+		http.DefaultClient.CloseIdleConnections()
+	})
+	select {
+	case <-reachable:
+	case status := <-ended:
+		ended <- exitOK
+		s.t.Fatalf("serve ended with %d", status)
+	}
+	_, after, _ := strings.Cut(log.String(), log.on)
+	return strings.Fields(after)[0]
+}
+
 func TestTheWebAsksForThePassword(t *testing.T) {
 	s := newSite(t, "")
 	web := filepath.Join(s.Dir, "web.yml")
-	// bcrypt of "secret", cost 4.
-	const hash = "$2b$04$yYJDXR3Gm7pYLs1qJrJ1UeQ7zK5kq0o9Q5vQ2Qb4bqjXw3Zxj3Kxy"
-	if err := os.WriteFile(web, []byte("basic_auth_users: {reader: '"+hash+"'}\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := l.Addr().String()
-	l.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan int, 1)
-	go func() {
-		done <- run(ctx, []string{"serve", "--config.file", s.File(), "--web.listen-address", address, "--web.config.file", web}, testProgram(io.Discard, io.Discard))
-	}()
-	var code int
-	for deadline := time.Now().Add(5 * time.Minute); code == 0 && time.Now().Before(deadline); {
-		if r, err := http.Get("http://" + address + "/metrics"); err == nil {
-			code = r.StatusCode
-			r.Body.Close()
+	if err := os.WriteFile(web, fmt.Appendf(nil, "basic_auth_users: {reader: '%s'}\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	url := s.serve("--web.config.file", web, "--web.enable-lifecycle")
+	for _, c := range []struct {
+		name, user, password string
+		allowed              bool
+	}{
+		{"the password", "reader", "secret", true},
+		{"no password", "", "", false},
+		{"another password", "reader", "Secret", false},
+		{"an empty password", "reader", "", false},
+		{"the hash", "reader", string(hash), false},
+		{"another user", "writer", "secret", false},
+	} {
+		for path, method := range map[string]string{
+			"/": "GET", "/metrics": "GET", "/api/v1/report": "GET", "/-/healthy": "GET", "/-/ready": "GET", "/-/reload": "POST", "/api/v1/run": "POST", "/nowhere": "GET",
+		} {
+			r, err := http.NewRequestWithContext(t.Context(), method, url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c.user != "" {
+				r.SetBasicAuth(c.user, c.password)
+			}
+			answer, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Body.Close()
+			if got := answer.StatusCode != http.StatusUnauthorized; got != c.allowed {
+				t.Errorf("%s %s with %s: %s", method, path, c.name, answer.Status)
+			}
 		}
 	}
-	if code != http.StatusUnauthorized {
-		t.Errorf("without a password: %d; want 401", code)
-	}
-	cancel()
-	if status := <-done; status != exitOK {
-		t.Errorf("serve ended with %d", status)
-	}
-	http.DefaultClient.CloseIdleConnections()
 }
 
-// lines is a log that may be read while it is written.
+// lines is a log that may be read while it is written. f is called once, when
+// it holds the text on.
 type lines struct {
+	on string
+	f  func()
+
 	mu   sync.Mutex
 	text bytes.Buffer
 }
@@ -349,7 +417,12 @@ type lines struct {
 func (l *lines) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.text.Write(p)
+	n, err := l.text.Write(p)
+	if l.f != nil && bytes.Contains(l.text.Bytes(), []byte(l.on)) {
+		l.f()
+		l.f = nil
+	}
+	return n, err
 }
 
 func (l *lines) String() string {

@@ -17,6 +17,9 @@ func Markdown(w io.Writer, v View) error {
 	b := bufio.NewWriter(w)
 	p := func(format string, args ...any) { fmt.Fprintf(b, format, args...) }
 	p("## %s\n", md(summaryText(v)))
+	if v.Partial != "" {
+		p("\n**Partial:** %s\n", md(v.Partial))
+	}
 	for _, m := range v.Models {
 		p("\n### %s\n\n%s **%s**\n", md(m.Name), statusMark(m.Status), md(m.Headline))
 		if ls := lines(m); len(ls) > 0 {

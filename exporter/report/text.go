@@ -27,6 +27,9 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		}
 		b.WriteString(s)
 	}
+	if v.Partial != "" {
+		p("PARTIAL: %s\n", v.Partial)
+	}
 	p("%s\n", summaryText(v))
 	if v.Backend.Name != "" {
 		p("Backend: %s\n", backendText(v.Backend))

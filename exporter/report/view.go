@@ -20,6 +20,7 @@ type View struct {
 	SchemaVersion int                `json:"schema_version"`
 	Generated     time.Time          `json:"generated"`
 	Version       string             `json:"plancast_version,omitempty"`
+	Partial       string             `json:"partial,omitempty"` // why results are missing that the run was to make; "" when none are
 	Summary       Summary            `json:"summary"`
 	Backend       standing.Backend   `json:"backend"`
 	Running       []JobView          `json:"running"`
