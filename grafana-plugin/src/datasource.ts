@@ -15,7 +15,7 @@ import { map, Observable } from 'rxjs';
 
 import { numbersAsTable } from './explore';
 import { interpolateExpr, interpolateRegex, Replace } from './interpolate';
-import { AdHocFilter, DEFAULT_QUERY, Figure, MilestoneOptions, MilestoneQuery, P99, VariableQuery } from './types';
+import { AdHocFilter, DEFAULT_QUERY, MilestoneOptions, MilestoneQuery, TERMS, VariableQuery } from './types';
 import { VariableSupport } from './variables';
 
 const OPERATORS = new Set(['=', '!=', '=~', '!~']);
@@ -23,7 +23,6 @@ const OPERATORS = new Set(['=', '!=', '=~', '!~']);
 export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneOptions> {
   readonly history: string;
   readonly horizon: number;
-  private knownFigures?: Promise<Figure[]>;
   private knownMetrics?: Promise<string[]>;
 
   constructor(
@@ -31,9 +30,9 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
     private readonly templateSrv: TemplateSrv = getTemplateSrv()
   ) {
     super(settings);
-    this.history = settings.jsonData?.history || '365d';
-    this.horizon = settings.jsonData?.defaultHorizon || 5;
-    this.variables = new VariableSupport(this);
+    this.history = settings.jsonData?.history || TERMS.history;
+    this.horizon = settings.jsonData?.defaultHorizon || TERMS.horizon;
+    this.variables = new VariableSupport((query, options) => this.metricFindQuery(query, options));
     this.annotations = {
       getDefaultQuery: () => ({ type: 'annotations', criteria: DEFAULT_QUERY.criteria }),
     };
@@ -134,15 +133,6 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
   async getTagValues(options: DataSourceGetTagValuesOptions<MilestoneQuery>): Promise<MetricFindValue[]> {
     const values: string[] = await this.getResource('values', { label: options.key });
     return values.map((text) => ({ text }));
-  }
-
-  /** plancast's own figures; what is built in serves when the backend cannot be asked. */
-  figures(): Promise<Figure[]> {
-    this.knownFigures ??= this.getResource<Figure[]>('figures').catch(() => {
-      this.knownFigures = undefined;
-      return [P99];
-    });
-    return this.knownFigures;
   }
 
   metricNames(): Promise<string[]> {

@@ -1,6 +1,8 @@
 import { DataSourceJsonData } from '@grafana/data';
 import { DataQuery } from '@grafana/schema';
 
+import terms from './terms.json';
+
 /** The questions; pkg/models/query.go is the twin of this file. */
 export type QuestionType =
   'probability' | 'trend' | 'forecast' | 'when' | 'report' | 'drivers' | 'record' | 'annotations';
@@ -56,7 +58,7 @@ export interface MilestoneQuery extends DataQuery {
   adhocFilters?: AdHocFilter[];
 }
 
-/** One of plancast's own figures, as GET resources/figures lists them. */
+/** One of the quantities that plancast publishes. */
 export interface Figure {
   name: string;
   title: string;
@@ -65,13 +67,12 @@ export interface Figure {
   lower: boolean;
 }
 
-export const P99: Figure = {
-  name: 'p99',
-  title: 'P99 latency',
-  expr: 'plancast_engine_latency_seconds{quantile="0.99"}',
-  unit: 'seconds',
-  lower: true,
-};
+/** What the backend and the exporter define once; terms.json is written from it. */
+export const TERMS = terms;
+
+export const FIGURES = terms.figures as Figure[];
+
+export const P99: Figure = FIGURES.find((f) => f.name === 'p99')!;
 
 export const DEFAULT_QUERY: Partial<MilestoneQuery> = {
   type: 'probability',
@@ -79,7 +80,7 @@ export const DEFAULT_QUERY: Partial<MilestoneQuery> = {
   criteria: [{ expr: P99.expr, comparison: '<', target: '50ms', unit: 'seconds' }],
   joint: false,
   horizon: 'iterations',
-  iterations: 5,
+  iterations: terms.horizon,
 };
 
 export interface MilestoneOptions extends DataSourceJsonData {

@@ -23,7 +23,6 @@ const maxValues = 10_000
 // variables.
 func (d *Datasource) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /figures", d.figures)
 	mux.HandleFunc("GET /metrics", d.metricNames)
 	mux.HandleFunc("GET /labels", d.labelNames)
 	mux.HandleFunc("GET /values", d.values)
@@ -38,11 +37,6 @@ var variables = map[string]struct{ label, series string }{
 	"precisions": {"precision", terms.IterationSeries},
 	"devices":    {"device", terms.IterationSeries},
 	"backends":   {"backend", terms.IterationSeries},
-}
-
-// figures lists plancast's own metrics with their units, for the editor.
-func (d *Datasource) figures(w http.ResponseWriter, _ *http.Request) {
-	send(w, terms.Quantities(), nil)
 }
 
 func (d *Datasource) metricNames(w http.ResponseWriter, r *http.Request) {

@@ -12,7 +12,7 @@ import { config } from '@grafana/runtime';
 import { Divider, Field, Input, RadioButtonGroup, SecureSocksProxySettings } from '@grafana/ui';
 import React, { ChangeEvent } from 'react';
 
-import { MilestoneOptions } from '../types';
+import { MilestoneOptions, TERMS } from '../types';
 
 type Props = DataSourcePluginOptionsEditorProps<MilestoneOptions>;
 
@@ -28,7 +28,7 @@ const QUESTIONS: NumberSetting[] = [
     key: 'defaultHorizon',
     label: 'Default horizon',
     description: 'Further iterations that a new query asks about',
-    placeholder: '5',
+    placeholder: String(TERMS.horizon),
   },
 ];
 
@@ -96,7 +96,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
       <Divider spacing={4} />
       <ConfigSection title="Questions" description="What queries start from.">
         {QUESTIONS.map(number)}
-        {text('history', 'History', 'How far back results count', '365d')}
+        {text('history', 'History', 'How far back results count', TERMS.history)}
         {text('resolution', 'Scrape interval', 'The finest step at which a history is read', '15s')}
       </ConfigSection>
       <Divider spacing={4} />

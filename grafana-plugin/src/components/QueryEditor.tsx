@@ -15,7 +15,7 @@ import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
 import { COMPARISONS, exprOf, figureOf, QUESTIONS, sentence } from '../sentence';
-import { By, Criterion, Figure, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, Unit } from '../types';
+import { By, Criterion, FIGURES, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, TERMS, Unit } from '../types';
 import { Pick } from './Pick';
 import { PromQLField } from './PromQLField';
 import { TextField } from './TextField';
@@ -59,7 +59,6 @@ const BY: Array<{ value: By; label: string; description: string }> = [
 export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: Props) {
   const styles = useStyles2(getStyles);
   const query = datasource.complete(given);
-  const [figures, setFigures] = useState<Figure[]>([P99]);
   const [milestones, setMilestones] = useState<string[]>([]);
   const [open, setOpen] = useState(false);
   const byMilestone = query.source === 'milestone';
@@ -72,13 +71,6 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
     }
     // eslint-disable-next-line react-hooks/exhaustive-deps -- once, when the editor opens
   }, []);
-  useEffect(() => {
-    let here = true;
-    void datasource.figures().then((f) => here && setFigures(f));
-    return () => {
-      here = false;
-    };
-  }, [datasource]);
   useEffect(() => {
     let here = true;
     if (byMilestone) {
@@ -105,7 +97,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
   const horizon = query.horizon ?? (byMilestone ? undefined : 'iterations');
 
   const criterion = (c: Criterion, i: number) => {
-    const figure = figureOf(c.expr, figures);
+    const figure = figureOf(c.expr, FIGURES);
     const n = criteria.length > 1 ? ` ${i + 1}` : '';
     return (
       <div key={i} role="group" aria-label={`Criterion${n}`} className={styles.criterion}>
@@ -116,15 +108,15 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             label={`Figure${n}`}
             width={26}
             options={[
-              ...figures.map((f) => ({ value: f.name, label: f.title })),
+              ...FIGURES.map((f) => ({ value: f.name, label: f.title })),
               { value: OWN, label: 'a PromQL expression' },
             ]}
             value={figure?.name ?? OWN}
             onChange={(v) => {
-              const f = figures.find((x) => x.name === v);
+              const f = FIGURES.find((x) => x.name === v);
               if (f) {
                 setCriterion(i, {
-                  expr: exprOf(f, c.expr, figures),
+                  expr: exprOf(f, c.expr, FIGURES),
                   unit: f.unit,
                   comparison: f.lower ? '<' : '>',
                   name: undefined,
@@ -288,9 +280,9 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Share of models in percent"
                 width={8}
                 type="number"
-                value={query.share === undefined && byMilestone ? '' : String(query.share ?? 100)}
+                value={query.share === undefined && byMilestone ? '' : String(query.share ?? TERMS.share)}
                 placeholder="own"
-                onChange={(v) => change({ share: Number(v) || (byMilestone ? undefined : 100) })}
+                onChange={(v) => change({ share: Number(v) || (byMilestone ? undefined : TERMS.share) })}
               />
               <span className={styles.word}>% of the models</span>
             </>
@@ -354,7 +346,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
       )}
 
       <p role="status" aria-live="polite" className={styles.sentence}>
-        {sentence(query, figures, datasource.history)}
+        {sentence(query, FIGURES, datasource.history)}
       </p>
 
       <Collapse label="How the history is read" isOpen={open} onToggle={() => setOpen(!open)}>

@@ -1,11 +1,15 @@
-import { QueryEditorProps } from '@grafana/data';
+import { DataSourceApi, QueryEditorProps } from '@grafana/data';
 import { Combobox, InlineField, Input, Stack } from '@grafana/ui';
 import React, { useState } from 'react';
 
-import type { DataSource } from '../datasource';
 import { MilestoneOptions, MilestoneQuery, VariableKind, VariableQuery } from '../types';
 
-type Props = QueryEditorProps<DataSource, MilestoneQuery, MilestoneOptions, VariableQuery>;
+type Props = QueryEditorProps<
+  DataSourceApi<MilestoneQuery, MilestoneOptions>,
+  MilestoneQuery,
+  MilestoneOptions,
+  VariableQuery
+>;
 
 const KINDS: Array<{ value: VariableKind; label: string; description: string }> = [
   { value: 'models', label: 'Models', description: 'every model with an iteration' },
