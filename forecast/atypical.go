@@ -36,8 +36,8 @@ var (
 // It returns nil when there are not six gains between valid results.
 func atypical(h *history) *Atypical {
 	n := len(h.values)
-	if n == 0 || !h.valid[n-1] {
-		return nil // a missed iteration has no gain to judge
+	if n == 0 || !h.valid[n-1] || h.disturbed {
+		return nil // a missed iteration has no gain to judge, and that of a disturbed one is not its own
 	}
 	var z [atypicalGains + 2]float64 // the newest valid results, newest first
 	found := 0

@@ -27,6 +27,9 @@ type Observation struct {
 	// such as "12 layers stayed unquantized"; most have none. It makes the
 	// atypical check more alert.
 	Concern string
+	// Disturbed says that other work slowed the result down, which is good
+	// enough all the same: its gain is not judged by the atypical check.
+	Disturbed bool
 }
 
 // Series is the history of one criterion on one model.
@@ -51,6 +54,7 @@ type history struct {
 	iterations  []time.Time // of all environments, distinct, for the cadence
 	apart       []time.Time // memory of times where they are not the iterations
 	concern     string      // of the newest valid result
+	disturbed   bool        // the newest valid result is
 	missed      int
 	ignored     int // results of other environments
 	warnings    []string
@@ -122,7 +126,7 @@ func (h *history) clean(s Series) error {
 		case !valid:
 			h.missed++
 		default:
-			last, h.concern = o.Value, o.Concern
+			last, h.concern, h.disturbed = o.Value, o.Concern, o.Disturbed
 		}
 		h.values = append(h.values, last)
 		h.valid = append(h.valid, valid)

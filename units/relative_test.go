@@ -20,6 +20,19 @@ func TestChangeSaysTheDirection(t *testing.T) {
 	}
 }
 
+func TestChangesHaveTheirInterval(t *testing.T) {
+	for _, c := range []struct {
+		ratio, low, high float64
+		want             string
+	}{
+		{-0.38, -0.4, -0.36, "down 38 % (36-40 %)"}, {0.05, 0.042, 0.061, "up 5 % (4.2-6.1 %)"}, {2.2, 2, 2.4, "up 220 % (200-240 %)"},
+	} {
+		if got := ChangeWithin(c.ratio, c.low, c.high); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestAgoRoundsDown(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		-time.Hour: "just now", 59 * time.Second: "just now", 119 * time.Second: "1 min ago", 119 * time.Minute: "119 min ago",

@@ -210,13 +210,13 @@ func (r *run) changes(rounds []round) []Change {
 	}
 	add("mean", func(v []float64) float64 { return stat.Mean(v, nil) }, 1)
 	for _, q := range Percentiles {
-		add(quantityOf(q), func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), q) }, int(math.Ceil(2/(1-q))))
+		add(QuantityOf(q), func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), q) }, int(math.Ceil(2/(1-q))))
 	}
 	return out
 }
 
-// quantityOf names a percentile as history.Quantities do: "p99".
-func quantityOf(q float64) string { return fmt.Sprintf("p%v", math.Round(1000*q)/10) }
+// QuantityOf names a percentile as history.Quantities do: "p99".
+func QuantityOf(q float64) string { return fmt.Sprintf("p%v", math.Round(1000*q)/10) }
 
 // verdict holds an interval against the margin.
 func (g Guard) verdict(low, high float64) Verdict {
@@ -316,7 +316,7 @@ func (r *run) worthwhile(rounds []round) bool {
 	if r.partner == nil || r.partner.Rebuild {
 		return false
 	}
-	quantity := quantityOf(r.job.Guard.percentile())
+	quantity := QuantityOf(r.job.Guard.percentile())
 	changes := r.changes(rounds)
 	i := slices.IndexFunc(changes, func(c Change) bool { return c.Quantity == quantity })
 	if i < 0 || changes[i].Verdict != Inconclusive {

@@ -83,6 +83,9 @@ func (d observer) Recorded(r history.Record) {
 	switch {
 	case r.OK():
 		p99, _ := r.Measurement.Latency.At(0.99)
+		if d := r.Measurement.Disturbance; d != nil && (r.Measurement.Disturbed() || d.Discarded > 0) {
+			log = log.With("disturbed", r.Measurement.Disturbed(), "cause", d.Cause, "share", fmt.Sprintf("%.3g", d.Share), "discarded", d.Discarded)
+		}
 		log.Info("Job measured", "p99", time.Duration(p99.Value*1e9).Round(time.Microsecond), "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
 	case r.Unsupported():
 		log.Info("Job not possible here", "reason", r.Failure.Message)

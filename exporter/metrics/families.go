@@ -61,7 +61,27 @@ var (
 	throughput = Family{"plancast_engine_throughput_inferences_per_second", Gauge, engineLabels,
 		"Highest throughput of the sweep over batch sizes and concurrency, in inferences per second.", "", false}
 	stable = Family{"plancast_engine_stable", Gauge, engineLabels,
-		"Whether the windows of the latency agreed with each other: 1 or 0.", "A 0 says not to trust the percentiles of this result.", false}
+		"Whether the latency is known well enough to be trusted: 1 or 0.",
+		"1 says that the throughput of the accepted windows agreed, that half of the 90 % interval of the percentile that decides is within its tolerance, and that no window that counts was disturbed or throttled.", false}
+	latencyLow = Family{"plancast_engine_latency_interval_lower_seconds", Gauge, withEngine("percentile"),
+		"Lower end of the 90 % interval of a latency percentile, in seconds.", "The interval holds when queries depend on each other (docs/benchmark.md).", false}
+	latencyHigh = Family{"plancast_engine_latency_interval_upper_seconds", Gauge, withEngine("percentile"),
+		"Upper end of the 90 % interval of a latency percentile, in seconds.", "Absent when the percentile may lie above the slowest query.", false}
+	latencyChange = Family{"plancast_engine_latency_change_ratio", Gauge, withEngine("percentile"),
+		"Change of a latency percentile from the candidate before, timed in turns with it: -0.38 is 38 % faster.",
+		"Absent where the two were not timed in turns during one visit.", false}
+	latencyChangeLower = Family{"plancast_engine_latency_change_lower_ratio", Gauge, withEngine("percentile"),
+		"Lower end of the 90 % interval of plancast_engine_latency_change_ratio.", "", false}
+	latencyChangeUpper = Family{"plancast_engine_latency_change_upper_ratio", Gauge, withEngine("percentile"),
+		"Upper end of the 90 % interval of plancast_engine_latency_change_ratio.", "", false}
+	disturbed = Family{"plancast_engine_disturbed", Gauge, engineLabels,
+		"Whether other work disturbed the measurement so much that its times decide nothing: 1 or 0.",
+		"A criterion on a time or throughput that would be missed is undecided then, and the result is no iteration for forecasts. Absent where nobody watched.", false}
+	windowDisturbed = Family{"plancast_engine_window_disturbed_ratio", Gauge, engineLabels,
+		"Share of disturbance in the windows that the latency rests on.",
+		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, or of the time that other processes kept the GPU at work. Of a disturbed result it is that of the disturbed windows.", false}
+	windowDiscarded = Family{"plancast_engine_window_disturbed_discarded", Gauge, engineLabels,
+		"Windows that were discarded because other work disturbed them.", "Of the whole job, the sweep included.", false}
 	memory = Family{"plancast_engine_memory_bytes", Gauge, withEngine("kind"),
 		"Memory that the engine holds, in bytes.", "kind is peak (device memory, or resident memory of the worker on a CPU), context or weights.", false}
 	size     = Family{"plancast_engine_size_bytes", Gauge, engineLabels, "Size of the built engine on disk, in bytes.", "", false}
@@ -226,9 +246,10 @@ var gpuFigures = []struct {
 // Families lists every metric this package exports.
 func Families() []Family {
 	return []Family{
-		latency, latencyHistogram, latencyUpper, throughput, stable, memory, size, accuracy, deviation, layers, fusedLayers,
+		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper, throughput, stable, disturbed, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
+		windowDisturbed, windowDiscarded,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, reloadOK, reloadTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
@@ -250,6 +271,26 @@ var gauges = []struct {
 }{
 	{throughput, func(r history.Record, emit func(float64, ...string)) { emit(r.Measurement.Throughput) }},
 	{stable, func(r history.Record, emit func(float64, ...string)) { emit(oneIf(r.Measurement.Stable)) }},
+	{latencyLow, ends(func(q bench.Quantile) *float64 { return q.Low })},
+	{latencyHigh, ends(func(q bench.Quantile) *float64 { return q.High })},
+	{latencyChange, changes(func(c bench.Change) float64 { return c.Ratio })},
+	{latencyChangeLower, changes(func(c bench.Change) float64 { return c.Low })},
+	{latencyChangeUpper, changes(func(c bench.Change) float64 { return c.High })},
+	{disturbed, func(r history.Record, emit func(float64, ...string)) {
+		if r.Measurement.Disturbance != nil {
+			emit(oneIf(r.Measurement.Disturbed()))
+		}
+	}},
+	{windowDisturbed, func(r history.Record, emit func(float64, ...string)) {
+		if d := r.Measurement.Disturbance; d != nil {
+			emit(d.Share)
+		}
+	}},
+	{windowDiscarded, func(r history.Record, emit func(float64, ...string)) {
+		if d := r.Measurement.Disturbance; d != nil {
+			emit(float64(d.Discarded))
+		}
+	}},
 	{memory, func(r history.Record, emit func(float64, ...string)) {
 		m := r.Measurement.Memory
 		for _, x := range []struct {
@@ -351,6 +392,28 @@ var gauges = []struct {
 			emit(r.Measurement.Plan.Duration.Seconds())
 		}
 	}},
+}
+
+// changes emits a figure of each latency percentile that was compared in turns.
+func changes(of func(bench.Change) float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		for _, q := range bench.Percentiles {
+			if c, ok := r.Measurement.Comparison.Of(bench.QuantityOf(q)); ok {
+				emit(of(c)-1, bench.QuantityOf(q))
+			}
+		}
+	}
+}
+
+// ends emits an end of each percentile's interval.
+func ends(of func(bench.Quantile) *float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		for _, q := range r.Measurement.Latency.Quantiles {
+			if v := of(q); v != nil {
+				emit(*v, bench.QuantityOf(q.Q))
+			}
+		}
+	}
 }
 
 // watched emits a figure of the telemetry, if there is one.

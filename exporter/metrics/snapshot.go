@@ -397,7 +397,7 @@ func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []s
 			if used[text]++; used[text] > 1 { // two thresholds that read the same
 				text += fmt.Sprintf(" (%d)", used[text])
 			}
-			if c.Outcome != standing.Unknown {
+			if c.Outcome == standing.Met || c.Outcome == standing.Missed {
 				b.gauge(targetMet, oneIf(c.Outcome == standing.Met), slices.Concat(labels, []string{milestone, target, text})...)
 			}
 		}

@@ -233,7 +233,7 @@ type derivation struct {
 // ready reports whether the newest candidate of m is news by one of the records.
 func (d *derivation) ready(m *standing.Model, fresh []history.Record) bool {
 	switch m.Status {
-	case standing.StatusMet, standing.StatusMissed, standing.StatusUnknown, standing.StatusMeasured:
+	case standing.StatusMet, standing.StatusMissed, standing.StatusUnknown, standing.StatusUndecided, standing.StatusMeasured:
 	default: // not through yet, or only failures, which are news by themselves
 		return false
 	}

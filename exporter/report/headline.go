@@ -110,11 +110,10 @@ func headline(m ModelView) string {
 		s += " with " + string(m.Best)
 	}
 	if c := r.Change; c != nil {
-		s += " (" + c.Text
+		s += ", " + c.Text
 		if !c.Same {
 			s += " from " + string(c.Precision)
 		}
-		s += ")"
 	}
 	if r.Throughput != nil {
 		s += ", " + units.Format(*r.Throughput, units.PerSec)
@@ -162,7 +161,7 @@ func thresholdText(m ModelView) string {
 	for _, x := range []struct {
 		outcome standing.Outcome
 		words   string
-	}{{standing.Met, "meets the"}, {standing.Missed, "misses the"}, {standing.Unknown, "cannot be judged on the"}} {
+	}{{standing.Met, "meets the"}, {standing.Missed, "misses the"}, {standing.Unknown, "cannot be judged on the"}, {standing.Undecided, "is undecided on the"}} {
 		switch n := names[x.outcome]; len(n) {
 		case 0:
 		case 1:

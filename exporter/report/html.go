@@ -255,10 +255,8 @@ func newCard(m ModelView, i int, full bool) card {
 func cellClass(c column, l line) string {
 	switch c.title {
 	case "Change":
-		if ch := l.result.Change; ch != nil && ch.Ratio <= -0.001 {
-			return "good"
-		} else if ch != nil && ch.Ratio >= 0.001 {
-			return "bad"
+		if ch := l.result.Change; ch != nil {
+			return ch.Class()
 		}
 	case "Stable":
 		if !l.result.Stable {
@@ -301,6 +299,8 @@ func statusText(s standing.Status) string {
 		return "being measured"
 	case standing.StatusUnknown:
 		return "cannot be judged"
+	case standing.StatusUndecided:
+		return "undecided: the machine was disturbed"
 	case standing.StatusMeasured:
 		return "measured"
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 		if q.Upper != nil {
 			x.P99.Upper = num(*q.Upper)
 		}
+		x.P99.Low, x.P99.High = numOf(q.Low), numOf(q.High)
 	}
 	if a := m.Accuracy; a != nil {
 		x.Deviation, x.Measure, x.Reference = num(a.Deviation), a.Measure, oneLine(a.Reference, 100)
@@ -45,7 +47,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 	}
 	x.Telemetry = telemetry(m)
 	switch {
-	case m.Stable:
+	case m.Stable, m.Disturbed(): // which says why itself
 	case m.Telemetry != nil && m.Telemetry.Suffered > 0:
 		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: the GPU was throttled in %s that count", units.Count(m.Telemetry.Suffered, "window")))
 	default:
@@ -57,7 +59,10 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 	for _, w := range slices.Concat(m.Plan.Warnings, m.Warnings) {
 		x.Warnings = append(x.Warnings, oneLine(w, 300))
 	}
-	x.Change = change(of.Series, history.EntryOf(r))
+	if d := m.Disturbance; d != nil {
+		x.Disturbance = &Disturbance{Disturbed: m.Disturbed(), Share: d.Share, Cause: d.Cause, Discarded: d.Discarded}
+	}
+	x.Change = change(of.Series, r)
 	return x
 }
 
@@ -99,8 +104,10 @@ func telemetry(m *bench.Measurement) *Telemetry {
 
 // change compares r with the candidate before it: with the same precision when
 // that was measured then (or, when it failed then, with its last good result),
-// otherwise with that candidate's best engine.
-func change(s history.Series, e history.Entry) *Change {
+// otherwise with that candidate's best engine. Where the two were timed in turns,
+// that is what counts.
+func change(s history.Series, r history.Record) *Change {
+	e := history.EntryOf(r)
 	now, ok := p99(e)
 	before, found := s.TrialBefore(e.Iteration)
 	if !ok || !found || e.Iteration == 0 {
@@ -128,8 +135,56 @@ func change(s history.Series, e history.Entry) *Change {
 		Ratio: now/then - 1, From: then, Version: oneLine(old.Version, 100), Iteration: old.Iteration,
 		Precision: old.Precision, Same: old.Precision == e.Precision,
 	}
-	c.Text = units.Change(c.Ratio)
+	pair := r.Measurement.Comparison
+	x, ok := pair.Of("p99")
+	switch {
+	case ok && c.Same && pair.Digest == old.Digest:
+		c.Ratio, c.Paired, c.Verdict, c.WithinRebuild = x.Ratio-1, true, x.Verdict, x.WithinRebuild
+		c.Low, c.High = num(x.Low-1), num(x.High-1)
+		c.Text = pairText(*c, x)
+	case e.Disturbed || old.Disturbed:
+		c.Verdict, c.Text = bench.Inconclusive, "change unknown (disturbed)"
+	default:
+		c.Text = units.Change(c.Ratio) + " (unpaired)"
+	}
 	return c
+}
+
+// pairText says what a pair shows: "down 38 % (36-40 %)", "no change (within
+// 1.2 %)", "change unclear (down 3 % to up 5 %)".
+func pairText(c Change, x bench.Change) string {
+	between := func() string { return units.Change(x.Low-1) + " to " + units.Change(x.High-1) }
+	switch x.Verdict {
+	case bench.Changed:
+		s := units.ChangeWithin(x.Ratio-1, x.Low-1, x.High-1)
+		if c.WithinRebuild {
+			s += ", as much as building the same candidate twice"
+		}
+		return s
+	case bench.Equivalent:
+		return "no change (" + between() + ")"
+	}
+	return "change unclear (" + between() + ")"
+}
+
+// Class says whether the change is good or bad: "good", "bad" or "".
+func (c Change) Class() string {
+	switch {
+	case !c.Significant():
+		return ""
+	case c.Ratio < 0:
+		return "good"
+	}
+	return "bad"
+}
+
+// Significant reports whether the change is one: of a pair, that its interval
+// clears the margin; of a plain quotient, that there is one at all.
+func (c Change) Significant() bool {
+	if c.Verdict != "" {
+		return c.Verdict == bench.Changed
+	}
+	return math.Abs(c.Ratio) >= 0.001
 }
 
 func p99(e history.Entry) (float64, bool) {

@@ -93,8 +93,11 @@ var columns = []column{
 		return units.Format(*l.result.Build, units.Seconds)
 	}},
 	{"Stable", false, func(l line) string {
-		if l.result.Stable {
+		switch d := l.result.Disturbance; {
+		case l.result.Stable:
 			return "yes"
+		case d != nil && d.Disturbed:
+			return "disturbed"
 		}
 		return "no"
 	}},

@@ -110,6 +110,8 @@ func misses(r standing.EngineResult) string {
 			parts = append(parts, fmt.Sprintf("%s %s, wanted %s %s", title(c.Criterion), units.Format(c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
 		case standing.Unknown:
 			parts = append(parts, title(c.Criterion)+" not measured")
+		case standing.Undecided:
+			parts = append(parts, fmt.Sprintf("%s %s on a disturbed machine, wanted %s %s", title(c.Criterion), units.Format(c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
 		}
 	}
 	return strings.Join(parts, "; ")

@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
@@ -181,16 +182,29 @@ type Result struct {
 	Size          *float64    `json:"size_bytes,omitempty"`
 	Build         *float64    `json:"build_s,omitempty"` // nil when the engine was reused
 	Stable        bool        `json:"stable"`
-	Change        *Change     `json:"p99_change,omitempty"`
-	Telemetry     *Telemetry  `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
-	Warnings      []string    `json:"warnings,omitempty"`
+	// Disturbance is what else used the machine; nil where nobody watched it.
+	Disturbance *Disturbance `json:"disturbance,omitempty"`
+	Change      *Change      `json:"p99_change,omitempty"`
+	Telemetry   *Telemetry   `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
+	Warnings    []string     `json:"warnings,omitempty"`
 }
 
 // Percentile is a percentile with its evidence.
 type Percentile struct {
 	Value   float64  `json:"value_s"`
 	Upper   *float64 `json:"upper_s,omitempty"` // early-stopping bound, 99 % confidence
+	Low     *float64 `json:"low_s,omitempty"`   // the 90 % interval; see docs/benchmark.md
+	High    *float64 `json:"high_s,omitempty"`  // nil when it may lie above the slowest query
 	Queries int      `json:"queries"`
+}
+
+// Disturbance is what else used the machine in the windows that the latency
+// rests on.
+type Disturbance struct {
+	Disturbed bool    `json:"disturbed"` // more than may be: the times decide nothing
+	Share     float64 `json:"share"`
+	Cause     string  `json:"cause,omitempty"`   // "other processes took 93 % of a core"
+	Discarded int     `json:"discarded_windows"` // of the whole measurement
 }
 
 // Telemetry is what the GPU did in the windows that the latency rests on.
@@ -206,13 +220,21 @@ type Telemetry struct {
 
 // Change compares P99 with that of an earlier candidate in the same environment.
 type Change struct {
-	Ratio     float64          `json:"ratio"`  // new/old - 1: -0.38 is 38 % faster
-	From      float64          `json:"from_s"` // the earlier P99
-	Version   string           `json:"version"`
-	Iteration int              `json:"iteration"`
-	Precision engine.Precision `json:"precision"`
-	Same      bool             `json:"same_precision"` // false: compared with the earlier candidate's best engine
-	Text      string           `json:"text"`           // "down 38 %"
+	Ratio float64 `json:"ratio"`  // new/old - 1: -0.38 is 38 % faster
+	From  float64 `json:"from_s"` // the earlier P99, as it was measured then
+	// Paired says that both engines were timed in turns during one visit. Without
+	// that it is the plain quotient of two results, which have no interval.
+	Paired  bool          `json:"paired"`
+	Low     *float64      `json:"low,omitempty"` // the ratio lies between Low and High with 90 % confidence
+	High    *float64      `json:"high,omitempty"`
+	Verdict bench.Verdict `json:"verdict,omitempty"` // of a pair
+	// WithinRebuild says that building the same candidate twice changed as much.
+	WithinRebuild bool             `json:"within_rebuild,omitempty"`
+	Version       string           `json:"version"`
+	Iteration     int              `json:"iteration"`
+	Precision     engine.Precision `json:"precision"`
+	Same          bool             `json:"same_precision"` // false: compared with the earlier candidate's best engine
+	Text          string           `json:"text"`           // "down 38 % (36-40 %)"
 }
 
 // Failure says in plain words why there is no result.

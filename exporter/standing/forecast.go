@@ -52,7 +52,7 @@ func iterations(t Threshold, s history.Series, expected []engine.Precision, know
 			if newest && !through(t.Select, x, expected) {
 				unfinished = x.Iteration
 			} else {
-				decided = decided || i.engine != nil && i.engine.Outcome != Unknown
+				decided = decided || i.engine != nil && i.engine.Outcome.decided()
 			}
 			if out = append(out, i); i.time.Before(since) && decided {
 				break
@@ -84,8 +84,8 @@ func until(t history.Trial, known time.Time) history.Trial {
 }
 
 // stands is the iteration that a model stands on: the newest that meets all
-// criteria or misses one. A newer candidate that failed, or of which too little
-// is known, does not replace it. Without such a one it is the newest of which
+// criteria or misses one. A newer candidate that failed, of which too little is
+// known, or that was measured on a disturbed machine, does not replace it. Without such a one it is the newest of which
 // something is known, or else the newest that was measured; nil when there is none.
 func stands(all []iteration) *iteration {
 	var known, measured *iteration
@@ -94,7 +94,7 @@ func stands(all []iteration) *iteration {
 		switch {
 		case x.engine == nil:
 			continue
-		case x.engine.Outcome != Unknown:
+		case x.engine.Outcome.decided():
 			return x
 		case known == nil && x.engine.known():
 			known = x
@@ -106,8 +106,8 @@ func stands(all []iteration) *iteration {
 
 // observations are the iterations in the terms of package forecast, a list for
 // each criterion of the threshold.
-func observations(criteria int, all []iteration, fingerprint string) [][]forecast.Observation {
-	out := make([][]forecast.Observation, criteria)
+func observations(criteria []forecast.Criterion, all []iteration, fingerprint string) [][]forecast.Observation {
+	out := make([][]forecast.Observation, len(criteria))
 	for k := range out {
 		out[k] = make([]forecast.Observation, len(all))
 	}
@@ -121,8 +121,10 @@ func observations(criteria int, all []iteration, fingerprint string) [][]forecas
 		for k := range out {
 			o := forecast.Observation{Time: x.time, Environment: fingerprint, Concern: concern}
 			// One engine stands for the candidate: the criteria must hold together.
-			if x.engine != nil && x.engine.Criteria[k].Outcome != Unknown {
+			// What was disturbed is an iteration without a result.
+			if x.engine != nil && x.engine.Outcome != Undecided && x.engine.Criteria[k].Outcome.decided() {
 				o.Value, o.Valid = x.engine.Criteria[k].Value, true
+				o.Disturbed = x.engine.Disturbed && history.Timed(criteria[k].Metric)
 			}
 			out[k][i] = o
 		}
@@ -139,7 +141,7 @@ func series(t Threshold, h history.Model, expected []engine.Precision, environme
 		out[i] = forecast.Series{Model: h.Name, Criterion: c, Environment: environment}
 	}
 	for _, s := range h.Series {
-		for k, list := range observations(len(t.Criteria), iterations(t, s, expected, known, since), s.Fingerprint) {
+		for k, list := range observations(t.Criteria, iterations(t, s, expected, known, since), s.Fingerprint) {
 			if out[k].Observations == nil {
 				out[k].Observations = list
 			} else {

@@ -77,6 +77,9 @@ func (d *diary) values(m config.Milestone, precisions []engine.Precision, now ti
 		if o.Valid {
 			text = units.Format(o.Value, units.Seconds)
 		}
+		if o.Disturbed {
+			text += " (disturbed)"
+		}
 		if o.Concern != "" {
 			text += " (" + o.Concern + ")"
 		}
@@ -159,6 +162,21 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 				d.add("m", 0, engine.FP32, "f", p99(0.010, 0))
 			},
 			launch(config.Best, fast), both[:1], []string{"90 ms"},
+		},
+		{
+			"a disturbed result is an iteration without one, unless it meets the criterion all the same",
+			func(d *diary) {
+				beside := func(v float64) func(*history.Record) {
+					return func(r *history.Record) {
+						p99(v, 0)(r)
+						r.Measurement.Disturbance = &bench.Disturbance{Suffered: 1}
+					}
+				}
+				d.add("m", 1, engine.FP32, "f", p99(0.090, 0))
+				d.add("m", 2, engine.FP32, "f", beside(0.900))
+				d.add("m", 3, engine.FP32, "f", beside(0.049))
+			},
+			launch(config.Best, fast), both[:1], []string{"90 ms", "missed", "49 ms (disturbed)"},
 		},
 		{
 			"layers that stay unquantized are told, when they become more",

@@ -89,6 +89,7 @@ const (
 	StatusMeasuring Status = "measuring" // the newest candidate is not through yet
 	StatusMissed    Status = "missed"    // a threshold is missed
 	StatusUnknown   Status = "unknown"   // a threshold cannot be judged
+	StatusUndecided Status = "undecided" // a threshold is undecided: the machine was disturbed
 	StatusMet       Status = "met"       // every threshold is met
 	StatusMeasured  Status = "measured"  // there is no threshold for this model
 )
@@ -207,6 +208,8 @@ func (m *Model) status() Status {
 			return StatusMissed
 		case v.Outcome == Unknown:
 			status = StatusUnknown
+		case v.Outcome == Undecided && status != StatusUnknown:
+			status = StatusUndecided
 		case status == StatusMeasured:
 			status = StatusMet
 		}

@@ -13,12 +13,19 @@ import (
 // Outcome is the answer to a criterion.
 type Outcome string
 
-// The outcomes. Unknown is never taken for either of the others.
+// The outcomes. Unknown and Undecided are never taken for either of the others.
 const (
 	Met     Outcome = "met"
 	Missed  Outcome = "missed"
 	Unknown Outcome = "unknown" // not measured: failed, unsupported, no reference, too few queries
+	// Undecided is a time or throughput that would be missed, measured while other
+	// work disturbed the machine. One that is met all the same stands: other work
+	// makes nothing faster.
+	Undecided Outcome = "undecided"
 )
+
+// decided reports whether the outcome is an answer.
+func (o Outcome) decided() bool { return o == Met || o == Missed }
 
 // CriterionResult is a criterion with its answer for one engine.
 type CriterionResult struct {
@@ -33,8 +40,11 @@ func (c CriterionResult) Gap() float64 { return c.Criterion.Gap(c.Value) }
 // EngineResult is one engine of a candidate, judged by one threshold.
 type EngineResult struct {
 	Precision engine.Precision
+	Disturbed bool              // something else used the machine meanwhile
 	Criteria  []CriterionResult // in the order of the threshold
-	Outcome   Outcome           // Missed when one is missed, else Unknown when one is unknown, else Met
+	// Outcome is Missed when one is missed, else Unknown when one is unknown, else
+	// Undecided when one is undecided, else Met.
+	Outcome Outcome
 }
 
 // known reports whether at least one criterion has a value.
@@ -53,21 +63,28 @@ func (r *EngineResult) Gap() float64 {
 
 // JudgeEngine answers the criteria for one entry.
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
-	r := EngineResult{Precision: e.Precision, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
+	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
 	for i, c := range criteria {
 		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: math.NaN()}
 		if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
-			x.Value, x.Outcome = v, Missed
-			if c.Met(v) {
+			x.Value = v
+			switch {
+			case c.Met(v):
 				x.Outcome = Met
+			case e.Disturbed && history.Timed(c.Metric):
+				x.Outcome = Undecided
+			default:
+				x.Outcome = Missed
 			}
 		}
 		r.Criteria[i] = x
 		switch {
 		case x.Outcome == Missed:
 			r.Outcome = Missed
-		case x.Outcome == Unknown && r.Outcome == Met:
+		case x.Outcome == Unknown && r.Outcome != Missed:
 			r.Outcome = Unknown
+		case x.Outcome == Undecided && r.Outcome == Met:
+			r.Outcome = Undecided
 		}
 	}
 	return r
@@ -147,7 +164,7 @@ func ExitCode(outcomes []Outcome) int {
 		switch o {
 		case Missed:
 			code = max(code, ExitMissed)
-		case Unknown:
+		case Unknown, Undecided:
 			code = ExitError
 		}
 	}

@@ -34,6 +34,12 @@ func measured(p engine.Precision, p99ms, deviation float64) history.Entry {
 	return history.EntryOf(history.Record{Precision: p, Measurement: m})
 }
 
+// disturbed is an entry that was measured beside other work.
+func disturbed(e history.Entry) history.Entry {
+	e.Disturbed = true
+	return e
+}
+
 func failed(p engine.Precision, k engine.Kind) history.Entry {
 	return history.EntryOf(history.Record{Precision: p, Failure: &history.Failure{Error: engine.Error{Kind: k}}})
 }
@@ -68,6 +74,18 @@ func TestOneEngineMustMeetAllCriteria(t *testing.T) {
 		},
 		"an unsupported precision is unknown": {
 			"fp16", []history.Entry{measured(engine.FP32, 40, 0), failed(engine.FP16, engine.KindUnsupportedPrecision)}, Unknown, "",
+		},
+		"what is missed on a disturbed machine is undecided": {
+			"fp32", []history.Entry{disturbed(measured(engine.FP32, 60, 0))}, Undecided, engine.FP32,
+		},
+		"what is met on a disturbed machine is met: other work makes nothing faster": {
+			"fp32", []history.Entry{disturbed(measured(engine.FP32, 40, 0))}, Met, engine.FP32,
+		},
+		"accuracy does not depend on other work": {
+			"fp32", []history.Entry{disturbed(measured(engine.FP32, 60, 0.02))}, Missed, engine.FP32,
+		},
+		"what is not known outweighs what is undecided": {
+			"fp32", []history.Entry{disturbed(measured(engine.FP32, 60, -1))}, Unknown, engine.FP32,
 		},
 		"NaN is no value": {
 			"fp32", []history.Entry{measured(engine.FP32, math.NaN(), 0)}, Unknown, engine.FP32,
@@ -121,6 +139,8 @@ func TestAModelStandsOnItsNewestFinishedCandidate(t *testing.T) {
 		"a failed precision finishes a candidate, too":        {config.Best, []history.Trial{first, at(2, ok(engine.FP32), bad(engine.INT8))}, 2},
 		"the failed precision itself stands on the last good": {"int8", []history.Trial{first, at(2, ok(engine.FP32), bad(engine.INT8))}, 1},
 		"a candidate that failed altogether does not stand":   {config.Best, []history.Trial{first, at(2, bad(engine.FP32), bad(engine.INT8))}, 1},
+		"a disturbed one that decides nothing does not stand": {config.Best, []history.Trial{first, at(2, disturbed(measured(engine.FP32, 60, 0)), bad(engine.INT8))}, 1},
+		"a disturbed one that meets all the same does":        {config.Best, []history.Trial{first, at(2, disturbed(ok(engine.FP32)), bad(engine.INT8))}, 2},
 		"nothing stands where everything failed":              {config.Best, []history.Trial{at(1, bad(engine.FP32), bad(engine.INT8))}, 0},
 	} {
 		threshold := Threshold{Select: config.Select{Precision: c.precision}, Criteria: criteria(t, "p99 < 50ms")}
@@ -143,6 +163,7 @@ func TestExitCode(t *testing.T) {
 		{[]Outcome{Met, Met}, ExitMet},
 		{[]Outcome{Met, Missed}, ExitMissed},
 		{[]Outcome{Unknown, Missed, Met}, ExitError},
+		{[]Outcome{Missed, Undecided, Met}, ExitError},
 	} {
 		if got := ExitCode(c.of); got != c.want {
 			t.Errorf("ExitCode(%v) = %d; want %d", c.of, got, c.want)
