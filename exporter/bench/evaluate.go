@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plancast/plancast/exporter/advice"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/tensorio"
@@ -32,8 +33,24 @@ func (r *run) evaluationArrays() ([]engine.Tensor, error) {
 	return tensorio.ReadNPZ(r.job.InputsPath, wanted)
 }
 
-// explain adds to a failure that the inputs were made up, where they may be why.
+// The longest texts of a failure that a record holds: a model may name its nodes as it
+// likes, and runtimes quote them.
+const (
+	mostMessage = 4000
+	mostHint    = 2000
+)
+
+// explain finishes a failure: it adds what is known of such rejections, and that the
+// inputs were made up where they may be why.
 func (r *run) explain(e *engine.Error) *engine.Error {
+	advice.Apply(r.backend.Name(), e)
+	e = r.generated(e)
+	e.Message, e.Hint = clip(e.Message, mostMessage), clip(e.Hint, mostHint)
+	e.Subject, e.Node, e.Operator = clip(e.Subject, mostMessage), clip(e.Node, MostName), clip(e.Operator, MostName)
+	return e
+}
+
+func (r *run) generated(e *engine.Error) *engine.Error {
 	if r.engine == nil || r.arrays != nil || len(r.inputs) == 0 || (e.Kind != engine.KindRunFailed && e.Kind != engine.KindInvalidInput && e.Kind != engine.KindAccuracy) {
 		return e
 	}

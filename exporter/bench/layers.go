@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -18,8 +19,12 @@ func (r *run) layers(ctx context.Context) error {
 	case err != nil:
 		return err
 	}
-	s := &LayerSummary{Total: len(layers), ByPrecision: map[engine.Precision]int{}, Layers: layers}
+	s := &LayerSummary{Total: len(layers), ByPrecision: map[engine.Precision]int{}}
+	quantizable := 0
 	for _, l := range layers {
+		if l.Quantizable && l.Precision != "" {
+			quantizable++
+		}
 		if l.Precision != "" {
 			s.ByPrecision[l.Precision]++
 		}
@@ -27,10 +32,16 @@ func (r *run) layers(ctx context.Context) error {
 			s.Fused++
 		}
 		if r.m.Plan.Precision == engine.INT8 && l.Quantizable && l.Precision != engine.INT8 && l.Precision != "" {
-			s.Unquantized = append(s.Unquantized, l.Label())
+			s.Unquantized = append(s.Unquantized, clip(l.Label(), MostName))
 		}
 	}
-	if n := len(s.Unquantized); n > 0 {
+	layers = bounded(layers)
+	s.Layers = layers
+	s.NoEffect = noEffect(r.m.Plan.Precision, s, quantizable)
+	switch n := len(s.Unquantized); {
+	case s.NoEffect != "":
+		r.warn("%s brought nothing: %s", strings.ToUpper(string(r.m.Plan.Precision)), s.NoEffect)
+	case n > 0:
 		r.warn("%d of the layers that multiply stayed above 8 bits: %s", n, listed(s.Unquantized, 5))
 	}
 	if r.job.PreviousLayers != nil {
@@ -38,6 +49,52 @@ func (r *run) layers(ctx context.Context) error {
 	}
 	r.m.Layers = s
 	return nil
+}
+
+// noEffect says why an engine asked for in 8 bits is none: all that multiplies, or
+// where nothing does all that computes, stayed above them.
+func noEffect(asked engine.Precision, s *LayerSummary, quantizable int) string {
+	if asked != engine.INT8 {
+		return ""
+	}
+	computing, what := quantizable, "layers that multiply"
+	above := len(s.Unquantized)
+	if quantizable == 0 {
+		for _, n := range s.ByPrecision {
+			computing += n
+		}
+		above, what = computing-s.ByPrecision[engine.INT8], "layers that compute"
+	}
+	if computing == 0 || above < computing {
+		return ""
+	}
+	instead := engine.FP32
+	if s.ByPrecision[engine.FP16] > s.ByPrecision[engine.FP32] {
+		instead = engine.FP16
+	}
+	return fmt.Sprintf("none of the %d %s does so in 8 bits; the runtime found them faster in %s, or the model quantizes none of them", computing, what, strings.ToUpper(string(instead)))
+}
+
+// bounded is what a record holds of the layers.
+func bounded(layers []engine.Layer) []engine.Layer {
+	out := slices.Clone(layers[:min(len(layers), MostLayers)])
+	for i, l := range out {
+		l.Name, l.Type, l.Tactic = clip(l.Name, MostName), clip(l.Type, MostName), clip(l.Tactic, MostName)
+		l.Origins = slices.Clone(l.Origins[:min(len(l.Origins), mostOrigins)])
+		for k := range l.Origins {
+			l.Origins[k] = clip(l.Origins[k], MostName)
+		}
+		out[i] = l
+	}
+	return out
+}
+
+// clip shortens text to n bytes, whole runes, and says that it did.
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
 }
 
 // listed joins the first few of a list.

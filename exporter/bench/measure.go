@@ -67,7 +67,7 @@ type run struct {
 }
 
 func (r *run) warn(format string, args ...any) {
-	if w := fmt.Sprintf(format, args...); !slices.Contains(r.m.Warnings, w) {
+	if w := clip(fmt.Sprintf(format, args...), mostMessage); !slices.Contains(r.m.Warnings, w) {
 		r.m.Warnings = append(r.m.Warnings, w)
 	}
 }

@@ -135,9 +135,20 @@ type LayerSummary struct {
 	ByPrecision map[engine.Precision]int `json:"by_precision"`
 	Fused       int                      `json:"fused"`                 // layers made of more than one node
 	Unquantized []string                 `json:"unquantized,omitempty"` // in an int8 engine: arithmetic layers that are not int8
-	Layers      []engine.Layer           `json:"layers,omitempty"`
-	Changes     *LayerChanges            `json:"changes,omitempty"` // against the plan before; nil without one
+	// NoEffect says why the precision asked for brought nothing: nothing of weight in
+	// the engine computes in it. It is "" where the precision did something.
+	NoEffect string         `json:"no_effect,omitempty"`
+	Layers   []engine.Layer `json:"layers,omitempty"`  // at most MostLayers, with names of at most MostName bytes
+	Changes  *LayerChanges  `json:"changes,omitempty"` // against the plan before; nil without one
 }
+
+// MostLayers and MostName bound what a record holds of an engine's graph: a model may
+// have any number of nodes, with names of any length.
+const (
+	MostLayers  = 5000
+	MostName    = 200
+	mostOrigins = 64
+)
 
 // LayerChanges is what became of the layers since the plan of an earlier version.
 type LayerChanges struct {

@@ -179,6 +179,15 @@ func TestRealModelsOfKindsThatPeopleHave(t *testing.T) {
 	computed := gather // the positions are computed, so that their limit is not seen
 	computed.Graph.Nodes = []onnxtest.Node{{Op: "Add", Name: "twice", Inputs: []string{"ids", "ids"}, Outputs: []string{"two"}},
 		{Op: "Gather", Name: "types", Inputs: []string{"table", "two"}, Outputs: []string{"y"}}}
+	sized := onnxtest.Model{Graph: onnxtest.Graph{ // x is cut at positions that no generated value is
+		Nodes: []onnxtest.Node{
+			{Op: "Sub", Name: "below", Inputs: []string{"sizes", "hundred"}, Outputs: []string{"negative"}},
+			{Op: "ConstantOfShape", Name: "make", Inputs: []string{"negative"}, Outputs: []string{"y"}},
+		},
+		Inputs:       []onnxtest.Value{value("sizes", onnxtest.Int64, dims(1))},
+		Outputs:      []onnxtest.Value{value("y", float, dims(nil))},
+		Initializers: []onnxtest.Tensor{{Name: "hundred", Type: onnxtest.Int64, Dims: []int64{1}, Data: []byte{100, 0, 0, 0, 0, 0, 0, 0}}},
+	}}
 	cache := onnxtest.Model{Graph: onnxtest.Graph{
 		Nodes:   []onnxtest.Node{{Op: "Concat", Name: "concat", Inputs: []string{"past", "x"}, Outputs: []string{"present"}, Attributes: [][]byte{onnxtest.Int("axis", 1)}}},
 		Inputs:  []onnxtest.Value{value("x", float, dims("N", 1, 8)), value("past", float, dims("N", "past_len", 8))},
@@ -196,7 +205,8 @@ func TestRealModelsOfKindsThatPeopleHave(t *testing.T) {
 	}{
 		"an operator of the runtime without import":         {model: gelu},
 		"positions in a table":                              {model: gather},
-		"positions that generated values do not fit":        {model: computed, kind: engine.KindRunFailed, says: "put inputs.npz beside it"},
+		"positions that generated values do not fit":        {model: computed, kind: engine.KindRunFailed, says: "put inputs.npz with real inputs beside the model"},
+		"values that generated ones do not fit":             {model: sized, kind: engine.KindRunFailed, says: "the inputs were generated, and the model may not take such values: put inputs.npz beside it"},
 		"an empty cache, by the configuration":              {model: cache, dims: map[string]int64{"past_len": 0}},
 		"an empty cache, by inputs.npz":                     {model: cache, arrays: []engine.Tensor{floats("x", []int64{2, 1, 8}, make([]float32, 16)...), floats("past", []int64{2, 0, 8})}, samples: 2},
 		"text":                                              {model: single("Identity", value("x", onnxtest.String, dims("N", 2)), value("y", onnxtest.String, dims("N", 2))), arrays: []engine.Tensor{text}, samples: 2},

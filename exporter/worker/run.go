@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/plancast/plancast/exporter/advice"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/host"
@@ -252,6 +253,7 @@ func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 		}
 		o.Failure = &engine.Error{Kind: engine.KindCrashed, Op: "run worker",
 			Message: fmt.Sprintf("it ended during %s without a result: %s", stage, why), Hint: "the log holds its last words"}
+		advice.Apply(c.backend, o.Failure)
 	}
 	if o.Failure != nil {
 		o.Log = c.log.lines()
