@@ -146,8 +146,9 @@ var (
 	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
-		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured through; one that failed does not replace it.", false}
-	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models of the repository that the milestone selects.", "", false}
+		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
+	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that have to be ready: the milestone's share of those that it selects.", "", false}
+	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
 	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that have to meet all criteria, a ratio, from the configuration.", "", false}
 	horizon        = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
@@ -256,7 +257,7 @@ func Families() []Family {
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
 		gpuErrors, gpuTime,
-		buildInfo, modelsReady, modelsSelected, share, horizon, deadline,
+		buildInfo, modelsReady, modelsNeeded, modelsSelected, share, horizon, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
 	}

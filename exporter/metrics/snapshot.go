@@ -431,6 +431,7 @@ var withinShown = []int{1, 2, 3, 5, 10}
 
 func (b *snapshotBuilder) milestone(m standing.Milestone) {
 	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
+	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
 	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
 	b.gauge(share, m.Share, m.Name)
 	if m.Horizon > 0 {

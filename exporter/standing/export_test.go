@@ -1,0 +1,4 @@
+package standing
+
+// Agree checks what every state owes its readers.
+var Agree = agree
