@@ -11,6 +11,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/plancast/plancast/exporter/chart"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/forecasting"
 	"github.com/plancast/plancast/exporter/history"
@@ -166,7 +167,7 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 		case "json":
 			return indented(w, forecasting.Answer{Forecast: f, Basis: basis})
 		case "svg":
-			return forecasting.FanChart(w, series, f, goal)
+			return chart.Fan(w, series, f, goal)
 		default:
 			return forecasting.WriteText(w, f, basis, criterion.Unit)
 		}
@@ -217,7 +218,7 @@ func (c *backtestCommand) run(ctx context.Context, p program) (int, error) {
 		case "json":
 			return indented(w, report)
 		case "svg":
-			return forecasting.ReliabilityDiagram(w, report)
+			return chart.Reliability(w, report)
 		default:
 			return forecasting.WriteReport(w, report)
 		}

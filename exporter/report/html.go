@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/chart"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -81,7 +81,7 @@ type card struct {
 	Notes      []string
 	Details    []string
 	Failures   []*Failure
-	Chart      *Chart
+	Chart      chart.History
 	Targets    []VerdictView
 }
 
@@ -110,12 +110,10 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"span":    func(s float64) string { return units.Span(seconds(s)) },
 	"count":   units.Count,
 	"backend": backendText,
-	"legend":  func(p engine.Precision) string { return marker(p, 7, 7) },
-	"legendx": func() string { return cross(7, 7) },
+	"legend":  func(s chart.Shape) string { return s.Path(7, 7) },
+	"legendx": func() string { return chart.Cross.Path(7, 7) },
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"mid":     func(a, b int) int { return (a + b) / 2 },
-	"plus":    func(a, b int) int { return a + b },
 }).Parse(pageText))
 
 // htmlCells are the columns of the page's table. It is narrower than the other
@@ -272,7 +270,7 @@ func newMilestoneBar(m MilestoneView) milestoneBar {
 		if m.Total == 0 {
 			return "0"
 		}
-		return coord(float64(n) / float64(m.Total) * 100)
+		return chart.Coord(float64(n) / float64(m.Total) * 100)
 	}
 	s.DoneWidth, s.NeedAt = width(m.Ready), width(m.Needed)
 	if len(s.Shown) > 3 {

@@ -1,9 +1,7 @@
-package forecasting
+package chart
 
 import (
-	"bufio"
 	"fmt"
-	"html"
 	"io"
 	"math"
 	"strings"
@@ -13,7 +11,7 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// The colours of the pictures: readable on white and on black, told apart
+// The colours of the pictures: readable on white and on black, distinct
 // without colour by shape and place.
 const svgStyle = `<style>
 .bg{fill:#fff}.ink{fill:#1f2328;font:12px system-ui,sans-serif}.faint{stroke:#8c959f;stroke-opacity:.35}
@@ -31,54 +29,34 @@ const (
 	top, bottom         = 34.0, 34.0
 )
 
-// axis carries a range of data to a range of pixels.
-type axis struct{ from, to, low, high float64 }
-
-func (a axis) at(v float64) float64 {
-	if a.to == a.from {
-		return (a.low + a.high) / 2
-	}
-	// Halves keep the difference of huge values finite.
-	return a.low + (a.high-a.low)*math.Min(math.Max((v/2-a.from/2)/(a.to/2-a.from/2), -0.5), 1.5)
-}
-
-// picture writes SVG; text is escaped.
-type picture struct {
-	b *bufio.Writer
-}
-
+// open begins a picture that stands alone, with its own colours.
 func open(w io.Writer, width, height float64, title string) picture {
-	p := picture{bufio.NewWriter(w)}
-	fmt.Fprintf(p.b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %.0f %.0f" role="img" aria-label="%s">`+"\n", width, height, html.EscapeString(title))
-	fmt.Fprintf(p.b, "<title>%s</title>\n%s<rect class=\"bg\" width=\"%.0f\" height=\"%.0f\"/>\n", html.EscapeString(title), svgStyle, width, height)
+	p := newPicture(w)
+	p.start("svg", "xmlns", "http://www.w3.org/2000/svg", "viewBox", "0 0 "+Coord(width)+" "+Coord(height), "role", "img", "aria-label", title)
+	p.text("title", title)
+	p.b.WriteString(svgStyle)
+	p.element("rect", "class", "bg", "width", width, "height", height)
 	return p
 }
 
 func (p picture) close() error {
-	fmt.Fprintln(p.b, "</svg>")
+	p.end("svg")
 	return p.b.Flush()
 }
 
-func (p picture) text(x, y float64, anchor, s string) {
-	fmt.Fprintf(p.b, `<text class="ink" x="%.1f" y="%.1f" text-anchor="%s">%s</text>`+"\n", x, y, anchor, html.EscapeString(s))
+// label writes a text, and stroke a line.
+func (p picture) label(x, y float64, anchor, s string) {
+	p.text("text", s, "class", "ink", "x", x, "y", y, "text-anchor", anchor)
 }
 
 func (p picture) stroke(class string, x1, y1, x2, y2 float64) {
-	fmt.Fprintf(p.b, `<line class="%s" x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f"/>`+"\n", class, x1, y1, x2, y2)
+	p.element("line", "class", class, "x1", x1, "y1", y1, "x2", x2, "y2", y2)
 }
 
-func (p picture) points(element, class string, xy [][2]float64) {
-	var s strings.Builder
-	for _, q := range xy {
-		fmt.Fprintf(&s, "%.1f,%.1f ", q[0], q[1])
-	}
-	fmt.Fprintf(p.b, `<%s class="%s" points="%s"/>`+"\n", element, class, strings.TrimSpace(s.String()))
-}
-
-// FanChart draws a series with its forecast: results, the 80 % band and the
+// Fan draws a series with its forecast: results, the 80 % band and the
 // median of the values ahead, the target and, when it lies in view, the
 // deadline. Iterations are evenly spaced; a cross marks a missed one.
-func FanChart(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) error {
+func Fan(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) error {
 	c := s.Criterion
 	p := open(w, svgWidth, svgHeight, strings.TrimSpace(s.Model+" "+c.String())+": "+f.Summary)
 	var past []forecast.Observation
@@ -104,16 +82,16 @@ func FanChart(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Go
 		lo, hi = lo-pad, hi+pad
 	}
 	lo, hi = math.Max(lo, -1e307), math.Min(hi, 1e307)
-	x := axis{0, float64(max(1, len(past)-1+len(ahead))), left, svgWidth - right}
-	y := axis{lo, hi, svgHeight - bottom, top}
-	p.text(left, 18, "start", f.Summary)
+	x := axis{to: float64(max(1, len(past)-1+len(ahead))), low: left, high: svgWidth - right}
+	y := axis{from: lo, to: hi, low: svgHeight - bottom, high: top}
+	p.label(left, 18, "start", f.Summary)
 	for k := range 5 {
 		v := lo + (hi/4-lo/4)*float64(k)
 		p.stroke("faint", left, y.at(v), svgWidth-right, y.at(v))
-		p.text(left-6, y.at(v)+4, "end", units.Format(v, c.Unit))
+		p.label(left-6, y.at(v)+4, "end", units.Format(v, c.Unit))
 	}
 	p.stroke("target", left, y.at(c.Target), svgWidth-right, y.at(c.Target))
-	p.text(svgWidth-right, y.at(c.Target)-5, "end", "target "+units.Format(c.Target, c.Unit))
+	p.label(svgWidth-right, y.at(c.Target)-5, "end", "target "+units.Format(c.Target, c.Unit))
 
 	var line [][2]float64
 	last := math.NaN()
@@ -141,8 +119,7 @@ func FanChart(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Go
 	for i, o := range past {
 		at := x.at(float64(i))
 		if o.Valid {
-			fmt.Fprintf(p.b, `<circle class="dot" cx="%.1f" cy="%.1f" r="3"><title>%s, %s</title></circle>`+"\n",
-				at, y.at(o.Value), o.Time.UTC().Format(time.DateOnly), html.EscapeString(units.Format(o.Value, c.Unit)))
+			p.titled("circle", o.Time.UTC().Format(time.DateOnly)+", "+units.Format(o.Value, c.Unit), "class", "dot", "cx", at, "cy", y.at(o.Value), "r", 3)
 			continue
 		}
 		at0, y0 := at, svgHeight-bottom-6
@@ -154,39 +131,39 @@ func FanChart(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Go
 		if n > 0 && n <= float64(len(ahead)) {
 			at := x.at(float64(len(past)-1) + n)
 			p.stroke("due", at, top, at, svgHeight-bottom)
-			p.text(at-4, top+12, "end", "deadline "+g.Deadline.Format(time.DateOnly))
+			p.label(at-4, top+12, "end", "deadline "+g.Deadline.Format(time.DateOnly))
 		}
 	}
 	if len(past) > 0 {
-		p.text(left, svgHeight-12, "start", past[0].Time.UTC().Format(time.DateOnly))
-		p.text(x.at(float64(len(past)-1)), svgHeight-12, "middle", past[len(past)-1].Time.UTC().Format(time.DateOnly))
+		p.label(left, svgHeight-12, "start", past[0].Time.UTC().Format(time.DateOnly))
+		p.label(x.at(float64(len(past)-1)), svgHeight-12, "middle", past[len(past)-1].Time.UTC().Format(time.DateOnly))
 	}
 	if len(ahead) > 0 {
-		p.text(svgWidth-right, svgHeight-12, "end", fmt.Sprintf("+%d iterations", len(ahead)))
+		p.label(svgWidth-right, svgHeight-12, "end", fmt.Sprintf("+%d iterations", len(ahead)))
 	}
 	return p.close()
 }
 
-// ReliabilityDiagram draws what came true against what was said: on the
+// Reliability draws what came true against what was said: on the
 // diagonal, a forecast is as sure as it should be. The area of a dot is the
 // number of questions.
-func ReliabilityDiagram(w io.Writer, r forecast.Report) error {
+func Reliability(w io.Writer, r forecast.Report) error {
 	const size = 360.0
 	s := r.Plancast
 	title := fmt.Sprintf("%s questions, calibration error %s, skill %+.2f", units.Number(float64(s.Questions)), units.Format(s.CalibrationError, units.Ratio), s.Skill)
 	p := open(w, size, size, title)
-	x, y := axis{0, 1, 56, size - 16}, axis{0, 1, size - 48, 34}
-	p.text(56, 18, "start", title)
+	x, y := axis{to: 1, low: 56, high: size - 16}, axis{to: 1, low: size - 48, high: 34}
+	p.label(56, 18, "start", title)
 	for k := range 6 {
 		v := float64(k) / 5
 		p.stroke("faint", x.at(v), y.at(0), x.at(v), y.at(1))
 		p.stroke("faint", x.at(0), y.at(v), x.at(1), y.at(v))
-		p.text(x.at(v), y.at(0)+16, "middle", units.Percent(v))
-		p.text(x.at(0)-6, y.at(v)+4, "end", units.Percent(v))
+		p.label(x.at(v), y.at(0)+16, "middle", units.Percent(v))
+		p.label(x.at(0)-6, y.at(v)+4, "end", units.Percent(v))
 	}
 	p.stroke("target", x.at(0), y.at(0), x.at(1), y.at(1))
-	p.text(x.at(0.5), size-10, "middle", "said")
-	p.text(8, 30, "start", "came true")
+	p.label(x.at(0.5), size-10, "middle", "said")
+	p.label(8, 30, "start", "came true")
 	var line [][2]float64
 	for _, b := range r.Bins {
 		if b.Questions > 0 {
@@ -196,8 +173,8 @@ func ReliabilityDiagram(w io.Writer, r forecast.Report) error {
 	p.points("polyline", "line", line)
 	for _, b := range r.Bins {
 		if b.Questions > 0 {
-			fmt.Fprintf(p.b, `<circle class="band" cx="%.1f" cy="%.1f" r="%.1f"><title>said %s, came true %s, %s questions</title></circle>`+"\n",
-				x.at(b.Said), y.at(b.True), 3+22*math.Sqrt(float64(b.Questions)/float64(s.Questions)), units.Percent(b.Said), units.Percent(b.True), units.Number(float64(b.Questions)))
+			p.titled("circle", fmt.Sprintf("said %s, came true %s, %s questions", units.Percent(b.Said), units.Percent(b.True), units.Number(float64(b.Questions))),
+				"class", "band", "cx", x.at(b.Said), "cy", y.at(b.True), "r", 3+22*math.Sqrt(float64(b.Questions)/float64(s.Questions)))
 		}
 	}
 	return p.close()
