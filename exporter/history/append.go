@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 	"strconv"
 )
 
@@ -13,12 +14,7 @@ import (
 // environment, or the next one, or 0 when a higher version already has one. A
 // second measurement of the same job is refused with ErrDuplicate.
 func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
-	return s.append(ctx, r, func(_ *sql.Tx, r Record, earlier int64) (int64, error) {
-		if r.OK() && earlier != 0 {
-			return 0, ErrDuplicate
-		}
-		return 0, nil
-	})
+	return s.append(ctx, r, refuseSecond)
 }
 
 // Supersede stores r like Append, as the newer result of a job that was
@@ -40,6 +36,34 @@ func (s *Store) Supersede(ctx context.Context, r Record, by Author) (Record, err
 	})
 }
 
+// AppendAll stores records like Append, all of them in one transaction or none.
+func (s *Store) AppendAll(ctx context.Context, records iter.Seq2[Record, error]) (n int, err error) {
+	err = s.write(ctx, func(tx *sql.Tx) error {
+		for r, err := range records {
+			if err == nil {
+				_, err = appendTx(ctx, tx, r, refuseSecond)
+			}
+			if err != nil {
+				return fmt.Errorf("record of %s version %s %s: %w", r.Model, r.Version, r.Precision, err)
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("append records to %s: %w", s.path, err)
+	}
+	return n, nil
+}
+
+// refuseSecond is the settler of a job that is measured once.
+func refuseSecond(_ *sql.Tx, r Record, earlier int64) (int64, error) {
+	if r.OK() && earlier != 0 {
+		return 0, ErrDuplicate
+	}
+	return 0, nil
+}
+
 // settler decides, within the transaction, about a record that has its ID now
 // and about the measurement that counted for its job until now (0: none). It
 // returns the ID of the record that counts instead of the new one, or 0.
@@ -47,9 +71,6 @@ type settler func(tx *sql.Tx, r Record, earlier int64) (supersededBy int64, err 
 
 func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, error) {
 	what := fmt.Sprintf("append record of %s version %s %s to %s", r.Model, r.Version, r.Precision, s.path)
-	if (r.Measurement == nil) == (r.Failure == nil) {
-		return Record{}, fmt.Errorf("%s: it must hold a measurement or a failure, and not both", what)
-	}
 	err := s.write(ctx, func(tx *sql.Tx) (err error) {
 		r, err = appendTx(ctx, tx, r, settle)
 		return err
@@ -61,6 +82,9 @@ func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, e
 }
 
 func appendTx(ctx context.Context, tx *sql.Tx, r Record, settle settler) (_ Record, err error) {
+	if (r.Measurement == nil) == (r.Failure == nil) {
+		return Record{}, errors.New("it must hold a measurement or a failure, and not both")
+	}
 	if r.Iteration, err = nextIteration(ctx, tx, r); err != nil {
 		return Record{}, err
 	}
@@ -98,33 +122,32 @@ func insertStored(ctx context.Context, tx *sql.Tx, s stored) error {
 	return err
 }
 
+// nextIteration is that of the candidate's earlier records, or the one after the
+// highest, or 0 when that belongs to a higher version. Versions ascend with the
+// iterations, so the highest iteration has the highest version.
 func nextIteration(ctx context.Context, tx *sql.Tx, r Record) (int, error) {
-	rows, err := tx.QueryContext(ctx, "SELECT DISTINCT version, digest, iteration FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=?", r.Model, r.Fingerprint)
-	if err != nil {
+	var iteration int
+	for _, index := range []string{ // with the condition of the index that answers it
+		"failure = '' AND superseded = 0", // of one_result
+		"failure <> ''",                   // of failures
+	} {
+		err := tx.QueryRowContext(ctx, "SELECT iteration FROM entries WHERE model=? AND digest=? AND fingerprint=? AND "+index+" LIMIT 1", r.Model, r.Digest, r.Fingerprint).Scan(&iteration)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return iteration, err
+		}
+	}
+	var version string
+	err := tx.QueryRowContext(ctx, "SELECT iteration, version FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=? AND iteration > 0 ORDER BY iteration DESC LIMIT 1",
+		r.Model, r.Fingerprint).Scan(&iteration, &version)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return 1, nil
+	case err != nil:
 		return 0, err
-	}
-	defer rows.Close()
-	highest, next := int64(-1), 1
-	for rows.Next() {
-		var version, digest string
-		var iteration int
-		if err := rows.Scan(&version, &digest, &iteration); err != nil {
-			return 0, err
-		}
-		if digest == r.Digest {
-			return iteration, nil
-		}
-		if iteration > 0 {
-			highest, next = max(highest, versionNumber(version)), max(next, iteration+1)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return 0, err
-	}
-	if versionNumber(r.Version) < highest {
+	case versionNumber(r.Version) < versionNumber(version):
 		return 0, nil
 	}
-	return next, nil
+	return iteration + 1, nil
 }
 
 // versionNumber is the order of versions; Triton's are numbers.

@@ -92,7 +92,8 @@ CREATE TABLE entries (
 DROP INDEX one_success;
 DROP INDEX by_series;
 CREATE UNIQUE INDEX one_result ON entries (model, digest, precision, fingerprint) WHERE failure = '' AND superseded = 0;
-CREATE INDEX by_candidate ON entries (model, fingerprint, iteration, digest, version);
+CREATE INDEX failures ON entries (model, digest) WHERE failure <> '';
+CREATE INDEX by_candidate ON entries (model, fingerprint, iteration);
 CREATE INDEX by_time ON entries (finished);
 -- How many records of each outcome a model has had, whether or not they are still kept.
 CREATE TABLE totals (
