@@ -22,7 +22,7 @@ func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
 // kept and marked; a failure is kept and marked itself, for the earlier
 // measurement still stands. The audit trail says who did it and why.
 func (s *Store) Supersede(ctx context.Context, r Record, by Author) (Record, error) {
-	return s.append(ctx, r, func(tx *sql.Tx, r Record, earlier int64) (int64, error) {
+	return s.append(ctx, r, func(tx execer, r Record, earlier int64) (int64, error) {
 		if earlier == 0 {
 			return 0, nil // there was no result yet
 		}
@@ -39,9 +39,10 @@ func (s *Store) Supersede(ctx context.Context, r Record, by Author) (Record, err
 // AppendAll stores records like Append, all of them in one transaction or none.
 func (s *Store) AppendAll(ctx context.Context, records iter.Seq2[Record, error]) (n int, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
+		p := prepared{tx: tx, statements: map[string]*sql.Stmt{}}
 		for r, err := range records {
 			if err == nil {
-				_, err = appendTx(ctx, tx, r, refuseSecond)
+				_, err = appendTx(ctx, p, r, refuseSecond)
 			}
 			if err != nil {
 				return fmt.Errorf("record of %s version %s %s: %w", r.Model, r.Version, r.Precision, err)
@@ -57,17 +58,63 @@ func (s *Store) AppendAll(ctx context.Context, records iter.Seq2[Record, error])
 }
 
 // refuseSecond is the settler of a job that is measured once.
-func refuseSecond(_ *sql.Tx, r Record, earlier int64) (int64, error) {
+func refuseSecond(_ execer, r Record, earlier int64) (int64, error) {
 	if r.OK() && earlier != 0 {
 		return 0, ErrDuplicate
 	}
 	return 0, nil
 }
 
+// execer is a transaction.
+type execer interface {
+	querier
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// prepared is a transaction that parses each statement once. They are closed
+// with it.
+type prepared struct {
+	tx         *sql.Tx
+	statements map[string]*sql.Stmt
+}
+
+func (p prepared) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if s := p.statements[query]; s != nil {
+		return s, nil
+	}
+	s, err := p.tx.PrepareContext(ctx, query)
+	p.statements[query] = s
+	return s, err
+}
+
+func (p prepared) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	s, err := p.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.ExecContext(ctx, args...)
+}
+
+func (p prepared) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	s, err := p.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(ctx, args...)
+}
+
+func (p prepared) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	s, err := p.prepare(ctx, query)
+	if err != nil {
+		return p.tx.QueryRowContext(ctx, query, args...) // whose row has the error
+	}
+	return s.QueryRowContext(ctx, args...)
+}
+
 // settler decides, within the transaction, about a record that has its ID now
 // and about the measurement that counted for its job until now (0: none). It
 // returns the ID of the record that counts instead of the new one, or 0.
-type settler func(tx *sql.Tx, r Record, earlier int64) (supersededBy int64, err error)
+type settler func(tx execer, r Record, earlier int64) (supersededBy int64, err error)
 
 func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, error) {
 	what := fmt.Sprintf("append record of %s version %s %s to %s", r.Model, r.Version, r.Precision, s.path)
@@ -81,7 +128,7 @@ func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, e
 	return r, nil
 }
 
-func appendTx(ctx context.Context, tx *sql.Tx, r Record, settle settler) (_ Record, err error) {
+func appendTx(ctx context.Context, tx execer, r Record, settle settler) (_ Record, err error) {
 	if (r.Measurement == nil) == (r.Failure == nil) {
 		return Record{}, errors.New("it must hold a measurement or a failure, and not both")
 	}
@@ -115,7 +162,7 @@ func appendTx(ctx context.Context, tx *sql.Tx, r Record, settle settler) (_ Reco
 	return r, addTotals(ctx, tx, r)
 }
 
-func insertStored(ctx context.Context, tx *sql.Tx, s stored) error {
+func insertStored(ctx context.Context, tx execer, s stored) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO records ("+storedColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		s.id, s.model, s.version, s.digest, s.precision, s.print, s.iteration, s.backend, s.device,
 		s.candidate, s.started, s.finished, s.outcome, s.body, s.layers)
@@ -125,7 +172,7 @@ func insertStored(ctx context.Context, tx *sql.Tx, s stored) error {
 // nextIteration is that of the candidate's earlier records, or the one after the
 // highest, or 0 when that belongs to a higher version. Versions ascend with the
 // iterations, so the highest iteration has the highest version.
-func nextIteration(ctx context.Context, tx *sql.Tx, r Record) (int, error) {
+func nextIteration(ctx context.Context, tx execer, r Record) (int, error) {
 	var iteration int
 	for _, index := range []string{ // with the condition of the index that answers it
 		"failure = '' AND superseded = 0", // of one_result
@@ -160,7 +207,7 @@ func versionNumber(version string) int64 {
 }
 
 // editEntry changes the row of an entry, and its checksum with it.
-func editEntry(ctx context.Context, tx *sql.Tx, id int64, edit func(*entryRow)) error {
+func editEntry(ctx context.Context, tx execer, id int64, edit func(*entryRow)) error {
 	names, err := property(ctx, tx, propertyQuantities)
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ func (a Audit) sum() uint32 {
 	return b.int(a.ID).int(a.At.UnixNano()).text(a.Who).text(string(a.Action)).int(a.Record).text(a.Because).sum()
 }
 
-func addAudit(ctx context.Context, tx *sql.Tx, by Author, action Action, record int64) (int64, error) {
+func addAudit(ctx context.Context, tx execer, by Author, action Action, record int64) (int64, error) {
 	if err := by.check(); err != nil {
 		return 0, err
 	}
@@ -66,7 +66,7 @@ func addAudit(ctx context.Context, tx *sql.Tx, by Author, action Action, record 
 	return a.ID, insertAudit(ctx, tx, a)
 }
 
-func insertAudit(ctx context.Context, tx *sql.Tx, a Audit) error {
+func insertAudit(ctx context.Context, tx execer, a Audit) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO audit (id, at, who, action, record, because, sum) VALUES (?,?,?,?,?,?,?)",
 		a.ID, a.At.UnixNano(), a.Who, string(a.Action), a.Record, a.Because, int64(a.sum()))
 	return err

@@ -62,7 +62,7 @@ const entryColumns = `id, model, version, digest, precision, fingerprint, iterat
 
 const selectEntries = "SELECT " + entryColumns + " FROM entries"
 
-func insertEntry(ctx context.Context, tx *sql.Tx, e entryRow) error {
+func insertEntry(ctx context.Context, tx execer, e entryRow) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.CandidateTime), int64(e.Started), int64(e.Finished),
 		string(e.Failure), e.Unquantized, e.flags(), e.superseded, e.excluded, e.quantities, e.sums.encode())
@@ -311,7 +311,7 @@ func (s *Store) Totals(ctx context.Context) (map[string][]Totals, error) {
 }
 
 // addTotals counts a record.
-func addTotals(ctx context.Context, tx *sql.Tx, r Record) error {
+func addTotals(ctx context.Context, tx execer, r Record) error {
 	known, hits := 0, 0
 	var failure engine.Kind
 	if r.Failure != nil {
