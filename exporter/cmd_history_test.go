@@ -80,6 +80,33 @@ func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
 	}
 }
 
+func TestMeasurementsFromElsewhereBecomeAHistory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.db")
+	for _, c := range []struct {
+		args   []string
+		stdin  string
+		status int
+		want   string
+	}{
+		{[]string{"import", "--csv=-", "--model=net", "--because=the old rig"}, "date,p99\n2026-01-01,12ms\n2026-02-01,9ms\n", exitOK, "2 records imported."},
+		{[]string{"list"}, "", exitOK, "9 ms"},
+		{[]string{"import", "--csv=-", "--model=net", "--because=once more"}, "date,p99\n2026-01-01,12ms\n", exitError, "already has a measurement"},
+		{[]string{"import", "--csv=-", "--because=x"}, "date,p99,model\n", exitError, "no measurement in it"},
+		{[]string{"import", "--because=x"}, "", exitError, "either --csv or --jsonl"},
+		{[]string{"audit"}, "", exitOK, "the old rig"},
+		{[]string{"export", "--format=jsonl"}, "", exitOK, `"source":"stdin"`},
+		{[]string{"export"}, "", exitOK, `plancast_engine_latency_seconds{model="net",precision="fp32",backend="imported",device="elsewhere",quantile="0.99"} 0.009`},
+	} {
+		var out, errs bytes.Buffer
+		p := testProgram(&out, &errs)
+		p.stdin = strings.NewReader(c.stdin)
+		status := run(t.Context(), append(append([]string{"history"}, c.args...), "--history.file", path), p)
+		if status != c.status || !strings.Contains(out.String()+errs.String(), c.want) {
+			t.Errorf("%q: status %d; want %d and %q\n%s%s", c.args, status, c.status, c.want, out.String(), errs.String())
+		}
+	}
+}
+
 func TestTheVersionIsPrinted(t *testing.T) {
 	var out, errs bytes.Buffer
 	if status := run(t.Context(), []string{"--version"}, testProgram(&out, &errs)); status != exitOK || !strings.HasPrefix(out.String(), "plancast, version") {
@@ -177,14 +204,28 @@ func TestADamagedHistoryIsVerifiedAndSalvaged(t *testing.T) {
 // result excluded without a line in the trail.
 func TestKilledCorrectionsLeaveTheHistoryWhole(t *testing.T) {
 	path := book(t, 60)
+	table := filepath.Join(t.TempDir(), "more.jsonl")
+	f, err := os.Create(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	imported := reporttest.Many(9, 30).Records
+	for i, r := range imported {
+		imported[i].Model = "more-" + r.Model
+		if err := json.NewEncoder(f).Encode(imported[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
 	const seed = 2
 	random := rand.New(rand.NewPCG(seed, seed))
 	commands := [][]string{
 		{"exclude", "--model=%s", "--because=noise"}, {"restore", "--model=%s", "--because=no noise"},
 		{"prune", "--older-than=1h", "--keep=%d", "--because=space"}, {"backup", "%c"},
+		{"import", "--jsonl=" + table, "--because=more"},
 	}
 	kills, keep := 0, 60
-	for i := range 40 {
+	for i := range 24 {
 		args := append([]string{"history"}, commands[random.IntN(len(commands))]...)
 		keep = max(keep-1, 1)
 		copied := filepath.Join(t.TempDir(), fmt.Sprint("copy", i))
@@ -218,6 +259,7 @@ func TestKilledCorrectionsLeaveTheHistoryWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		more := 0
 		excluded := map[int64]bool{}
 		for _, a := range trail {
 			excluded[a.Record] = a.Action == history.ActionExclude
@@ -226,8 +268,14 @@ func TestKilledCorrectionsLeaveTheHistoryWhole(t *testing.T) {
 			if err != nil || e.Excluded != excluded[e.ID] {
 				t.Fatalf("after %v, killed: record %d is excluded: %v, and the trail says %v; %v", args, e.ID, e.Excluded, excluded[e.ID], err)
 			}
+			if strings.HasPrefix(e.Model, "more-") {
+				more++
+			}
 		}
 		s.Close()
+		if more != 0 && more < 9*3 { // all of them came in at once; some may be pruned since
+			t.Fatalf("after %v, killed: %d of %d imported records are there", args, more, len(imported))
+		}
 	}
 	t.Logf("killed %d times", kills)
 }

@@ -99,7 +99,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
 		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
-		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune,
+		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune, registerHistoryImport,
 		registerForecast, registerBacktest,
 	} {
 		name, c := register(app)

@@ -60,6 +60,7 @@ func EntryOf(r Record) Entry {
 	e := Entry{
 		ID: r.ID, Model: r.Model, Version: r.Version, Digest: r.Digest, Precision: r.Precision, Fingerprint: r.Fingerprint, Iteration: r.Iteration,
 		CandidateTime: MomentOf(r.CandidateTime), Started: MomentOf(r.Started), Finished: MomentOf(r.Finished),
+		Superseded: r.SupersededBy != 0, Excluded: r.Excluded != nil,
 	}
 	for i, q := range Quantities {
 		v, ok := q.Of(r)

@@ -24,12 +24,14 @@ func latency(q float64) func(Record) (float64, bool) {
 	}
 }
 
+// measured takes 0 for unknown: what another tool measured may lack a quantity.
 func measured(of func(Record) float64) func(Record) (float64, bool) {
 	return func(r Record) (float64, bool) {
 		if !r.OK() {
 			return 0, false
 		}
-		return of(r), true
+		v := of(r)
+		return v, v != 0
 	}
 }
 

@@ -38,6 +38,10 @@ type Record struct {
 	Started       time.Time `json:"started"`        // UTC
 	Finished      time.Time `json:"finished"`       // UTC; the result's own timestamp
 
+	// Source says where a measurement that was made elsewhere came from; "" for
+	// plancast's own.
+	Source string `json:"source,omitempty"`
+
 	Measurement *bench.Measurement `json:"measurement,omitempty"`
 	Failure     *Failure           `json:"failure,omitempty"`
 

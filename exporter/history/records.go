@@ -17,6 +17,7 @@ import (
 type body struct {
 	Environment engine.Environment `json:"environment"`
 	Settings    engine.Settings    `json:"settings"`
+	Source      string             `json:"source,omitempty"`
 	Measurement json.RawMessage    `json:"measurement,omitempty"`
 	Failure     *Failure           `json:"failure,omitempty"`
 }
@@ -67,7 +68,7 @@ func encode(r Record) (stored, error) {
 		backend: r.Backend, device: r.Device, candidate: r.CandidateTime.UnixNano(), started: r.Started.UnixNano(), finished: r.Finished.UnixNano(),
 		outcome: outcome(r),
 	}
-	b := body{Environment: r.Environment, Settings: r.Settings, Failure: r.Failure}
+	b := body{Environment: r.Environment, Settings: r.Settings, Source: r.Source, Failure: r.Failure}
 	if r.OK() {
 		m := *r.Measurement
 		if m.Layers != nil && len(m.Layers.Layers) > 0 {
@@ -102,7 +103,7 @@ func (s *stored) record() (Record, error) {
 	if err := json.Unmarshal([]byte(s.body), &b); err != nil {
 		return r, err
 	}
-	r.Environment, r.Settings, r.Failure = b.Environment, b.Settings, b.Failure
+	r.Environment, r.Settings, r.Source, r.Failure = b.Environment, b.Settings, b.Source, b.Failure
 	if len(b.Measurement) > 0 {
 		if err := json.Unmarshal(b.Measurement, &r.Measurement); err != nil {
 			return r, err

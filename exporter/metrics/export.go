@@ -207,7 +207,7 @@ func (s *spool) add(r history.Record) error {
 		for i, g := range gauges {
 			g.of(r, func(v float64, extra ...string) { sample(i, v, strings.Join(extra, "")) })
 		}
-		if l := r.Measurement.Latency; finite(l.Sum) && l.Queries > 0 {
+		if l := r.Measurement.Latency; finite(l.Sum) && len(l.Quantiles) > 0 { // of how many queries is not known of what was measured elsewhere
 			x.Sum, x.Count = l.Sum, l.Queries
 			for i, f := range summaries {
 				for _, q := range l.Quantiles {

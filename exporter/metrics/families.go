@@ -270,7 +270,7 @@ var gauges = []struct {
 	family Family
 	of     func(r history.Record, emit func(v float64, extra ...string))
 }{
-	{throughput, func(r history.Record, emit func(float64, ...string)) { emit(r.Measurement.Throughput) }},
+	{throughput, func(r history.Record, emit func(float64, ...string)) { known(r.Measurement.Throughput, emit) }},
 	{stable, func(r history.Record, emit func(float64, ...string)) { emit(oneIf(r.Measurement.Stable)) }},
 	{latencyLow, ends(func(q bench.Quantile) *float64 { return q.Low })},
 	{latencyHigh, ends(func(q bench.Quantile) *float64 { return q.High })},
@@ -303,7 +303,7 @@ var gauges = []struct {
 			}
 		}
 	}},
-	{size, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Measurement.Plan.SizeBytes)) }},
+	{size, func(r history.Record, emit func(float64, ...string)) { known(float64(r.Measurement.Plan.SizeBytes), emit) }},
 	{accuracy, func(r history.Record, emit func(float64, ...string)) {
 		a := r.Measurement.Accuracy
 		if a == nil {
@@ -414,6 +414,13 @@ func ends(of func(bench.Quantile) *float64) func(history.Record, func(float64, .
 				emit(*v, bench.QuantityOf(q.Q))
 			}
 		}
+	}
+}
+
+// known emits what is not 0: another tool's measurement may lack it.
+func known(v float64, emit func(float64, ...string)) {
+	if v != 0 {
+		emit(v)
 	}
 }
 

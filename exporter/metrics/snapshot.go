@@ -336,7 +336,7 @@ func (b *snapshotBuilder) engines(m *standing.Model) {
 
 func (b *snapshotBuilder) engine(r history.Record, labels []string) {
 	l := r.Measurement.Latency
-	if finite(l.Sum) && l.Queries > 0 {
+	if finite(l.Sum) && len(l.Quantiles) > 0 {
 		safe := bounded(labels)
 		for _, x := range summaries {
 			quantiles := map[float64]float64{}
