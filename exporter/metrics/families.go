@@ -303,7 +303,9 @@ var gauges = []struct {
 			}
 		}
 	}},
-	{size, func(r history.Record, emit func(float64, ...string)) { known(float64(r.Measurement.Plan.SizeBytes), emit) }},
+	{size, func(r history.Record, emit func(float64, ...string)) {
+		known(float64(r.Measurement.Plan.SizeBytes), emit)
+	}},
 	{accuracy, func(r history.Record, emit func(float64, ...string)) {
 		a := r.Measurement.Accuracy
 		if a == nil {
