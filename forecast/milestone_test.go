@@ -378,6 +378,18 @@ func TestModelIsMetWhenItsNewestIterationMeetsAll(t *testing.T) {
 	}
 }
 
+// An iteration that misses one criterion decides, although the others are
+// unknown; one of which too little is known does not.
+func TestModelIsNotMetByCriteriaOfDifferentIterations(t *testing.T) {
+	m := pair([]float64{0.04, 0.08, 0.04}, []float64{0.003, 0, 0})
+	for i := 1; i < 3; i++ {
+		m.Series[1].Observations[i].Valid = false
+	}
+	if f := joined(t, m, Options{}); f.Met || f.ModelsReady != 0 || f.State == Met {
+		t.Errorf("met %v, %d ready, state %s", f.Met, f.ModelsReady, f.State)
+	}
+}
+
 // The laws of one series hold for criteria that have to be met together.
 func TestLawsOfCriteriaTogether(t *testing.T) {
 	for seed := range uint64(60) {

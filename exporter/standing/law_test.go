@@ -113,7 +113,7 @@ func (w *world) model(name string, precisions []engine.Precision) []string {
 	if w.IntN(3) > 0 {
 		at = now.Add(-time.Duration(n+1) * 24 * time.Hour)
 	}
-	level, iteration, noDeviation := 0.02+0.15*w.Float64(), 0, w.IntN(3) == 0
+	level, iteration, unknown := 0.02+0.15*w.Float64(), 0, []float64{0, 0.1, 0.5, 1}[w.IntN(4)]
 	for i := 1; i <= n; i++ {
 		if w.IntN(12) == 0 {
 			environments = append(environments, fmt.Sprintf("env-%d", len(environments)))
@@ -146,7 +146,7 @@ func (w *world) model(name string, precisions []engine.Precision) []string {
 			case w.IntN(10) == 0:
 				r.Failure = &history.Failure{Error: engine.Error{Kind: engine.Kinds[w.IntN(len(engine.Kinds))]}}
 			default:
-				r.Measurement = w.measurement(level*(1-0.2*float64(k)), noDeviation)
+				r.Measurement = w.measurement(level*(1-0.2*float64(k)), unknown)
 			}
 			w.Records = append(w.Records, r)
 		}
@@ -154,12 +154,12 @@ func (w *world) model(name string, precisions []engine.Precision) []string {
 	return append(environments, "env-new")
 }
 
-func (w *world) measurement(p99 float64, noDeviation bool) *bench.Measurement {
+func (w *world) measurement(p99, unknown float64) *bench.Measurement {
 	m := &bench.Measurement{Throughput: 1 / p99, Stable: true, Latency: bench.Latency{Queries: 700, Mean: p99 * 0.8, Sum: p99 * 560}}
 	if w.IntN(12) > 0 {
 		m.Latency.Quantiles = []bench.Quantile{{Q: 0.99, Value: p99}}
 	}
-	if !noDeviation && w.IntN(12) > 0 {
+	if w.Float64() >= unknown {
 		m.Accuracy = &bench.Accuracy{Deviation: 0.008 * w.Float64()}
 	}
 	if w.IntN(3) > 0 {
