@@ -12,6 +12,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -93,12 +94,38 @@ type Note struct {
 type Scan struct {
 	// Models has every model with at least one version, by name; the versions
 	// ascend by number. Only the wanted ones (see Repository.Scan) have digests.
-	Models   map[string][]Candidate
+	Models map[string][]Candidate
+	// Earlier are older versions that Scan was asked for by name; those that are
+	// gone or cannot be identified are left out.
+	Earlier  []Candidate
 	Refused  []Refusal
 	Pending  []Pending
 	Notes    []Note
 	Versions int // listed in all
 	Read     int // files that had to be read for their digest
+}
+
+// Find returns an identified version of a model, among the wanted ones or the
+// earlier ones.
+func (s Scan) Find(model, version string) (Candidate, bool) {
+	for _, list := range [][]Candidate{s.Models[model], s.Earlier} {
+		for _, c := range list {
+			if c.Model == model && c.Version == version && c.Digest != "" {
+				return c, true
+			}
+		}
+	}
+	return Candidate{}, false
+}
+
+// Bare is the candidate without its evaluation data: what a build reads.
+func (c Candidate) Bare() Candidate {
+	files := maps.Clone(c.Files)
+	for _, name := range evaluationFiles {
+		delete(files, name)
+	}
+	c.Files, c.DataDigest = files, ""
+	return c
 }
 
 // Holds reports whether the repository has anything under the model's name,

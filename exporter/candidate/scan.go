@@ -17,9 +17,10 @@ const emptyFor = 24 * time.Hour
 
 // Scan lists the repository and identifies, of each model, the newest version
 // and backlog older ones. What it has identified before and finds unchanged is
-// not read again. An error concerns the whole repository: what is wrong with one
-// candidate is a Refusal.
-func (r *Repository) Scan(ctx context.Context, backlog int) (Scan, error) {
+// not read again. earlier are further versions to identify, wherever they stand;
+// they are not among the wanted ones. An error concerns the whole repository:
+// what is wrong with one candidate is a Refusal.
+func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) (Scan, error) {
 	l, err := r.list(ctx)
 	if err != nil {
 		return Scan{}, err
@@ -36,6 +37,14 @@ func (r *Repository) Scan(ctx context.Context, backlog int) (Scan, error) {
 		if err := r.scanModel(ctx, &s, l, name, backlog, learnt); err != nil {
 			return Scan{}, err
 		}
+		for _, v := range earlier {
+			if v.Model != name {
+				continue
+			}
+			if err := r.scanEarlier(ctx, &s, l.models[name], v, learnt); err != nil {
+				return Scan{}, err
+			}
+		}
 	}
 	if err := r.verifyOne(ctx, learnt); err != nil {
 		return Scan{}, err
@@ -45,6 +54,33 @@ func (r *Repository) Scan(ctx context.Context, backlog int) (Scan, error) {
 	}
 	s.Refused, s.Notes = sorted(l.refused), sorted(l.notes)
 	return s, nil
+}
+
+// Version names a version of a model.
+type Version struct{ Model, Version string }
+
+// scanEarlier identifies one version that is not among the wanted ones.
+func (r *Repository) scanEarlier(ctx context.Context, s *Scan, m *listing, v Version, learnt map[string]fact) error {
+	if _, listed := m.versions[v.Version]; !listed {
+		return nil
+	}
+	if _, known := s.Find(v.Model, v.Version); known {
+		return nil
+	}
+	c := Candidate{Model: v.Model, Version: v.Version}
+	i := identification{Repository: r, files: m.effective(v.Version), learnt: learnt, now: r.opts.Now()}
+	err := i.identify(ctx, &c)
+	s.Read += i.read
+	var wait *settling
+	var bad *unusable
+	switch {
+	case errors.As(err, &wait), errors.As(err, &bad):
+		return nil
+	case err != nil:
+		return fmt.Errorf("read model repository %s: %w", r.opts.URL, err)
+	}
+	s.Earlier = append(s.Earlier, c)
+	return nil
 }
 
 func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name string, backlog int, learnt map[string]fact) error {

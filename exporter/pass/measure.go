@@ -150,7 +150,11 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
 		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept(calibrationsDir, c.Model), Timings: kept("timings")},
 	}}
-	req.Job.PreviousVersion, req.Job.PreviousLayers = r.layersBefore(ctx, lineage{c.Model, b.Name, job.Precision})
+	before := r.before(ctx, lineage{c.Model, b.Name, job.Precision})
+	if before != nil && before.Measurement.Layers != nil {
+		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
+	}
+	req.Job.Partner, req.Job.Rebuild = r.partner(ctx, job, before, req.Job, dir)
 	ref, err := r.referenceFor(c, staged)
 	if err != nil {
 		return history.Record{}, err
@@ -162,11 +166,19 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
 	}
 	started := r.Now().UTC()
-	o, err := w.Run(ctx, r.Config.Limits(b.Name), req, func(p engine.Progress) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.Observe.Progressed(job, p)
-	})
+	work := func() (worker.Outcome, error) {
+		return w.Run(ctx, r.Config.Limits(b.Name), req, func(p engine.Progress) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.Observe.Progressed(job, p)
+		})
+	}
+	o, err := work()
+	if err == nil && o.Failure != nil && req.Job.Partner != nil && couldBePartner(o.Failure.Kind) {
+		r.Log.Warn("Job failed beside the engine that it is compared with, and is done again without", "job", job.String(), "partner", req.Job.Partner.Version, "err", o.Failure)
+		req.Job.Partner = nil
+		o, err = work()
+	}
 	if err != nil {
 		return history.Record{}, fmt.Errorf("measure %s: %w", job, err)
 	}
@@ -195,26 +207,6 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		}
 	}
 	return rec, nil
-}
-
-// layersBefore are the layers of the newest plan of a lineage, none without one.
-// The history has them, whoever measured it and however long ago.
-func (r *Runner) layersBefore(ctx context.Context, l lineage) (version string, layers []engine.Layer) {
-	r.mu.Lock()
-	before, ok := r.previous[l]
-	r.mu.Unlock()
-	if !ok {
-		return "", nil
-	}
-	rec, err := r.Store.Record(ctx, before.record)
-	switch {
-	case err != nil:
-		r.Log.Warn("The layers of the plan before cannot be read: what changed since stays unknown", "model", l.model, "version", before.version, "precision", l.precision, "err", err)
-		return "", nil
-	case !rec.OK() || rec.Measurement.Layers == nil:
-		return "", nil
-	}
-	return rec.Version, rec.Measurement.Layers.Layers
 }
 
 // withoutScratch takes the folders that are gone by the time a failure is read

@@ -73,6 +73,7 @@ type Runner struct {
 	used     map[string]bool   // backends that have measured
 	previous map[lineage]built // the newest of each
 	waiting  []Job             // of the pass, in order
+	scan     candidate.Scan    // of the pass
 }
 
 // lineage is the plans of a model and precision, whatever the environment.
@@ -147,7 +148,7 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	if err != nil {
 		return err
 	}
-	r.waiting = slices.Clone(plan.Jobs)
+	r.waiting, r.scan = slices.Clone(plan.Jobs), plan.Scan
 	r.Observe.Scanned(plan)
 	free := make(chan int, len(plan.Backend.Devices))
 	for _, device := range plan.Backend.Devices {

@@ -36,7 +36,7 @@ type Plan struct {
 // Plan scans the repository and says what a pass would do to the models that
 // only selects; nil selects all.
 func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, error) {
-	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog)
+	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog, r.partners()...)
 	if err != nil {
 		return Plan{}, err
 	}

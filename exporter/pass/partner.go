@@ -1,0 +1,103 @@
+package pass
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+)
+
+// partners are the versions that the next candidate of each lineage is compared
+// with: a scan identifies them although they are measured.
+func (r *Runner) partners() []candidate.Version {
+	if !r.Config.Pair {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []candidate.Version
+	for l, b := range r.previous {
+		if v := (candidate.Version{Model: l.model, Version: b.version}); !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// before is the newest measured record of a lineage; nil without one. The
+// history has it, whoever measured it and however long ago.
+func (r *Runner) before(ctx context.Context, l lineage) *history.Record {
+	r.mu.Lock()
+	b, ok := r.previous[l]
+	r.mu.Unlock()
+	if !ok {
+		return nil
+	}
+	rec, err := r.Store.Record(ctx, b.record)
+	if err != nil {
+		r.Log.Warn("The result before cannot be read: what changed since stays unknown", "model", l.model, "version", b.version, "precision", l.precision, "err", err)
+		return nil
+	}
+	if !rec.OK() {
+		return nil
+	}
+	return &rec
+}
+
+// partner is what a candidate is timed in turns with: the one that was measured
+// before it or, at first sight of a model, itself in a second build. It is nil
+// where nothing is to be compared, or nothing can be: then the two results are
+// compared as they are. What a rebuild changed, if that was measured, goes from
+// record to record.
+func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, own *bench.Job, dir string) (*bench.Partner, *bench.Comparison) {
+	c := job.Candidate
+	if before == nil {
+		if !r.Config.Pair || own.Guard.Rebuild == 0 {
+			return nil, nil
+		}
+		return &bench.Partner{Version: c.Version, Digest: c.Digest, Rebuild: true, ModelPath: own.ModelPath, CalibrationPath: own.CalibrationPath}, nil
+	}
+	rebuild := before.Measurement.Rebuild
+	older := candidate.Candidate{Version: before.Version}.Number() < c.Number()
+	if !r.Config.Pair || !older || before.Digest == c.Digest {
+		return nil, rebuild
+	}
+	p := &bench.Partner{Version: before.Version, Digest: before.Digest}
+	if before.Fingerprint == job.Fingerprint {
+		plan := before.Measurement.Plan
+		if _, err := os.Stat(plan.Path); err == nil {
+			p.Plan = &plan
+			return p, rebuild
+		}
+	}
+	// What is not kept is built again, from the same bytes.
+	found, ok := r.scan.Find(c.Model, before.Version)
+	if !ok || found.Digest != before.Digest {
+		return p, rebuild // the worker says why there is no comparison
+	}
+	staged := filepath.Join(dir, "before")
+	err := os.Mkdir(staged, 0o755)
+	if err == nil {
+		err = r.Repository.Stage(ctx, found.Bare(), staged)
+	}
+	if err != nil {
+		r.Log.Warn("The candidate before cannot be copied: the two results are compared as they are", "job", job.String(), "before", before.Version, "err", err)
+		return nil, rebuild
+	}
+	p.ModelPath = filepath.Join(staged, candidate.ModelFile)
+	if _, ok := found.Files[candidate.CalibrationFile]; ok {
+		p.CalibrationPath = filepath.Join(staged, candidate.CalibrationFile)
+	}
+	return p, rebuild
+}
+
+// couldBePartner tells whether a job may have failed because of the engine that
+// was loaded beside its own.
+func couldBePartner(k engine.Kind) bool {
+	return k == engine.KindCrashed || k == engine.KindOutOfMemory || k == engine.KindTimeout
+}

@@ -1,0 +1,134 @@
+package pass
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/worker"
+)
+
+func oneEngine(c *config.Config) {
+	c.Precisions = []engine.Precision{engine.FP32}
+	c.Repository.Backlog = 0
+}
+
+// put writes a version to the repository of r.
+func put(t *testing.T, r *Runner, model, version, content string) {
+	t.Helper()
+	file := filepath.Join(r.Config.Repository.URL, model, version, candidate.ModelFile)
+	old := time.Now().Add(-time.Hour)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// partnersOf makes a pass for each version and returns what its job was given,
+// with the model as it was during the job.
+func partnersOf(t *testing.T, r *Runner, m *machine, versions ...string) (partners []*bench.Partner, models []string) {
+	t.Helper()
+	m.do = func(_ context.Context, req worker.Request) {
+		p, text := req.Job.Partner, ""
+		if p != nil && p.ModelPath != "" {
+			b, err := os.ReadFile(p.ModelPath)
+			if err != nil {
+				t.Error(err)
+			}
+			text = string(b)
+		}
+		partners, models = append(partners, p), append(models, text)
+	}
+	for _, v := range versions {
+		put(t, r, "net", v, "net"+v)
+		if err := r.Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(partners) != len(versions) {
+		t.Fatalf("%d jobs for %d versions", len(partners), len(versions))
+	}
+	return partners, models
+}
+
+func TestTheFirstCandidateIsBuiltTwiceAndEachLaterOneHasTheOneBefore(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	got, models := partnersOf(t, r, m, "1", "2", "3")
+	if p := got[0]; p == nil || !p.Rebuild || p.Version != "1" || models[0] != "net1" {
+		t.Errorf("version 1: %+v, %q", p, models[0])
+	}
+	for i, before := range []string{"1", "2"} {
+		if p := got[i+1]; p == nil || p.Rebuild || p.Version != before || p.Digest == "" || models[i+1] != "net"+before {
+			t.Errorf("version %d: %+v, %q", i+2, p, models[i+1])
+		}
+	}
+}
+
+func TestPairingCanBeSwitchedOff(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, func(c *config.Config) { oneEngine(c); c.Pair = false }, map[string][]string{"net": {"1"}})
+	got, _ := partnersOf(t, r, m, "1", "2")
+	if got[0] != nil || got[1] != nil {
+		t.Errorf("%+v, %+v", got[0], got[1])
+	}
+}
+
+func TestAnOlderVersionHasNoPartner(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, func(c *config.Config) { oneEngine(c); c.Repository.Backlog = 5 }, map[string][]string{"net": {"7"}})
+	got, _ := partnersOf(t, r, m, "7", "3")
+	if got[1] != nil {
+		t.Errorf("version 3 after version 7: %+v", got[1])
+	}
+}
+
+// Without its bytes a candidate cannot be built again, and others of the same
+// version do not stand in for it.
+func TestOnlyTheBytesThatWereMeasuredAreComparedWith(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	partnersOf(t, r, m, "1")
+	put(t, r, "net", "1", "something else now")
+	got, models := partnersOf(t, r, m, "2")
+	if p := got[0]; p == nil || p.Version != "1" || p.ModelPath != "" || models[0] != "" {
+		t.Errorf("%+v, %q", p, models[0])
+	}
+}
+
+// A job that dies beside another engine is done again alone: the comparison must
+// not cost the result.
+func TestAJobThatDiesBesideItsPartnerIsDoneAlone(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	partnersOf(t, r, m, "1")
+	put(t, r, "net", "2", "net2")
+	var partners []*bench.Partner
+	m.do = func(_ context.Context, req worker.Request) {
+		partners = append(partners, req.Job.Partner)
+		m.failure = nil
+		if req.Job.Partner != nil {
+			m.failure = &engine.Error{Kind: engine.KindOutOfMemory}
+		}
+	}
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if len(partners) != 2 || partners[0] == nil || partners[1] != nil {
+		t.Fatalf("%+v", partners)
+	}
+	if rec := r.before(t.Context(), lineage{"net", "onnxruntime", engine.FP32}); rec == nil || rec.Version != "2" {
+		t.Errorf("%+v", rec)
+	}
+}
