@@ -27,9 +27,9 @@ type Host interface {
 type Load struct {
 	Duration float64 // watched, seconds
 	Cores    int     // that this process may use
-	// Waited is the time, in seconds, that the timed threads were runnable and
-	// did not run, added up over them.
-	Waited float64
+	// Ran and Waited are the seconds that the timed threads ran, and that they were
+	// runnable and did not run, each added up over them.
+	Ran, Waited float64
 	// Switches counts how often a thread of this process was taken off its core
 	// although it had work.
 	Switches int64
@@ -83,7 +83,7 @@ type Disturbance struct {
 	Cause  string  `json:"cause"`  // that share in words: "other processes took 93 % of a core"
 	Excess float64 `json:"excess"` // that share over what would pass: above 1 a window is disturbed
 
-	Waited   float64  `json:"waited"`             // share of the time that the timed threads waited for a core
+	Waited   float64  `json:"waited"`             // share of the time that the timed threads wanted a core and had none
 	Stolen   float64  `json:"stolen"`             // share of the cores that the hypervisor gave to others
 	Others   float64  `json:"others"`             // share of the cores that other processes took
 	Device   float64  `json:"device,omitempty"`   // share of the time that other processes kept the GPU at work
@@ -113,11 +113,12 @@ type observation struct {
 // process as well: what it waited for others is at most what they ran.
 func (g Guard) disturbance(seen ...observation) Disturbance {
 	var d Disturbance
-	var duration, waited, others, stolen, device, cores, clock float64
+	var duration, ran, waited, others, stolen, device, cores, clock float64
 	clocks, onDevice := 0, false
 	for _, o := range seen {
 		l := o.load
 		duration += l.Duration
+		ran += l.Ran
 		waited += min(l.Waited, l.Others)
 		others += l.Others
 		stolen += l.Stolen
@@ -144,7 +145,7 @@ func (g Guard) disturbance(seen ...observation) Disturbance {
 		}
 		return min(max(x/of, 0), 1)
 	}
-	d.Waited, d.Stolen, d.Others, d.Device = share(waited, duration), share(stolen, cores), share(others, cores), share(device, duration)
+	d.Waited, d.Stolen, d.Others, d.Device = share(waited, ran+waited), share(stolen, cores), share(others, cores), share(device, duration)
 
 	percent := func(s float64) float64 { return math.Max(1, 100*s) }
 	taken := fmt.Sprintf("other processes took %.0f %% of a core", percent(share(others, duration)))
@@ -161,7 +162,7 @@ func (g Guard) disturbance(seen ...observation) Disturbance {
 	}
 	consider(d.Device, g.MaxDisturbance, fmt.Sprintf("other processes kept the GPU at work %.0f %% of the time", percent(d.Device)))
 	consider(d.Stolen, g.interruption(), fmt.Sprintf("the hypervisor gave %.1f %% of the cores to others", 100*d.Stolen))
-	consider(d.Waited, g.interruption(), fmt.Sprintf("%s, for which the timed threads waited %.1f %% of the time", taken, 100*d.Waited))
+	consider(d.Waited, g.interruption(), fmt.Sprintf("%s, for which the timed threads waited %.1f %% of their time", taken, 100*d.Waited))
 	return d
 }
 

@@ -38,7 +38,7 @@ func (h *scriptedHost) Quiet(_ context.Context, _ float64, most time.Duration) t
 
 // load is a machine of two cores during a window of 2 s.
 func load(change func(*Load)) Load {
-	l := Load{Duration: 2, Cores: 2, Waited: 0.001, Others: 0.01}
+	l := Load{Duration: 2, Cores: 2, Ran: 2, Waited: 0.001, Others: 0.01}
 	if change != nil {
 		change(&l)
 	}
@@ -61,7 +61,7 @@ func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 		"a neighbour that stays":             {[]Load{neighbour}, 0, 1, 2, 3, false, "other processes took 93 % of a core"},
 		"a neighbour that comes and goes":    {[]Load{neighbour}, time.Second, 10, 2, 12, false, "other processes took 93 % of a core"},
 		"two neighbours":                     {[]Load{load(func(l *Load) { l.Others = 2.6 })}, 0, 1, 2, 3, false, "other processes took 1.3 of 2 cores"},
-		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.03, 0.06 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core, for which the timed threads waited 1.5 % of the time"},
+		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.03, 0.06 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core, for which the timed threads waited 1.5 % of their time"},
 		"threads that wait for each other":   {[]Load{load(func(l *Load) { l.Waited = 3 })}, 0, 0, 0, 2, true, ""},
 		"a hypervisor that gives cores away": {[]Load{load(func(l *Load) { l.Stolen = 0.4 })}, 0, 1, 2, 3, false, "the hypervisor gave 10.0 % of the cores to others"},
 		"work on cores that nobody times on": {[]Load{load(func(l *Load) { l.Cores, l.Others = 64, 2 })}, 0, 0, 0, 2, true, ""},
@@ -174,7 +174,7 @@ func TestOnAGPUOtherProcessesThereCount(t *testing.T) {
 	}{
 		"another process on the GPU":          {shared, load(nil), "other processes kept the GPU at work 50 % of the time"},
 		"work on the host alone":              {device(), load(func(l *Load) { l.Others = 1.9 }), ""},
-		"enqueueing threads that had to wait": {device(), load(func(l *Load) { l.Others, l.Waited = 1.9, 0.2 }), "other processes took 95 % of a core, for which the timed threads waited 10.0 % of the time"},
+		"enqueueing threads that had to wait": {device(), load(func(l *Load) { l.Others, l.Waited = 1.9, 0.2 }), "other processes took 95 % of a core, for which the timed threads waited 9.1 % of their time"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := job(t, fake.Script{Latency: ms(2)[0]})

@@ -76,6 +76,7 @@ func (l look) since(before look) bench.Load {
 		ran -= before.ran[thread]
 		waited := l.waited[thread] - before.waited[thread]
 		if ran+waited >= busyShare*d {
+			out.Ran += ran
 			out.Waited += waited
 		}
 	}
