@@ -124,6 +124,9 @@ func TestComposeServicesAreWatchedPinnedAndPrivate(t *testing.T) {
 			if s.Privileged || !slices.Contains(s.CapDrop, "ALL") {
 				t.Errorf("%s keeps capabilities", s.Name)
 			}
+			if s.MemLimit <= 0 || s.PidsLimit <= 0 {
+				t.Errorf("%s has no limit of memory (%d) or processes (%d)", s.Name, s.MemLimit, s.PidsLimit)
+			}
 			named := 0
 			for _, v := range s.Volumes {
 				if v.Type == types.VolumeTypeVolume {

@@ -14,6 +14,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	apps "k8s.io/api/apps/v1"
 	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/json"
@@ -42,7 +43,7 @@ func manifests(t *testing.T) map[string]meta.Object {
 			o := map[string]meta.Object{
 				"v1/Namespace": &core.Namespace{}, "v1/ConfigMap": &core.ConfigMap{}, "v1/Service": &core.Service{},
 				"v1/PersistentVolumeClaim": &core.PersistentVolumeClaim{}, "apps/v1/Deployment": &apps.Deployment{}, "apps/v1/DaemonSet": &apps.DaemonSet{},
-				"monitoring.coreos.com/v1/ServiceMonitor": &monitoring.ServiceMonitor{}, "monitoring.coreos.com/v1/PrometheusRule": &monitoring.PrometheusRule{},
+				"networking.k8s.io/v1/NetworkPolicy": &networking.NetworkPolicy{}, "monitoring.coreos.com/v1/ServiceMonitor": &monitoring.ServiceMonitor{}, "monitoring.coreos.com/v1/PrometheusRule": &monitoring.PrometheusRule{},
 			}[kind.APIVersion+"/"+kind.Kind]
 			if o == nil {
 				t.Errorf("%s: document %d is a %s %s, of which this test knows no type", file, i+1, kind.APIVersion, kind.Kind)
@@ -154,6 +155,39 @@ func TestManifestsFitTogether(t *testing.T) {
 	config := find[*core.ConfigMap](t, all, "ConfigMap/plancast")
 	if !strings.Contains(config.Data["plancast.yml"], "state: /var/lib/plancast\n") {
 		t.Error("the state is not on the volume")
+	}
+}
+
+// The policy holds for every exporter, lets Prometheus scrape it, and lets none
+// reach the cluster or the cloud's metadata service.
+func TestNetworkPolicyHoldsForEveryExporter(t *testing.T) {
+	all := manifests(t)
+	p := find[*networking.NetworkPolicy](t, all, "NetworkPolicy/plancast").Spec
+	for name, w := range workloads(t, all) {
+		selector, err := meta.LabelSelectorAsSelector(&p.PodSelector)
+		if err != nil || !selector.Matches(labels.Set(w.template.Labels)) {
+			t.Errorf("it does not hold for %s (%v)", name, err)
+		}
+		if port := w.template.Spec.Containers[0].Ports[0].Name; p.Ingress[0].Ports[0].Port.StrVal != port {
+			t.Errorf("it opens %v of %s; want %s", p.Ingress[0].Ports[0].Port, name, port)
+		}
+	}
+	if !slices.Contains(p.PolicyTypes, networking.PolicyTypeIngress) || !slices.Contains(p.PolicyTypes, networking.PolicyTypeEgress) || len(p.Ingress) != 1 {
+		t.Errorf("it holds for %v, with %d ways in", p.PolicyTypes, len(p.Ingress))
+	}
+	for _, e := range p.Egress {
+		for _, to := range e.To {
+			if b := to.IPBlock; b != nil && b.CIDR == "0.0.0.0/0" {
+				for _, closed := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"} {
+					if !slices.Contains(b.Except, closed) {
+						t.Errorf("an exporter may reach %s", closed)
+					}
+				}
+			}
+		}
+		if len(e.To) == 0 {
+			t.Error("an exporter may reach everything")
+		}
 	}
 }
 
