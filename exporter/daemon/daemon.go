@@ -119,12 +119,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := os.RemoveAll(pass.WorkDir(d.options.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
-	damaged := func(err error) { d.log.Error("A record is left out", "err", err) }
-	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{}), damaged) {
-		if err != nil {
-			return err
-		}
-		d.evidence.add(r)
+	if err := d.readHistory(ctx); err != nil {
+		return err
 	}
 	if d.evidence.left, err = d.store.Left(ctx); err != nil {
 		return err

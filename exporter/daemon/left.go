@@ -3,9 +3,11 @@ package daemon
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/exporter/pass"
+	"github.com/plancast/plancast/exporter/standing"
 )
 
 // note notes which models of the history are no longer in the repository, and
@@ -13,18 +15,18 @@ import (
 func (d *Daemon) note(p pass.Plan) {
 	cfg, _ := d.inForce()
 	present, _ := held(cfg, p)
+	d.deriving.Lock()
+	d.catchUp()
+	known := d.tracker.Models()
+	d.deriving.Unlock()
 	d.mu.Lock()
 	before := d.evidence.left
-	known := map[string]bool{}
-	for _, r := range d.evidence.records {
-		known[r.Model] = true
-	}
 	d.mu.Unlock()
-	for _, m := range present {
-		delete(known, m.Name)
-	}
 	now := map[string]time.Time{}
-	for name := range known {
+	for _, name := range known {
+		if slices.ContainsFunc(present, func(m standing.Held) bool { return m.Name == name }) {
+			continue
+		}
 		since, ok := before[name]
 		if !ok {
 			since = d.now().UTC()

@@ -26,7 +26,7 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 		if err != nil {
 			return err
 		}
-		runner := d.options.newRunner(cfg, d.store, repo, observer{d}, &d.chosen, d.known().records)
+		runner := d.options.newRunner(cfg, d.store, repo, observer{d}, &d.chosen, d.known())
 		if d.options.Unmeasured {
 			return runner.Scan(ctx)
 		}
@@ -77,6 +77,8 @@ func (o Options) logWait(what string) {
 // Pending says whether a version of the models that only selects is left alone
 // because it may still be copied.
 func (d *Daemon) Pending(only func(model string) bool) bool {
-	p := d.known().plan
+	d.mu.Lock()
+	p := d.evidence.plan
+	d.mu.Unlock()
 	return p != nil && slices.ContainsFunc(p.Scan.Pending, func(p candidate.Pending) bool { return only == nil || only(p.Model) })
 }

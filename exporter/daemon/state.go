@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"path"
 	"runtime/debug"
@@ -17,59 +18,72 @@ import (
 	"github.com/plancast/plancast/forecast"
 )
 
-// evidence is all that the state is derived from, besides the configuration.
+// evidence is all that the state is derived from, besides the configuration and
+// what the tracker has.
 type evidence struct {
-	records []history.Record
 	fresh   []history.Record     // that the tracker has not yet
 	plan    *pass.Plan           // nil before the repository was read
 	left    map[string]time.Time // since when models of the history are not in the repository; replaced, never changed
 	track   *forecast.Score
-	tracked int // records that track rests on
+	tracked bool // track rests on all records
 }
 
-// add keeps a record in memory; the one it takes the place of needs its
-// distribution no longer.
+// add takes a record that was just made.
 func (e *evidence) add(r history.Record) {
-	for i := len(e.records) - 1; i >= 0; i-- {
-		old := &e.records[i]
-		if old.Model == r.Model && old.Precision == r.Precision && old.OK() && r.OK() {
-			if old.Measurement.Latency.Buckets == nil {
-				break
+	e.fresh, e.tracked = append(e.fresh, r), false
+}
+
+// readHistory reads what the state is derived from.
+func (d *Daemon) readHistory(ctx context.Context) error {
+	damaged := func(err error) { d.log.Error("A record is left out", "err", err) }
+	recent := history.Filter{Since: standing.LookBack(d.now()), Standing: true}
+	for e, err := range history.Skip(d.store.Entries(ctx, recent), damaged) {
+		if err != nil {
+			return err
+		}
+		d.tracker.Load(e)
+	}
+	for _, id := range d.tracker.Lacks() {
+		for r, err := range history.Skip(d.store.Records(ctx, history.Filter{ID: id}), damaged) {
+			if err != nil {
+				return err
 			}
-			slim := *old.Measurement
-			slim.Latency.Buckets, slim.Sweep, slim.Phases, slim.Warnings = nil, nil, nil, nil
-			slim.Plan.Path, slim.Plan.Warnings = "", nil
-			if slim.Layers != nil {
-				counts := *slim.Layers
-				counts.Layers = nil
-				slim.Layers = &counts
-			}
-			old.Measurement = &slim
-			break
+			d.tracker.Supply(r)
 		}
 	}
-	e.records, e.fresh = append(e.records, r), append(e.fresh, r)
+	totals, err := d.store.Totals(ctx)
+	for model, list := range totals {
+		d.tracker.Count(model, standing.TotalsOf(list))
+	}
+	return err
 }
 
-// known is the evidence so far, for a reader who takes his time.
-func (d *Daemon) known() evidence {
+// catchUp gives the tracker what came since; d.deriving is held.
+func (d *Daemon) catchUp() {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	e := d.evidence
-	e.records = slices.Clone(e.records) // add changes elements in place
-	return e
-}
-
-// derive makes the state under a configuration, and its metrics. It publishes
-// nothing; d.deriving is held.
-func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) {
-	d.mu.Lock()
-	known, fresh := d.evidence, d.evidence.fresh
+	fresh := d.evidence.fresh
 	d.evidence.fresh = nil
 	d.mu.Unlock()
 	for _, r := range fresh {
 		d.tracker.Add(r)
 	}
+}
+
+// known are the records at hand.
+func (d *Daemon) known() []history.Record {
+	d.deriving.Lock()
+	defer d.deriving.Unlock()
+	d.catchUp()
+	return d.tracker.Records()
+}
+
+// derive makes the state under a configuration, and its metrics. It publishes
+// nothing; d.deriving is held.
+func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) {
+	d.catchUp()
+	d.mu.Lock()
+	known := d.evidence
+	d.mu.Unlock()
 	e := standing.Evidence{Now: d.now(), Targets: cfg.Targets, Milestones: cfg.Milestones, Track: known.track, Unread: known.plan == nil, Left: known.left}
 	if p := known.plan; p != nil {
 		e.Backend = standing.Backend{Name: p.Backend.Name, Version: p.Backend.Environment.BackendVersion, Reason: p.Backend.Reason}
@@ -115,14 +129,16 @@ func (d *Daemon) Renew() {
 		return
 	}
 	d.mu.Lock()
-	known, tracked := len(d.evidence.records), d.evidence.tracked
+	tracked := d.evidence.tracked
+	d.evidence.tracked = true // what comes from here on makes it false again
 	d.mu.Unlock()
-	if known != tracked {
+	if !tracked {
 		d.deriving.Lock()
-		score := d.tracker.Backtest(d.derived.Load())
+		histories := d.tracker.Histories(d.derived.Load())
 		d.deriving.Unlock()
+		score := forecast.Backtest(histories, forecast.BacktestOptions{}).Plancast // not under the lock: it takes its time
 		d.mu.Lock()
-		d.evidence.track, d.evidence.tracked = &score, known
+		d.evidence.track = &score
 		d.mu.Unlock()
 	}
 	d.refresh()

@@ -102,8 +102,9 @@ type ending struct {
 	limits string      // that a failure happened under
 }
 
-// New makes a Runner. known are the records so far; they decide what has a
-// result already.
+// New makes a Runner. known are records so far, at least the newest of each model
+// and precision; they decide what has a result already. Of a long history the
+// others are read from the store when a job depends on them.
 func New(o Options, known []history.Record) *Runner {
 	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]built{}}
 	if r.Chosen == nil {
@@ -119,7 +120,9 @@ func (r *Runner) note(rec history.Record) {
 	var e ending
 	if rec.OK() {
 		r.used[rec.Backend] = true
-		r.previous[lineage{rec.Model, rec.Backend, rec.Precision}] = built{rec.ID, rec.Version}
+		if l := (lineage{rec.Model, rec.Backend, rec.Precision}); r.previous[l].record <= rec.ID {
+			r.previous[l] = built{rec.ID, rec.Version}
+		}
 	} else {
 		e = ending{rec.Failure.Kind, rec.Failure.Limits}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
 )
 
 // Job is one candidate at one precision, to be measured.
@@ -44,7 +45,7 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 	if err != nil {
 		return Plan{Scan: scan}, err
 	}
-	p, err := r.plan(scan, backend, only)
+	p, err := r.plan(ctx, scan, backend, only)
 	if err != nil || !remembered || len(p.Jobs) == 0 {
 		return p, err
 	}
@@ -53,10 +54,10 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 	if err != nil {
 		return Plan{Scan: scan}, err
 	}
-	return r.plan(scan, fresh, only)
+	return r.plan(ctx, scan, fresh, only)
 }
 
-func (r *Runner) plan(scan candidate.Scan, backend Backend, only func(model string) bool) (Plan, error) {
+func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend, only func(model string) bool) (Plan, error) {
 	p := Plan{Scan: scan, Backend: backend, Fingerprints: map[string]string{}}
 	limits, err := r.limitsDigest(backend)
 	if err != nil {
@@ -75,7 +76,11 @@ func (r *Runner) plan(scan candidate.Scan, backend Backend, only func(model stri
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
 			for _, precision := range r.Config.Precisions {
-				if r.wanted(key{c.Model, c.Digest, precision, fingerprint}, limits) && !slices.ContainsFunc(jobs, func(j Job) bool {
+				k := key{c.Model, c.Digest, precision, fingerprint}
+				if err := r.recall(ctx, k); err != nil {
+					return p, fmt.Errorf("plan %s: %w", name, err)
+				}
+				if r.wanted(k, limits) && !slices.ContainsFunc(jobs, func(j Job) bool {
 					return j.Candidate.Digest == c.Digest && j.Precision == precision
 				}) {
 					jobs = append(jobs, Job{Candidate: c, Precision: precision, Fingerprint: fingerprint})
@@ -88,6 +93,21 @@ func (r *Runner) plan(scan candidate.Scan, backend Backend, only func(model stri
 	}
 	p.Jobs = interleave(perModel)
 	return p, nil
+}
+
+// recall notes the records of a job that New was not given.
+func (r *Runner) recall(ctx context.Context, k key) error {
+	if _, done := r.done[k]; done || r.Store == nil {
+		return nil
+	}
+	f := history.Filter{Model: k.model, Digest: k.digest, Precision: k.precision, Fingerprint: k.fingerprint}
+	for rec, err := range history.Skip(r.Store.Records(ctx, f), func(error) {}) { // damage was named at the start
+		if err != nil {
+			return err
+		}
+		r.note(rec)
+	}
+	return nil
 }
 
 // wanted tells whether a job is to be done: it has no record, or failed under

@@ -24,8 +24,6 @@ type Evidence struct {
 
 	// Records is the history, ascending by ID. A Tracker has its own.
 	Records []history.Record
-	// Totals counts records that are no longer among Records; nil without any.
-	Totals map[string]Totals
 
 	Models  []Held    // what the repository holds, by name
 	Refused []Refusal // folders that cannot be models

@@ -266,7 +266,7 @@ func TestEveryMilestoneWithModelsHasAForecast(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return tr.Backtest(s)
+		return forecast.Backtest(tr.Histories(s), forecast.BacktestOptions{}).Plancast
 	}
 	if s := score(); s.Questions != 0 {
 		t.Errorf("ten results give %d questions; at least 11 are needed for one", s.Questions)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -338,6 +339,66 @@ func withoutOne(t testing.TB, w *world, s *standing.State) {
 		if m.ModelsTotal < before.ModelsTotal || m.ModelsReady > before.ModelsReady || m.Met && !before.Met {
 			t.Errorf("%s without %s: %d of %d ready, before %d of %d", m.Name, gone, m.ModelsReady, m.ModelsTotal, before.ModelsReady, before.ModelsTotal)
 		}
+	}
+}
+
+// A daemon reads of a long history what the state rests on, and adds what is
+// recorded: the state is that of the whole history.
+func TestAHistoryIsLoadedAsWhatItIsAltogether(t *testing.T) {
+	for seed := range uint64(40) {
+		w := newWorld(seed)
+		store, err := history.Open(filepath.Join(t.TempDir(), "history.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored []history.Record
+		for _, r := range w.Records {
+			r, err := store.Append(t.Context(), r) // which counts iterations anew
+			if errors.Is(err, history.ErrDuplicate) {
+				continue
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			stored = append(stored, r)
+		}
+		if w.Records = stored; len(stored) == 0 {
+			continue
+		}
+		n := w.IntN(len(stored))
+		var tracker standing.Tracker
+		for e, err := range store.Entries(t.Context(), history.Filter{BeforeID: stored[n].ID, Since: standing.LookBack(now), Standing: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e.ID < stored[n].ID {
+				tracker.Load(e)
+			}
+		}
+		for _, id := range tracker.Lacks() {
+			r, err := store.Record(t.Context(), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tracker.Supply(r)
+		}
+		for _, r := range stored[n:] {
+			tracker.Add(r)
+		}
+		if lacks := tracker.Lacks(); len(lacks) > 0 {
+			t.Errorf("seed %d: records %v are not at hand", seed, lacks)
+		}
+		loaded, err := tracker.Derive(w.Evidence)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		whole, err := standing.Derive(w.Evidence)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if got, want := fmt.Sprint(ofState(loaded)), fmt.Sprint(ofState(whole)); got != want {
+			t.Errorf("seed %d, loaded before record %d:\n got %s\nwant %s", seed, stored[n].ID, got, want)
+		}
+		store.Close()
 	}
 }
 

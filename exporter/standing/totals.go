@@ -21,15 +21,11 @@ type Totals struct {
 
 func (t *Totals) add(r history.Record) {
 	if r.Failure != nil {
-		k := r.Failure.Kind
-		if !slices.Contains(engine.Kinds, k) {
-			k = engine.KindInternal // of a newer or damaged record
-		}
 		t.Failed = maps.Clone(t.Failed) // states hold the old one
 		if t.Failed == nil {
 			t.Failed = map[engine.Kind]int{}
 		}
-		t.Failed[k]++
+		t.fail(r.Failure.Kind, 1)
 		return
 	}
 	if !r.OK() {
@@ -47,19 +43,25 @@ func (t *Totals) add(r history.Record) {
 	}
 }
 
-// with adds up two parts of a history.
-func (t Totals) with(o Totals) Totals {
-	t.Measured, t.CacheHits, t.Cached = t.Measured+o.Measured, t.CacheHits+o.CacheHits, t.Cached || o.Cached
-	if o.LastSuccess.After(t.LastSuccess) {
-		t.LastSuccess = o.LastSuccess
+// TotalsOf are the totals that the store keeps of a model.
+func TotalsOf(list []history.Totals) Totals {
+	out := Totals{Failed: map[engine.Kind]int{}}
+	for _, t := range list {
+		if t.Failure == "" {
+			out.Measured += t.Count
+			out.LastSuccess = t.Newest
+		} else {
+			out.fail(t.Failure, t.Count)
+		}
+		out.Cached, out.CacheHits = out.Cached || t.CacheKnown > 0, out.CacheHits+t.CacheHits
 	}
-	failed := maps.Clone(t.Failed)
-	if failed == nil {
-		failed = map[engine.Kind]int{}
+	return out
+}
+
+// fail counts failures of a kind.
+func (t *Totals) fail(k engine.Kind, n int) {
+	if !slices.Contains(engine.Kinds, k) {
+		k = engine.KindInternal // of a newer or damaged record
 	}
-	for k, n := range o.Failed {
-		failed[k] += n
-	}
-	t.Failed = failed
-	return t
+	t.Failed[k] += n
 }

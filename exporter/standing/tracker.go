@@ -19,7 +19,7 @@ import (
 func Derive(e Evidence) (*State, error) {
 	var t Tracker
 	for _, r := range e.Records {
-		t.hold(r)
+		t.Add(r)
 	}
 	return t.Derive(e)
 }
@@ -38,8 +38,9 @@ type Tracker struct {
 // tracked is what is known of one model.
 type tracked struct {
 	history history.Model
-	pending []history.Record // not in history yet
-	records map[int64]history.Record
+	entries []history.Entry          // not in history yet
+	added   []history.Record         // not in records yet
+	records map[int64]history.Record // of what is shown; replaced, never changed
 	totals  Totals
 
 	model  *Model // nil when it has to be derived anew
@@ -91,34 +92,95 @@ func (t *Tracker) of(name string) *tracked {
 }
 
 // Add takes a record that was just made. IDs ascend.
-func (t *Tracker) Add(r history.Record) { t.hold(r) }
-
-func (t *Tracker) hold(r history.Record) {
+func (t *Tracker) Add(r history.Record) {
 	m := t.of(r.Model)
 	m.totals.add(r)
-	m.pending = append(m.pending, r)
+	m.entries, m.added = append(m.entries, history.EntryOf(r)), append(m.added, r)
 }
 
-// grow takes pending entries into the history, and lets go of records that
-// nobody is shown any more.
-func (m *tracked) grow() {
-	if len(m.pending) == 0 {
-		return
-	}
-	m.history = m.history.With(history.Entries(m.pending)...)
-	keep := shown(m.history)
-	records := make(map[int64]history.Record, len(keep)) // states hold the earlier one
-	for _, r := range m.pending {
-		if keep[r.ID] {
-			records[r.ID] = r
+// Load takes an entry of a stored history: of a long one, those since LookBack and
+// of what is older what says how each model stands. IDs ascend. The records that
+// Lacks names have to follow with Supply, and the counts with Count.
+func (t *Tracker) Load(e history.Entry) {
+	m := t.of(e.Model)
+	m.entries = append(m.entries, e)
+}
+
+// Count says how many records a model had, of those that were loaded and of
+// all others before.
+func (t *Tracker) Count(model string, n Totals) { t.of(model).totals = n }
+
+// Supply takes the full record of an entry that was loaded.
+func (t *Tracker) Supply(r history.Record) {
+	m := t.of(r.Model)
+	m.added = append(m.added, r)
+}
+
+// Lacks are the IDs, ascending, of entries that are shown and whose records are
+// not at hand.
+func (t *Tracker) Lacks() []int64 {
+	var out []int64
+	for _, m := range t.models {
+		m.grow()
+		for id := range shown(m.history) {
+			if _, ok := m.records[id]; !ok {
+				out = append(out, id)
+			}
 		}
 	}
+	slices.Sort(out)
+	return out
+}
+
+// Records are the full records at hand: of the newest candidate of each model in
+// each environment, and the last good ones.
+func (t *Tracker) Records() []history.Record {
+	var out []history.Record
+	for _, m := range t.models {
+		m.grow()
+		out = slices.AppendSeq(out, maps.Values(m.records))
+	}
+	slices.SortFunc(out, func(a, b history.Record) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Models are the names of the models in the history.
+func (t *Tracker) Models() []string {
+	var out []string
+	for name, m := range t.models {
+		if m.grow(); len(m.history.Series) > 0 {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// grow takes what came into the history, and lets go of records that nobody is
+// shown any more.
+func (m *tracked) grow() {
+	if len(m.entries) == 0 && len(m.added) == 0 {
+		return
+	}
+	m.history = m.history.With(m.entries...)
+	keep := shown(m.history)
+	records := make(map[int64]history.Record, len(keep)) // states hold the earlier one
 	for id, r := range m.records {
 		if keep[id] {
 			records[id] = r
 		}
 	}
-	m.records, m.pending, m.model, m.series = records, nil, nil, nil
+	for _, r := range m.added {
+		if keep[r.ID] {
+			records[r.ID] = r
+		}
+	}
+	*m = tracked{history: m.history, records: records, totals: m.totals}
+}
+
+// LookBack is since when the entries of a stored history have to be loaded.
+func LookBack(now time.Time) time.Time {
+	return lookBack(now).Add(-Week - 24*time.Hour) // the week before looks back as well
 }
 
 // Derive makes the state of the evidence and of the records that were added;
@@ -140,11 +202,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 		m := t.of(held.Name)
 		m.grow()
 		if m.model == nil || changed || !m.model.Held.equal(held) {
-			totals := m.totals
-			if before, ok := e.Totals[held.Name]; ok {
-				totals = totals.with(before)
-			}
-			m.model = &Model{Held: held, History: m.history, Totals: totals, records: m.records}
+			m.model = &Model{Held: held, History: m.history, Totals: m.totals, records: m.records}
 			m.model.derive(all)
 			m.series = nil
 		}
@@ -261,10 +319,9 @@ func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) 
 	return e.series
 }
 
-// Backtest scores the method, walk-forward, on the very histories that the
-// milestones rest on: its own record. The score has no questions while the
-// histories are short.
-func (t *Tracker) Backtest(s *State) forecast.Score {
+// Histories are the very ones that the milestones of a state rest on, each once:
+// what the method's own record is made from.
+func (t *Tracker) Histories(s *State) []forecast.Series {
 	type key struct{ model, metric, precision, environment string }
 	known := map[key]bool{}
 	var all []forecast.Series
@@ -282,5 +339,5 @@ func (t *Tracker) Backtest(s *State) forecast.Score {
 			}
 		}
 	}
-	return forecast.Backtest(all, forecast.BacktestOptions{}).Plancast
+	return all
 }
