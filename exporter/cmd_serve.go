@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"strings"
@@ -28,6 +29,7 @@ type serveCommand struct {
 	config    *string
 	web       *web.FlagConfig
 	lifecycle *bool
+	external  *[]*url.URL
 	measure   *bool
 }
 
@@ -37,6 +39,7 @@ func registerServe(app *kingpin.Application) (string, command) {
 		config:    configFlag(cmd),
 		web:       kingpinflag.AddFlags(cmd, ":9833"),
 		lifecycle: cmd.Flag("web.enable-lifecycle", "Enable reload and measuring via HTTP requests (POST /-/reload, POST /api/v1/run).").Bool(),
+		external:  cmd.Flag("web.external-url", "URL that plancast is reached by, such as https://plancast.example.org. With --web.enable-lifecycle, requests that name another host are refused. Repeatable.").URLList(),
 		measure: cmd.Flag("measure", "Measure new candidates. With --no-measure the report, the metrics and the forecasts come from the history as it is, "+
 			"and no backend is needed: for a copy of another machine's history.").Default("true").Bool(),
 	}
@@ -53,12 +56,19 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 
 	o := p.daemon(cfg)
 	o.ConfigFile, o.Unmeasured, o.Lifecycle = *c.config, !*c.measure, *c.lifecycle
+	for _, u := range *c.external {
+		if u.Host == "" {
+			return 0, fmt.Errorf("--web.external-url %q names no host: write one such as https://plancast.example.org", u)
+		}
+		o.Hosts = append(o.Hosts, u.Host)
+	}
+	o.Hosts = append(o.Hosts, *c.web.WebListenAddresses...)
 	d, err := daemon.New(o)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
-	server := &http.Server{Handler: d.Handler(), ReadHeaderTimeout: 10 * time.Second}
+	server := d.Server()
 	serving := make(chan error, 1)
 	stopServing, err := listen(server, c.web, p.log, serving)
 	if err != nil {
@@ -117,7 +127,7 @@ func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, servin
 			}
 			return nil, fmt.Errorf("listen on %s: %w: choose another with --web.listen-address", address, err)
 		}
-		listeners = append(listeners, l)
+		listeners = append(listeners, daemon.Limit(l))
 		log.Info("Report at", "url", scheme+browsable(l.Addr()))
 	}
 	go func() { serving <- web.ServeMultiple(listeners, server, flags, log) }()

@@ -49,6 +49,9 @@ type Options struct {
 	Unnotified bool
 	// Lifecycle enables reload and passes on request over HTTP.
 	Lifecycle bool
+	// Hosts are names that plancast is reached by, beside those of this machine:
+	// only requests to a known one may use the lifecycle API.
+	Hosts []string
 }
 
 // ErrBusy says that another plancast measures with the same state folder.

@@ -55,6 +55,7 @@ func TestAFileFromTheFutureIsMeasuredOnceItIsQuiet(t *testing.T) {
 func get(t *testing.T, h http.Handler, method, target string, header ...string) (int, string) {
 	t.Helper()
 	r := httptest.NewRequest(method, target, nil)
+	r.Host = "localhost"
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}

@@ -35,12 +35,12 @@ func (d *Daemon) Handler() http.Handler {
 	mux.HandleFunc("/-/reload", d.serveReload)
 	mux.HandleFunc("/api/v1/run", d.serveRun)
 	// A page elsewhere must not make a visitor's browser reload or run.
-	return http.NewCrossOriginProtection().Handler(mux)
+	return guarded(http.NewCrossOriginProtection().Handler(mux))
 }
 
 func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	v, model := d.View(), r.FormValue("model")
+	v, model := d.View(), r.URL.Query().Get("model")
 	status := http.StatusOK
 	if model != "" && !slices.ContainsFunc(v.Models, func(m report.ModelView) bool { return m.Name == model }) {
 		status = http.StatusNotFound // the page says so
@@ -52,7 +52,6 @@ func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", report.ContentSecurityPolicy())
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = b.WriteTo(w)
 }
@@ -71,9 +70,10 @@ type Format struct {
 }
 
 func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
-	f, ok := Formats[cmp.Or(r.FormValue("format"), "json")]
+	format := r.URL.Query().Get("format")
+	f, ok := Formats[cmp.Or(format, "json")]
 	if !ok {
-		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", r.FormValue("format"))
+		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", format)
 		return
 	}
 	var b bytes.Buffer
@@ -103,7 +103,7 @@ func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, d.options.Lifecycle) {
+	if !d.allowed(w, r) {
 		return
 	}
 	if err := d.Reload(r.Context()); err != nil {
@@ -114,10 +114,10 @@ func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
-	if !allowed(w, r, d.options.Lifecycle) {
+	if !d.allowed(w, r) {
 		return
 	}
-	model := r.FormValue("model")
+	model := r.URL.Query().Get("model")
 	if model != "" && !candidate.ValidModel(model) {
 		refuse(w, http.StatusBadRequest, "%q cannot be a model's name", model)
 		return
@@ -126,13 +126,16 @@ func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
 	reply(w, http.StatusAccepted, map[string]string{"status": "success"})
 }
 
-func allowed(w http.ResponseWriter, r *http.Request, enabled bool) bool {
+// allowed says whether a request may change something; if not, it is answered.
+func (d *Daemon) allowed(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
 		refuse(w, http.StatusMethodNotAllowed, "only POST requests are taken here")
-	case !enabled:
+	case !d.options.Lifecycle:
 		refuse(w, http.StatusForbidden, "the lifecycle API is not enabled: start plancast with --web.enable-lifecycle")
+	case !d.named(r):
+		refuse(w, http.StatusForbidden, "host %q is not known to plancast: name it with --web.external-url, or use an IP address", r.Host)
 	default:
 		return true
 	}
