@@ -22,7 +22,7 @@ type notifyTest struct {
 
 func registerNotifyTest(app *kingpin.Application) (string, command) {
 	parent := app.Command("notify", "Tries the notifications.")
-	cmd := parent.Command("test", "Sends each receiver a test message and says what came of it.")
+	cmd := parent.Command("test", "Sends each receiver a test message and says whether it was taken.")
 	return cmd.FullCommand(), &notifyTest{configFlag(cmd), cmd.Flag("receiver", "Only this receiver.").String()}
 }
 

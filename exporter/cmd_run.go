@@ -40,7 +40,7 @@ func registerRun(app *kingpin.Application) (string, command) {
 		once:   cmd.Flag("once", "Make exactly one pass: do not wait for files that are still being copied.").Bool(),
 		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
-		notify: cmd.Flag("notify", "Tell the receivers of the configuration, and try each message once before the end; what is left is sent by the next plancast.").Bool(),
+		notify: cmd.Flag("notify", "Notify the receivers of the configuration, and try each message once before the end; the next plancast sends what is left.").Bool(),
 	}
 }
 

@@ -79,8 +79,8 @@ func run(ctx context.Context, args []string, p program) (status int) {
 		fmt.Fprintln(p.stdout, promversion.Print("plancast"))
 		return exitOK
 	}
-	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship. plancast --version prints its version.")
-	app.HelpFlag.Short('h')
+	logConfig := &promslog.Config{Writer: p.stderr}
+	app, commands := application(logConfig)
 	app.UsageWriter(p.stdout).ErrorWriter(p.stderr)
 	// kingpin counts on ending the process in the middle of Parse.
 	app.Terminate(func(status int) { panic(terminated(status)) })
@@ -93,20 +93,6 @@ func run(ctx context.Context, args []string, p program) (status int) {
 			status = int(t)
 		}
 	}()
-	logConfig := &promslog.Config{Writer: p.stderr}
-	promslogflag.AddFlags(app, logConfig)
-
-	commands := map[string]command{}
-	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
-		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune, registerHistoryImport,
-		registerForecast, registerBacktest,
-	} {
-		name, c := register(app)
-		commands[name] = c
-	}
-	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
-
 	name, err := app.Parse(args)
 	if err != nil {
 		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
@@ -127,6 +113,24 @@ func run(ctx context.Context, args []string, p program) (status int) {
 		return exitError
 	}
 	return status
+}
+
+// application is the command line: every command by its name.
+func application(logConfig *promslog.Config) (*kingpin.Application, map[string]command) {
+	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship. plancast --version prints its version.")
+	app.HelpFlag.Short('h')
+	promslogflag.AddFlags(app, logConfig)
+	commands := map[string]command{}
+	for _, register := range []func(*kingpin.Application) (string, command){
+		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune, registerHistoryImport,
+		registerForecast, registerBacktest,
+	} {
+		name, c := register(app)
+		commands[name] = c
+	}
+	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
+	return app, commands
 }
 
 // version is the program's own, set when it is built (see the Makefile).
