@@ -84,6 +84,8 @@ type Daemon struct {
 	deriving sync.Mutex       // held while something new is derived and published, so that nothing older replaces it
 	tracker  standing.Tracker // guarded by deriving
 
+	audited int64 // newest line of the audit trail that is shown
+
 	mu       sync.Mutex // guards the evidence: held to read or change it, never to derive from it
 	setup    setup
 	evidence evidence
@@ -122,7 +124,14 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := os.RemoveAll(pass.WorkDir(d.options.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
-	if err := d.readHistory(ctx); err != nil {
+	trail, err := d.store.Audit(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if n := len(trail); n > 0 {
+		d.audited = trail[n-1].ID
+	}
+	if err := d.readHistory(ctx, ""); err != nil {
 		return err
 	}
 	if d.evidence.left, err = d.store.Left(ctx); err != nil {
@@ -173,6 +182,7 @@ func (d *Daemon) Run(ctx context.Context) {
 	d.metrics.SetGPUs(gpus.States)
 	var running sync.WaitGroup
 	running.Go(func() { d.schedule(ctx) })
+	running.Go(func() { d.followCorrections(ctx) })
 	running.Go(func() { d.notifier.Run(ctx) })
 	running.Go(func() { gpus.Run(ctx) })
 	running.Wait()

@@ -33,10 +33,10 @@ func (e *evidence) add(r history.Record) {
 	e.fresh, e.tracked = append(e.fresh, r), false
 }
 
-// readHistory reads what the state is derived from.
-func (d *Daemon) readHistory(ctx context.Context) error {
+// readHistory reads what the state of a model is derived from; "" is all models.
+func (d *Daemon) readHistory(ctx context.Context, model string) error {
 	damaged := func(err error) { d.log.Error("A record is left out", "err", err) }
-	recent := history.Filter{Since: standing.LookBack(d.now()), Standing: true}
+	recent := history.Filter{Model: model, Since: standing.LookBack(d.now()), Standing: true}
 	for e, err := range history.Skip(d.store.Entries(ctx, recent), damaged) {
 		if err != nil {
 			return err
@@ -52,8 +52,10 @@ func (d *Daemon) readHistory(ctx context.Context) error {
 		}
 	}
 	totals, err := d.store.Totals(ctx)
-	for model, list := range totals {
-		d.tracker.Count(model, standing.TotalsOf(list))
+	for name, list := range totals {
+		if model == "" || name == model {
+			d.tracker.Count(name, standing.TotalsOf(list))
+		}
 	}
 	return err
 }

@@ -67,13 +67,15 @@ func identityOf(e Entry) identity {
 	return identity{version: e.Version, digest: e.Digest}
 }
 
-// With is the model with further entries, in ascending order of ID. It shares
-// with m what did not change.
+// With is the model with further entries, in ascending order of ID; what is
+// excluded or superseded counts for nothing. It shares with m what did not change.
 func (m Model) With(entries ...Entry) Model {
 	m.Series = slices.Clone(m.Series)
 	by := map[string][]Entry{}
 	for _, e := range entries {
-		by[e.Fingerprint] = append(by[e.Fingerprint], e)
+		if e.Counts() {
+			by[e.Fingerprint] = append(by[e.Fingerprint], e)
+		}
 	}
 	for fingerprint, list := range by {
 		i := slices.IndexFunc(m.Series, func(s Series) bool { return s.Fingerprint == fingerprint })

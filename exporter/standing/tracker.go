@@ -42,6 +42,7 @@ type tracked struct {
 	added   []history.Record         // not in records yet
 	records map[int64]history.Record // of what is shown; replaced, never changed
 	totals  Totals
+	last    int64 // newest entry that was loaded: it and those before are counted in totals
 
 	model  *Model // nil when it has to be derived anew
 	series map[use]evidence
@@ -91,9 +92,22 @@ func (t *Tracker) of(name string) *tracked {
 	return m
 }
 
-// Add takes a record that was just made. IDs ascend.
+// Forget drops what is known of a model, to be loaded again; "" is all models.
+func (t *Tracker) Forget(model string) {
+	if model == "" {
+		t.models = nil
+		return
+	}
+	delete(t.models, model)
+}
+
+// Add takes a record that was just made, unless it was loaded meanwhile. IDs
+// ascend.
 func (t *Tracker) Add(r history.Record) {
 	m := t.of(r.Model)
+	if m.last > 0 && r.ID <= m.last {
+		return
+	}
 	m.totals.add(r)
 	m.entries, m.added = append(m.entries, history.EntryOf(r)), append(m.added, r)
 }
@@ -103,7 +117,7 @@ func (t *Tracker) Add(r history.Record) {
 // Lacks names have to follow with Supply, and the counts with Count.
 func (t *Tracker) Load(e history.Entry) {
 	m := t.of(e.Model)
-	m.entries = append(m.entries, e)
+	m.entries, m.last = append(m.entries, e), e.ID
 }
 
 // Count says how many records a model had, of those that were loaded and of
@@ -175,7 +189,7 @@ func (m *tracked) grow() {
 			records[r.ID] = r
 		}
 	}
-	*m = tracked{history: m.history, records: records, totals: m.totals}
+	*m = tracked{history: m.history, records: records, totals: m.totals, last: m.last}
 }
 
 // LookBack is since when the entries of a stored history have to be loaded.
