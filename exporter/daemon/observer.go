@@ -34,7 +34,7 @@ func (d observer) Scanned(p pass.Plan) {
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
 		d.refresh()
 	}
-	d.act(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
+	d.advance(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
 	d.notify(0) // of what a predecessor recorded before it was killed
 }
 
@@ -42,7 +42,7 @@ func (d observer) Scanned(p pass.Plan) {
 func (d observer) Started(j pass.Job, waiting []pass.Job) {
 	job := asJob(j)
 	job.Started = d.now()
-	d.act(func(a *activity) {
+	d.advance(func(a *activity) {
 		a.running, a.waiting, a.logged = append(slices.Clip(a.running), job), jobs(waiting), d.now()
 	})
 	d.log.Info("Job started", "model", job.Model, "version", job.Version, "precision", job.Precision, "waiting", len(waiting))
@@ -55,7 +55,7 @@ const logProgressEvery = 10 * time.Second
 // Progressed implements pass.Observer.
 func (d observer) Progressed(j pass.Job, p engine.Progress) {
 	due := false
-	d.act(func(a *activity) {
+	d.advance(func(a *activity) {
 		a.running = slices.Clone(a.running)
 		for i := range a.running {
 			if same(a.running[i], asJob(j)) {
@@ -77,7 +77,7 @@ func (d observer) Recorded(r history.Record) {
 	d.evidence.add(r)
 	d.mu.Unlock()
 	d.refresh()
-	d.act(func(a *activity) { a.end(standing.Job{Model: r.Model, Version: r.Version, Precision: r.Precision}) })
+	d.advance(func(a *activity) { a.end(standing.Job{Model: r.Model, Version: r.Version, Precision: r.Precision}) })
 	d.notify(r.ID)
 	log := d.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
@@ -95,7 +95,7 @@ func (d observer) Recorded(r history.Record) {
 }
 
 // Dropped implements pass.Observer.
-func (d observer) Dropped(j pass.Job) { d.act(func(a *activity) { a.end(asJob(j)) }) }
+func (d observer) Dropped(j pass.Job) { d.advance(func(a *activity) { a.end(asJob(j)) }) }
 
 // end takes a job from those that run.
 func (a *activity) end(j standing.Job) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
@@ -15,12 +16,18 @@ import (
 	"github.com/plancast/plancast/exporter/worker"
 )
 
+// scanPatience is how long a pass may show no progress beside a job, which ends
+// by its own limit: while the repository is read and a candidate is copied.
+const scanPatience = time.Hour
+
 // Pass makes one pass over the models that only selects; nil selects all. It
 // returns why the pass could not go on; what was measured until then is kept.
 func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 	d.passing.Lock()
 	defer d.passing.Unlock()
 	started := d.now()
+	limit, _ := d.inForce()
+	d.advance(func(a *activity) { a.patience = limit.Worker.Timeout + scanPatience })
 	err := func() error {
 		cfg, repo, err := d.begin(ctx)
 		if err != nil {
@@ -33,7 +40,7 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 		return runner.Once(ctx, only)
 	}()
 	d.act(func(a *activity) {
-		a.running, a.waiting, a.passErr = nil, nil, err
+		a.running, a.waiting, a.passErr, a.stalls = nil, nil, err, time.Time{}
 		if err == nil {
 			a.lastPass = &standing.Pass{Finished: d.now().UTC(), Duration: d.now().Sub(started)}
 		}

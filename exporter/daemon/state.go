@@ -171,8 +171,10 @@ type activity struct {
 	scanned    bool   // the repository was read
 	waitingFor string // whose answer the running pass waits for; "" for nobody's
 	lastPass   *standing.Pass
-	passErr    error // of the last pass; nil when it went through
-	reloadErr  error // of the last reload; nil when it went through
+	passErr    error         // of the last pass; nil when it went through
+	patience   time.Duration // of the running pass: how long it may show no progress
+	stalls     time.Time     // when the running pass counts as stalled unless it progresses; zero while none runs
+	reloadErr  error         // of the last reload; nil when it went through
 	reloaded   time.Time
 	next       time.Time // when the schedule makes the next pass; zero without one
 	logged     time.Time // when the log last mentioned the running job
@@ -191,7 +193,15 @@ func (d *Daemon) act(change func(*activity)) {
 	d.activity.Store(&a)
 	d.metrics.SetActivity(metrics.Activity{
 		QueueLength: len(a.waiting), Running: a.running, LastPass: a.lastPass, PassFailed: a.passErr != nil,
-		ReloadFailed: a.reloadErr != nil, Reloaded: a.reloaded,
+		Stalls: a.stalls, ReloadFailed: a.reloadErr != nil, Reloaded: a.reloaded,
+	})
+}
+
+// advance is act for what a pass does: it is a sign of progress.
+func (d *Daemon) advance(change func(*activity)) {
+	d.act(func(a *activity) {
+		change(a)
+		a.stalls = time.Now().Add(a.patience)
 	})
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -30,7 +31,7 @@ func (d *Daemon) Handler() http.Handler {
 		d.log.Error("Scrape failed", "err", err)
 	})))
 	mux.HandleFunc("GET /api/v1/report", d.serveReport)
-	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "plancast is healthy.") })
+	mux.HandleFunc("GET /-/healthy", d.serveHealthy)
 	mux.HandleFunc("GET /-/ready", d.serveReady)
 	mux.HandleFunc("/-/reload", d.serveReload)
 	mux.HandleFunc("/api/v1/run", d.serveRun)
@@ -84,6 +85,17 @@ func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", f.ContentType)
 	_, _ = b.WriteTo(w)
+}
+
+// serveHealthy fails when a pass stands still beyond every limit that should have
+// ended it: then only a restart helps.
+func (d *Daemon) serveHealthy(w http.ResponseWriter, _ *http.Request) {
+	a := d.activity.Load()
+	if !a.stalls.IsZero() && time.Now().After(a.stalls) {
+		http.Error(w, fmt.Sprintf("plancast is not healthy: the running pass has shown no progress for %s", (time.Since(a.stalls)+a.patience).Round(time.Second)), http.StatusServiceUnavailable)
+		return
+	}
+	fmt.Fprintln(w, "plancast is healthy.")
 }
 
 func (d *Daemon) serveReady(w http.ResponseWriter, _ *http.Request) {

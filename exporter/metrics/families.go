@@ -134,6 +134,7 @@ var (
 	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
 	passTime     = Family{"plancast_pass_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
 	passOK       = Family{"plancast_pass_last_success", Gauge, nil, "Whether the last pass over the repository went through: 1 or 0.", "A candidate that fails is no failure of the pass.", true}
+	passStalled  = Family{"plancast_pass_stalled", Gauge, nil, "Whether the running pass has shown no progress beyond every limit: 1 or 0.", "The limit is worker.timeout and an hour. /-/healthy fails as well.", true}
 	reloadOK     = Family{"plancast_config_last_reload_successful", Gauge, nil, "Whether the last reading of the configuration succeeded: 1 or 0.", "A 0 says that the configuration before stays in force.", true}
 	reloadTime   = Family{"plancast_config_last_reload_success_timestamp_seconds", Gauge, nil, "When the configuration in force was read, in seconds since the epoch.", "", true}
 	jobProgress  = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
@@ -252,7 +253,7 @@ func Families() []Family {
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
-		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, reloadOK, reloadTime, queueLength, jobProgress,
+		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,

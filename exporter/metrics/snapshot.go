@@ -48,6 +48,7 @@ type Activity struct {
 	LastPass    *standing.Pass // nil before the first pass has ended
 	PassFailed  bool           // the last pass could not go on
 
+	Stalls       time.Time // when the running pass counts as stalled unless it progresses; zero while none runs
 	ReloadFailed bool      // the last reading of the configuration
 	Reloaded     time.Time // when the configuration in force was read
 }
@@ -140,6 +141,7 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(passTime, timestamp(a.LastPass.Finished))
 	}
 	gauge(passOK, oneIf(!a.PassFailed))
+	gauge(passStalled, oneIf(!a.Stalls.IsZero() && time.Now().After(a.Stalls)))
 	if !a.Reloaded.IsZero() {
 		gauge(reloadOK, oneIf(!a.ReloadFailed))
 		gauge(reloadTime, timestamp(a.Reloaded))
