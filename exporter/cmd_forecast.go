@@ -88,6 +88,19 @@ func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out 
 	return out, basis, err
 }
 
+// zone is the one of a deadline that names none: the configuration's, where the
+// series comes from its history, and else UTC.
+func (s source) zone() (*time.Location, error) {
+	if *s.csv != "" || *s.url != "" || *s.file != "" {
+		return time.UTC, nil
+	}
+	cfg, err := config.Load(*s.config)
+	if err != nil {
+		return nil, err
+	}
+	return cfg.Location, nil
+}
+
 func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (forecast.Series, error) {
 	if *s.model == "" {
 		return forecast.Series{}, errors.New("name a --model of the history, or give --csv or --prometheus.url")
@@ -130,7 +143,7 @@ func registerForecast(app *kingpin.Application) (string, command) {
 		jsonl:     cmd.Flag("jsonl", "Answer questions on stdin, a line of JSON each, on stdout; everything else is ignored (docs/forecasting.md).").Bool(),
 		criterion: cmd.Flag("criterion", `The target, such as "p99 < 50ms".`).String(),
 		deadline:  cmd.Flag("deadline", `Until when, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
-		horizon:   cmd.Flag("horizon", "Within how many further iterations.").Int(),
+		horizon:   cmd.Flag("horizon", fmt.Sprintf("Within how many further iterations; %d where there is no --deadline either.", terms.Horizon)).Int(),
 		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default(fmt.Sprint(terms.Ready)).Float64(),
 		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and what is ahead.").Default("text").Enum("text", "json", "svg"),
 		output:    cmd.Flag("output", "File to write; stdout without it.").String(),
@@ -149,8 +162,15 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, fmt.Errorf("--criterion: %w", err)
 	}
 	goal := forecast.Goal{Iterations: *c.horizon, Ready: *c.ready}
+	if *c.deadline == "" && goal.Iterations == 0 {
+		goal.Iterations = terms.Horizon
+	}
 	if *c.deadline != "" {
-		if goal.Deadline, err = terms.ParseDeadline(*c.deadline, time.UTC); err != nil {
+		zone, err := c.zone()
+		if err != nil {
+			return 0, err
+		}
+		if goal.Deadline, err = terms.ParseDeadline(*c.deadline, zone); err != nil {
 			return 0, fmt.Errorf("--deadline: %w", err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -93,7 +94,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 			status = int(t)
 		}
 	}()
-	name, err := app.Parse(args)
+	name, err := app.Parse(joinDashes(args))
 	if err != nil {
 		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
 		return exitError
@@ -131,6 +132,19 @@ func application(logConfig *promslog.Config) (*kingpin.Application, map[string]c
 	}
 	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
 	return app, commands
+}
+
+// joinDashes writes "--csv -" as "--csv=-": kingpin takes a lone dash for an
+// empty text.
+func joinDashes(args []string) (out []string) {
+	for i, a := range args {
+		if a == "-" && i > 0 && strings.HasPrefix(args[i-1], "--") && !strings.Contains(args[i-1], "=") {
+			out[len(out)-1] += "=-"
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
 }
 
 // version is the program's own, set when it is built (see the Makefile).
