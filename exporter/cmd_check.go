@@ -34,7 +34,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	}
 	w := p.stdout
 	fmt.Fprintf(w, "Configuration %s is valid.\n\n", *c.config)
-	fmt.Fprintf(w, "Repository  %s, looked at %s\n", cfg.Repository.URL, cadence(cfg.Cron))
+	fmt.Fprintf(w, "Repository  %s, scanned %s\n", cfg.Repository.URL, cadence(cfg.Cron))
 	fmt.Fprintf(w, "State       %s\n", cfg.State)
 	for _, t := range cfg.Targets {
 		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria))
@@ -48,10 +48,13 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
-	fmt.Fprintf(w, "History     %s, %d records\n", daemon.HistoryFile(cfg), records)
+	fmt.Fprintf(w, "History     %s, %s\n", daemon.HistoryFile(cfg), count(records, "record"))
 	writePlan(w, plan)
 	for _, a := range daemon.Absences(cfg, plan) {
 		fmt.Fprintf(w, "Attention: %s.\n", report.AbsenceText(a))
+	}
+	for _, x := range findings(cfg, plan.Scan) {
+		fmt.Fprintf(w, "Attention: %s.\n", x)
 	}
 	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
 	return exitOK, nil
@@ -110,29 +113,63 @@ func milestoneSentence(m config.Milestone, cfg config.Config) string {
 }
 
 func writePlan(w io.Writer, plan pass.Plan) {
-	fmt.Fprintf(w, "\n%d models, %d versions.\n", len(plan.Scan.Models), plan.Scan.Versions)
+	scan := plan.Scan
+	fmt.Fprintf(w, "\n%s, %s.\n", count(len(scan.Models), "model"), count(scan.Versions, "version"))
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, name := range slices.Sorted(maps.Keys(plan.Scan.Models)) {
-		versions := plan.Scan.Models[name]
+	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
+		versions := scan.Models[name]
 		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
 	}
 	if err := tw.Flush(); err != nil {
 		fmt.Fprintln(w, err)
 	}
-	for _, x := range plan.Scan.Pending {
+	for _, x := range scan.Pending {
 		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
 	}
-	for _, x := range plan.Scan.Refused {
-		fmt.Fprintf(w, "  refused: %s: %s\n", x.Path, x.Reason)
+	for _, x := range scan.Refused {
+		fmt.Fprintf(w, "  rejected: %s: %s\n", x.Path, x.Reason)
 	}
-	if len(plan.Jobs) == 0 {
-		fmt.Fprintln(w, "\nA pass would do nothing: every wanted version has its results.")
-		return
-	}
-	fmt.Fprintf(w, "\nA pass would do %d jobs:\n", len(plan.Jobs))
+	fmt.Fprintf(w, "\n%s\n", outlook(plan))
 	for _, j := range plan.Jobs {
 		fmt.Fprintf(w, "  measure %s\n", j)
 	}
+	for _, j := range plan.Failed {
+		fmt.Fprintf(w, "  not tried again: %s failed before\n", j)
+	}
+}
+
+// outlook says what a pass would do now.
+func outlook(plan pass.Plan) string {
+	var but []string
+	if n := len(plan.Scan.Pending); n > 0 {
+		but = append(but, count(n, "version")+" would wait")
+	}
+	if n := len(plan.Scan.Refused); n > 0 {
+		but = append(but, fmt.Sprintf("%d rejected", n))
+	}
+	if n := len(plan.Failed); n > 0 {
+		but = append(but, count(n, "job")+" failed before")
+	}
+	rest := strings.Join(but, ", ")
+	switch {
+	case len(plan.Jobs) > 0 && rest != "":
+		return fmt.Sprintf("A pass would do %s (%s):", count(len(plan.Jobs), "job"), rest)
+	case len(plan.Jobs) > 0:
+		return fmt.Sprintf("A pass would do %s:", count(len(plan.Jobs), "job"))
+	case rest != "":
+		return fmt.Sprintf("A pass would measure nothing now: %s.", rest)
+	case len(plan.Scan.Models) == 0:
+		return "A pass would do nothing: the repository holds no candidate, <model>/<version>/model.onnx."
+	}
+	return "A pass would do nothing: every wanted version has its results."
+}
+
+// count reads "1 model" or "3 models".
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func versionRange(n int, first, last string) string {

@@ -7,11 +7,13 @@ import (
 	"io"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/report"
@@ -33,11 +35,11 @@ type runCommand struct {
 }
 
 func registerRun(app *kingpin.Application) (string, command) {
-	cmd := app.Command("run", "Measures what has no result yet, prints the report and exits with 0 when every target holds, 1 when one is missed, 2 on an error.")
+	cmd := app.Command("run", "Measures what has no result yet, prints the report and exits with 0 when the newest version of every model is measured and every target holds, 1 when a target is missed, 2 when that cannot be said.")
 	return cmd.FullCommand(), &runCommand{
 		config: configFlag(cmd),
 		models: cmd.Flag("model", "Only this model, or models that match this pattern. Repeatable.").Strings(),
-		once:   cmd.Flag("once", "Make exactly one pass: do not wait for files that are still being copied.").Bool(),
+		once:   cmd.Flag("once", "Make exactly one pass and take every file as it is: for a checkout, which is complete.").Bool(),
 		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
 		notify: cmd.Flag("notify", "Notify the receivers of the configuration, and try each message once before the end; the next plancast sends what is left.").Bool(),
@@ -53,6 +55,9 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if *c.once {
+		cfg.Repository.Quiet = 0 // a checkout is complete
+	}
 	o := p.daemon(cfg)
 	o.Only, o.Unnotified = only, !*c.notify
 	d, err := daemon.New(o)
@@ -60,10 +65,10 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer d.Close()
-	if err := c.measure(ctx, d, only); err != nil {
+	if err := c.measure(ctx, p, d, only); err != nil {
 		v := d.View()
-		if len(v.Models) == 0 {
-			return 0, err // it did not get as far as reading the repository
+		if !d.Scanned() {
+			return 0, err
 		}
 		v.Partial = fmt.Sprintf("the run ended early (%v); the results below are those so far", err)
 		if ctx.Err() != nil {
@@ -79,6 +84,9 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err := c.write(p, v); err != nil {
 		return 0, err
 	}
+	for _, g := range v.Gaps {
+		fmt.Fprintf(p.stderr, "plancast run: no result: %s\n", g.Text)
+	}
 	if *c.notify {
 		left, err := d.Flush(ctx)
 		if err != nil {
@@ -91,23 +99,29 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	return v.ExitCode(nil), nil
 }
 
-// measure makes passes until nothing of the models that only selects waits for
-// files that may still be copied.
-func (c *runCommand) measure(ctx context.Context, d *daemon.Daemon, only func(string) bool) error {
+// measure makes passes until nothing is left that time will change.
+func (c *runCommand) measure(ctx context.Context, p program, d *daemon.Daemon, only func(string) bool) error {
 	for {
 		if err := d.Pass(ctx, only); err != nil {
 			return err
 		}
-		if *c.once || !d.Pending(only) {
+		pending := d.Pending(only)
+		if *c.once || len(pending) == 0 {
 			return nil
 		}
+		next := slices.MinFunc(pending, func(a, b candidate.Pending) int { return a.Until.Compare(b.Until) })
+		wait := max(next.Until.Sub(p.now()), minWait)
+		p.log.Info("Waiting for a version", "model", next.Model, "version", next.Version, "reason", next.Reason, "wait", wait.Round(time.Millisecond))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(time.Second):
+		case <-time.After(wait):
 		}
 	}
 }
+
+// minWait keeps a file that changes all the time from a pass without pause.
+const minWait = 200 * time.Millisecond
 
 func (c *runCommand) write(p program, v report.View) error {
 	err := toFile(*c.output, p.stdout, func(w io.Writer) error { return daemon.Formats[*c.format].Write(w, v) })

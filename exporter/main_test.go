@@ -260,7 +260,7 @@ milestones:
 	for _, want := range []string{
 		"is valid", "launch: p99 < 5 ms by the best engine of every model",
 		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %",
-		"measure net version 1 fp32", `refused: bad name: "bad name" cannot be a model's name`, "Backend     fake",
+		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("check lacks %q", want)

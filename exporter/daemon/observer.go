@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/pass"
@@ -18,17 +19,15 @@ type observer struct{ *Daemon }
 // Scanned implements pass.Observer.
 func (d observer) Scanned(p pass.Plan) {
 	d.mu.Lock()
-	if before := d.evidence.plan; before != nil && p.Fingerprints != nil {
-		for name, fingerprint := range before.Fingerprints { // this pass may be over some models only
-			if _, ok := p.Fingerprints[name]; !ok {
-				p.Fingerprints[name] = fingerprint
-			}
-		}
+	var before candidate.Scan
+	if d.evidence.plan != nil {
+		before = d.evidence.plan.Scan
 	}
 	changed := d.evidence.plan == nil || !reflect.DeepEqual(p, *d.evidence.plan) // most passes find nothing new
 	d.evidence.plan = &p
 	d.mu.Unlock()
 	d.note(p)
+	d.logHeldUp(before, p.Scan)
 	if changed {
 		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
@@ -36,6 +35,22 @@ func (d observer) Scanned(p pass.Plan) {
 	}
 	d.advance(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
 	d.notify(0) // of what a predecessor recorded before it was killed
+}
+
+// logHeldUp names the versions that wait or are rejected for a new reason.
+func (d observer) logHeldUp(before, now candidate.Scan) {
+	for _, x := range now.Refused {
+		if !slices.Contains(before.Refused, x) {
+			d.log.Warn("Candidate rejected", "path", x.Path, "reason", x.Reason)
+		}
+	}
+	for _, x := range now.Pending {
+		if !slices.ContainsFunc(before.Pending, func(y candidate.Pending) bool {
+			return x.Model == y.Model && x.Version == y.Version && x.Reason == y.Reason
+		}) {
+			d.log.Info("Candidate waits", "model", x.Model, "version", x.Version, "reason", x.Reason)
+		}
+	}
 }
 
 // Started implements pass.Observer.
@@ -82,11 +97,13 @@ func (d observer) Recorded(r history.Record) {
 	log := d.log.With("model", r.Model, "version", r.Version, "precision", r.Precision, "iteration", r.Iteration, "took", r.Duration().Round(time.Millisecond))
 	switch {
 	case r.OK():
-		p99, _ := r.Measurement.Latency.At(0.99)
+		if p99, ok := r.Measurement.Latency.At(0.99); ok { // too few queries have none
+			log = log.With("p99", time.Duration(p99.Value*1e9).Round(time.Microsecond))
+		}
 		if d := r.Measurement.Disturbance; d != nil && (r.Measurement.Disturbed() || d.Discarded > 0) {
 			log = log.With("disturbed", r.Measurement.Disturbed(), "cause", d.Cause, "share", fmt.Sprintf("%.3g", d.Share), "discarded", d.Discarded)
 		}
-		log.Info("Job measured", "p99", time.Duration(p99.Value*1e9).Round(time.Microsecond), "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
+		log.Info("Job measured", "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
 	case r.Unsupported():
 		log.Info("Job not possible here", "reason", r.Failure.Message)
 	default:

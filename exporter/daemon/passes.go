@@ -81,11 +81,22 @@ func (o Options) logWait(what string) {
 	o.Log.Info("Model repository answers again")
 }
 
-// Pending says whether a version of the models that only selects is left alone
-// because it may still be copied.
-func (d *Daemon) Pending(only func(model string) bool) bool {
+// Pending are the versions of the models that only selects that are left alone
+// for now, because time will change them.
+func (d *Daemon) Pending(only func(model string) bool) []candidate.Pending {
+	p := d.plan()
+	if p == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(p.Scan.Pending), func(p candidate.Pending) bool { return only != nil && !only(p.Model) })
+}
+
+// Scanned tells whether the repository has been read.
+func (d *Daemon) Scanned() bool { return d.plan() != nil }
+
+// plan is that of the last pass; nil before the first.
+func (d *Daemon) plan() *pass.Plan {
 	d.mu.Lock()
-	p := d.evidence.plan
-	d.mu.Unlock()
-	return p != nil && slices.ContainsFunc(p.Scan.Pending, func(p candidate.Pending) bool { return only == nil || only(p.Model) })
+	defer d.mu.Unlock()
+	return d.evidence.plan
 }

@@ -221,6 +221,11 @@ func held(cfg config.Config, plan pass.Plan) ([]standing.Held, []standing.Refusa
 			s.Versions = append(s.Versions, standing.Version{Version: c.Version, Digest: c.Digest, State: standing.Accepted})
 		}
 	}
+	for name, fingerprint := range plan.Fingerprints {
+		if states[name] != nil {
+			states[name].Fingerprint = fingerprint
+		}
+	}
 	for _, p := range scan.Pending {
 		s := state(p.Model)
 		s.Versions = append(s.Versions, standing.Version{Version: p.Version, State: standing.Pending, Reason: p.Reason})

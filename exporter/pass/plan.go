@@ -29,6 +29,9 @@ type Plan struct {
 	Scan    candidate.Scan
 	Backend Backend
 	Jobs    []Job // in order
+	// Failed are the jobs of wanted candidates that have failed and are not
+	// tried again as things are.
+	Failed []Job
 	// Fingerprints say, of each model with a usable version, the environment in
 	// which the newest one is measured by this configuration on this machine.
 	Fingerprints map[string]string
@@ -76,14 +79,16 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
 			for _, precision := range r.Config.Precisions {
-				k := key{c.Model, c.Digest, precision, fingerprint}
+				job, k := Job{Candidate: c, Precision: precision, Fingerprint: fingerprint}, key{c.Model, c.Digest, precision, fingerprint}
 				if err := r.recall(ctx, k); err != nil {
 					return p, fmt.Errorf("plan %s: %w", name, err)
 				}
-				if r.wanted(k, limits) && !slices.ContainsFunc(jobs, func(j Job) bool {
-					return j.Candidate.Digest == c.Digest && j.Precision == precision
-				}) {
-					jobs = append(jobs, Job{Candidate: c, Precision: precision, Fingerprint: fingerprint})
+				planned := slices.ContainsFunc(jobs, func(j Job) bool { return j.Candidate.Digest == c.Digest && j.Precision == precision })
+				switch failure := r.done[k].kind; {
+				case r.wanted(k, limits) && !planned:
+					jobs = append(jobs, job)
+				case failure != "" && failure != engine.KindUnsupportedPrecision && !planned:
+					p.Failed = append(p.Failed, job)
 				}
 			}
 		}

@@ -50,6 +50,11 @@ func (v View) Of(only func(model string) bool) View {
 			one.Absent = append(one.Absent, a)
 		}
 	}
+	for _, g := range v.Gaps {
+		if only(g.Model) {
+			one.Gaps = append(one.Gaps, g)
+		}
+	}
 	return one
 }
 

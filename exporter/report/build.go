@@ -31,6 +31,9 @@ func Build(s *standing.State) View {
 	for _, r := range s.Refused {
 		v.Refused = append(v.Refused, standing.Refusal{Name: oneLine(r.Name, 100), Reason: oneLine(r.Reason, 500)})
 	}
+	for _, g := range s.Gaps() {
+		v.Gaps = append(v.Gaps, gap(g))
+	}
 	for _, j := range s.Activity.Running {
 		v.Running = append(v.Running, jobView(j, s.Now))
 	}

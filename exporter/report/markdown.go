@@ -96,6 +96,12 @@ func Markdown(w io.Writer, v View) error {
 	for _, a := range v.Absent {
 		p("\n**Attention:** %s.\n", md(a.Text))
 	}
+	for i, g := range v.listedGaps() {
+		if i == 0 {
+			p("\n### No result for the newest version\n\n")
+		}
+		p("- %s\n", md(g.Text))
+	}
 	for i, r := range v.Refused {
 		if i == 0 {
 			p("\n### Refused\n\n")

@@ -349,10 +349,21 @@ func TestTelemetryIsTold(t *testing.T) {
 }
 
 func TestExitCodes(t *testing.T) {
+	in := reporttest.Input()
+	for i, m := range in.Models {
+		if m.Name == "resnet50" { // without the version that still waits
+			in.Models[i].Versions = m.Versions[:len(m.Versions)-1]
+		}
+	}
+	if got := build(in).ExitCode(func(m string) bool { return m == "resnet50" }); got != standing.ExitMissed {
+		t.Errorf("resnet50 without a version that waits: exit code %d", got)
+	}
 	v := build(reporttest.Input())
 	for name, want := range map[string]int{
-		"squeezenet": standing.ExitMet, "resnet50": standing.ExitMissed, "silero-vad": standing.ExitError,
-		"densenet": standing.ExitError, "inception-v1": standing.ExitError, reporttest.LongName: standing.ExitMet,
+		"squeezenet": standing.ExitMet, "silero-vad": standing.ExitError, "densenet": standing.ExitError,
+		"resnet50":          standing.ExitError, // its newest version waits
+		"inception-v1":      standing.ExitError, // ... is rejected
+		reporttest.LongName: standing.ExitError, // ... has no result; an older one has
 	} {
 		if got := v.ExitCode(func(m string) bool { return m == name }); got != want {
 			t.Errorf("%s: exit code %d; want %d", name, got, want)
@@ -581,7 +592,8 @@ func TestADisturbedResultDecidesNothing(t *testing.T) {
 				c.edit(r)
 			})
 			v := build(standing.Evidence{
-				Now: reporttest.Now, Records: b.Records, Models: []standing.Held{{Name: "net", Precisions: []engine.Precision{engine.FP32}}},
+				Now: reporttest.Now, Records: b.Records, Models: []standing.Held{{Name: "net", Precisions: []engine.Precision{engine.FP32},
+					Versions: []standing.Version{{Version: "1", Digest: reporttest.Digest("net", "1"), State: standing.Accepted}}}},
 				Targets: []config.Target{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 50ms")}},
 			})
 			m := model(t, v, "net")

@@ -119,6 +119,12 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	for _, r := range v.Refused {
 		p("\nRefused: %q: %s\n", r.Name, r.Reason)
 	}
+	for i, g := range v.listedGaps() {
+		if i == 0 {
+			p("\nNo result for the newest version:\n")
+		}
+		p("  %s\n", g.Text)
+	}
 	if len(v.Gone) > 0 {
 		p("\nNo longer in the repository: %s\n", goneText(v.Gone))
 	}

@@ -145,9 +145,9 @@ func (m ModelView) decides(p engine.Precision, of RowVerdict) bool {
 }
 
 // ExitCode is that of plancast run: the targets of every model selected by
-// only (nil for all); a candidate without any result counts as undecided, and
-// so does a target without any model, or one that lists a model that the
-// repository lacks.
+// only (nil for all); a model whose newest version has no result counts as
+// undecided, and so does a target without any model, or one that lists a model
+// that the repository lacks.
 // Milestones have no say in it.
 func (v View) ExitCode(only func(model string) bool) int {
 	var outcomes []standing.Outcome
@@ -161,12 +161,14 @@ func (v View) ExitCode(only func(model string) bool) int {
 			outcomes = append(outcomes, standing.Unknown)
 		}
 	}
+	for _, g := range v.Gaps {
+		if only == nil || only(g.Model) {
+			outcomes = append(outcomes, standing.Unknown)
+		}
+	}
 	for _, m := range v.Models {
 		if only != nil && !only(m.Name) {
 			continue
-		}
-		if m.Status == standing.StatusFailed {
-			outcomes = append(outcomes, standing.Unknown)
 		}
 		for _, x := range m.Verdicts {
 			if x.Kind == standing.KindTarget {

@@ -35,6 +35,7 @@ type View struct {
 	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders refused by name
 	Unmatched     []Unmatched        `json:"unmatched,omitempty"`      // targets and milestones without any model
 	Absent        []Absent           `json:"absent,omitempty"`         // models that targets and milestones are about and the repository lacks
+	Gaps          []Gap              `json:"gaps,omitempty"`           // models whose newest version has no result
 }
 
 // Summary counts models by status.

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
+)
+
+// findings are what the configuration and the files of the repository say about
+// models, dimensions and people that are not there: a misspelt name, most likely.
+func findings(cfg config.Config, scan candidate.Scan) []string {
+	var out []string
+	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+	for _, n := range scan.Notes {
+		say("%s: %s", n.Path, n.Text)
+	}
+	names := slices.Sorted(maps.Keys(scan.Models))
+	for i, m := range cfg.Models {
+		matches := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !(config.Select{Models: []string{m.Match}}).Matches(name) })
+		if len(matches) == 0 && len(names) > 0 {
+			say("models[%d].match: no model of the repository matches %q", i, m.Match)
+			continue
+		}
+		// Only what counts for a model is held against it.
+		matches = slices.DeleteFunc(matches, func(name string) bool { return cfg.ModelFor(name).Match != m.Match })
+		declared := declarations(scan, matches)
+		for _, name := range slices.Sorted(maps.Keys(m.Dims)) {
+			if len(declared) > 0 && !slices.ContainsFunc(declared, func(d declaration) bool { return d.hasDimension(name) }) {
+				say("models[%d].dims: no model that matches %q has a dimension %q%s", i, m.Match, name, declared[0].dimensions())
+			}
+		}
+		inputs := slices.Collect(maps.Keys(m.Inputs))
+		inputs = slices.AppendSeq(inputs, maps.Keys(m.Profiles))
+		slices.Sort(inputs)
+		for _, name := range slices.Compact(inputs) {
+			if len(declared) > 0 && !slices.ContainsFunc(declared, func(d declaration) bool { return d.inputs[name] != nil }) {
+				say("models[%d]: no model that matches %q has an input %q%s", i, m.Match, name, declared[0].inputNames())
+			}
+		}
+	}
+	for _, name := range names {
+		for _, d := range declarations(scan, []string{name}) {
+			for _, input := range slices.Sorted(maps.Keys(d.candidate.Shapes.Inputs)) {
+				if d.inputs[input] == nil {
+					say("%s of %s version %s: the model has no input %q%s", candidate.ConfigFile, name, d.candidate.Version, input, d.inputNames())
+				}
+			}
+		}
+	}
+	return append(out, deafRoutes(cfg, names)...)
+}
+
+// declaration is what the newest readable version of a model declares.
+type declaration struct {
+	candidate candidate.Candidate
+	inputs    map[string][]string
+}
+
+func declarations(scan candidate.Scan, models []string) []declaration {
+	var out []declaration
+	for _, name := range models {
+		for _, c := range slices.Backward(scan.Models[name]) {
+			if c.Inputs != nil {
+				// A scalar has no dimensions, and is declared all the same.
+				inputs := map[string][]string{}
+				for input, dims := range c.Inputs {
+					inputs[input] = append([]string{}, dims...)
+				}
+				out = append(out, declaration{c, inputs})
+				break
+			}
+		}
+	}
+	return out
+}
+
+// hasDimension tells whether a key of dims means a dimension: a symbol, or
+// input/position.
+func (d declaration) hasDimension(key string) bool {
+	for input, dims := range d.inputs {
+		for i, dim := range dims {
+			if dim == key && dim != "" || key == fmt.Sprintf("%s/%d", input, i) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (d declaration) dimensions() string {
+	var parts []string
+	for _, input := range slices.Sorted(maps.Keys(d.inputs)) {
+		dims := slices.Clone(d.inputs[input])
+		for i := range dims {
+			if dims[i] == "" {
+				dims[i] = "?"
+			}
+		}
+		parts = append(parts, fmt.Sprintf("%s [%s]", input, strings.Join(dims, ", ")))
+	}
+	return few(fmt.Sprintf("; %s has ", d.candidate.Model), parts)
+}
+
+func (d declaration) inputNames() string {
+	return few(fmt.Sprintf("; %s has ", d.candidate.Model), slices.Sorted(maps.Keys(d.inputs)))
+}
+
+// few lists the first of a list.
+func few(before string, list []string) string {
+	const most = 5
+	switch {
+	case len(list) == 0:
+		return before + "none"
+	case len(list) > most:
+		return before + strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return before + strings.Join(list, ", ")
+}
+
+// deafRoutes are the owners, models and receivers of notifications that news of
+// no model reaches.
+func deafRoutes(cfg config.Config, models []string) []string {
+	n := cfg.Notifications
+	if len(n.Routes) == 0 || len(models) == 0 {
+		return nil
+	}
+	var out []string
+	matches := func(patterns []string, of func(model string) string) bool {
+		return slices.ContainsFunc(models, func(m string) bool { return (config.Select{Models: patterns}).Matches(of(m)) })
+	}
+	for i, r := range n.Routes {
+		for _, p := range r.Owners {
+			if !matches([]string{p}, func(m string) string { return cfg.ModelFor(m).Owner }) {
+				out = append(out, fmt.Sprintf("notifications.routes[%d].owners: no model of the repository has an owner that matches %q", i, p))
+			}
+		}
+		for _, p := range r.Models {
+			if !matches([]string{p}, func(m string) string { return m }) {
+				out = append(out, fmt.Sprintf("notifications.routes[%d].models: no model of the repository matches %q", i, p))
+			}
+		}
+	}
+	for _, r := range n.Receivers {
+		if !slices.ContainsFunc(models, func(m string) bool {
+			return slices.ContainsFunc(n.For(m, cfg.ModelFor(m).Owner, config.Events...), func(x config.Receiver) bool { return x.Name == r.Name })
+		}) {
+			out = append(out, fmt.Sprintf("notifications.receivers: %s is notified of no model: no route that matches one leads to it", r.Name))
+		}
+	}
+	return out
+}
