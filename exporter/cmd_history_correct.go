@@ -51,9 +51,9 @@ func (c *historyMark) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer s.Close()
-	mark, verb, unchanged := s.Restore, "count again", "none of them was excluded"
+	mark, done, unchanged := s.Restore, "Restored", "none of them was excluded"
 	if c.exclude {
-		mark, verb, unchanged = s.Exclude, "no longer count", "all of them were excluded already"
+		mark, done, unchanged = s.Exclude, "Excluded", "all of them were excluded already"
 	}
 	n, err := mark(ctx, c.filter, c.author(p.now()))
 	switch {
@@ -62,7 +62,7 @@ func (c *historyMark) run(ctx context.Context, p program) (int, error) {
 	case n == 0:
 		fmt.Fprintf(p.stdout, "Nothing changed: %s.\n", unchanged)
 	default:
-		fmt.Fprintf(p.stdout, "%s: %s. plancast history audit shows who changed what.\n", units.Count(n, "result"), verb)
+		fmt.Fprintf(p.stdout, "%s: %s. plancast history audit shows who changed what.\n", done, units.Count(n, "result"))
 	}
 	return exitOK, nil
 }

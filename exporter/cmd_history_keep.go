@@ -76,7 +76,7 @@ func (c *historySalvage) run(ctx context.Context, p program) (int, error) {
 	for _, x := range got.Other {
 		fmt.Fprintf(p.stdout, "Not carried over: %v\n", x)
 	}
-	fmt.Fprintf(p.stdout, "To use it, stop plancast, move it to %s, remove the files %s-wal and -shm, and start plancast.\n", path, path)
+	fmt.Fprintf(p.stdout, "To use it, stop plancast, remove %s-wal and %s-shm, move the new file to %s, and start plancast.\n", path, path, path)
 	return exitOK, nil
 }
 

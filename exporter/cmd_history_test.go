@@ -50,14 +50,14 @@ func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
 		status int
 		want   string
 	}{
-		{[]string{"history", "exclude", "2", "--because=a backup ran", "--who=ann"}, exitOK, "1 result: no longer count"},
+		{[]string{"history", "exclude", "2", "--because=a backup ran", "--who=ann"}, exitOK, "Excluded: 1 result."},
 		{[]string{"history", "exclude", "2", "--because=a backup ran"}, exitOK, "Nothing changed"},
 		{[]string{"history", "list"}, exitOK, "measured; excluded by ann on"},
 		{[]string{"history", "show", "2"}, exitOK, `"because": "a backup ran"`},
 		{[]string{"history", "export", "--format=csv"}, exitOK, "a backup ran"},
 		{[]string{"history", "export", "--format=jsonl"}, exitOK, `"excluded":{"because":"a backup ran","by":"ann"`},
 		{[]string{"history", "audit"}, exitOK, "exclude  2       a backup ran"},
-		{[]string{"history", "restore", "--model=net", "--version=2", "--because=it was not"}, exitOK, "1 result: count again"},
+		{[]string{"history", "restore", "--model=net", "--version=2", "--because=it was not"}, exitOK, "Restored: 1 result."},
 		{[]string{"history", "audit", "--format=json"}, exitOK, `"action": "restore"`},
 		{[]string{"history", "exclude", "--because=x"}, exitError, "name what is meant"},
 		{[]string{"history", "exclude", "9", "--because=x"}, exitError, "there is no such record"},
