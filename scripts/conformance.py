@@ -32,7 +32,13 @@ import onnxruntime as ort
 from onnx import TensorProto as T
 from onnx import helper, numpy_helper
 
-NARROW = {T.BFLOAT16: np.uint16, T.FLOAT8E4M3FN: np.uint8, T.FLOAT8E4M3FNUZ: np.uint8, T.FLOAT8E5M2: np.uint8, T.FLOAT8E5M2FNUZ: np.uint8}
+NARROW = {
+    T.BFLOAT16: np.uint16,
+    T.FLOAT8E4M3FN: np.uint8,
+    T.FLOAT8E4M3FNUZ: np.uint8,
+    T.FLOAT8E5M2: np.uint8,
+    T.FLOAT8E5M2FNUZ: np.uint8,
+}
 SMALL = {T.INT4, T.UINT4, T.FLOAT4E2M1, T.INT2, T.UINT2}
 TO_FLOAT = {*NARROW, T.FLOAT4E2M1}
 
@@ -118,7 +124,9 @@ def run(model: onnx.ModelProto, feeds: dict) -> list[dict]:
     """The outputs of each run, flattened. A type that NumPy lacks comes from a copy of the model that casts it."""
     original = session(model)
     if any(isinstance(v, ort.OrtValue) for v in feeds.values()):
-        values = {k: v if isinstance(v, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()}
+        values = {
+            k: v if isinstance(v, ort.OrtValue) else ort.OrtValue.ortvalue_from_numpy(v) for k, v in feeds.items()
+        }
         original.run_with_ort_values(None, values)
         last = session(with_casts(model))
         runs = [[v.numpy() for v in last.run_with_ort_values(None, values)] for _ in range(RUNS)]
@@ -136,19 +144,21 @@ def run(model: onnx.ModelProto, feeds: dict) -> list[dict]:
 
 
 def same(a: dict, b: dict) -> bool:
-    return a.keys() == b.keys() and all(a[k].shape == b[k].shape and np.array_equal(a[k], b[k], equal_nan=a[k].dtype.kind == "f") for k in a)
+    return a.keys() == b.keys() and all(
+        a[k].shape == b[k].shape and np.array_equal(a[k], b[k], equal_nan=a[k].dtype.kind == "f") for k in a
+    )
 
 
 def write(folder: Path, case) -> None:
     values, _ = case.data_sets[0]
     initial = {i.name for i in case.model.graph.initializer}
     infos = [i for i in case.model.graph.input if i.name not in initial]
-    feeds = {info.name: feed(info, value) for info, value in zip(infos, values)}
+    feeds = {info.name: feed(info, value) for info, value in zip(infos, values, strict=False)}
     outputs, *_, again = run(case.model, feeds)
     folder.mkdir(parents=True)
     (folder / "model.onnx").write_bytes(case.model.SerializeToString())
     arrays = {}
-    for info, value in zip(infos, values):
+    for info, value in zip(infos, values, strict=False):
         if isinstance(value, list):
             arrays.update({f"{info.name}/{i}": wide(array(v)) for i, v in enumerate(value)})
         elif value is not None:
@@ -165,7 +175,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    stamp = hashlib.sha256(f"{onnx.__version__} {ort.__version__} {np.__version__}".encode() + Path(__file__).read_bytes()).hexdigest()
+    versions = f"{onnx.__version__} {ort.__version__} {np.__version__}"
+    stamp = hashlib.sha256(versions.encode() + Path(__file__).read_bytes()).hexdigest()
     report = folder / "tests.json"
     if report.exists() and json.loads(report.read_text()).get("stamp") == stamp:
         return
@@ -184,7 +195,8 @@ def main() -> None:
             shutil.rmtree(folder / case.name, ignore_errors=True)
             refused[case.name] = " ".join(str(e).split())[:200]
     report.write_text(json.dumps({"stamp": stamp, "tests": len(cases), "run": ran, "refused": refused}, indent=1))
-    print(f"{ran} of {len(cases)} node tests of onnx {onnx.__version__} run in ONNX Runtime {ort.__version__}'s Python API", file=sys.stderr)
+    api = f"ONNX Runtime {ort.__version__}'s Python API"
+    print(f"{ran} of {len(cases)} node tests of onnx {onnx.__version__} run in {api}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -66,6 +66,9 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err := model.CheckExternal(req.ModelPath); err != nil {
 		return fail(engine.KindInvalidModel, err)
 	}
+	if err := unsupported(op, req.ModelPath, model); err != nil {
+		return engine.Plan{}, err
+	}
 	name, err := planName(req, env)
 	if err != nil {
 		return fail(engine.KindInternal, err)
@@ -220,6 +223,23 @@ func dimNames(inputs []engine.TensorInfo, profiles map[string]engine.Profile) ma
 		}
 	}
 	return names
+}
+
+// unsupported refuses inputs and outputs that are no tensors of numbers.
+func unsupported(op, path string, model *onnx.Model) error {
+	for i, t := range slices.Concat(model.Inputs, model.Outputs) {
+		what := "input"
+		if i >= len(model.Inputs) {
+			what = "output"
+		}
+		if t.Plain() || t.DType == "" && len(t.In) == 0 {
+			continue // the parser knows the type, or refuses it
+		}
+		e := engine.Errorf(engine.KindUnsupportedInput, op, path, "%s %q is %s, which TensorRT does not have", what, t.Name, t.What())
+		e.Hint = "cut it off the model, for a ZipMap by exporting with zipmap=False, or measure it with ONNX Runtime"
+		return e
+	}
+	return nil
 }
 
 func precisionError(op string, req engine.BuildRequest) error {

@@ -210,6 +210,24 @@ func TestQuantizedModelsArePrepared(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTensorOfNumbersIsRefusedInWords(t *testing.T) {
+	float := engine.TensorInfo{Name: "x", DType: engine.Float32}
+	for name, c := range map[string]struct {
+		model onnx.Model
+		says  string // "" is none
+	}{
+		"tensors":     {onnx.Model{Inputs: []engine.TensorInfo{float}, Outputs: []engine.TensorInfo{{Name: "y"}}}, ""},
+		"text":        {onnx.Model{Inputs: []engine.TensorInfo{{Name: "s", DType: engine.String}}}, `input "s" is text, which TensorRT does not have`},
+		"a ZipMap":    {onnx.Model{Inputs: []engine.TensorInfo{float}, Outputs: []engine.TensorInfo{{Name: "p", DType: engine.Float32, In: []engine.Container{engine.Sequence, engine.Map}}}}, `output "p" is a sequence of maps of float32`},
+		"an int4 one": {onnx.Model{Inputs: []engine.TensorInfo{{Name: "q", DType: engine.Int4}}}, `input "q" is int4`},
+	} {
+		err := unsupported("build", "model.onnx", &c.model)
+		if c.says == "" && err != nil || c.says != "" && (err == nil || engine.AsError(err).Kind != engine.KindUnsupportedInput || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
 func TestWarningsOfTheBuilderAreGrouped(t *testing.T) {
 	r := &trt.BuildResult{CacheUse: trt.TimingCacheUse{Supplied: true, Reason: "of another GPU"}}
 	for _, text := range []string{
