@@ -58,7 +58,7 @@ func (r *run) sweep(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
-				r.warn("batch %d at concurrency %d failed: %v", batch, lanes, err)
+				r.warn("batch %d at concurrency %d failed: %v", batch, lanes, r.explain(engine.AsError(err)))
 			case len(w.Latencies) > 0 && w.Elapsed > 0:
 				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
 				if t := x.seen.device; t != nil && t.Suffered > 0 {
