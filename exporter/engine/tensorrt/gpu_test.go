@@ -211,6 +211,62 @@ func TestNothingIsBuiltTwice(t *testing.T) {
 	}
 }
 
+// A model as ONNX Runtime's quantizer writes it computes what its INT32 biases stand
+// for: x is 0 everywhere, so that y is the bias alone, in steps of 0.05.
+func TestQuantizedModelsWithINT32BiasesAreMeasured(t *testing.T) {
+	j := job(t, t.TempDir(), engine.INT8, "")
+	j.ModelPath = onnxtest.Write(t, onnxtest.QuantizedBias())
+	j.InputsPath = filepath.Join(t.TempDir(), "inputs.npz")
+	j.OutputsPath = filepath.Join(t.TempDir(), "outputs.npz")
+	x, err := engine.NewTensor("x", engine.Float32, []int64{8, 2, 4, 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tensorio.WriteNPZ(j.InputsPath, []engine.Tensor{x}); err != nil {
+		t.Fatal(err)
+	}
+	m := measure(t, j)
+	if !strings.Contains(strings.Join(m.Warnings, "\n"), "1 INT32 biases behind DequantizeLinear were folded") {
+		t.Errorf("warnings %q", m.Warnings)
+	}
+	t.Logf("no effect: %q, layers %v", m.Layers.NoEffect, m.Layers.ByPrecision)
+	out, err := tensorio.ReadNPZ(j.OutputsPath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range out[0].Len() {
+		want := 0.5 // 1000 * 0.0005
+		if i/16%2 == 1 {
+			want = -1 // -1000 * 0.001
+		}
+		if got := out[0].At(i); got < want-0.03 || got > want+0.03 {
+			t.Fatalf("element %d is %v, want %v", i, got, want)
+		}
+	}
+	computed := onnxtest.QuantizedBias()
+	computed.Graph.Nodes[3].Inputs[0] = "x"
+	j.ModelPath, j.Digest = onnxtest.Write(t, computed), strings.Repeat("cd", 32)
+	b := New(Options{})
+	defer b.Close()
+	if _, err := bench.Measure(t.Context(), b, j, nil); err == nil || engine.AsError(err).Hint == "" {
+		t.Errorf("a bias that is no constant: %v", err)
+	}
+}
+
+func TestABuildThatTimesNothingDamagesNoTimingCache(t *testing.T) {
+	dir := t.TempDir()
+	for _, model := range []onnxtest.Model{
+		onnxtest.Elementwise("Identity", onnxtest.Float, "N", 64), onnxtest.Elementwise("Identity", onnxtest.Float, "N", 64), onnxtest.Classifier(64, 128, 10),
+	} {
+		j := job(t, dir, engine.FP32, "")
+		j.ModelPath, j.Digest = onnxtest.Write(t, model), ""
+		m := measure(t, j)
+		if text := strings.Join(m.Warnings, "\n"); strings.Contains(text, "timing cache") {
+			t.Errorf("%q", m.Warnings)
+		}
+	}
+}
+
 func TestFailuresOfAGPU(t *testing.T) {
 	build := func(model string) *engine.Error {
 		j := job(t, t.TempDir(), engine.FP32, "")
