@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -76,23 +75,29 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	}
 
 	ctx, cancel := context.WithCancel(ctx)
-	var running sync.WaitGroup
-	running.Go(func() { d.Run(ctx) })
-	defer running.Wait()
-	defer cancel()
+	running := make(chan error, 1)
+	go func() { running <- d.Run(ctx) }()
+	stop := func() error { // everything, before the daemon is closed
+		cancel()
+		return <-running
+	}
 	for {
 		select {
 		case <-hup:
 			_ = d.Reload(ctx) // logged
 		case err := <-serving:
 			if !errors.Is(err, http.ErrServerClosed) {
-				return 0, fmt.Errorf("serve: %w", err)
+				return 0, errors.Join(fmt.Errorf("serve: %w", err), stop())
 			}
-			return exitOK, nil
+			return exitOK, stop()
+		case err := <-running:
+			cancel()
+			stopServing()
+			return exitOK, err
 		case <-ctx.Done():
 			p.log.Info("Stopping", "note", "a running job ends without a result and is done again at the next start")
 			stopServing()
-			return exitOK, nil
+			return exitOK, stop()
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/gpu"
@@ -54,13 +54,6 @@ type Options struct {
 	Hosts []string
 }
 
-// ErrBusy says that another plancast measures with the same state folder.
-var ErrBusy = errors.New("another plancast is measuring with this state folder: wait for it, stop it, or set another folder as state")
-
-// lockPatience is how long a predecessor may still hold the lock that was killed
-// while it started a worker: the worker holds it, too, until it runs its program.
-const lockPatience = time.Second
-
 // Daemon is plancast at work. Passes run one at a time; everything else may be
 // called at any time, from any goroutine.
 type Daemon struct {
@@ -69,7 +62,7 @@ type Daemon struct {
 	now      func() time.Time
 	load     func(file string) (config.Config, error)
 	store    *history.Store
-	lock     *flock.Flock
+	lock     *lock
 	notifier *notify.Notifier
 	requests *requests
 	reloader *reloader
@@ -96,17 +89,12 @@ func New(o Options) (*Daemon, error) {
 	if err := os.MkdirAll(o.Config.State, 0o755); err != nil {
 		return nil, fmt.Errorf("open state folder: %w", err)
 	}
-	d := &Daemon{
-		options: o, log: o.Log, now: o.Now, load: config.Load, requests: newRequests(),
-		lock: flock.New(filepath.Join(o.Config.State, "lock")), setup: newSetup(o.Config),
+	l, err := takeLock(o.Config.State)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockPatience)
-	defer cancel()
-	switch locked, err := d.lock.TryLockContext(ctx, 20*time.Millisecond); {
-	case err != nil && ctx.Err() == nil:
-		return nil, fmt.Errorf("lock state folder %s: %w", o.Config.State, err)
-	case !locked:
-		return nil, fmt.Errorf("lock state folder %s: %w", o.Config.State, ErrBusy)
+	d := &Daemon{
+		options: o, log: o.Log, now: o.Now, load: config.Load, requests: newRequests(), lock: l, setup: newSetup(o.Config),
 	}
 	if err := d.open(context.Background()); err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -171,19 +159,20 @@ func (d *Daemon) Close() error {
 	if d.store != nil {
 		errs = append(errs, d.store.Close())
 	}
-	errs = append(errs, d.lock.Unlock())
+	errs = append(errs, d.lock.release())
 	return errors.Join(errs...)
 }
 
 // Run makes passes on schedule and on request, sends notifications and samples
-// the GPUs, until ctx ends. A running job then ends without a result.
-func (d *Daemon) Run(ctx context.Context) {
+// the GPUs, until ctx ends; a running job then ends without a result. It returns
+// early, with the reason, when the state is no longer its own.
+func (d *Daemon) Run(ctx context.Context) error {
 	gpus := gpu.NewMonitor(gpu.Options{Log: d.log})
 	d.metrics.SetGPUs(gpus.States)
-	var running sync.WaitGroup
-	running.Go(func() { d.schedule(ctx) })
-	running.Go(func() { d.followCorrections(ctx) })
-	running.Go(func() { d.notifier.Run(ctx) })
-	running.Go(func() { gpus.Run(ctx) })
-	running.Wait()
+	running, ctx := errgroup.WithContext(ctx)
+	running.Go(func() error { return d.schedule(ctx) })
+	running.Go(func() error { d.followCorrections(ctx); return nil })
+	running.Go(func() error { d.notifier.Run(ctx); return nil })
+	running.Go(func() error { gpus.Run(ctx); return nil })
+	return running.Wait()
 }

@@ -1,6 +1,10 @@
 package daemon
 
-import "github.com/plancast/plancast/exporter/config"
+import (
+	"context"
+
+	"github.com/plancast/plancast/exporter/config"
+)
 
 // Occupy holds every lock of the daemon, as a pass, a refresh and a writer
 // would all at once.
@@ -23,3 +27,7 @@ func (d *Daemon) InForce() config.Config {
 	cfg, _ := d.inForce()
 	return cfg
 }
+
+// Schedule makes passes until ctx ends or the state is lost, as Run does beside
+// other things.
+func (d *Daemon) Schedule(ctx context.Context) error { return d.schedule(ctx) }

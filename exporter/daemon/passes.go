@@ -29,6 +29,9 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 	limit, _ := d.inForce()
 	d.advance(func(a *activity) { a.patience = limit.Worker.Timeout + scanPatience })
 	err := func() error {
+		if err := d.lock.check(); err != nil {
+			return err
+		}
 		cfg, repo, err := d.begin(ctx)
 		if err != nil {
 			return err

@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/plancast/plancast/exporter/history"
 )
 
 // renewEvery is how often the forecasts are made anew while nothing else
@@ -12,8 +15,8 @@ const renewEvery = time.Minute
 // schedule makes a pass at once, when the timetable has one and on request,
 // until ctx ends; then it waits for the running pass to end. A reload makes a
 // pass as well, under the new timetable. A pass that is due while another runs is
-// left out.
-func (d *Daemon) schedule(ctx context.Context) {
+// left out. An error says that the state is no longer plancast's own.
+func (d *Daemon) schedule(ctx context.Context) error {
 	cfg, renewed := d.inForce()
 	table := newTimetable(cfg.Schedule, cfg.Location, d.now())
 	d.act(func(a *activity) { a.next = table.next })
@@ -21,15 +24,12 @@ func (d *Daemon) schedule(ctx context.Context) {
 
 	renew := time.NewTicker(renewEvery)
 	defer renew.Stop()
-	var ended chan struct{} // by the running pass; nil while none runs
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var ended chan error // has the result of the running pass; nil while none runs
 	begin := func(only func(model string) bool) {
-		ended = make(chan struct{})
-		go func() {
-			defer close(ended)
-			if err := d.Pass(ctx, only); err != nil && ctx.Err() == nil {
-				d.log.Error("Pass ended early", "err", err)
-			}
-		}()
+		ended = make(chan error, 1)
+		go func() { ended <- d.Pass(ctx, only) }()
 	}
 	for {
 		wake := d.requests.wake
@@ -43,7 +43,7 @@ func (d *Daemon) schedule(ctx context.Context) {
 			if ended != nil {
 				<-ended
 			}
-			return
+			return nil
 		case <-due.C:
 		case <-renew.C:
 			d.Renew()
@@ -53,11 +53,24 @@ func (d *Daemon) schedule(ctx context.Context) {
 			d.requests.add("")
 		case <-wake:
 			begin(d.requests.take())
-		case <-ended:
+		case err := <-ended:
 			ended = nil
+			switch {
+			case errors.Is(err, ErrLost), errors.Is(err, history.ErrReplaced):
+				return err
+			case err != nil && ctx.Err() == nil:
+				d.log.Error("Pass ended early", "err", err)
+			}
 			d.Renew()
 		}
 		due.Stop()
+		if err := d.lock.check(); err != nil {
+			cancel()
+			if ended != nil {
+				<-ended
+			}
+			return err
+		}
 		pass, step := table.look(d.now())
 		if step != 0 {
 			d.log.Warn("The clock was set; the schedule goes on from the new time", "step", step, "next", table.next)
