@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # Every performance figure of plancast in one run, as ratios. Called by make
 # bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
-# an idle machine; it takes about ten minutes. BENCH selects parts by name:
-#   BENCH="latency scan scrape daemon forecast plugin" make bench
+# an idle machine; it takes about an hour, most of it for the part noise. BENCH selects parts by name:
+#   BENCH="latency noise scan scrape daemon forecast plugin" make bench
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted=${BENCH:-latency scan scrape daemon forecast plugin}
+wanted=${BENCH:-latency noise scan scrape daemon forecast plugin}
 part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
 
 printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -17,6 +17,9 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
   light=$("$PLANCAST_PYTHON" -c 'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/light")')
   go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 60 -rounds 8 \
     "$light/light_resnet50.onnx" "$light/light_shufflenet.onnx" "$light/light_squeezenet.onnx" || echo "outside the aim, or the machine was not idle"
+fi
+if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
+  go run ./bench/noise || echo "a target was missed, or the machine was not idle"
 fi
 if part scan "a scan of 2,000 unchanged versions (aim: under 1 s)"; then
   go test -run '^$' -bench 'ScanUnchanged2000' ./exporter/candidate | grep -E '^Benchmark'

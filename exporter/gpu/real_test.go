@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -175,5 +177,36 @@ func BenchmarkRealWindow(b *testing.B) {
 	defer w.Close()
 	for b.Loop() {
 		w.Start()()
+	}
+}
+
+// What other processes do on the GPU is seen: start two that keep it at work, and
+// set PLANCAST_GPU_LOAD to their number. In a container the driver counts
+// processes as the host does, and the busiest is taken for this one.
+func TestRealOthers(t *testing.T) {
+	devices, err := open(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := ID{UUID: devices.gpus[0].UUID}
+	devices.close()
+	w, err := NewWatcher(Options{}, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	stop := w.Start()
+	time.Sleep(3 * time.Second)
+	got := stop()
+	if got.Problem != "" {
+		t.Error(got.Problem)
+	}
+	share := "not known"
+	if got.OthersUtilization != nil {
+		share = fmt.Sprintf("%.2f", *got.OthersUtilization)
+	}
+	t.Logf("%d other processes kept the GPU at work for a share of %s; utilization %v", got.Others, share, got.Utilization)
+	if os.Getenv("PLANCAST_GPU_LOAD") != "" && (got.Others == 0 || got.OthersUtilization == nil || *got.OthersUtilization < 0.1) {
+		t.Error("the load was not seen")
 	}
 }
