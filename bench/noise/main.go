@@ -37,6 +37,7 @@ type options struct {
 	threads            int
 	patience           time.Duration
 	width              int
+	verbose            bool
 }
 
 // trial is a run of candidates under one load.
@@ -72,6 +73,7 @@ func main() {
 	flag.IntVar(&o.threads, "threads", 1, "intra-op threads")
 	flag.IntVar(&o.width, "layers", 20, "layers of the model; the slower one has a tenth more")
 	flag.DurationVar(&o.patience, "patience", 3*time.Second, "benchmark.patience of each candidate")
+	flag.BoolVar(&o.verbose, "v", false, "a line for each candidate")
 	flag.Parse()
 	fmt.Printf("machine: %s, GOMAXPROCS as it is; %d threads, patience %v\n", machineText(), o.threads, o.patience)
 	if *picture != "" {
@@ -180,9 +182,39 @@ func visits(ctx context.Context, o options, g bench.Guard, pair, watch bool, lay
 			return nil, err
 		}
 		out = append(out, visit{m, time.Since(begun), n})
+		if o.verbose {
+			out[len(out)-1].print()
+		}
 		before = &bench.Partner{Version: job.Version, Digest: job.Digest, ModelPath: path}
 	}
 	return out, nil
+}
+
+// print says what was measured of one candidate.
+func (v visit) print() {
+	m := v.m
+	fmt.Printf("    %.1f s, %d windows, stable %t", v.took.Seconds(), m.Windows, m.Stable)
+	for _, q := range m.Latency.Quantiles {
+		if q.Q == 0.5 || q.Q == 0.99 {
+			high := math.Inf(1)
+			if q.High != nil {
+				high = *q.High
+			}
+			fmt.Printf("; P%v %s (%.4g-%.4g)", 100*q.Q, us(q.Value), 1e6**q.Low, 1e6*high)
+		}
+	}
+	for _, q := range []string{"p50", "p99"} {
+		if c, ok := m.Comparison.Of(q); ok {
+			fmt.Printf("; %s ratio %.4f (%.4f-%.4f) %s", q, c.Ratio, c.Low, c.High, c.Verdict)
+		}
+	}
+	if d := m.Disturbance; d != nil {
+		fmt.Printf("; others %.2f %%, waited %.3f %%, stolen %.3f %%, %d switches", 100*d.Others, 100*d.Waited, 100*d.Stolen, d.Switches)
+	}
+	fmt.Println()
+	for _, w := range m.Warnings {
+		fmt.Println("      ", w)
+	}
 }
 
 func (o options) guard() bench.Guard {

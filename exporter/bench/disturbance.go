@@ -248,22 +248,22 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 	}
 }
 
-// round times the next window of the candidate, in turns with one of the
-// partner where there is one.
-func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int) (round, error) {
+// round times the next window of the candidate; paired is in turns with one of
+// the partner.
+func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, paired bool) (round, error) {
 	o := r.job.Options
 	options := engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow}
 	parts := 1
-	if r.partner != nil {
-		parts = turns
+	if paired {
+		parts = r.turns()
 		options.Queries = (o.MinQueries + parts - 1) / parts
-		options.Duration /= turns
-		options.MaxDuration /= turns
+		options.Duration /= time.Duration(parts)
+		options.MaxDuration /= time.Duration(parts)
 		options.WarmUp = settling(options.Duration)
 	}
 	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (x round, elapsed float64, err error) {
 		var watched []Telemetry
-		time := func(e engine.Engine, into *[]engine.Window) error {
+		clock := func(e engine.Engine, into *[]engine.Window) error {
 			w, seen, err := r.watched(ctx, e, inputs, options)
 			if err != nil {
 				return err
@@ -279,9 +279,9 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int) (rou
 			return nil
 		}
 		for i := range parts {
-			steps := []func() error{func() error { return time(r.engine, &x.own) }}
-			if r.partner != nil {
-				steps = append(steps, func() error { return time(r.partner.engine, &x.partner) })
+			steps := []func() error{func() error { return clock(r.engine, &x.own) }}
+			if paired {
+				steps = append(steps, func() error { return clock(r.partner.engine, &x.partner) })
 			}
 			if (index+i)%2 == 1 {
 				slices.Reverse(steps)

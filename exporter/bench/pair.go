@@ -170,11 +170,12 @@ func (r *run) compare(rounds []round) {
 	if r.partner == nil {
 		return
 	}
-	quiet := slices.DeleteFunc(slices.Clone(rounds), func(x round) bool { return x.suffered })
-	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest, Windows: len(quiet)}
+	quiet := pairs(rounds, true)
+	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest}
 	if len(quiet) < 2 {
-		quiet, c.Windows, c.Disturbed = rounds, len(rounds), true
+		quiet, c.Disturbed = pairs(rounds, false), true
 	}
+	c.Windows = len(quiet)
 	c.Changes = r.changes(quiet)
 	for i := range c.Changes {
 		x := &c.Changes[i]
@@ -310,20 +311,36 @@ func student(freedom int) float64 {
 	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile((1 + IntervalConfidence) / 2)
 }
 
-// worthwhile tells whether the windows that are left could decide a comparison
-// that is open: the interval shrinks with the root of their number.
-func (r *run) worthwhile(rounds []round) bool {
-	if r.partner == nil || r.partner.Rebuild {
+// undecided tells whether more turns are to be taken with the partner: there are
+// fewer than two quiet rounds of them, or the comparison is open and the windows
+// that are left could decide it. The interval shrinks with the root of their
+// number. A comparison costs no window more than the latency then.
+func (r *run) undecided(rounds []round) bool {
+	if r.partner == nil {
 		return false
 	}
+	quiet := pairs(rounds, true)
+	if len(quiet) < 2 || r.partner.Rebuild {
+		return len(quiet) < 2
+	}
 	quantity := QuantityOf(r.job.Guard.percentile())
-	changes := r.changes(rounds)
+	changes := r.changes(quiet)
 	i := slices.IndexFunc(changes, func(c Change) bool { return c.Quantity == quantity })
 	if i < 0 || changes[i].Verdict != Inconclusive {
 		return false
 	}
-	have, most := float64(len(rounds)*turns), float64(r.job.Options.MaxWindows*turns)
+	have := 0
+	for _, x := range quiet {
+		have += len(x.own)
+	}
+	most := have / len(quiet) * (len(quiet) + r.job.Options.MaxWindows - len(rounds))
 	c := changes[i]
-	half := math.Log(c.High/c.Ratio) * math.Sqrt(have/most) * student(int(most)-1) / student(int(have)-1)
+	half := math.Log(c.High/c.Ratio) * math.Sqrt(float64(have)/float64(most)) * student(most-1) / student(have-1)
 	return r.job.Guard.verdict(c.Ratio*math.Exp(-half), c.Ratio*math.Exp(half)) != Inconclusive
+}
+
+// pairs are the rounds in which both engines were timed; quiet leaves out those
+// that were disturbed.
+func pairs(rounds []round, quiet bool) []round {
+	return slices.DeleteFunc(slices.Clone(rounds), func(x round) bool { return len(x.partner) == 0 || quiet && x.suffered })
 }

@@ -17,7 +17,7 @@ import (
 // visit plays two rounds on a machine that both engines share: turn by turn, the
 // candidate being slower by a factor.
 func visit(r *rand.Rand, m machine, slower, drift float64, perTurn int) (own, other [][]float64) {
-	const rounds = 2
+	const rounds, turns = 2, 20
 	all := m(r, 2*rounds*turns*perTurn)
 	at := 0
 	turn := func(factor float64) []float64 {
@@ -45,7 +45,7 @@ func TestAPairSeesWhatIsThereAndNothingElse(t *testing.T) {
 	guard := DefaultGuard()
 	p50 := func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), 0.5) }
 	p99 := func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), 0.99) }
-	const runs = 100
+	const runs = 60
 	for name, c := range map[string]struct {
 		machine machine
 		drift   float64
@@ -64,7 +64,7 @@ func TestAPairSeesWhatIsThereAndNothingElse(t *testing.T) {
 				}
 				claims, found, wrong, held := 0, 0, 0, 0
 				for range runs {
-					own, other := visit(r, c.machine, 1, c.drift, 1000)
+					own, other := visit(r, c.machine, 1, c.drift, 400)
 					_, low, high, ok := Ratio(own, other, figure, least)
 					if !ok {
 						t.Fatal("no ratio")
@@ -75,7 +75,7 @@ func TestAPairSeesWhatIsThereAndNothingElse(t *testing.T) {
 					if low <= 1 && 1 <= high {
 						held++
 					}
-					own, other = visit(r, c.machine, 1.1, c.drift, 1000)
+					own, other = visit(r, c.machine, 1.1, c.drift, 400)
 					_, low, high, _ = Ratio(own, other, figure, least)
 					switch v := guard.verdict(low, high); {
 					case v == Changed && low > 1:

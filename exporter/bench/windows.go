@@ -13,19 +13,38 @@ import (
 // round is one window of the candidate and, with a partner, one of its engine:
 // the two take turns.
 type round struct {
-	own, partner []engine.Window // turns, in the order in which they were timed
+	own, partner []engine.Window // turns, in the order in which they were timed; partner may be empty
 	seen         observation
 	suffered     bool // it counts although it was disturbed
 }
 
-// turns is how many parts a window has when two engines take turns: short
-// enough that what slows the machine down meets both, and four make the
-// smallest sequence (A B, B A, A B, B A) in which a steady drift cancels twice.
-const turns = 4
+// A window has this many parts when two engines take turns. Four make the
+// smallest sequence (A B, B A, A B, B A) in which a steady drift cancels twice;
+// the shorter they are, the better what slows the machine down meets both.
+const fewestTurns, mostTurns = 4, 20
+
+// turn is how long one lasts at least, and turnQueries how many queries it has.
+const (
+	turn        = 100 * time.Millisecond
+	turnQueries = 50
+)
+
+// turns is the number of parts, from the warm-up's pace. A device's counters of
+// energy and work need longer ones.
+func (r *run) turns() int {
+	o := r.job.Options
+	if r.sampler != nil || len(r.warm.Latencies) == 0 {
+		return fewestTurns
+	}
+	pace := r.warm.Elapsed / float64(len(r.warm.Latencies))
+	window := max(o.MinWindow.Seconds(), pace*float64(o.MinQueries))
+	n := min(window/turn.Seconds(), window/pace/turnQueries)
+	return 2 * int(min(max(n/2, fewestTurns/2), mostTurns/2))
+}
 
 // settling is how much of a turn is run untimed first, so that each engine
 // finds the caches as it left them: a tenth, at most 50 ms.
-func settling(turn time.Duration) time.Duration { return min(turn/10, 50*time.Millisecond) }
+func settling(d time.Duration) time.Duration { return min(d/10, 50*time.Millisecond) }
 
 // whole is a round's window of the candidate.
 func (x round) whole() engine.Window { return joined(x.own) }
@@ -71,7 +90,7 @@ func (r *run) latency(ctx context.Context) error {
 			Stage: "latency", Done: float64(len(rounds)), Total: float64(o.MaxWindows),
 			Message: fmt.Sprintf("window %d of at most %d, %s", len(rounds)+1, o.MaxWindows, expected(r.warm, o)),
 		})
-		x, err := r.round(ctx, inputs, len(rounds))
+		x, err := r.round(ctx, inputs, len(rounds), r.partner != nil && r.undecided(rounds))
 		if err != nil {
 			return err
 		}
@@ -101,7 +120,7 @@ func (r *run) enough(rounds []round) bool {
 		return true // the machine does not come to rest
 	}
 	_, stable := r.settled(rounds)
-	return stable && !r.worthwhile(rounds)
+	return stable && !r.undecided(rounds)
 }
 
 // settled chooses the rounds that the latency rests on, and tells whether it is
