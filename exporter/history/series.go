@@ -140,6 +140,8 @@ func (t *Trial) add(e Entry) {
 		t.Entries[i] = e
 		return
 	}
+	// Exactly as long as it is: a long history holds many.
+	t.Entries = append(make([]Entry, 0, len(t.Entries)+1), t.Entries...)
 	t.Entries = append(t.Entries, e)
 	slices.SortStableFunc(t.Entries, func(a, b Entry) int { return cmp.Compare(rank(a.Precision), rank(b.Precision)) })
 }

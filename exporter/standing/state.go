@@ -168,12 +168,12 @@ func (m *Model) judge(t Threshold) Verdict {
 	case t.Kind == KindTarget:
 		v.Trial, v.Engine = m.Current, Judge(t.Select, t.Criteria, *m.Current)
 	default:
-		x := stands(iterations(t, s, m.Precisions, never, time.Time{}))
+		x := stands(iterations(t, s, m.Precisions, never, never)) // no further back than it stands
 		if x == nil {
 			v.Reason = NoEngine
 			return v
 		}
-		v.Trial, v.Engine = &x.trial, x.engine
+		v.Trial, v.Engine = new(x.trial), new(*x.engine) // not a part of the list
 	}
 	switch {
 	case v.Engine != nil && v.Engine.Outcome == Met:

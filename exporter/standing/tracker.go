@@ -58,6 +58,8 @@ type use struct {
 // evidence is what a model contributes to the forecast of a milestone.
 type evidence struct {
 	since, known time.Time
+	environment  string
+	stale        bool // something of the model changed since
 	series       []forecast.Series
 }
 
@@ -189,7 +191,16 @@ func (m *tracked) grow() {
 			records[r.ID] = r
 		}
 	}
-	*m = tracked{history: m.history, records: records, totals: m.totals, last: m.last}
+	*m = tracked{history: m.history, records: records, totals: m.totals, last: m.last, series: m.series}
+	m.outdate()
+}
+
+// outdate says that the evidence has to be made anew.
+func (m *tracked) outdate() {
+	for use, e := range m.series {
+		e.stale = true
+		m.series[use] = e
+	}
 }
 
 // LookBack is since when the entries of a stored history have to be loaded.
@@ -198,7 +209,8 @@ func LookBack(now time.Time) time.Time {
 }
 
 // Derive makes the state of the evidence and of the records that were added;
-// e.Records is not looked at.
+// e.Records is not looked at. Forecasts are as of the last full minute, or of their
+// newest evidence where that is later: between the two nothing changes.
 func (t *Tracker) Derive(e Evidence) (*State, error) {
 	s := &State{
 		Now: e.Now.UTC(), Refused: e.Refused, Track: e.Track, Backend: e.Backend, Activity: e.Activity,
@@ -218,7 +230,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 		if m.model == nil || changed || !m.model.Held.equal(held) {
 			m.model = &Model{Held: held, History: m.history, Totals: m.totals, records: m.records}
 			m.model.derive(all)
-			m.series = nil
+			m.outdate()
 		}
 		present[held.Name] = m.model
 		s.Models = append(s.Models, m.model)
@@ -266,11 +278,18 @@ func (t *Tracker) milestone(m config.Milestone, s *State, present map[string]*Mo
 	if len(members) == 0 {
 		return out // there is nothing to forecast yet
 	}
-	now := moment{at: s.Now}
+	now := moment{at: s.Now.Truncate(time.Minute)}
 	week := moment{at: s.Now.Add(-Week).Truncate(time.Hour)}
 	for _, x := range members {
-		now.series = append(now.series, t.series(m, x, now.at, false))
+		now.series = append(now.series, t.series(m, x, s.Now, false))
 		week.series = append(week.series, t.series(m, x, week.at, true))
+	}
+	for _, list := range now.series { // never before its newest evidence
+		for _, one := range list[:min(len(list), 1)] {
+			if n := len(one.Observations); n > 0 && one.Observations[n-1].Time.After(now.at) {
+				now.at = one.Observations[n-1].Time
+			}
+		}
 	}
 	if t.forecasts == nil {
 		t.forecasts = map[string]*foreseen{}
@@ -322,15 +341,24 @@ func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) 
 		environment, expected = cmp.Or(m.Environment, x.model.Series.Fingerprint), x.model.Precisions
 	}
 	key := use{m.Name, past}
-	if old, ok := held.series[key]; ok && old.since.Equal(e.since) && old.known.Equal(e.known) {
+	e.environment = environment
+	old := held.series[key]
+	if !old.stale && old.series != nil && old.since.Equal(e.since) && old.known.Equal(e.known) && old.environment == environment {
 		return old.series
 	}
 	e.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, environment, e.known, e.since)
+	if slices.EqualFunc(e.series, old.series, sameSeries) {
+		e.series = old.series // so that it is seen to be the same
+	}
 	if held.series == nil {
 		held.series = map[use]evidence{}
 	}
 	held.series[key] = e
 	return e.series
+}
+
+func sameSeries(a, b forecast.Series) bool {
+	return a.Model == b.Model && a.Criterion == b.Criterion && a.Environment == b.Environment && slices.Equal(a.Observations, b.Observations)
 }
 
 // Histories are the very ones that the milestones of a state rest on, each once:
