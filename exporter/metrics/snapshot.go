@@ -33,7 +33,8 @@ type Build struct {
 type Snapshot struct {
 	state *standing.State
 	build Build
-	size  int // metrics in all
+	size  int                                 // metrics in all
+	made  atomic.Pointer[[]prometheus.Metric] // for whoever needs them first
 	cache expositions
 }
 
@@ -86,6 +87,7 @@ func (c *Collector) Set(s *Snapshot) {
 			_, _ = s.exposition(f) // an error comes again, and is told, with the scrape
 		}
 	}
+	s.made.Store(nil) // an idle daemon does not hold them
 	c.current.Store(s)
 }
 
@@ -116,8 +118,7 @@ type snapshotCollector struct{ s *Snapshot }
 
 func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
 func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
-	metrics, _ := c.s.metrics() // NewSnapshot said what is left out
-	for _, m := range metrics {
+	for _, m := range c.s.metrics() {
 		ch <- m
 	}
 }
@@ -221,14 +222,23 @@ var descs = func() map[string]*prometheus.Desc {
 // wrong with one series, as the error says, does not hold up the others.
 func NewSnapshot(state *standing.State, build Build) (*Snapshot, error) {
 	s := &Snapshot{state: state, build: build}
-	metrics, err := s.metrics()
+	metrics, err := s.make()
 	s.size = len(metrics)
+	s.made.Store(&metrics)
 	return s, err
 }
 
-// metrics makes the metrics anew: they are many small objects, and needed only
-// once for every format.
-func (s *Snapshot) metrics() ([]prometheus.Metric, error) {
+// metrics are those that NewSnapshot made, once, and then made anew: they are many
+// small objects, and needed only once for every format.
+func (s *Snapshot) metrics() []prometheus.Metric {
+	if made := s.made.Swap(nil); made != nil {
+		return *made
+	}
+	made, _ := s.make() // NewSnapshot said what is left out
+	return made
+}
+
+func (s *Snapshot) make() ([]prometheus.Metric, error) {
 	state, build := s.state, s.build
 	b := &snapshotBuilder{known: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
