@@ -10,6 +10,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -155,7 +156,7 @@ func series(t Threshold, h history.Model, expected []engine.Precision, environme
 // lookBack is how far back forecasts made at a moment look. It moves once a
 // day, so that what was derived of a model stays true for that long.
 func lookBack(now time.Time) time.Time {
-	return now.Add(-forecast.LookBack).Truncate(24 * time.Hour)
+	return now.Add(-terms.LookBack).Truncate(24 * time.Hour)
 }
 
 // Series is the history of one model for one criterion, from the engines that
