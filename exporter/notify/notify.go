@@ -47,7 +47,7 @@ type Options struct {
 	// Describe writes a model of a state down in the words of the report, so
 	// that both say the same.
 	Describe func(*standing.Model, *standing.State) Words
-	// Send gives a message to a receiver; nil sends through Services.
+	// Send gives a message to a receiver, as Services does.
 	Send func(ctx context.Context, r config.Receiver, m Message) error
 	Now  func() time.Time
 	// Random is a number in [0,1) that spreads attempts; nil is math/rand's.
@@ -101,9 +101,6 @@ var Results = []Result{Sent, Failed, Suppressed, Dropped}
 
 // New makes a Notifier that goes on where the last one stopped.
 func New(ctx context.Context, o Options) (*Notifier, error) {
-	if o.Send == nil {
-		o.Send = new(Services).Send
-	}
 	if o.Random == nil {
 		o.Random = rand.Float64
 	}
