@@ -88,6 +88,7 @@ type desk struct {
 	in    standing.Evidence
 	edit  func(*standing.State) // of what is observed; nil leaves it
 	cfg   config.Config
+	set   time.Duration // what the clock was set by
 
 	mu   sync.Mutex
 	down map[string]bool // receivers that take nothing
@@ -116,13 +117,15 @@ func (d *desk) open() {
 		d.t.Fatal(err)
 	}
 	d.n, err = New(d.t.Context(), Options{
-		Store: d.store, Config: d.cfg, Describe: describe, Send: d.send, Now: time.Now, Random: func() float64 { return 1 },
+		Store: d.store, Config: d.cfg, Describe: describe, Send: d.send, Now: d.now, Random: func() float64 { return 1 },
 		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
 	})
 	if err != nil {
 		d.t.Fatal(err)
 	}
 }
+
+func (d *desk) now() time.Time { return time.Now().Add(d.set).Round(0) }
 
 // restart is a crash: nothing is said to the old Notifier.
 func (d *desk) restart() {

@@ -310,7 +310,7 @@ func (d *derivation) failure(r history.Record) error {
 			return err
 		}
 		end := first.Created.Add(d.cfg.Notifications.Repeat)
-		if !found || !d.now.Before(end) {
+		if !found || !d.now.Before(end) || first.Created.Sub(d.now) > time.Minute { // or it was sent before the clock was set back
 			if err := d.add(to, failureTopic(r), msg, d.now); err != nil {
 				return err
 			}
@@ -355,9 +355,30 @@ func (d *derivation) add(r config.Receiver, topic string, m Message, due time.Ti
 	return err
 }
 
+// waiting are the messages that wait. A time that lies further ahead than any
+// that this package sets was written before the clock was set back: it is now.
+func (n *Notifier) waiting(ctx context.Context) ([]history.OutboxEntry, error) {
+	list, err := n.Store.Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	furthest := max(n.cfg.Notifications.Repeat, lastDelay)
+	n.mu.Unlock()
+	now := n.Now()
+	for i := range list {
+		for _, t := range []*time.Time{&list[i].Created, &list[i].Due} {
+			if t.Sub(now) > furthest {
+				*t = now
+			}
+		}
+	}
+	return list, nil
+}
+
 // recount renews what Stats says of the queue.
 func (n *Notifier) recount(ctx context.Context) error {
-	list, err := n.Store.Waiting(ctx)
+	list, err := n.waiting(ctx)
 	if err != nil {
 		return err
 	}
@@ -438,13 +459,13 @@ func (n *Notifier) Flush(ctx context.Context) (left int, err error) {
 // round tries what is due, receiver by receiver at the same time, and says
 // when there will be more to do.
 func (n *Notifier) round(ctx context.Context) (next time.Time, err error) {
-	if now := n.Now(); now.Sub(n.pruned) > 24*time.Hour {
+	if now := n.Now(); now.Sub(n.pruned).Abs() > 24*time.Hour {
 		if err := n.Store.PruneOutbox(ctx, now.Add(-keepFor)); err != nil {
 			return next, err
 		}
 		n.pruned = now
 	}
-	list, err := n.Store.Waiting(ctx)
+	list, err := n.waiting(ctx)
 	if err != nil {
 		return next, err
 	}
@@ -499,7 +520,7 @@ func (n *Notifier) round(ctx context.Context) (next time.Time, err error) {
 // first failure: the receiver is left alone for a while.
 func (n *Notifier) deliver(ctx context.Context, cfg config.Notifications, r config.Receiver, state *receiverState, queue []history.OutboxEntry) (next time.Time, err error) {
 	next = n.Now().Add(idleCheck)
-	if state.next.After(n.Now()) {
+	if wait := state.next.Sub(n.Now()); wait > 0 && wait <= lastDelay { // more, and the clock was set back
 		return state.next, nil
 	}
 	// What is done must be noted even while plancast stops.
