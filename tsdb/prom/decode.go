@@ -50,7 +50,6 @@ func labelBytes(l model.Metric) int64 {
 
 // answer is what the API answered; what it holds beside depends on the question.
 type answer struct {
-	failure  *apiError
 	warnings []string
 	kind     string // resultType
 	series   []Series

@@ -190,18 +190,18 @@ func (s *scanner) over(depth int) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c == '{':
+	switch c {
+	case '{':
 		return s.object(func(string) error { return s.over(depth + 1) })
-	case c == '[':
+	case '[':
 		return s.array(func() error { return s.over(depth + 1) })
-	case c == '"':
+	case '"':
 		return s.overText()
-	case c == 't':
+	case 't':
 		return s.word("true")
-	case c == 'f':
+	case 'f':
 		return s.word("false")
-	case c == 'n':
+	case 'n':
 		return s.word("null")
 	}
 	_, err = s.scalar(1000)
