@@ -44,7 +44,12 @@ type Peer struct {
 type Report struct {
 	Plancast Score   `json:"plancast"`
 	Bins     [10]Bin `json:"bins"`
-	Peers    []Peer  `json:"peers"`
+	// Uncorrected is the score of the same forecasts without what the other
+	// series had shown by then, and UncorrectedBins their classes; absent
+	// with one series.
+	Uncorrected     *Score   `json:"uncorrected,omitempty"`
+	UncorrectedBins *[10]Bin `json:"uncorrected_bins,omitempty"`
+	Peers           []Peer   `json:"peers"`
 	// Series and Skipped count the histories asked about and those too short.
 	Series  int `json:"series"`
 	Skipped int `json:"skipped"`
@@ -71,7 +76,8 @@ var (
 )
 
 // Backtest walks forward through histories and scores what would have been
-// said at each moment against what came. The moments are spaced geometrically,
+// said at each moment against what came, each forecast corrected by what all
+// series together had shown by that moment and nothing later. The moments are spaced geometrically,
 // so short histories count as much as long ones. The base rate of a question
 // is the share of the same questions that came true in the other histories;
 // with one history, that of a typical history elsewhere. Histories that are
@@ -79,6 +85,7 @@ var (
 func Backtest(series []Series, o BacktestOptions) Report {
 	var r Report
 	t := &tester{o: o, learned: law.Default()}
+	t.timeline = newTimeline(series)
 	for i, s := range series {
 		if h, err := clean(s); err == nil && t.walk(i, h) {
 			r.Series++
@@ -91,6 +98,14 @@ func Backtest(series []Series, o BacktestOptions) Report {
 	}
 	base := t.baseRates()
 	r.Plancast, r.Bins = t.score(0, base)
+	if r.Series > 1 {
+		p := make([]float64, len(t.asked))
+		for i, a := range t.asked {
+			p[i] = a.uncorrected
+		}
+		s, bins := t.scoreOf(p, base)
+		r.Uncorrected, r.UncorrectedBins = &s, &bins
+	}
 	if o.Peers {
 		for k, name := range peerNames {
 			s, _ := t.score(k+1, base)
@@ -107,6 +122,7 @@ type asked struct {
 	series, share, steps int
 	hit                  bool
 	said                 [1 + len(peerNames)]float64
+	uncorrected          float64
 	gap                  float64
 }
 
@@ -120,10 +136,13 @@ type tester struct {
 	o       BacktestOptions
 	asked   []asked
 	seen    []seen
-	engine  law.Engine
+	engine  law.History
 	law     law.Law
+	plain   law.Law // without what other series showed
 	learned law.Coefficients
 	chance  [20]float64
+
+	timeline timeline
 }
 
 // moments returns the lengths of history at which questions are asked.
@@ -153,7 +172,7 @@ func (t *tester) walk(series int, h *history) bool {
 	lower := h.criterion.Comparison.LowerIsBetter()
 	var scale, was law.Scale
 	for _, n := range at {
-		scale, _ = law.ScaleOf(h.values[:n], lower, 0, nil)
+		scale, _ = law.ScaleOf(h.values[:n], lower, nil)
 		if scale != was {
 			t.engine.Reset()
 			was = scale
@@ -161,7 +180,9 @@ func (t *tester) walk(series int, h *history) bool {
 		for _, v := range h.values[t.engine.Len():n] {
 			t.engine.Append(scale.To(v))
 		}
-		t.engine.Law(&t.learned, len(t.chance), &t.law)
+		around := law.Context{Shift: t.timeline.others(series, h.times[n-1]).Shift()}
+		t.engine.Law(&t.learned, around, len(t.chance), &t.law)
+		t.engine.Law(&t.learned, law.Context{}, len(t.chance), &t.plain)
 		t.ask(series, h, scale, n)
 	}
 	t.engine.Reset()
@@ -192,7 +213,7 @@ func (t *tester) ask(series int, h *history, scale law.Scale, n int) {
 			a := asked{series: series, share: i, steps: k, gap: gapOf(share, h.criterion.Comparison.LowerIsBetter())}
 			target := best - a.gap
 			a.hit = next <= target
-			a.said[0] = t.law.ReachedWithin(target, steps)
+			a.said[0], a.uncorrected = t.law.ReachedWithin(target, steps), t.plain.ReachedWithin(target, steps)
 			if t.o.Peers {
 				peers(a.said[1:], z, target, steps, t.o.Seed)
 			}

@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"cmp"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -19,18 +20,18 @@ func TestBatchEqualsIncremental(t *testing.T) {
 			t.Fatal(err)
 		}
 		learned := law.Default()
-		var growing law.Engine
+		var growing law.History
 		var a, b law.Law
 		p, q := make([]float64, 20), make([]float64, 20)
-		scale, _ := law.ScaleOf(h.values, true, 0, nil)
+		scale, _ := law.ScaleOf(h.values, true, nil)
 		for n := 1; n <= len(h.values); n++ {
 			growing.Append(scale.To(h.values[n-1]))
-			growing.Law(&learned, 20, &a)
-			var batch law.Engine
+			growing.Law(&learned, law.Context{}, 20, &a)
+			var batch law.History
 			for _, v := range h.values[:n] {
 				batch.Append(scale.To(v))
 			}
-			batch.Law(&learned, 20, &b)
+			batch.Law(&learned, law.Context{}, 20, &b)
 			x := growing.Best() - 0.1
 			a.Reached(x, p)
 			b.Reached(x, q)
@@ -53,7 +54,7 @@ func TestBacktestScoresTheForecastItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := tester{learned: law.Default()}
+	tr := tester{learned: law.Default(), timeline: newTimeline([]Series{s})}
 	if !tr.walk(0, h) {
 		t.Fatal("too short")
 	}
@@ -232,7 +233,7 @@ func TestSynthetic(t *testing.T) {
 	const futures = 20 // of each history, for the sampling error
 	rng := rand.New(rand.NewPCG(1, 2))
 	learned := law.Default()
-	var e law.Engine
+	var e law.History
 	var l law.Law
 	var said [2]reliability // of short and long histories
 	var knows [2][futures]reliability
@@ -245,12 +246,12 @@ func TestSynthetic(t *testing.T) {
 		}
 		g := newTruth(rng)
 		v := g.make(nil, size, rng)
-		scale, _ := law.ScaleOf(v, true, 0, nil)
+		scale, _ := law.ScaleOf(v, true, nil)
 		e.Reset()
 		for _, x := range v {
 			e.Append(scale.To(x))
 		}
-		e.Law(&learned, 20, &l)
+		e.Law(&learned, law.Context{}, 20, &l)
 		var next [futures][]float64
 		for f := range next {
 			h := g
@@ -287,14 +288,14 @@ func TestSynthetic(t *testing.T) {
 	}
 	rate := hits / n
 	t.Logf("coverage %.3f, Brier %.4f, of the rate itself %.4f, of the truth %.4f", in/bands, brier/n, rate*(1-rate), least/n)
-	if c := in / bands; c < 0.77 || c > 0.83 {
+	if c := in / bands; c < 0.75 || c > 0.85 {
 		t.Errorf("80 %% bands cover %.3f", c)
 	}
 	if brier/n > 0.5*rate*(1-rate) {
 		t.Errorf("Brier %.4f, of the rate itself %.4f", brier/n, rate*(1-rate))
 	}
 	for k, name := range []string{"7 to 35 results", "36 to 66 results"} {
-		above := [...]float64{0.045, 0.01}[k] // what cannot be put down to chance
+		above := [...]float64{0.033, 0.01}[k] // what cannot be put down to chance
 		mean, top := 0.0, 0.0
 		for f := range knows[k] {
 			x := knows[k][f].error()
@@ -308,5 +309,77 @@ func TestSynthetic(t *testing.T) {
 		if said[k].error() > top+above {
 			t.Errorf("%s: calibration error %.4f, that of the truth is at most %.4f", name, said[k].error(), top)
 		}
+	}
+}
+
+// A back-test knows at each moment what the other series had shown by then, and
+// not what they show later.
+func TestBacktestLearnsFromTheOtherSeriesAndNotFromTheFuture(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 2))
+	early := Series{Model: "early", Criterion: Criterion{Metric: "x", Comparison: AtMost}, Observations: daily(ramp(30, 1, 0.1)...)}
+	late := Series{Model: "late", Criterion: early.Criterion, Observations: daily(made("noise", 30, rng)...)}
+	for i := range late.Observations {
+		late.Observations[i].Time = late.Observations[i].Time.AddDate(0, 0, 60)
+	}
+	tl := newTimeline([]Series{early, late})
+	if s := tl.others(0, after(30)).Shift(); s != 0 {
+		t.Errorf("before the other series began it shifts by %v", s)
+	}
+	if s := tl.others(1, after(90)).Shift(); s <= 0 {
+		t.Errorf("a sibling that gains all the time shifts by %v", s)
+	}
+	r := Backtest([]Series{early, late}, BacktestOptions{})
+	if r.Uncorrected == nil || r.Uncorrected.Questions != r.Plancast.Questions || r.Uncorrected.Brier == r.Plancast.Brier {
+		t.Errorf("plancast %+v, uncorrected %+v", r.Plancast, r.Uncorrected)
+	}
+	// What comes later changes no forecast made before.
+	changed := late
+	changed.Observations = append(slices.Clone(late.Observations[:20]), daily(ramp(10, 1e-3, 0.3)...)...)
+	for i := range changed.Observations {
+		changed.Observations[i].Time = late.Observations[i].Time
+	}
+	a, b := newTimeline([]Series{early, late}), newTimeline([]Series{early, changed})
+	if at := late.Observations[19].Time; a.others(0, at) != b.others(0, at) {
+		t.Errorf("the future changed what was known: %+v and %+v", a.others(0, at), b.others(0, at))
+	}
+}
+
+// Siblings that gain raise a forecast, within bounds; effort does what it says.
+func TestSiblingsAndEffortShiftTheForecast(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 1))
+	s := Series{Criterion: Criterion{Metric: "x", Comparison: AtMost}, Observations: daily(made("noise", 12, rng)...)}
+	s.Criterion.Target = 0.9 * slices.MinFunc(s.Observations, func(a, b Observation) int { return cmp.Compare(a.Value, b.Value) }).Value
+	sibling := func(values []float64) Series {
+		return Series{Criterion: s.Criterion, Observations: daily(values...)}
+	}
+	ask := func(g Goal, siblings ...Series) float64 {
+		f, err := Single(s, g, after(12), Options{Siblings: siblings})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Probability.Value
+	}
+	g := Goal{Iterations: 10}
+	alone := ask(g)
+	gaining, flat := sibling(ramp(12, 1, 0.2)), sibling(slices.Repeat([]float64{1}, 200))
+	if up, down := ask(g, gaining), ask(g, flat, flat, flat); up <= alone || down >= alone {
+		t.Errorf("alone %v, beside gains %v, beside standstill %v", alone, up, down)
+	}
+	if short := ask(g, sibling(ramp(3, 1, 0.2))); short != alone {
+		t.Errorf("a sibling of three results moves %v to %v", alone, short)
+	}
+	many := slices.Repeat([]Series{gaining}, 50)
+	if p := ask(g, many...); p > 3*alone {
+		t.Errorf("fifty siblings move %v to %v", alone, p)
+	}
+	steady := s
+	steady.Observations = daily(ramp(12, 1, 0.1)...)
+	steady.Criterion.Target = math.Pow(0.9, 13)
+	s = steady
+	inferred := ask(g)
+	active, maintenance := g, g
+	active.Effort, maintenance.Effort = Active, Maintenance
+	if a, m := ask(active), ask(maintenance); a < inferred || m > inferred || m >= a {
+		t.Errorf("inferred %v, active %v, maintenance %v", inferred, a, m)
 	}
 }

@@ -67,8 +67,8 @@ func BenchmarkSeries(b *testing.B) {
 func BenchmarkInnerLoop(b *testing.B) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	v := made("approach", 200, rng)
-	scale, _ := law.ScaleOf(v, true, 0, nil)
-	var e law.Engine
+	scale, _ := law.ScaleOf(v, true, nil)
+	var e law.History
 	var l law.Law
 	c := law.Default()
 	p := make([]float64, 200)
@@ -78,7 +78,7 @@ func BenchmarkInnerLoop(b *testing.B) {
 		for _, x := range v {
 			e.Append(scale.To(x))
 		}
-		e.Law(&c, len(p), &l)
+		e.Law(&c, law.Context{}, len(p), &l)
 		l.Reached(scale.To(0.03), p)
 		for h := 1; h <= 20; h++ {
 			l.Band(h)

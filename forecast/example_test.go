@@ -33,7 +33,7 @@ func ExampleSingle() {
 	fmt.Println(f.Summary)
 	// Output:
 	// at_risk
-	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 76 % (63-86 %) by 31 January 2027
+	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 76 % (58-88 %) by 31 January 2027
 }
 
 // The newest gain falls short of the five before it, and a reason is known.
@@ -53,7 +53,7 @@ func ExampleSingle_atypical() {
 	fmt.Println(f.Advice[0])
 	// Output:
 	// atypical
-	// The newest gain, 6 %, is atypical: the five before it averaged 11.8 % and 12 layers stayed unquantized. There may be little room left on this path; look at the algorithm.
+	// The newest gain, 6 %, is atypical: the five before it averaged 11.8 %, and 12 layers stayed unquantized. The probability still counts on gains like those before.
 }
 
 // Two criteria on each of two models, all of which have to be met.
@@ -80,9 +80,9 @@ func ExampleJoint() {
 		fmt.Println(p.Model, p.Criterion, p.Forecast.State)
 	}
 	// Output:
-	// 0 of 2 models ready, 2 needed; 96 % of the way; 24 % (6-57 %) within 10 iterations
+	// 0 of 2 models ready, 2 needed; 96 % of the way; 64 % (33-87 %) within 10 iterations
 	// bert accuracy_deviation < 0.5 % at_risk
-	// resnet50 p99 < 50 ms at_risk
+	// resnet50 p99 < 50 ms on_track
 	// resnet50 accuracy_deviation < 0.5 % met
 	// bert p99 < 50 ms met
 }

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"gonum.org/v1/gonum/stat/distuv"
-
 	"github.com/plancast/plancast/forecast/internal/law"
 	"github.com/plancast/plancast/units"
 )
@@ -82,8 +80,7 @@ type Effort struct {
 // Needs is what it would take to reach the goal with its ready probability.
 type Needs struct {
 	// GainPerIteration, a ratio, is the steady gain that closes the gap in the
-	// iterations that come in time with the ready probability; absent when
-	// there is no time left.
+	// iterations that are expected in time; absent when less than one is.
 	GainPerIteration *float64 `json:"gain_per_iteration,omitempty"`
 	// Deadline is the one at which the ready probability is reached; absent
 	// when that is beyond what can be foreseen.
@@ -102,8 +99,8 @@ type Atypical struct {
 
 // Limit is where the history leads in the long run.
 type Limit struct {
-	// Value is what is expected after LongRun further iterations; absent for a
-	// milestone of several series.
+	// Value is what is expected after LongRun further iterations; absent where
+	// the history does not show it, and for a milestone of several series.
 	Value   *float64 `json:"value,omitempty"`
 	Chance  float64  `json:"chance"`  // of reaching the target within them
 	Stalled bool     `json:"stalled"` // the chance is below StalledBelow
@@ -130,6 +127,9 @@ type Evidence struct {
 	Environment  string   `json:"environment,omitempty"`
 	PerIteration float64  `json:"seconds_per_iteration"` // usual time between iterations
 	Steady       float64  `json:"steady"`                // probability that the history follows a trend to a limit
+	Worked       float64  `json:"worked"`                // probability that people work on it
+	Siblings     int      `json:"siblings,omitempty"`    // other series that the forecast learned from
+	Shift        float64  `json:"shift,omitempty"`       // of the log hazard by what they showed
 	Weights      []Weight `json:"weights,omitempty"`     // of the experts behind the bands
 	Correlation  float64  `json:"correlation,omitempty"` // between the series of a milestone
 	Score        *Score   `json:"score,omitempty"`       // record of this method on this very history, if asked for
@@ -165,6 +165,9 @@ type Forecast struct {
 	ModelsTotal int    `json:"models_total"`
 	Parts       []Part `json:"parts,omitempty"` // every series, what holds back most first
 
+	// Missing is what a forecast in the state insufficient_data waits for.
+	Missing *Missing `json:"missing,omitempty"`
+
 	Summary  string   `json:"summary"`          // one sentence
 	Advice   []string `json:"advice,omitempty"` // further sentences
 	Evidence Evidence `json:"evidence"`
@@ -177,6 +180,13 @@ type Part struct {
 	Forecast  Forecast  `json:"forecast"`
 }
 
+// Missing is why there is too little for a forecast, and until when.
+type Missing struct {
+	Reason  string     `json:"reason"`
+	Results int        `json:"results"`         // still to come
+	Until   *time.Time `json:"until,omitempty"` // when they are expected; absent where the pace is unknown
+}
+
 // Options are details with useful zero values.
 type Options struct {
 	// Seed of the simulated futures; the same seed gives the same bits.
@@ -186,6 +196,10 @@ type Options struct {
 	Futures int
 	// Score adds the walk-forward score of the method on this very history.
 	Score bool
+	// Siblings are the other series of the same project or installation, as
+	// known now: how often they made gains shifts the forecast. Joint adds the
+	// series of the milestone itself.
+	Siblings []Series
 }
 
 // The curve of probabilities looks ahead at least this far.
@@ -206,23 +220,24 @@ type look struct {
 	lower, upper curve
 }
 
-// desk is memory that forecasts are made in, one after the other; what is left
-// of one on it says nothing to the next.
-type desk struct {
-	look   look // of Single, which keeps only the forecast
-	engine law.Engine
-	law    law.Law
+// workspace is memory that forecasts are made in, one after the other; what is
+// left of one in it does not reach the next.
+type workspace struct {
+	look    look // of Single, which keeps only the forecast
+	sibling history
+	engine  law.History
+	law     law.Law
 }
 
-var desks = sync.Pool{New: func() any { return new(desk) }}
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 
 // Single forecasts one series as seen at now. It errs only when the criterion
 // or the goal is wrong; every history has an answer.
 func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
-	d := desks.Get().(*desk)
-	defer desks.Put(d)
-	l := &d.look
-	if err := l.see(s, g, now, o, &d.engine, &d.law); err != nil {
+	w := workspaces.Get().(*workspace)
+	defer workspaces.Put(w)
+	l := &w.look
+	if err := l.see(s, g, now, o, tallyOf(o.Siblings, now, w), &w.engine, &w.law); err != nil {
 		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
 	}
 	f := l.forecast
@@ -231,7 +246,7 @@ func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
 }
 
 // see fills in l, by way of e and la; l keeps la.
-func (l *look) see(s Series, g Goal, now time.Time, o Options, e *law.Engine, la *law.Law) error {
+func (l *look) see(s Series, g Goal, now time.Time, o Options, siblings law.Tally, e *law.History, la *law.Law) error {
 	if err := g.validate(); err != nil {
 		return err
 	}
@@ -247,7 +262,7 @@ func (l *look) see(s Series, g Goal, now time.Time, o Options, e *law.Engine, la
 		PerIteration: l.cadence.gap.Seconds(),
 	}
 	if f.Evidence.Observations > 0 {
-		l.answer(g, now, e)
+		l.answer(g, now, siblings, e)
 		if o.Score {
 			r := Backtest([]Series{s}, BacktestOptions{})
 			if r.Plancast.Questions > 0 {
@@ -259,19 +274,23 @@ func (l *look) see(s Series, g Goal, now time.Time, o Options, e *law.Engine, la
 		}
 	}
 	f.State = f.state(g)
+	if f.State == InsufficientData {
+		f.Missing = l.missing(now)
+	}
 	l.notes(g, now)
 	f.Evidence.Warnings = h.warnings
-	f.Summary, f.Advice = f.words(h.criterion, g)
+	f.Summary, f.Advice = f.words(h, g)
 	return nil
 }
 
 // answer fills in the forecast of a history with at least one result.
-func (l *look) answer(g Goal, now time.Time, e *law.Engine) {
+func (l *look) answer(g Goal, now time.Time, siblings law.Tally, e *law.History) {
 	h, f, la := &l.history, &l.forecast, l.law
 	target := h.condense(e)
 	steps := max(curveSteps, g.Iterations)
 	learned := law.Default()
-	e.Law(&learned, steps, la)
+	around := law.Context{Shift: siblings.Shift(), Effort: g.Effort.odds()}
+	e.Law(&learned, around, steps, la)
 
 	current := h.values[len(h.values)-1]
 	f.Met = h.criterion.Met(current)
@@ -295,7 +314,8 @@ func (l *look) answer(g Goal, now time.Time, e *law.Engine) {
 	doubt := intervalWidth * la.Doubt()
 	l.lower, l.upper = l.curve.shifted(-doubt, l.lower), l.curve.shifted(doubt, l.upper)
 
-	f.Evidence.Steady = la.TrendShare()
+	f.Evidence.Steady, f.Evidence.Worked = la.TrendShare(), la.Worked()
+	f.Evidence.Siblings, f.Evidence.Shift = siblings.Series, around.Shift
 	names, weights := la.ExpertWeights()
 	f.Evidence.Weights = make([]Weight, len(names))
 	for i, n := range names {
@@ -431,15 +451,14 @@ func (l *look) effort(target float64, g Goal, now time.Time) {
 		n = float64(g.Iterations)
 	}
 	if !g.Deadline.IsZero() {
-		z := distuv.UnitNormal.Quantile(1 - g.ready())
-		n = math.Min(n, l.cadence.pace(l.cadence.expect(now, g.Deadline), z))
+		n = math.Min(n, l.cadence.expect(now, g.Deadline))
 	}
 	f.Needs = &Needs{}
 	if math.IsInf(n, 1) {
 		n = defaultIterations
 	}
 	if n >= 1 {
-		per := ratio(h, gap/math.Floor(n))
+		per := ratio(h, gap/n)
 		f.Needs.GainPerIteration = &per
 	}
 	if t, ok := l.curve.when(&l.cadence, now, g.ready()); ok {
@@ -460,14 +479,23 @@ func ratio(h *history, gain float64) float64 {
 }
 
 func limit(h *history, la *law.Law, c curve) *Limit {
-	_, mid, _ := la.Band(LongRun)
-	chance, value := c[LongRun], h.scale.From(mid)
-	return &Limit{
-		Value:   &value,
-		Chance:  chance,
-		Stalled: chance < StalledBelow && h.results() >= FewResults,
+	l := &Limit{Chance: c[LongRun], Stalled: c[LongRun] < StalledBelow && h.results() >= FewResults}
+	low, mid, high := la.Band(LongRun)
+	if la.TrendShare() >= identified && high-low <= identifiedWidth {
+		value := h.scale.From(mid)
+		l.Value = &value
 	}
+	return l
 }
+
+// A limit is named where the history more likely than not follows an approach
+// to one, and the band around it is no wider than a factor of about 1.6 (half a
+// unit of logarithms). Without these bounds, nonsense such as 1 ms from 50 ms
+// was named.
+const (
+	identified      = 0.5
+	identifiedWidth = 0.5
+)
 
 // state picks the state of a forecast whose numbers are known.
 func (f *Forecast) state(g Goal) State {
@@ -485,6 +513,20 @@ func (f *Forecast) state(g Goal) State {
 	default:
 		return AtRisk
 	}
+}
+
+// missing says what the series lacks for a forecast of its own.
+func (l *look) missing(now time.Time) *Missing {
+	n := l.forecast.Evidence.Observations
+	m := &Missing{Reason: "no result yet", Results: FewResults - n}
+	if n > 0 {
+		m.Reason = fmt.Sprintf("only %s of %d", plural(n, "result", "results"), FewResults)
+	}
+	if l.cadence.known {
+		until := l.cadence.date(now, float64(m.Results))
+		m.Until = &until
+	}
+	return m
 }
 
 // notes adds the warnings that go with the numbers.

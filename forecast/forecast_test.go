@@ -293,7 +293,7 @@ func TestAtypicalFalseAlarms(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				h.condense(&law.Engine{})
+				h.condense(&law.History{})
 				if a := atypical(h); a != nil && a.Is {
 					flagged++
 				}

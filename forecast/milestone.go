@@ -59,14 +59,15 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	}
 	looks := make([]*look, len(m.Series))
 	errs := make([]error, len(m.Series))
+	shown := siblings(m.Series, now, o)
 	spread(len(m.Series), func(i int) {
-		d := desks.Get().(*desk)
-		defer desks.Put(d)
+		d := workspaces.Get().(*workspace)
+		defer workspaces.Put(d)
 		l, la := &look{}, &d.law
 		if criteria[m.Series[i].Model] > 1 {
 			la = &law.Law{}
 		}
-		if errs[i] = l.see(m.Series[i], m.Goal, now, o, &d.engine, la); la == &d.law {
+		if errs[i] = l.see(m.Series[i], m.Goal, now, o, shown[i], &d.engine, la); la == &d.law {
 			l.law = nil // only criteria that have to be met together ask it again
 		}
 		looks[i] = l
@@ -336,9 +337,14 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 		}
 		f.Attained = &share
 		f.Evidence.Correlation = correlation(j.looks)
-		j.probabilities(&f, m, now, o)
+		if j.unknown() == 0 || f.Met {
+			j.probabilities(&f, m, now, o)
+		}
 	}
 	f.State = j.state(&f, g)
+	if f.State == InsufficientData {
+		f.Missing = j.missing()
+	}
 	for i, l := range j.looks {
 		for _, w := range l.forecast.Evidence.Warnings {
 			f.Evidence.Warnings = append(f.Evidence.Warnings, fmt.Sprintf("%s, %s: %s", m.Series[i].Model, m.Series[i].Criterion.Metric, w))
@@ -346,6 +352,27 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	}
 	j.words(&f, m)
 	return f
+}
+
+// unknown is how many models that are needed have no result for a criterion.
+func (j *joint) unknown() int {
+	known := 0
+	for _, k := range j.models {
+		if k.met || len(k.curve) > 0 {
+			known++
+		}
+	}
+	return max(0, j.need-known)
+}
+
+// missing is that of the series that waits longest.
+func (j *joint) missing() (most *Missing) {
+	for _, l := range j.looks {
+		if m := l.forecast.Missing; m != nil && (most == nil || m.Results > most.Results) {
+			most = m
+		}
+	}
+	return most
 }
 
 func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options) {
@@ -486,6 +513,9 @@ func (j *joint) words(f *Forecast, m Milestone) {
 		return
 	case f.Probability == nil:
 		f.Summary = "no result yet"
+		if n := j.unknown(); f.Attained != nil {
+			f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; unknown: %s no result yet", f.ModelsReady, f.ModelsTotal, j.need, plural(n, "model that is needed has", "models that are needed have"))
+		}
 		return
 	}
 	f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; %s of the way; %s %s",

@@ -232,7 +232,7 @@ func TestCorrelationNeedsEvidence(t *testing.T) {
 	seen := func(values ...[]float64) (looks []*look) {
 		for _, v := range values {
 			l := &look{}
-			err := l.see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, &law.Engine{}, &law.Law{})
+			err := l.see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -276,8 +276,8 @@ func TestMilestoneWithAnUnknownModelIsInsufficientData(t *testing.T) {
 	m := fleet(2, 30, 8)
 	m.Series = append(m.Series, Series{Model: "new", Criterion: latency})
 	m.Share = 1
-	if f := joined(t, m, Options{}); f.State != InsufficientData || f.Probability.Value > 0.001 {
-		t.Errorf("state %s, probability %v", f.State, f.Probability)
+	if f := joined(t, m, Options{}); f.State != InsufficientData || f.Probability != nil || !strings.Contains(f.Summary, "unknown: 1 model that is needed has no result yet") {
+		t.Errorf("state %s, probability %v, summary %q", f.State, f.Probability, f.Summary)
 	}
 	m.Series = m.Series[4:]
 	m.Series = append(m.Series, m.Series[0])
@@ -306,7 +306,7 @@ func together(t *testing.T, m Milestone) *model {
 	var looks []*look
 	for _, s := range m.Series {
 		l := &look{}
-		err := l.see(s, m.Goal, after(len(s.Observations)), Options{}, &law.Engine{}, &law.Law{})
+		err := l.see(s, m.Goal, after(len(s.Observations)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -188,8 +188,8 @@ func (h *history) results() (n int) {
 }
 
 // condense puts the history into an engine and returns the target on its scale.
-func (h *history) condense(e *law.Engine) (target float64) {
-	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), h.criterion.Target, nil)
+func (h *history) condense(e *law.History) (target float64) {
+	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), nil)
 	e.Reset()
 	e.Grow(len(h.values))
 	h.z = slices.Grow(h.z, len(h.values))
@@ -218,6 +218,8 @@ type Goal struct {
 	Deadline time.Time
 	// Ready is the probability from which the goal counts as on track; 0 is 0.9.
 	Ready float64
+	// Effort is what the team knows about the work on its models.
+	Effort EffortLevel
 }
 
 const (
@@ -233,6 +235,8 @@ func (g Goal) validate() error {
 	switch {
 	case g.Iterations < 0 || g.Iterations > maxIterations:
 		return fmt.Errorf("%w: %d iterations, want 0 to %d", ErrGoal, g.Iterations, maxIterations)
+	case !g.Effort.Valid():
+		return fmt.Errorf("%w: effort %q, want active or maintenance, or none to infer it", ErrGoal, g.Effort)
 	case math.IsNaN(g.Ready) || g.Ready < 0 || g.Ready >= 1:
 		return fmt.Errorf("%w: ready probability %v, want more than 0 and less than 1", ErrGoal, g.Ready)
 	}

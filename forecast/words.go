@@ -3,6 +3,7 @@ package forecast
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/units"
@@ -10,13 +11,19 @@ import (
 
 // words tells a forecast of one series in a sentence, and what to do about it
 // in a few more.
-func (f *Forecast) words(c Criterion, g Goal) (summary string, advice []string) {
+func (f *Forecast) words(h *history, g Goal) (summary string, advice []string) {
+	c := h.criterion
 	target := units.Format(c.Target, c.Unit)
 	switch {
 	case f.Met:
 		return fmt.Sprintf("%s is met", c), f.advice(target, g)
 	case f.Probability == nil:
 		return fmt.Sprintf("no result yet for %s", c), nil
+	case f.Missing != nil:
+		if !g.Deadline.IsZero() && f.Missing.Until == nil {
+			return fmt.Sprintf("%s: too few to forecast %s %s", f.Missing, c, g.until()), nil
+		}
+		return fmt.Sprintf("%s: too few to forecast %s; %s of such histories get there %s", f.Missing, c, f.Probability, g.until()), nil
 	}
 	return fmt.Sprintf("%s of the way to %s; about %s; %s %s",
 		units.Percent(*f.Attained), target, moreIterations(f.Effort.Effective), f.Probability, g.until()), f.advice(target, g)
@@ -54,12 +61,7 @@ func onDay(t time.Time) string { return t.Format("2 January 2006") }
 func (f *Forecast) advice(target string, g Goal) (out []string) {
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	if a := f.Atypical; a != nil && a.Is {
-		reason := ""
-		if a.Concern != "" {
-			reason = " and " + a.Concern
-		}
-		say("The newest gain, %s, is atypical: the five before it averaged %s%s. There may be little room left on this path; look at the algorithm.",
-			gainWords(a.Gain), gainWords(a.Expected), reason)
+		say("%s", f.atypicalWords())
 	}
 	if f.Met || f.Probability == nil {
 		return out
@@ -68,10 +70,43 @@ func (f *Forecast) advice(target string, g Goal) (out []string) {
 		say("Improvement is stalling short of %s: %s to get there within %d further iterations. Another approach or another target is needed.",
 			target, units.Percent(f.Limit.Chance), LongRun)
 	}
+	if e := f.Effort; e != nil && f.State == AtRisk && e.Effective < 10 && e.Iterations > 2*e.Effective {
+		say("At the rate of this history %s take about %.0f iterations.", strings.TrimPrefix(moreIterations(e.Effective), "about "), e.Iterations)
+	}
 	if f.State == IsStalled || f.State == AtRisk || f.State == IsAtypical {
 		f.needs(g, say)
 	}
 	return out
+}
+
+// String reads "only 2 results of 5, the fifth about 12 January 2026".
+func (m *Missing) String() string {
+	if m.Until == nil {
+		return m.Reason
+	}
+	return m.Reason + ", enough about " + onDay(*m.Until)
+}
+
+// atypicalWords names what is atypical, and what the probability makes of it.
+func (f *Forecast) atypicalWords() string {
+	a := f.Atypical
+	reason := ""
+	if a.Concern != "" {
+		reason = ", and " + a.Concern
+	}
+	what := fmt.Sprintf("The newest gain, %s, is atypical: the five before it averaged %s%s.", gainWords(a.Gain), gainWords(a.Expected), reason)
+	if a.Gain < 0 {
+		what = fmt.Sprintf("The newest result is a regression: %s worse than the one before, after gains of %s on average%s.", gainWords(-a.Gain), gainWords(a.Expected), reason)
+	}
+	switch {
+	case f.Met:
+		return what
+	case f.Probability != nil && f.Probability.Value >= 0.5:
+		return what + " The probability still counts on gains like those before."
+	case a.Gain < 0:
+		return what + " Find out what changed."
+	}
+	return what + " There may be little room left on this path; look at the algorithm."
 }
 
 // needs says what it would take.

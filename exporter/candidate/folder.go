@@ -20,7 +20,7 @@ type folder struct {
 	root *os.Root // of dir: nothing outside can be opened through it
 }
 
-// folderPath returns the path of a URL that is a local folder, and whether it is one.
+// folderPath tells whether the URL is a local folder, and which.
 func folderPath(raw string) (string, bool) {
 	if !strings.Contains(raw, "://") {
 		return raw, true
@@ -164,7 +164,7 @@ func (f *folder) follow(key string, depth int, visit func(object)) {
 	// Other links to folders are aliases such as latest -> 7.
 }
 
-// inside describes the file or folder that a key leads to, if that lies in the
+// inside looks at the file or folder that a key leads to, if that lies in the
 // repository: then rel is its path without links; otherwise it says why not.
 func (f *folder) inside(key string) (rel string, info os.FileInfo, why string) {
 	const nothing = "is a link that leads to nothing: correct it, or copy the file"

@@ -122,8 +122,11 @@ func (c *Config) tensorRT(d *decoder, key string, n *yaml.Node) {
 				if s == "" {
 					return errors.New("must be a folder")
 				}
-				t.Libraries = append(t.Libraries, s)
-				return checkPath(s)
+				dir, err := expandPath(s)
+				if err == nil {
+					t.Libraries = append(t.Libraries, dir)
+				}
+				return err
 			}))(key, n)
 		},
 		"devices": func(key string, n *yaml.Node) {

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Event is a kind of news that plancast sends notifications of.
+// Event is a kind of news that plancast tells of its own accord.
 type Event string
 
 // The events. One notification may be several: a result that misses a target
@@ -20,21 +20,21 @@ type Event string
 const (
 	EventResult      Event = "result"      // a candidate is measured through
 	EventMissed      Event = "missed"      // ... and misses a target
-	EventEnvironment Event = "environment" // ... and is the first in another environment
+	EventEnvironment Event = "environment" // ... and is the first told of another environment
 	EventFailure     Event = "failure"     // a job failed
 )
 
 // Events lists every event.
 var Events = []Event{EventResult, EventMissed, EventEnvironment, EventFailure}
 
-// Notifications says who is notified of what. Without receivers nobody is.
+// Notifications says who is told of what. Without receivers nobody is.
 type Notifications struct {
 	Receivers []Receiver
 	// Routes choose receivers; every route that matches counts. Without routes
-	// every receiver is notified of everything.
+	// every receiver is told everything.
 	Routes []Route
 	// Repeat is how long the same failure of the same model is only counted
-	// after it was sent.
+	// after it was told.
 	Repeat time.Duration
 	// GiveUp is how old a notification may grow while its receiver does not
 	// take it.
@@ -53,7 +53,7 @@ type Receiver struct {
 	URLEnv  string // name of an environment variable that holds the URL
 }
 
-// Route sends the notifications that match all of its conditions to its receivers.
+// Route sends the notifications that match all it asks for to its receivers.
 type Route struct {
 	Owners    []string // patterns; empty matches every model, owned or not
 	Models    []string // patterns; empty matches every model
@@ -61,7 +61,7 @@ type Route struct {
 	Receivers []string // names
 }
 
-// Matches reports whether news of one of the events about the model goes this way.
+// Matches tells whether news of one of the events about the model goes this way.
 func (r Route) Matches(model, owner string, events []Event) bool {
 	if len(r.Owners) > 0 && !(Select{Models: r.Owners}).Matches(owner) || !(Select{Models: r.Models}).Matches(model) {
 		return false
@@ -69,23 +69,23 @@ func (r Route) Matches(model, owner string, events []Event) bool {
 	return len(r.Events) == 0 || slices.ContainsFunc(events, func(e Event) bool { return slices.Contains(r.Events, e) })
 }
 
-// For lists the receivers that get such news, in the order of the file,
+// For lists the receivers that are told such news, in the order of the file,
 // each once.
 func (n Notifications) For(model, owner string, events ...Event) []Receiver {
 	if len(n.Routes) == 0 {
 		return n.Receivers
 	}
-	chosen := map[string]bool{}
+	told := map[string]bool{}
 	for _, r := range n.Routes {
 		if r.Matches(model, owner, events) {
 			for _, name := range r.Receivers {
-				chosen[name] = true
+				told[name] = true
 			}
 		}
 	}
 	var out []Receiver
 	for _, r := range n.Receivers {
-		if chosen[r.Name] {
+		if told[r.Name] {
 			out = append(out, r)
 		}
 	}
@@ -129,7 +129,7 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 				}),
 			})
 			if n.Kind == yaml.MappingNode && !has(n, "receivers") {
-				d.errorf(n, key, "needs receivers: who is notified")
+				d.errorf(n, key, "needs receivers: who is told")
 			}
 			x.Routes = append(x.Routes, r)
 		}),
@@ -167,9 +167,9 @@ func (c *Config) receiver(d *decoder, key string, n *yaml.Node) {
 			if s == "" || strings.Contains(s, "://") {
 				return errors.New("must be the path of a file that holds the URL, not the URL itself")
 			}
-			r.URLFile = s
-			if checkPath(s) != nil {
-				return errors.New("must be a path in full, or relative to this file: only a shell expands ~ and variables")
+			path, err := expandPath(s)
+			if r.URLFile = path; err != nil {
+				return errors.New("must be a path: in it, ~ is the home folder and ${NAME} an environment variable that is set")
 			}
 			return nil
 		}),

@@ -39,7 +39,8 @@ func (c *Config) repositoryURL(s string) error {
 	if s == "" {
 		return errors.New(`must be a folder, or a bucket such as "s3://models"`)
 	}
-	if err := checkPath(s); err != nil {
+	s, err := expandPath(s)
+	if err != nil {
 		return err
 	}
 	if strings.Contains(s, "://") {

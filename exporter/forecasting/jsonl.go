@@ -22,6 +22,13 @@ type query struct {
 	Direction string      `json:"direction"`
 	Target    *float64    `json:"target"`
 	Horizon   *int        `json:"horizon"`
+	Siblings  []past      `json:"siblings"`
+}
+
+// past is another series of the same project, as known by then.
+type past struct {
+	Points    [][]float64 `json:"points"`
+	Direction string      `json:"direction"`
 }
 
 // answer is one line answered. Quantiles are of the value at the horizon.
@@ -42,7 +49,12 @@ const longestLine = 64 << 20
 //
 //	{"probability": p, "quantiles": {"0.1": a, "0.5": b, "0.9": c}}
 //
-// with quantiles of the value h iterations ahead. Every line that is not blank
+// with quantiles of the value h iterations ahead. A question may add
+//
+//	"siblings": [{"points": [[unix seconds, value], ...], "direction": "lower"}, ...]
+//
+// the other series of the same project as known by then, from which the
+// forecast learns how often gains come there. Every line that is not blank
 // has its answer, in order; one that is no question is answered by
 // {"error": "..."}. Answers are written as soon as no further question waits.
 // The error is that of reading or writing.
@@ -110,14 +122,6 @@ func respond(line []byte) (answer, error) {
 	if err := json.Unmarshal(line, &q); err != nil {
 		return answer{}, fmt.Errorf("read the question: %w", err)
 	}
-	c := forecast.Criterion{Metric: "value", Comparison: forecast.AtMost}
-	switch q.Direction {
-	case "lower":
-	case "higher":
-		c.Comparison = forecast.AtLeast
-	default:
-		return answer{}, fmt.Errorf("direction %q is neither lower nor higher", q.Direction)
-	}
 	switch {
 	case q.Target == nil:
 		return answer{}, errors.New("the question has no target")
@@ -125,30 +129,28 @@ func respond(line []byte) (answer, error) {
 		return answer{}, errors.New("the question has no horizon")
 	case *q.Horizon < 1:
 		return answer{}, fmt.Errorf("horizon %d is not 1 or more", *q.Horizon)
-	case len(q.Points) == 0:
+	}
+	s, err := series(past{q.Points, q.Direction})
+	if err != nil {
+		return answer{}, err
+	}
+	if len(s.Observations) == 0 {
 		return answer{}, errors.New("the question has no points")
 	}
-	c.Target = *q.Target
-	s := forecast.Series{Criterion: c, Observations: make([]forecast.Observation, len(q.Points))}
-	var last time.Time
-	for i, p := range q.Points {
-		if len(p) != 2 {
-			return answer{}, fmt.Errorf("point %d has %d numbers, want [unix seconds, value]", i+1, len(p))
+	s.Criterion.Target = *q.Target
+	var o forecast.Options
+	now := s.Observations[len(s.Observations)-1].Time
+	for i, x := range q.Siblings {
+		sibling, err := series(x)
+		if err != nil {
+			return answer{}, fmt.Errorf("sibling %d: %w", i+1, err)
 		}
-		if math.Abs(p[0]) > 1e12 {
-			return answer{}, fmt.Errorf("point %d: time %v is not in unix seconds", i+1, p[0])
+		o.Siblings = append(o.Siblings, sibling)
+		if n := len(sibling.Observations); n > 0 && sibling.Observations[n-1].Time.After(now) {
+			now = sibling.Observations[n-1].Time
 		}
-		whole, part := math.Modf(p[0])
-		t := time.Unix(int64(whole), int64(part*1e9))
-		// Points are one iteration each, in the order given, even where clocks
-		// stood still or a result was repeated.
-		if i > 0 && !t.After(last) {
-			t = last.Add(1)
-		}
-		last = t
-		s.Observations[i] = forecast.Observation{Time: t, Value: p[1], Valid: true}
 	}
-	f, err := forecast.Single(s, forecast.Goal{Iterations: *q.Horizon}, last, forecast.Options{})
+	f, err := forecast.Single(s, forecast.Goal{Iterations: *q.Horizon}, now, o)
 	if err != nil {
 		return answer{}, err
 	}
@@ -157,4 +159,37 @@ func respond(line []byte) (answer, error) {
 		Probability: &f.Probability.Value,
 		Quantiles:   map[string]float64{"0.1": b.Low, "0.5": b.Median, "0.9": b.High},
 	}, nil
+}
+
+// series reads the points of a series. They are one iteration each, in the
+// order given, even where clocks stood still or a result was repeated.
+func series(p past) (forecast.Series, error) {
+	s := forecast.Series{
+		Criterion:    forecast.Criterion{Metric: "value", Comparison: forecast.AtMost},
+		Observations: make([]forecast.Observation, len(p.Points)),
+	}
+	switch p.Direction {
+	case "lower":
+	case "higher":
+		s.Criterion.Comparison = forecast.AtLeast
+	default:
+		return s, fmt.Errorf("direction %q is neither lower nor higher", p.Direction)
+	}
+	var last time.Time
+	for i, p := range p.Points {
+		if len(p) != 2 {
+			return s, fmt.Errorf("point %d has %d numbers, want [unix seconds, value]", i+1, len(p))
+		}
+		if math.Abs(p[0]) > 1e12 {
+			return s, fmt.Errorf("point %d: time %v is not in unix seconds", i+1, p[0])
+		}
+		whole, part := math.Modf(p[0])
+		t := time.Unix(int64(whole), int64(part*1e9))
+		if i > 0 && !t.After(last) {
+			t = last.Add(1)
+		}
+		last = t
+		s.Observations[i] = forecast.Observation{Time: t, Value: p[1], Valid: true}
+	}
+	return s, nil
 }

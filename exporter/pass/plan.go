@@ -52,7 +52,7 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 	if err != nil || !remembered || len(p.Jobs) == 0 {
 		return p, err
 	}
-	// Before anything is measured, the backend is described again.
+	// Before anything is measured, the machine is looked at again.
 	fresh, _, err := r.choose(ctx, true)
 	if err != nil {
 		return Plan{Scan: scan}, err
@@ -115,7 +115,7 @@ func (r *Runner) recall(ctx context.Context, k key) error {
 	return nil
 }
 
-// wanted reports whether a job is to be done: it has no record, or failed under
+// wanted tells whether a job is to be done: it has no record, or failed under
 // limits of the configuration that are not those of now. Whatever else the
 // configuration can change about a failure is part of the fingerprint.
 func (r *Runner) wanted(k key, limits string) bool {

@@ -140,8 +140,8 @@ func TestAModelThatIsListedAndMissingCountsAsNotReady(t *testing.T) {
 	if m.ModelsTotal != 2 || m.ModelsNeeded != 2 || len(m.Missing) != 2 || m.Missing[1].Reason != Absent {
 		t.Errorf("%d models, %d needed, missing %+v", m.ModelsTotal, m.ModelsNeeded, m.Missing)
 	}
-	if m.Forecast.Probability.Value > before.Forecast.Probability.Value {
-		t.Errorf("without b the probability rises from %v to %v", before.Forecast.Probability, m.Forecast.Probability)
+	if before.Forecast.Probability == nil || m.Forecast.Probability != nil || m.State != forecast.InsufficientData {
+		t.Errorf("with b the probability is %v; without it %v, state %s; want it unknown", before.Forecast.Probability, m.Forecast.Probability, m.State)
 	}
 	want := []Absence{
 		{Kind: KindTarget, Threshold: "gate", Model: "b", Listed: true},

@@ -32,27 +32,28 @@ type line struct{ limit, gain, mean, wide float64 }
 type moments struct{ mean, variance float64 }
 
 const (
-	taus       = 11
+	taus       = 21
 	longestFit = 128  // the newest results that are fitted; older ones say nothing about what comes
 	fitted     = 3    // numbers fitted: limit, gain, time constant
 	settled    = 3    // the first 1/settled of the results fitted says nothing about the best of the next
 	farthest   = 15   // v is followed to a factor of e^15 from the origin,
 	deepest    = 0.02 // and the path down to this share of it
 	shallowest = 0.1  // relative errors of the path are those of at least this
-	surest     = 10   // most that the evidence adds to log odds
+	surest     = 12   // most that the evidence counts, either way
+	decisive   = 6    // evidence that outweighs what other histories did
 )
 
 // fade is exp(-1/tau) for time constants from 3 to 96 results, each 1.41 times
 // the one before: with wider steps the two nearest mix to a bend of their own.
 var fade = func() (f [taus]float64) {
 	for k := range f {
-		f[k] = math.Exp(-1 / (3 * math.Pow(2, float64(k)/2)))
+		f[k] = math.Exp(-1 / (3 * math.Pow(2, float64(k)/4)))
 	}
 	return f
 }()
 
 // approach fits a history of at least shortestTrend results.
-func (e *Engine) approach() (a approach) {
+func (e *History) approach() (a approach) {
 	m := len(e.z) - 1
 	from := max(0, m-longestFit)
 	z := e.z[from:m]
@@ -116,7 +117,7 @@ func (a *approach) value(z float64) float64 {
 }
 
 // weight makes squared errors of v relative to the level before result i.
-func (e *Engine) weight(i int, origin float64) float64 {
+func (e *History) weight(i int, origin float64) float64 {
 	level := e.level[max(i-1, 0)]
 	return math.Exp(-2 * min(max(level-origin, -farthest), farthest))
 }
@@ -180,7 +181,7 @@ func hang(values []float64, l line, x, fade float64) float64 {
 
 // through fills path with the fit through the results before the newest, on the
 // scale, and returns the sum of squares it leaves.
-func (e *Engine) through(a *approach, z []float64, x [taus]float64) (square float64) {
+func (e *History) through(a *approach, z []float64, x [taus]float64) (square float64) {
 	limit := 0.0
 	for k, l := range a.then {
 		limit += a.share[k] * l.limit
@@ -224,7 +225,7 @@ func oneStep(z []float64) float64 {
 
 // depths describes the best of the next results, relative to the path at their
 // end, as seen in the results that were fitted.
-func (e *Engine) depths(a *approach, z []float64) {
+func (e *History) depths(a *approach, z []float64) {
 	least := append(e.scratch[:0], z...)
 	e.scratch = least
 	window := 1

@@ -29,7 +29,7 @@ func TestOrderStatisticsAreThoseOfSorting(t *testing.T) {
 		if low != plain(sorted, p) || high != plain(sorted, q) || quantile(slices.Clone(x), p) != low {
 			t.Fatalf("quantiles %v and %v of %v: %v and %v", p, q, x, low, high)
 		}
-		e := Engine{z: x}
+		e := History{z: x}
 		if len(x) >= 7 {
 			of3, of7 := e.medians()
 			if of3 != median(x[len(x)-3:]) || of7 != median(x[len(x)-7:]) {
@@ -45,7 +45,7 @@ func TestBandsAloneAndInTurnAreTheSame(t *testing.T) {
 	c := Default()
 	var l Law
 	for range 200 {
-		var e Engine
+		var e History
 		e.Grow(80)
 		level := 0.0
 		for range 1 + rng.IntN(80) {
@@ -54,7 +54,7 @@ func TestBandsAloneAndInTurnAreTheSame(t *testing.T) {
 			}
 			e.Append(level + 0.03*rng.NormFloat64())
 		}
-		e.Law(&c, 30, &l)
+		e.Law(&c, Context{}, 30, &l)
 		l.Bands(30, func(h int, low, middle, high float64) {
 			if a, b, c := l.Band(h); a != low || b != middle || c != high {
 				t.Fatalf("band %d of %d results: %v %v %v alone, %v %v %v in turn", h, e.Len(), a, b, c, low, middle, high)

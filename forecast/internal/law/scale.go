@@ -7,12 +7,13 @@ import (
 
 // Scale carries values of a metric to the scale on which lower is better and
 // differences are relative gains: logarithms where the metric is positive,
-// shares of its usual size where it can be zero or negative. Multiplying all
+// shares of its usual size where it can be zero or negative, and signs where all
+// results were zero, which have no size. Multiplying all
 // values and the target by one number changes nothing but the last bits.
 type Scale struct {
 	Log  bool
 	sign float64 // 1 when lower is better, else -1
-	unit float64 // of the linear scale; the smallest value of the logarithmic one
+	unit float64 // of the linear scale, 0 where only signs are known; the smallest value of the logarithmic one
 }
 
 // The scale keeps this many orders of magnitude below the smallest value, so
@@ -25,35 +26,34 @@ const limit = 1e6
 // ScaleOf chooses the scale for finite values in time order, of which the
 // newest decides only when it is alone: a better newest result must not change
 // the scale it is judged on.
-func ScaleOf(values []float64, lowerIsBetter bool, target float64, scratch []float64) (Scale, []float64) {
+func ScaleOf(values []float64, lowerIsBetter bool, scratch []float64) (Scale, []float64) {
 	s := Scale{sign: 1, unit: 1}
 	if !lowerIsBetter {
 		s.sign = -1
 	}
-	seen := values
-	if len(seen) > 1 {
-		seen = seen[:len(seen)-1]
+	older := values
+	if len(older) > 1 {
+		older = older[:len(older)-1]
 	}
-	if len(seen) == 0 {
+	if len(older) == 0 {
 		return s, scratch
 	}
-	if least := slices.Min(seen); least > 0 {
+	if least := slices.Min(older); least > 0 {
 		s.Log = true
 		s.unit = math.Max(least*floorShare, math.SmallestNonzeroFloat64)
 		return s, scratch
 	}
 	scratch = scratch[:0]
-	for _, v := range seen {
+	for _, v := range older {
 		if v != 0 {
 			scratch = append(scratch, math.Abs(v))
 		}
 	}
-	switch {
-	case len(scratch) > 0:
-		s.unit = quantile(scratch, 0.5)
-	case target != 0:
-		s.unit = math.Abs(target)
+	if len(scratch) == 0 {
+		s.unit = 0
+		return s, scratch
 	}
+	s.unit = quantile(scratch, 0.5)
 	return s, scratch
 }
 
@@ -61,6 +61,15 @@ func ScaleOf(values []float64, lowerIsBetter bool, target float64, scratch []flo
 func (s Scale) To(v float64) float64 {
 	if s.Log {
 		return s.sign * math.Log(max(v, s.unit))
+	}
+	if s.unit == 0 {
+		switch {
+		case v > 0:
+			return s.sign
+		case v < 0:
+			return -s.sign
+		}
+		return 0
 	}
 	return s.sign * min(max(v/s.unit, -limit), limit)
 }

@@ -95,10 +95,10 @@ type record struct {
 	mass [judged]float64          // decayed counts
 }
 
-// Engine condenses one history, result by result, in constant time for each:
+// History condenses one history, result by result, in constant time for each:
 // feeding a history at once or as it grows gives the same bits. The zero value
 // is ready; Reset makes it so again and keeps its memory.
-type Engine struct {
+type History struct {
 	z    []float64 // the results
 	best []float64 // the best up to and with each
 
@@ -119,7 +119,7 @@ type Engine struct {
 const blendRing = 32
 
 // Reset forgets the history.
-func (e *Engine) Reset() {
+func (e *History) Reset() {
 	e.z, e.best, e.level = e.z[:0], e.best[:0], e.level[:0]
 	for k := range e.errs {
 		e.errs[k] = e.errs[k][:0]
@@ -129,7 +129,7 @@ func (e *Engine) Reset() {
 
 // Grow makes room for n results in all, in one piece of memory, in an engine
 // that holds none.
-func (e *Engine) Grow(n int) {
+func (e *History) Grow(n int) {
 	if cap(e.z) >= n {
 		return
 	}
@@ -146,13 +146,13 @@ func (e *Engine) Grow(n int) {
 }
 
 // Len returns the number of results.
-func (e *Engine) Len() int { return len(e.z) }
+func (e *History) Len() int { return len(e.z) }
 
 // Best returns the best result so far.
-func (e *Engine) Best() float64 { return e.best[len(e.best)-1] }
+func (e *History) Best() float64 { return e.best[len(e.best)-1] }
 
 // Append takes the next result.
-func (e *Engine) Append(z float64) {
+func (e *History) Append(z float64) {
 	i := len(e.z)
 	e.z = append(e.z, z)
 	if i == 0 {
@@ -193,7 +193,7 @@ func (e *Engine) Append(z float64) {
 }
 
 // judge scores the forecasts made earlier for result i.
-func (e *Engine) judge(i int, z float64) {
+func (e *History) judge(i int, z float64) {
 	was := &e.recs[e.with]
 	e.with ^= 1
 	rec := &e.recs[e.with]
@@ -222,11 +222,11 @@ func (e *Engine) judge(i int, z float64) {
 }
 
 // rec is the record with the newest result as an outcome, before the one without.
-func (e *Engine) rec() *record    { return &e.recs[e.with] }
-func (e *Engine) before() *record { return &e.recs[e.with^1] }
+func (e *History) rec() *record    { return &e.recs[e.with] }
+func (e *History) before() *record { return &e.recs[e.with^1] }
 
 // move updates the experts with result i.
-func (e *Engine) move(i int, z float64) {
+func (e *History) move(i int, z float64) {
 	s := &e.now
 	first := 1 / float64(i+1)
 	for k, g := range gains {
@@ -245,7 +245,7 @@ func (e *Engine) move(i int, z float64) {
 
 // medians returns the medians of the last three and the last seven results, or
 // of as many as there are.
-func (e *Engine) medians() (of3, of7 float64) {
+func (e *History) medians() (of3, of7 float64) {
 	if len(e.z) < 7 {
 		return median(e.z[max(0, len(e.z)-3):]), median(e.z)
 	}
@@ -335,93 +335,4 @@ func (r *record) raised(raised *[experts]float64) {
 		}
 		raised[x] = p
 	}
-}
-
-// quantile returns the p-quantile of x by linear interpolation; it reorders x,
-// so that the results behind the first p*(len(x)-1) are none smaller.
-func quantile(x []float64, p float64) float64 {
-	at := p * float64(len(x)-1)
-	lo := int(at)
-	a, b := nth(x, lo)
-	if lo+1 == len(x) {
-		return a
-	}
-	return a + (at-float64(lo))*(b-a)
-}
-
-// quantiles returns the p- and q-quantiles of x, p < q; it reorders x.
-func quantiles(x []float64, p, q float64) (low, high float64) {
-	low = quantile(x, p)
-	at := q * float64(len(x)-1)
-	lo, from := int(at), int(p*float64(len(x)-1))
-	if lo == from {
-		from--
-	}
-	a, b := nth(x[from+1:], lo-from-1) // those before are in place
-	if lo+1 == len(x) {
-		return low, a
-	}
-	return low, a + (at-float64(lo))*(b-a)
-}
-
-// nth returns the k-th smallest of x (from 0) and the next one (infinity behind
-// the last), with the smaller ones moved before it and the larger ones behind:
-// Hoare's quickselect (1961) with the element in that place as pivot, which is
-// done at once where x is in order. Passes move without guessing, which is
-// several times faster than the branches of the textbook; results equal to the
-// least are left out together.
-func nth(x []float64, k int) (kth, next float64) {
-	lo, hi := 0, len(x)
-	next = math.Inf(1) // the least from hi on
-	for hi-lo > 1 {
-		part := x[lo:hi]
-		pivot := x[k]
-		x[k], part[0] = part[0], pivot
-		less, rest := 0, part[1:]
-		for j, v := range rest {
-			rest[j] = rest[less]
-			rest[less] = v
-			less += one(v < pivot)
-		}
-		part[0], part[less] = part[less], pivot
-		at := lo + less
-		switch {
-		case k < at:
-			hi, next = at, pivot
-			continue
-		case k > at && less > 0:
-			lo = at + 1
-			continue
-		case k > at: // the least, perhaps as often as not
-			same := 0
-			for j, v := range part {
-				part[j] = part[same]
-				part[same] = v
-				same += one(v == pivot)
-			}
-			if lo += same; k >= lo {
-				continue
-			}
-			if k+1 < lo {
-				return pivot, pivot
-			}
-		default:
-			lo = at + 1
-		}
-		for _, v := range x[lo:hi] {
-			if v < next {
-				next = v
-			}
-		}
-		return pivot, next
-	}
-	return x[k], next
-}
-
-// one is 1 for true, without a branch.
-func one(b bool) (n int) {
-	if b {
-		n = 1
-	}
-	return n
 }
