@@ -2,10 +2,10 @@
 # Every performance figure of plancast in one run, as ratios. Called by make
 # bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
 # an idle machine; it takes about an hour, most of it for the part noise. BENCH selects parts by name:
-#   BENCH="latency noise scan scrape daemon forecast plugin" make bench
+#   BENCH="latency noise scan scrape daemon long forecast plugin" make bench
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted=${BENCH:-latency noise scan scrape daemon forecast plugin}
+wanted=${BENCH:-latency noise scan scrape daemon long forecast plugin}
 part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
 
 printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -33,6 +33,9 @@ if part daemon "the idle daemon with 300 models x 3 precisions (aim: under 80 MB
 fi
 if part forecast "the forecast of 1,000 series x 200 iterations (aim: under 1 s), against Prophet and AutoETS (aim: 100 times faster), and of all series together (aim: under 0.3 s)"; then
   PLANCAST_CACHE=${PLANCAST_CACHE:-.cache} forecast/bench/run.sh
+fi
+if part long "the state after a record, with a history of 1,000,000 (aim: under 200 ms of processor time, which is 100 ms on two cores)"; then
+  go test -run '^$' -bench LongHistory -benchtime=100x ./exporter/standing | grep -E '^Benchmark'
 fi
 if part plugin "the Grafana plugin: a joint milestone of 1,000 series x 200 (aim: under 300 ms), one series (aim: under 2 ms), 100 dashboards at once (aim: under 300 MB), a year at 15 s against its raw samples"; then
   make --no-print-directory -C grafana-plugin bench | grep -E '^Benchmark'
