@@ -81,7 +81,7 @@ func (o Options) logWait(what string) {
 		o.Log.Warn("Model repository is slow", "note", what)
 		return
 	}
-	o.Log.Info("Model repository answers again")
+	o.Log.Info("Model repository is waited for no longer")
 }
 
 // Pending are the versions of the models that only selects that are left alone
