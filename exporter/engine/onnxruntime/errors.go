@@ -19,6 +19,11 @@ var (
 	noKernel = regexp.MustCompile(`Could not find an implementation for (?:([\w.]+)\.)?(\w+)\(\d+\) node with name '([^']*)'`)
 	// "Non-zero status code returned while running Relu node. Name:'relu' Status Message: ..."
 	running = regexp.MustCompile(`while running (\w+) node\. Name:'([^']*)'`)
+
+	// What stands before the reason: the node, which the failure names as well, and
+	// the place in ONNX Runtime's source, a file and a function's signature.
+	preamble = regexp.MustCompile(`^(Non-zero status code returned while running \w+ node\. Name:'[^']*' Status Message: )+`)
+	place    = regexp.MustCompile(`/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)( const)? (\[ONNXRuntimeError\] : \d+ : \w+ : )?`)
 )
 
 // failure turns what ONNX Runtime said into an engine.Error; kind is the kind
@@ -64,6 +69,9 @@ func failure(kind engine.Kind, op, subject string, err error) *engine.Error {
 		}
 	case containsAny(text, "Got invalid dimensions for input", "Invalid rank for input", "Unexpected input data type", "Invalid input name"):
 		e.Kind = engine.KindInvalidInput
+	}
+	if short := place.ReplaceAllString(preamble.ReplaceAllString(e.Message, ""), ""); short != "" {
+		e.Message = short
 	}
 	return e
 }

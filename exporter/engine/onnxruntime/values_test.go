@@ -1,6 +1,7 @@
 package onnxruntime
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -192,6 +193,21 @@ func TestFoldedBiasesComputeTheSame(t *testing.T) {
 	}
 	if got, want := infer(content), infer(whole.Bytes()); !reflect.DeepEqual(got, want) {
 		t.Errorf("%v instead of %v", got, want)
+	}
+}
+
+func TestReasonsAreToldWithoutONNXRuntimesSource(t *testing.T) {
+	const node = "Non-zero status code returned while running Reshape node. Name:'flat' Status Message: "
+	for text, want := range map[string]string{
+		node + "/onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}": "size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}",
+		node + node + "/onnxruntime_src/onnxruntime/core/framework/op_kernel.cc:87 virtual OrtValue* onnxruntime::OpKernelContext::OutputMLValue(int, const onnxruntime::TensorShape&) const [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : the reason":                                              "the reason",
+		"a reason alone": "a reason alone",
+		node:             node,
+	} {
+		e := failure(engine.KindRunFailed, "run engine", "", errors.New(text))
+		if e.Message != strings.TrimSpace(want) || strings.HasPrefix(text, node) && (e.Operator != "Reshape" || e.Node != "flat") {
+			t.Errorf("%+v, want %q", e, want)
+		}
 	}
 }
 
