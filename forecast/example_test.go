@@ -86,3 +86,23 @@ func ExampleJoint() {
 	// resnet50 accuracy_deviation < 0.5 % met
 	// bert p99 < 50 ms met
 }
+
+// The case that plancast began with: gains of about 11 %, and a target two such
+// gains away. The README quotes it.
+func ExampleSingle_seed() {
+	start := time.Date(2026, 9, 1, 9, 0, 0, 0, time.UTC)
+	s := forecast.Series{
+		Model:     "resnet50",
+		Criterion: forecast.Criterion{Metric: "p99", Comparison: forecast.AtMost, Target: 0.050, Unit: units.Seconds},
+	}
+	for i, ms := range []float64{100, 90, 79, 70, 62} {
+		s.Observations = append(s.Observations, forecast.Observation{Time: start.AddDate(0, 0, 7*i), Value: ms / 1000, Valid: true})
+	}
+	f, err := forecast.Single(s, forecast.Goal{Iterations: 5}, start.AddDate(0, 0, 28), forecast.Options{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(f.Summary)
+	// Output:
+	// 76 % of the way to 50 ms; about 2.0 more effective iterations; 82 % (65-92 %) within 5 iterations
+}

@@ -131,7 +131,7 @@ func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
 
 func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
 	below, above := s.at(h, l.logStep[h-1])
-	below, above = math.Exp(below)+l.drift*l.powers.work[h-1], math.Exp(above)
+	below, above = math.Exp(below)+workSide*l.drift*l.powers.work[h-1], math.Exp(above)
 	if l.trendWeight > 0 {
 		below += l.leads() * (l.around[h-1] - below)
 		above += l.leads() * (l.around[h-1] - above)

@@ -109,7 +109,8 @@ const (
 	shortestTrend = 4                 // results before a trend is thought of
 	leastTrend    = 0.05              // a probability that counts as none, and from which it is counted
 	bandWidth     = 1                 // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
-	workDrift     = 0.5               // share of the usual gain by which bands move on where people work; their better end is wider by all of it
+	workDrift     = 0.5               // share of the usual gain by which bands move on where people work
+	workSide      = 1.4               // and by how much of it their better end is farther off
 	leastWidth    = 0.002             // of each side of a band: no measurement is better than that
 	log9          = 2.197224577336219 // logit of 0.9
 )
