@@ -43,7 +43,7 @@ func (d *Daemon) notify(id int64) {
 		err = d.notifier.Skip(ctx, id)
 	} else {
 		var fresh []history.Record
-		if fresh, err = d.since(ctx, d.notifier.Told()); err == nil && len(fresh) > 0 {
+		if fresh, err = d.since(ctx, d.notifier.Observed()); err == nil && len(fresh) > 0 {
 			err = d.notifier.Observe(ctx, d.state(), fresh)
 		}
 	}

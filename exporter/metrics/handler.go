@@ -26,7 +26,7 @@ import (
 // copied out. Apart from the time this saves, a scrape does not disturb the
 // measurement that may run on the same cores.
 //
-// onError is told why a scrape was answered with status 500; it may be nil.
+// onError learns why a scrape was answered with status 500; it may be nil.
 func (c *Collector) Handler(rest prometheus.Gatherer, onError func(error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := c.serve(w, r, rest); err != nil {
@@ -165,8 +165,8 @@ func (s *Snapshot) exposition(format expfmt.Format) (exposition, error) {
 	return e, nil
 }
 
-// asked lists the formats that scrapes have asked for.
-func (s *Snapshot) asked() []expfmt.Format {
+// served lists the formats in which the snapshot was scraped.
+func (s *Snapshot) served() []expfmt.Format {
 	s.cache.mu.Lock()
 	defer s.cache.mu.Unlock()
 	var out []expfmt.Format

@@ -18,7 +18,6 @@ import (
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/standing"
-	"github.com/plancast/plancast/forecast"
 )
 
 // Build says which plancast is running.
@@ -79,12 +78,12 @@ func NewCollector(s *Snapshot) *Collector {
 }
 
 // Set replaces the snapshot. Scrapes under way finish with the earlier one. The
-// formats that were asked for before are made ready first, so that no scrape
+// formats that were served before are made ready first, so that no scrape
 // waits for them.
 func (c *Collector) Set(s *Snapshot) {
 	if old := c.current.Load(); old != nil {
-		for _, f := range old.asked() {
-			_, _ = s.exposition(f) // an error comes again, and is told, with the scrape
+		for _, f := range old.served() {
+			_, _ = s.exposition(f) // an error comes again, and is reported, with the scrape
 		}
 	}
 	s.made.Store(nil) // an idle daemon does not hold them
@@ -120,77 +119,6 @@ func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, fal
 func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
 	for _, m := range c.s.metrics() {
 		ch <- m
-	}
-}
-
-type liveCollector struct{ c *Collector }
-
-func (liveCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, true) }
-func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
-	a := l.c.activity.Load()
-	gauge := func(f Family, v float64) {
-		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
-	}
-	gauge(queueLength, float64(a.QueueLength))
-	for _, j := range a.Running {
-		if p := j.Progress; p.Total > 0 {
-			ch <- prometheus.MustNewConstMetric(descs[jobProgress.Name], prometheus.GaugeValue, min(max(p.Done/p.Total, 0), 1), j.Model, string(j.Precision), p.Stage)
-		}
-	}
-	if a.LastPass != nil {
-		gauge(passDuration, a.LastPass.Duration.Seconds())
-		gauge(passTime, timestamp(a.LastPass.Finished))
-	}
-	gauge(passOK, oneIf(!a.PassFailed))
-	gauge(passStalled, oneIf(!a.Stalls.IsZero() && time.Now().After(a.Stalls)))
-	if !a.Reloaded.IsZero() {
-		gauge(reloadOK, oneIf(!a.ReloadFailed))
-		gauge(reloadTime, timestamp(a.Reloaded))
-	}
-	if ask := l.c.gpus.Load(); ask != nil {
-		for _, s := range (*ask)() {
-			l.gpu(ch, s)
-		}
-	}
-	if ask := l.c.notified.Load(); ask != nil {
-		n := (*ask)()
-		gauge(notificationQueue, float64(n.Queued))
-		gauge(notificationAge, n.OldestAge.Seconds())
-		for receiver, results := range n.Results {
-			for result, v := range results {
-				ch <- prometheus.MustNewConstMetric(descs[notifications.Name], prometheus.CounterValue, float64(v), receiver, result)
-			}
-		}
-	}
-}
-
-// gpu hands out what is known of one GPU.
-func (liveCollector) gpu(ch chan<- prometheus.Metric, s gpu.State) {
-	emit := func(f Family, v float64, extra ...string) {
-		t := prometheus.GaugeValue
-		if f.Type == Counter {
-			t = prometheus.CounterValue
-		}
-		ch <- prometheus.MustNewConstMetric(descs[f.Name], t, v, bounded(slices.Concat([]string{s.GPU, s.UUID, s.Name}, extra))...)
-	}
-	emit(gpuErrors, float64(s.Errors))
-	for xid, n := range s.XIDs {
-		emit(gpuXID, float64(n), strconv.FormatUint(xid, 10))
-	}
-	if !s.Time.IsZero() {
-		emit(gpuTime, timestamp(s.Time))
-	}
-	if s.Values == nil {
-		return
-	}
-	emit(gpuInfo, 1, s.Driver, s.CUDA, string(s.MIG))
-	for _, x := range gpuFigures {
-		if v, ok := s.Values[x.quantity]; ok && finite(v) {
-			emit(x.family, v, x.extra...)
-		}
-	}
-	for r, on := range s.Throttled {
-		emit(gpuThrottled, oneIf(on), string(r))
 	}
 }
 
@@ -437,63 +365,3 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
 func formatQuantile(q float64) string { return strconv.FormatFloat(q, 'g', -1, 64) }
-
-// withinShown are the numbers of iterations that every milestone is asked for.
-var withinShown = []int{1, 2, 3, 5, 10}
-
-func (b *snapshotBuilder) milestone(m standing.Milestone) {
-	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
-	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
-	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
-	b.gauge(share, m.Share, m.Name)
-	if m.Horizon > 0 {
-		b.gauge(horizon, float64(m.Horizon), m.Name)
-	}
-	if !m.Deadline.IsZero() {
-		b.gauge(deadline, timestamp(m.Deadline), m.Name)
-	}
-	b.gauge(readyProbability, m.Ready, m.Name)
-	for _, s := range forecast.States() {
-		b.gauge(state, oneIf(s == m.State), m.Name, string(s))
-	}
-	if m.Forecast == nil {
-		return
-	}
-	f := m.Forecast.Forecast
-	if p := f.Probability; p != nil {
-		b.gauge(probability, p.Value, m.Name)
-		b.gauge(probabilityLower, p.Lower, m.Name)
-		b.gauge(probabilityUpper, p.Upper, m.Name)
-	}
-	for i, p := range f.Within {
-		if n := i + 1; slices.Contains(withinShown, n) || n == m.Horizon {
-			b.gauge(probabilityWithin, p.Value, m.Name, strconv.Itoa(n))
-			b.gauge(probabilityWithinLower, p.Lower, m.Name, strconv.Itoa(n))
-			b.gauge(probabilityWithinUpper, p.Upper, m.Name, strconv.Itoa(n))
-		}
-	}
-	if f.Attained != nil {
-		b.gauge(attained, *f.Attained, m.Name)
-	}
-	if f.Effort != nil {
-		b.gauge(expectedIterations, f.Effort.Effective, m.Name)
-	}
-	for _, d := range f.When {
-		b.gauge(eta, timestamp(d.Time), m.Name, strconv.FormatFloat(d.Quantile, 'g', -1, 64))
-	}
-	for _, part := range f.Parts {
-		if p := part.Forecast.Probability; p != nil {
-			b.gauge(criterionProbability, p.Value, m.Name, part.Criterion.String(), part.Model)
-		}
-	}
-}
-
-func (b *snapshotBuilder) track(s *forecast.Score) {
-	if s == nil || s.Questions == 0 {
-		return
-	}
-	b.gauge(trackBrier, s.Brier)
-	b.gauge(trackSkill, s.Skill)
-	b.gauge(trackCalibration, s.CalibrationError)
-	b.gauge(trackQuestions, float64(s.Questions))
-}

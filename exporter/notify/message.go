@@ -47,7 +47,7 @@ func (m Message) event() string {
 // milestoneNews is what a result does to the probability of a milestone.
 type milestoneNews struct {
 	standing.Milestone
-	was *float64 // when it was told before
+	was *float64 // of the news before
 }
 
 // result is the news that a candidate is measured at every precision. changed
@@ -153,7 +153,7 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 // titleOf is a failure kind in words.
 func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), clean(string(k), 60)) }
 
-// repeated is the news that a failure came again after it was told, and was
+// repeated is the news that a failure came again after it was sent, and was
 // only counted since. Its count is known when it is sent.
 func repeated(r history.Record, owner string, since time.Time, in place) Message {
 	kind := titleOf(r.Failure.Kind)
