@@ -142,6 +142,9 @@ func TestCancellingLeavesNoHalfResult(t *testing.T) {
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("the pass ended with %v", err)
 	}
+	if v := d.View(); len(v.Running)+len(v.Queue) > 0 {
+		t.Errorf("after the pass %v run and %v wait", v.Running, v.Queue)
+	}
 	if got := s.Records(); !slices.Equal(got, []string{"net/1 1 measured"}) {
 		t.Errorf("records %q; want what was through, and nothing of the other", got)
 	}
