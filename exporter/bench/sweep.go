@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/plancast/plancast/exporter/engine"
 )
@@ -58,7 +59,9 @@ func (r *run) sweep(ctx context.Context) error {
 			case ctx.Err() != nil:
 				return ctx.Err()
 			case err != nil:
-				r.warn("batch %d at concurrency %d failed: %v", batch, lanes, r.explain(engine.AsError(err)))
+				e := r.explain(engine.AsError(err)) // a report shortens long warnings: what to do comes first
+				why := strings.TrimPrefix(e.Hint+" ("+e.Message+")", " ")
+				r.warn("batch %d at concurrency %d failed: %s", batch, lanes, why)
 			case len(w.Latencies) > 0 && w.Elapsed > 0:
 				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
 				if t := x.seen.device; t != nil && t.Suffered > 0 {

@@ -23,7 +23,7 @@ var (
 	// What stands before the reason: the node, which the failure names as well, and
 	// the place in ONNX Runtime's source, a file and a function's signature.
 	preamble = regexp.MustCompile(`^(Non-zero status code returned while running \w+ node\. Name:'[^']*' Status Message: )+`)
-	place    = regexp.MustCompile(`/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)( const)? (\[ONNXRuntimeError\] : \d+ : \w+ : )?`)
+	place    = regexp.MustCompile(`/onnxruntime_src/\S+:\d+ [^()]*\([^()]*\)( const|::<lambda\(\)>)* (\[ONNXRuntimeError\] : \d+ : \w+ : )?`)
 )
 
 // failure turns what ONNX Runtime said into an engine.Error; kind is the kind

@@ -201,6 +201,7 @@ func TestReasonsAreToldWithoutONNXRuntimesSource(t *testing.T) {
 	for text, want := range map[string]string{
 		node + "/onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}": "size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}",
 		node + node + "/onnxruntime_src/onnxruntime/core/framework/op_kernel.cc:87 virtual OrtValue* onnxruntime::OpKernelContext::OutputMLValue(int, const onnxruntime::TensorShape&) const [ONNXRuntimeError] : 2 : INVALID_ARGUMENT : the reason":                                              "the reason",
+		"Exception during initialization: /onnxruntime_src/onnxruntime/core/providers/cpu/text/string_normalizer.cc:235 onnxruntime::Locale(const std::string&)::<lambda()> Failed to construct locale":                                                                                           "Exception during initialization: Failed to construct locale",
 		"a reason alone": "a reason alone",
 		node:             node,
 	} {
