@@ -115,7 +115,7 @@ func smtpServer(t *testing.T) (address string, mail <-chan string) {
 			return
 		}
 		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(5 * time.Minute))
 		say := func(s string) { fmt.Fprintf(c, "%s\r\n", s) }
 		say("220 test")
 		var mail strings.Builder
