@@ -39,6 +39,16 @@ type Criterion struct {
 	Unit       units.Unit `json:"unit"`       // base unit of the values and the target
 }
 
+// Timed reports whether other work on the machine can change the figure: it can
+// only make it worse.
+func (c Criterion) Timed() bool {
+	switch c.Metric {
+	case "mean", "p50", "p90", "p95", "p99", "throughput":
+		return true
+	}
+	return false
+}
+
 // Met tells whether value fulfils the criterion. NaN never does.
 func (c Criterion) Met(value float64) bool {
 	switch c.Comparison {

@@ -130,7 +130,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	}
 
 	values := make([]prom.Answer, len(q.Criteria))
-	var numbers, times, environments, unquantized, built prom.Answer
+	var numbers, times, environments, unquantized, disturbed, built prom.Answer
 	g, gctx := errgroup.WithContext(ctx)
 	for i, c := range q.Criteria {
 		h.Executed = append(h.Executed, c.Expr)
@@ -146,6 +146,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		}
 		if q.IterationOf == terms.IterationSeries {
 			g.Go(func() error { return ask(gctx, "plancast_engine_unquantized_layers", nil, false, &unquantized) })
+			g.Go(func() error { return ask(gctx, "plancast_engine_disturbed", nil, false, &disturbed) })
 			g.Go(func() error { return ask(gctx, "plancast_engine_last_build_success", nil, false, &built) })
 		}
 	}
@@ -159,7 +160,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, built) {
+	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, disturbed, built) {
 		h.Requests += a.Requests
 		for _, w := range a.Warnings {
 			h.note("the server warns: %s", w)
@@ -168,7 +169,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	e := iterations.Evidence{
 		By: q.By, Numbers: iterations.NewJoin(numbers.Series), Times: iterations.NewJoin(times.Series),
 		Environments: iterations.NewJoin(environments.Series), EnvironmentLabel: label, Step: plan.Step,
-		Unquantized: iterations.NewJoin(unquantized.Series), Built: iterations.NewJoin(built.Series),
+		Unquantized: iterations.NewJoin(unquantized.Series), Disturbed: iterations.NewJoin(disturbed.Series), Built: iterations.NewJoin(built.Series),
 	}
 	parts, err := h.rebuild(q, values, e)
 	if err != nil {

@@ -84,15 +84,5 @@ func QuantityByName(name string) (Quantity, error) {
 	return Quantity{q, of[name]}, err
 }
 
-// Timed reports whether other work on the machine can change the figure: it
-// can only make it worse.
-func Timed(quantity string) bool {
-	switch quantity {
-	case "mean", "p50", "p90", "p95", "p99", "throughput":
-		return true
-	}
-	return false
-}
-
 // UnitOf is QuantityByName for parsers of criteria.
 func UnitOf(name string) (units.Unit, error) { return terms.UnitOf(name) }

@@ -125,7 +125,7 @@ func observations(criteria []forecast.Criterion, all []iteration, fingerprint st
 			// What was disturbed is an iteration without a result.
 			if x.engine != nil && x.engine.Outcome != Undecided && x.engine.Criteria[k].Outcome.decided() {
 				o.Value, o.Valid = x.engine.Criteria[k].Value, true
-				o.Disturbed = x.engine.Disturbed && history.Timed(criteria[k].Metric)
+				o.Disturbed = x.engine.Disturbed && criteria[k].Timed()
 			}
 			out[k][i] = o
 		}

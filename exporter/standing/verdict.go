@@ -71,7 +71,7 @@ func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
 			switch {
 			case c.Met(v):
 				x.Outcome = Met
-			case e.Disturbed && history.Timed(c.Metric):
+			case e.Disturbed && c.Timed():
 				x.Outcome = Undecided
 			default:
 				x.Outcome = Missed

@@ -47,16 +47,23 @@ func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
 			it.Seen = later(it.Seen, candidates[i+1].iteration().Seen)
 		}
 		var results [][]float64
+		var measured []*step
 		for _, s := range c.steps {
 			if s != nil && !s.Guessed {
-				results = append(results, s.values)
+				results, measured = append(results, s.values), append(measured, s)
 			}
 		}
+		it.Disturbed = false
 		best := forecast.Nearest(criteria, results)
+		var counts []bool
+		if best >= 0 {
+			counts = measured[best].counts(criteria)
+		}
 		for k := range criteria {
 			one := it
-			if best >= 0 && usable(results[best][k]) {
+			if best >= 0 && counts[k] {
 				one.Value, one.Valid = results[best][k], true
+				one.Disturbed = measured[best].Disturbed && criteria[k].Timed()
 			}
 			out[k] = append(out[k], one)
 		}
@@ -69,6 +76,31 @@ func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
 type step struct {
 	Iteration
 	values []float64
+}
+
+// counts tells which criteria the step is a result for. A time or throughput
+// that a disturbed one misses is undecided, and a step of which nothing else is
+// missed or unknown is no result at all then: as plancast's exporter has it.
+func (s step) counts(criteria []forecast.Criterion) []bool {
+	out := make([]bool, len(criteria))
+	undecided, other := false, false
+	for k, c := range criteria {
+		v := s.values[k]
+		switch {
+		case !usable(v):
+			other = true
+		case c.Met(v):
+			out[k] = true
+		case s.Disturbed && c.Timed():
+			undecided = true
+		default:
+			out[k], other = true, true
+		}
+	}
+	if undecided && !other {
+		clear(out)
+	}
+	return out
 }
 
 // steps brings the criteria of an engine together: they were rebuilt from the

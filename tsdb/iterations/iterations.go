@@ -40,6 +40,8 @@ type Iteration struct {
 	Guessed bool
 	// Concern is what speaks against further gains: "12 layers stayed unquantized".
 	Concern string
+	// Disturbed says that other work disturbed the measurement.
+	Disturbed bool
 }
 
 // Evidence is what a series is rebuilt from.
@@ -50,6 +52,8 @@ type Evidence struct {
 	Numbers, Times, Environments *Join
 	// Unquantized counts the layers of an engine that stayed as they were.
 	Unquantized *Join
+	// Disturbed is whether other work disturbed the measurement: 0 or 1.
+	Disturbed *Join
 	// Built is whether the newest build gave a result: 0 or 1.
 	Built *Join
 	// EnvironmentLabel is the label, of the value or of an environment series,
@@ -158,6 +162,7 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	times, _ := pick(e.Times.Of(s.Labels))
 	// What stayed unquantized speaks against the candidate, not the engine.
 	unquantized, _ := pick(e.Unquantized.Of(allPrecisions(s.Labels)))
+	disturbed, _ := pick(e.Disturbed.Of(s.Labels))
 	all := spans(number)
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
@@ -180,6 +185,9 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		if n, ok := within(unquantized, sp.from, sp.to); ok && n > layers {
 			next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
 			layers = n
+		}
+		if d, ok := within(disturbed, sp.from, sp.to); ok && d == 1 {
+			next.Disturbed = true
 		}
 		if i > 0 && sp.number < last {
 			if before, seen := epoch[sp.number]; seen && before == r {
@@ -443,7 +451,7 @@ func Observations(its []Iteration, known time.Time) []forecast.Observation {
 		if !known.IsZero() && (it.Seen.After(known) || it.Time.After(known)) {
 			continue
 		}
-		out = append(out, forecast.Observation{Time: it.Time, Value: it.Value, Environment: it.Environment, Valid: it.Valid, Concern: it.Concern})
+		out = append(out, forecast.Observation{Time: it.Time, Value: it.Value, Environment: it.Environment, Valid: it.Valid, Concern: it.Concern, Disturbed: it.Disturbed})
 	}
 	return out
 }
