@@ -2,10 +2,10 @@
 # Every performance figure of plancast in one run, as ratios. Called by make
 # bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
 # an idle machine; it takes about an hour, most of it for the part noise. BENCH selects parts by name:
-#   BENCH="latency noise scan scrape daemon long forecast plugin" make bench
+#   BENCH="latency noise scan scrape daemon long history forecast plugin" make bench
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted=${BENCH:-latency noise scan scrape daemon long forecast plugin}
+wanted=${BENCH:-latency noise scan scrape daemon long history forecast plugin}
 part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
 
 printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -30,6 +30,9 @@ if part scrape "10,000 scrapes of 300 models x 3 precisions (aim: P99 under 50 m
 fi
 if part daemon "the idle daemon with 300 models x 3 precisions (aim: under 80 MB resident)"; then
   go run ./bench/daemon -plancast bin/plancast -iterations 1
+fi
+if part history "a history of 1,000,000 records: 300 models, 3 precisions, a candidate a day for three years"; then
+  go run ./bench/history -plancast bin/plancast
 fi
 if part forecast "the forecast of 1,000 series x 200 iterations (aim: under 1 s), against Prophet and AutoETS (aim: 100 times faster), and of all series together (aim: under 0.3 s)"; then
   PLANCAST_CACHE=${PLANCAST_CACHE:-.cache} forecast/bench/run.sh
