@@ -108,6 +108,7 @@ const (
 	shortest      = 5                 // histories shorter than this are treated as this long
 	shortestTrend = 4                 // results before a trend is thought of
 	leastTrend    = 0.05              // a probability that counts as none, and from which it is counted
+	leastWorked   = 0.01              // the same for the probability that people work on a history
 	bandWidth     = 1                 // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
 	workDrift     = 0.5               // share of the usual gain by which bands move on where people work
 	workSide      = 1.4               // and by how much of it their better end is farther off
@@ -120,12 +121,12 @@ func (r *Record) start(n int, spread float64) float64 {
 	return r.Intercept + r.LogLength*math.Log(max(float64(n), shortest)) + r.LogSpread*math.Log(spread+spreadFloor)
 }
 
-// gap is what a gap adds to the log hazard.
-func (r *Record) gap(g float64) float64 { return -r.LogGap*math.Log(g+gapFloor) - r.Gap*g }
+// gap is what a gap adds to the log hazard; logGap is log(g + gapFloor).
+func (r *Record) gap(g, logGap float64) float64 { return -r.LogGap*logGap - r.Gap*g }
 
 // BaseRate is the record law for a typical history of 30 results: what is
 // known before looking at a history.
 func (c *Coefficients) BaseRate(gap float64, steps int) float64 {
 	r := &c.Record
-	return chance(math.Exp(r.start(30, spreadPrior) + r.gap(max(gap, 0)) + r.LogSteps*math.Log(float64(steps))))
+	return chance(math.Exp(r.start(30, spreadPrior) + r.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)) + r.LogSteps*math.Log(float64(steps))))
 }

@@ -22,6 +22,7 @@ type Law struct {
 	steps  float64 // log hazard of one step of the record law, but for the gap
 	spread float64 // interquartile range behind it
 
+	behind float64 // what counts of the distance of the expected next result from the best
 	newest float64 // how clearly the newest result is the best
 	shift  float64 // of Context
 	state  [5]float64
@@ -155,6 +156,7 @@ func (e *History) Law(c *Coefficients, around Context, horizon int, l *Law) {
 	for j := range l.centre {
 		l.centre[j] -= workDrift * l.drift * l.powers.work[j]
 	}
+	l.behind = l.far(l.best)
 	l.without, l.errors = e.errors(&w, &l.weights)
 	l.trendWeight = 0
 	if n >= shortestTrend {
@@ -277,9 +279,10 @@ type question struct {
 
 func (l *Law) question(x float64) question {
 	g := l.gap(x)
+	log := math.Log(g + gapFloor)
 	return question{
-		record: math.Exp(l.steps + l.c.Record.gap(g)),
-		prior:  l.work.prior(&l.c.Work, g),
+		record: math.Exp(l.steps + l.c.Record.gap(g, log)),
+		prior:  l.work.prior(&l.c.Work, g, log),
 		square: g * g,
 	}
 }
@@ -288,7 +291,15 @@ func (l *Law) question(x float64) question {
 // behind the best, as after an outlier or a regression, farShare of the distance
 // beyond outOfReach adds to it, setting in smoothly over reachEdge.
 func (l *Law) gap(x float64) float64 {
-	return max(l.best-x, 0) + farShare*reachEdge*softplus((l.level[0]-outOfReach-max(l.best, x))/reachEdge)
+	if x <= l.best {
+		return l.best - x + l.behind
+	}
+	return l.far(x)
+}
+
+// far is what counts of the distance of the expected next result beyond x.
+func (l *Law) far(x float64) float64 {
+	return farShare * reachEdge * softplus((l.level[0]-outOfReach-x)/reachEdge)
 }
 
 // softplus is a smooth max(u, 0).
@@ -303,6 +314,9 @@ func softplus(u float64) float64 {
 // history, and of going on as before where people do.
 func (l *Law) hazards(q *question, j int) float64 {
 	rec := chance(q.record * l.powers.record[j])
+	if l.worked == 0 {
+		return rec
+	}
 	w := chance(l.work.hazard(q.prior, q.square*l.powers.reach[j], l.powers.work[j]))
 	return rec + l.worked*(w-rec)
 }

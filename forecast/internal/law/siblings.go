@@ -27,7 +27,7 @@ func (e *History) Tallies(c *Coefficients, out []Tally) []Tally {
 	var t Tally
 	var gaps [len(tallied)]float64
 	for k, g := range tallied {
-		gaps[k] = c.Record.gap(g)
+		gaps[k] = c.Record.gap(g, math.Log(g+gapFloor))
 	}
 	spread, due := spreadPrior, 0
 	for i, z := range e.z {

@@ -30,7 +30,7 @@ func Together(criteria []Criterion, gap float64, n int, p []float64) {
 		c.Law.look(len(p))
 	}
 	c := &first.c
-	hazard := math.Exp(c.Record.start(n, spread) + c.Record.gap(max(gap, 0)))
+	hazard := math.Exp(c.Record.start(n, spread) + c.Record.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)))
 	path := pathChance{product: 1}
 	for j := range p {
 		all := 1.0

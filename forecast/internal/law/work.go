@@ -44,8 +44,8 @@ func (e *History) work(c *Work, shift float64, w *work) {
 }
 
 // prior is what the hazard of one step is drawn towards.
-func (w *work) prior(c *Work, g float64) float64 {
-	return w.mass * math.Exp(c.Intercept-c.LogGap*math.Log(g+gapFloor)-c.Gap*g)
+func (w *work) prior(c *Work, g, logGap float64) float64 {
+	return w.mass * math.Exp(c.Intercept-c.LogGap*logGap-c.Gap*g)
 }
 
 // hazard is the cumulative hazard of a gain whose square, on the scale of what
@@ -74,7 +74,8 @@ func (w *work) made(square float64) (sum float64) {
 // chance is the probability that people work on the history, as far as the
 // results before the newest show it.
 func (c *State) chance(f *[5]float64, effort float64) float64 {
-	return logistic(c.Intercept + c.Records*f[0] + c.Order*f[1] + c.Beaten*f[2] + c.Stretches*f[3] + c.LogLength*f[4] + effort)
+	p := logistic(c.Intercept + c.Records*f[0] + c.Order*f[1] + c.Beaten*f[2] + c.Stretches*f[3] + c.LogLength*f[4] + effort)
+	return max(0, p-leastWorked) / (1 - leastWorked)
 }
 
 // state returns the terms of State.
