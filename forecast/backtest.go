@@ -126,21 +126,21 @@ type asked struct {
 	gap                  float64
 }
 
-// seen is one band with its outcome.
-type seen struct {
+// bandOutcome is one band with its outcome.
+type bandOutcome struct {
 	in             bool
 	pinball, naive float64
 }
 
 type tester struct {
-	o       BacktestOptions
-	asked   []asked
-	seen    []seen
-	engine  law.History
-	law     law.Law
-	plain   law.Law // without what other series showed
-	learned law.Coefficients
-	chance  [20]float64
+	o        BacktestOptions
+	asked    []asked
+	outcomes []bandOutcome
+	engine   law.History
+	law      law.Law
+	plain    law.Law // without what other series showed
+	learned  law.Coefficients
+	chance   [20]float64
 
 	timeline timeline
 }
@@ -221,7 +221,7 @@ func (t *tester) ask(series int, h *history, scale law.Scale, n int) {
 		}
 		low, mid, high := t.law.Band(steps)
 		v, last := scale.To(h.values[n+steps-1]), scale.To(h.values[n-1])
-		t.seen = append(t.seen, seen{
+		t.outcomes = append(t.outcomes, bandOutcome{
 			in:      low <= v && v <= high,
 			pinball: pinball(v, low, mid, high),
 			naive:   pinball(v, last, last, last),
@@ -294,16 +294,16 @@ func (t *tester) score(method int, base []float64) (Score, [10]Bin) {
 		p[i] = a.said[method]
 	}
 	s, bins := t.scoreOf(p, base)
-	if method == 0 && len(t.seen) > 0 {
+	if method == 0 && len(t.outcomes) > 0 {
 		var in, pin, naive float64
-		for _, x := range t.seen {
+		for _, x := range t.outcomes {
 			if x.in {
 				in++
 			}
 			pin += x.pinball
 			naive += x.naive
 		}
-		c := in / float64(len(t.seen))
+		c := in / float64(len(t.outcomes))
 		s.Coverage = &c
 		if naive > 0 {
 			r := pin / naive

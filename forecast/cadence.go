@@ -24,7 +24,7 @@ type cadence struct {
 const (
 	cadenceGaps  = 20              // the newest gaps that the rate is learned from
 	cadenceSpan  = 24 * time.Hour  // of results before their times show a pace
-	cadenceDays  = 14              // days of history before days of the week are told apart
+	cadenceDays  = 14              // days of history before days of the week are distinguished
 	cadenceNodes = 9               // equally likely paces in a sum over them
 	defaultPace  = 24 * time.Hour  // between iterations, before two are known
 	week         = 7 * 24 * 3600.0 // seconds

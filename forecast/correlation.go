@@ -20,18 +20,18 @@ const (
 // gains that pairs of them made between the same two times, drawn towards
 // the prior. The newest gain of each is left out: a better newest result must
 // not lower a milestone's probability.
-func correlation(looks []*look) float64 {
-	all := make([]gainRecord, len(looks))
-	spread(len(looks), func(i int) { all[i] = gainsOf(&looks[i].history) })
+func correlation(outlooks []*outlook) float64 {
+	all := make([]gainRecord, len(outlooks))
+	spread(len(outlooks), func(i int) { all[i] = gainsOf(&outlooks[i].history) })
 	// All pairs of few series; of many, each with its nearest neighbours, so
 	// that the cost grows with the series and not with their square.
-	near := max(1, mostPairs/max(len(looks), 1))
-	if len(looks)*(len(looks)-1)/2 <= mostPairs {
-		near = len(looks)
+	near := max(1, mostPairs/max(len(outlooks), 1))
+	if len(outlooks)*(len(outlooks)-1)/2 <= mostPairs {
+		near = len(outlooks)
 	}
 	type pair struct{ rank, n float64 }
-	found := make([][]pair, len(looks))
-	spread(len(looks), func(i int) {
+	found := make([][]pair, len(outlooks))
+	spread(len(outlooks), func(i int) {
 		var m matcher
 		for k := max(0, i-near); k < i; k++ {
 			if rank, n := m.spearman(&all[i], &all[k]); n >= fewestGains {

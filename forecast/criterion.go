@@ -19,10 +19,10 @@ const (
 	AtLeast Comparison = ">="
 )
 
-// LowerIsBetter tells whether smaller values are nearer to the target.
+// LowerIsBetter reports whether smaller values are nearer to the target.
 func (c Comparison) LowerIsBetter() bool { return c == Below || c == AtMost }
 
-// Valid tells whether c is one of the comparisons above.
+// Valid reports whether c is one of the comparisons above.
 func (c Comparison) Valid() bool {
 	switch c {
 	case Below, AtMost, Above, AtLeast:
@@ -49,7 +49,7 @@ func (c Criterion) Timed() bool {
 	return false
 }
 
-// Met tells whether value fulfils the criterion. NaN never does.
+// Met reports whether value fulfils the criterion. NaN never does.
 func (c Criterion) Met(value float64) bool {
 	switch c.Comparison {
 	case Below:

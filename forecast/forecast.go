@@ -208,9 +208,9 @@ const (
 	withinMin  = 20
 )
 
-// look is everything known about one series: the forecast that is told, and
+// outlook is everything known about one series: the forecast, and
 // the curve that milestones are simulated from.
-type look struct {
+type outlook struct {
 	forecast     Forecast
 	history      history
 	cadence      cadence
@@ -223,7 +223,7 @@ type look struct {
 // workspace is memory that forecasts are made in, one after the other; what is
 // left of one in it does not reach the next.
 type workspace struct {
-	look    look // of Single, which keeps only the forecast
+	outlook outlook // of Single, which keeps only the forecast
 	sibling history
 	engine  law.History
 	law     law.Law
@@ -236,8 +236,8 @@ var workspaces = sync.Pool{New: func() any { return new(workspace) }}
 func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)
-	l := &w.look
-	if err := l.see(s, g, now, o, tallyOf(o.Siblings, now, w), &w.engine, &w.law); err != nil {
+	l := &w.outlook
+	if err := l.fill(s, g, now, o, tallyOf(o.Siblings, now, w), &w.engine, &w.law); err != nil {
 		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
 	}
 	f := l.forecast
@@ -245,8 +245,8 @@ func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
 	return f, nil
 }
 
-// see fills in l, by way of e and la; l keeps la.
-func (l *look) see(s Series, g Goal, now time.Time, o Options, siblings law.Tally, e *law.History, la *law.Law) error {
+// fill forecasts into l, by way of e and la; l keeps la.
+func (l *outlook) fill(s Series, g Goal, now time.Time, o Options, siblings law.Tally, e *law.History, la *law.Law) error {
 	if err := g.validate(); err != nil {
 		return err
 	}
@@ -254,7 +254,7 @@ func (l *look) see(s Series, g Goal, now time.Time, o Options, siblings law.Tall
 		return err
 	}
 	h := &l.history
-	*l = look{history: *h, cadence: newCadence(h.iterations, now), law: la, curve: l.curve[:0], lower: l.lower[:0], upper: l.upper[:0]}
+	*l = outlook{history: *h, cadence: newCadence(h.iterations, now), law: la, curve: l.curve[:0], lower: l.lower[:0], upper: l.upper[:0]}
 	f := &l.forecast
 	f.ModelsTotal = 1
 	f.Evidence = Evidence{
@@ -284,7 +284,7 @@ func (l *look) see(s Series, g Goal, now time.Time, o Options, siblings law.Tall
 }
 
 // answer fills in the forecast of a history with at least one result.
-func (l *look) answer(g Goal, now time.Time, siblings law.Tally, e *law.History) {
+func (l *outlook) answer(g Goal, now time.Time, siblings law.Tally, e *law.History) {
 	h, f, la := &l.history, &l.forecast, l.law
 	target := h.condense(e)
 	steps := max(curveSteps, g.Iterations)
@@ -341,7 +341,7 @@ const strictly = 1e-9
 const intervalWidth = 1.2815515655446004
 
 // probabilities reads all probabilities and dates off the curves.
-func (l *look) probabilities(g Goal, now time.Time) {
+func (l *outlook) probabilities(g Goal, now time.Time) {
 	f := &l.forecast
 	read := func(of func(curve) float64) Probability {
 		return Probability{of(l.curve), of(l.lower), of(l.upper)}
@@ -423,7 +423,7 @@ const (
 
 // effort counts what is left in improvements of the usual size, and says what
 // it would take.
-func (l *look) effort(target float64, g Goal, now time.Time) {
+func (l *outlook) effort(target float64, g Goal, now time.Time) {
 	f, h := &l.forecast, &l.history
 	gap := h.z[len(h.z)-1] - target
 	if gap <= 0 { // on the bound of a strict criterion
@@ -516,7 +516,7 @@ func (f *Forecast) state(g Goal) State {
 }
 
 // missing says what the series lacks for a forecast of its own.
-func (l *look) missing(now time.Time) *Missing {
+func (l *outlook) missing(now time.Time) *Missing {
 	n := l.forecast.Evidence.Observations
 	m := &Missing{Reason: "no result yet", Results: FewResults - n}
 	if n > 0 {
@@ -530,7 +530,7 @@ func (l *look) missing(now time.Time) *Missing {
 }
 
 // notes adds the warnings that go with the numbers.
-func (l *look) notes(g Goal, now time.Time) {
+func (l *outlook) notes(g Goal, now time.Time) {
 	h, n := &l.history, l.forecast.Evidence.Observations
 	switch {
 	case n == 0:

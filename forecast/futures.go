@@ -203,7 +203,7 @@ func (s *futures) until(n *numbers, which int, now, t time.Time, limit int) {
 
 // paces are how many iterations of a model come until t, with all its series.
 func (m *model) paces(now, t time.Time) (n [cadenceNodes]float64) {
-	for i, l := range m.looks {
+	for i, l := range m.outlooks {
 		c := &l.cadence
 		for k, x := range c.paces(c.expect(now, t)) {
 			if i == 0 || x < n[k] {
@@ -221,7 +221,7 @@ func (s *futures) numbers() (n numbers) {
 	return n
 }
 
-// ready tells whether the milestone is there in one future.
+// ready reports whether the milestone is there in one future.
 func (s *futures) ready(future int, n *numbers) bool {
 	up := n[pace(future)]
 	u := s.u[future*len(up):][:len(up)]

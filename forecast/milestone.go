@@ -57,35 +57,35 @@ func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
 	for _, s := range m.Series {
 		criteria[s.Model]++
 	}
-	looks := make([]*look, len(m.Series))
+	outlooks := make([]*outlook, len(m.Series))
 	errs := make([]error, len(m.Series))
 	shown := siblings(m.Series, now, o)
 	spread(len(m.Series), func(i int) {
 		d := workspaces.Get().(*workspace)
 		defer workspaces.Put(d)
-		l, la := &look{}, &d.law
+		l, la := &outlook{}, &d.law
 		if criteria[m.Series[i].Model] > 1 {
 			la = &law.Law{}
 		}
-		if errs[i] = l.see(m.Series[i], m.Goal, now, o, shown[i], &d.engine, la); la == &d.law {
+		if errs[i] = l.fill(m.Series[i], m.Goal, now, o, shown[i], &d.engine, la); la == &d.law {
 			l.law = nil // only criteria that have to be met together ask it again
 		}
-		looks[i] = l
+		outlooks[i] = l
 	})
 	for i, err := range errs {
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", m.Series[i].Model, err))
 		}
 	}
-	j := newJoint(m, looks)
+	j := newJoint(m, outlooks)
 	var f Forecast
-	if len(looks) == 1 {
-		f = looks[0].forecast
+	if len(outlooks) == 1 {
+		f = outlooks[0].forecast
 	} else {
 		f = j.forecast(m, now, o)
 	}
 	for i, s := range m.Series {
-		f.Parts = append(f.Parts, Part{s.Model, s.Criterion, looks[i].forecast})
+		f.Parts = append(f.Parts, Part{s.Model, s.Criterion, outlooks[i].forecast})
 	}
 	slices.SortStableFunc(f.Parts, func(a, b Part) int { return cmp.Compare(a.Forecast.chance(), b.Forecast.chance()) })
 	return f, nil
@@ -119,13 +119,13 @@ func (f *Forecast) chance() float64 {
 
 // joint is a milestone of several series.
 type joint struct {
-	looks  []*look
-	models []*model
-	need   int // models that have to be ready
+	outlooks []*outlook
+	models   []*model
+	need     int // models that have to be ready
 }
 
-func newJoint(m Milestone, looks []*look) *joint {
-	j := &joint{looks: looks}
+func newJoint(m Milestone, outlooks []*outlook) *joint {
+	j := &joint{outlooks: outlooks}
 	index := map[string]*model{}
 	for i, s := range m.Series {
 		k, ok := index[s.Model]
@@ -135,7 +135,7 @@ func newJoint(m Milestone, looks []*look) *joint {
 			j.models = append(j.models, k)
 		}
 		k.series = append(k.series, i)
-		k.looks = append(k.looks, looks[i])
+		k.outlooks = append(k.outlooks, outlooks[i])
 	}
 	for _, k := range j.models {
 		k.combine()
@@ -155,7 +155,7 @@ func newJoint(m Milestone, looks []*look) *joint {
 type model struct {
 	name         string
 	series       []int // in the milestone
-	looks        []*look
+	outlooks     []*outlook
 	met          bool  // by the newest iteration
 	apart        bool  // every criterion was met at some time, but never all at once
 	curve        curve // nil when nothing is known of a criterion
@@ -163,14 +163,14 @@ type model struct {
 }
 
 func (m *model) combine() {
-	if len(m.looks) == 1 {
-		l := m.looks[0]
+	if len(m.outlooks) == 1 {
+		l := m.outlooks[0]
 		m.met, m.curve, m.lower, m.upper = l.forecast.Met, l.curve, l.lower, l.upper
 		return
 	}
 	steps, doubt := math.MaxInt, 0.0
 	m.met = true
-	for _, l := range m.looks {
+	for _, l := range m.outlooks {
 		m.met = m.met && l.forecast.Met
 		if len(l.curve) == 0 {
 			return
@@ -189,15 +189,15 @@ func (m *model) combine() {
 			m.curve[i] = 1
 		}
 	} else {
-		criteria := make([]law.Criterion, len(m.looks))
+		criteria := make([]law.Criterion, len(m.outlooks))
 		m.apart = gap > 0
-		for i, l := range m.looks {
+		for i, l := range m.outlooks {
 			criteria[i] = law.Criterion{Law: l.law, X: l.target}
 			m.apart = m.apart && l.law.Best() <= l.target
 		}
 		law.Together(criteria, gap, n, m.curve[1:])
 		for i, p := range m.curve {
-			for _, l := range m.looks {
+			for _, l := range m.outlooks {
 				p = min(p, l.curve[i])
 			}
 			m.curve[i] = p
@@ -212,7 +212,7 @@ func (m *model) combine() {
 // criteria can only be taken one by one.
 func (m *model) together() (met, shared bool) {
 	var newest time.Time
-	for _, l := range m.looks {
+	for _, l := range m.outlooks {
 		h := &l.history
 		for i := len(h.times) - 1; i >= 0; i-- {
 			if h.valid[i] {
@@ -223,8 +223,8 @@ func (m *model) together() (met, shared bool) {
 			}
 		}
 	}
-	at := make([]int, len(m.looks))
-	for k, l := range m.looks {
+	at := make([]int, len(m.outlooks))
+	for k, l := range m.outlooks {
 		i, ok := slices.BinarySearchFunc(l.history.times, newest, time.Time.Compare)
 		if !ok {
 			return false, false
@@ -233,8 +233,8 @@ func (m *model) together() (met, shared bool) {
 	}
 	for least := slices.Min(at); least >= 0; least-- {
 		missed, whole := false, true
-		t := m.looks[0].history.times[at[0]]
-		for k, l := range m.looks {
+		t := m.outlooks[0].history.times[at[0]]
+		for k, l := range m.outlooks {
 			h := &l.history
 			if !h.times[at[k]].Equal(t) {
 				return false, false
@@ -256,11 +256,11 @@ func (m *model) together() (met, shared bool) {
 // the criteria are taken one by one.
 func (m *model) nearest() (gap float64, n int, newest bool) {
 	gap, newest = math.Inf(1), true
-	at := make([]int, len(m.looks))
-	first := &m.looks[0].history
+	at := make([]int, len(m.outlooks))
+	first := &m.outlooks[0].history
 	for i, t := range first.times {
 		worst, whole, met := math.Inf(-1), true, true
-		for k, l := range m.looks {
+		for k, l := range m.outlooks {
 			h := &l.history
 			for at[k] < len(h.times) && h.times[at[k]].Before(t) {
 				at[k]++
@@ -287,7 +287,7 @@ func (m *model) nearest() (gap float64, n int, newest bool) {
 		return gap, n, newest
 	}
 	gap, n = 0, math.MaxInt
-	for _, l := range m.looks {
+	for _, l := range m.outlooks {
 		gap = max(gap, l.law.Best()-l.target)
 		n = min(n, len(l.history.values))
 	}
@@ -301,9 +301,9 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	known := false
 	for _, k := range j.models {
 		share := 0.0
-		for _, l := range k.looks {
+		for _, l := range k.outlooks {
 			if a := l.forecast.Attained; a != nil {
-				share += *a / float64(len(k.looks))
+				share += *a / float64(len(k.outlooks))
 			}
 		}
 		if k.met {
@@ -315,13 +315,13 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	}
 	f.Met = f.ModelsReady >= j.need
 	observations := math.MaxInt
-	for _, l := range j.looks {
+	for _, l := range j.outlooks {
 		e := &l.forecast.Evidence
 		known = known || e.Observations > 0
 		observations = min(observations, e.Observations)
 		f.Evidence.Missed += e.Missed
 		f.Evidence.Ignored += e.Ignored
-		f.Evidence.PerIteration += e.PerIteration / float64(len(j.looks))
+		f.Evidence.PerIteration += e.PerIteration / float64(len(j.outlooks))
 	}
 	f.Evidence.Observations = observations
 	if known {
@@ -336,7 +336,7 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 			share = 1
 		}
 		f.Attained = &share
-		f.Evidence.Correlation = correlation(j.looks)
+		f.Evidence.Correlation = correlation(j.outlooks)
 		if j.unknown() == 0 || f.Met {
 			j.probabilities(&f, m, now, o)
 		}
@@ -345,7 +345,7 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	if f.State == InsufficientData {
 		f.Missing = j.missing()
 	}
-	for i, l := range j.looks {
+	for i, l := range j.outlooks {
 		for _, w := range l.forecast.Evidence.Warnings {
 			f.Evidence.Warnings = append(f.Evidence.Warnings, fmt.Sprintf("%s, %s: %s", m.Series[i].Model, m.Series[i].Criterion.Metric, w))
 		}
@@ -367,7 +367,7 @@ func (j *joint) unknown() int {
 
 // missing is that of the series that waits longest.
 func (j *joint) missing() (most *Missing) {
-	for _, l := range j.looks {
+	for _, l := range j.outlooks {
 		if m := l.forecast.Missing; m != nil && (most == nil || m.Results > most.Results) {
 			most = m
 		}
@@ -450,7 +450,7 @@ func (j *joint) effective() float64 {
 	var left []float64
 	for _, k := range j.models {
 		most := 0.0
-		for _, l := range k.looks {
+		for _, l := range k.outlooks {
 			f := &l.forecast
 			switch {
 			case f.Met:
@@ -471,7 +471,7 @@ func (j *joint) state(f *Forecast, g Goal) State {
 	if s != IsStalled && s != OnTrack && s != AtRisk {
 		return s
 	}
-	for _, l := range j.looks {
+	for _, l := range j.outlooks {
 		if a := l.forecast.Atypical; a != nil && a.Is && !l.forecast.Met {
 			return IsAtypical
 		}
@@ -490,7 +490,7 @@ func (j *joint) binding() int {
 	var models []hold
 	for _, k := range j.models {
 		h := hold{-1, 2}
-		for i, l := range k.looks {
+		for i, l := range k.outlooks {
 			if c := l.forecast.chance(); c < h.chance {
 				h = hold{k.series[i], c}
 			}
@@ -521,7 +521,7 @@ func (j *joint) words(f *Forecast, m Milestone) {
 	f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; %s of the way; %s %s",
 		f.ModelsReady, f.ModelsTotal, j.need, units.Percent(*f.Attained), f.Probability, m.Goal.until())
 	if worst := j.binding(); worst >= 0 {
-		s, p := &m.Series[worst], &j.looks[worst].forecast
+		s, p := &m.Series[worst], &j.outlooks[worst].forecast
 		odds := "no result yet"
 		if p.Probability != nil {
 			odds = p.Probability.String()
@@ -533,7 +533,7 @@ func (j *joint) words(f *Forecast, m Milestone) {
 			f.Advice = append(f.Advice, fmt.Sprintf("%s has met each criterion, but never all in one iteration.", k.name))
 		}
 	}
-	for i, l := range j.looks {
+	for i, l := range j.outlooks {
 		if a := l.forecast.Atypical; a != nil && a.Is && !l.forecast.Met {
 			f.Advice = append(f.Advice, m.Series[i].Model+": "+l.forecast.Advice[0])
 		}

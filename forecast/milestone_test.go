@@ -125,7 +125,7 @@ func TestMilestoneLaws(t *testing.T) {
 	}
 }
 
-// By a date that is told, so many futures are there, and a moment before fewer.
+// By a date of the forecast, so many futures are there, and a moment before fewer.
 func TestMilestoneDatesAndProbabilitiesAgree(t *testing.T) {
 	dates := 0
 	for seed := range uint64(6) {
@@ -229,21 +229,21 @@ func TestShareIsCountedInsideEachFuture(t *testing.T) {
 }
 
 func TestCorrelationNeedsEvidence(t *testing.T) {
-	seen := func(values ...[]float64) (looks []*look) {
+	seen := func(values ...[]float64) (outlooks []*outlook) {
 		for _, v := range values {
-			l := &look{}
-			err := l.see(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
+			l := &outlook{}
+			err := l.fill(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
 			if err != nil {
 				t.Fatal(err)
 			}
-			looks = append(looks, l)
+			outlooks = append(outlooks, l)
 		}
-		return looks
+		return outlooks
 	}
 	rng := rand.New(rand.NewPCG(1, 9))
 	a, b := made("noise", 200, rng), made("noise", 200, rng)
 	for name, c := range map[string]struct {
-		looks    []*look
+		outlooks []*outlook
 		low, top float64
 	}{
 		"no shared times is the prior": {seen(a[:1], b[:1]), priorCorrelation, priorCorrelation},
@@ -251,7 +251,7 @@ func TestCorrelationNeedsEvidence(t *testing.T) {
 		"the same":                     {seen(a, a), 0.8, mostCorrelation},
 		"constant":                     {seen(slices.Repeat([]float64{1}, 200), a), 0, 0.1},
 	} {
-		if r := correlation(c.looks); r < c.low || r > c.top {
+		if r := correlation(c.outlooks); r < c.low || r > c.top {
 			t.Errorf("%s: correlation %v, want %v to %v", name, r, c.low, c.top)
 		}
 	}
@@ -303,16 +303,16 @@ func pair(latencies, deviations []float64) Milestone {
 // together is the one model of a milestone.
 func together(t *testing.T, m Milestone) *model {
 	t.Helper()
-	var looks []*look
+	var outlooks []*outlook
 	for _, s := range m.Series {
-		l := &look{}
-		err := l.see(s, m.Goal, after(len(s.Observations)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
+		l := &outlook{}
+		err := l.fill(s, m.Goal, after(len(s.Observations)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		looks = append(looks, l)
+		outlooks = append(outlooks, l)
 	}
-	return newJoint(m, looks).models[0]
+	return newJoint(m, outlooks).models[0]
 }
 
 // Faster, but less accurate: each criterion was met once, never both.
@@ -434,7 +434,7 @@ func TestLawsOfCriteriaTogether(t *testing.T) {
 			b.Series[k].Observations[n-1].Value *= math.Exp(1 - 2*share)
 			return b
 		})
-		for _, l := range together(t, m).looks { // no more than each alone
+		for _, l := range together(t, m).outlooks { // no more than each alone
 			both := together(t, m).curve
 			for i := range both {
 				if both[i] > l.curve[i] {

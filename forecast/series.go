@@ -143,12 +143,12 @@ func (h *history) clean(s Series) error {
 	return nil
 }
 
-// usable tells whether o has a result that can be counted.
+// usable reports whether o has a result that can be counted.
 func (o *Observation) usable() bool {
 	return o.Valid && !math.IsNaN(o.Value) && !math.IsInf(o.Value, 0)
 }
 
-// repeats tells whether b is the same result as a, handed in again.
+// repeats reports whether b is the same result as a, handed in again.
 func repeats(a, b *Observation) bool {
 	value := a.Value == b.Value || (math.IsNaN(a.Value) && math.IsNaN(b.Value))
 	return value && a.Time.Equal(b.Time) && a.Environment == b.Environment && a.Valid == b.Valid

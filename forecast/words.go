@@ -9,7 +9,7 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// words tells a forecast of one series in a sentence, and what to do about it
+// words puts a forecast of one series into a sentence, and what to do about it
 // in a few more.
 func (f *Forecast) words(h *history, g Goal) (summary string, advice []string) {
 	c := h.criterion

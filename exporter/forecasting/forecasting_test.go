@@ -255,3 +255,31 @@ func FuzzReadCSV(f *testing.F) {
 		}
 	})
 }
+
+// Siblings are other series of the project: their gains raise the answer, and a
+// broken one is named.
+func TestSiblingsOfAQuestion(t *testing.T) {
+	ask := func(siblings string) string {
+		line := `{"points": [[0,100],[86400,101],[172800,99],[259200,100],[345600,101]], "direction": "lower", "target": 90, "horizon": 5` + siblings + "}\n"
+		var out strings.Builder
+		if err := ServeJSONL(strings.NewReader(line), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	probability := func(answer string) (p float64) {
+		var a struct{ Probability float64 }
+		if err := json.Unmarshal([]byte(answer), &a); err != nil {
+			t.Fatal(err)
+		}
+		return a.Probability
+	}
+	alone := probability(ask(""))
+	beside := probability(ask(`, "siblings": [{"points": [[0,100],[1,80],[2,60],[3,45],[4,30]], "direction": "lower"}]`))
+	if beside <= alone {
+		t.Errorf("alone %v, beside a series that gains %v", alone, beside)
+	}
+	if got := ask(`, "siblings": [{"points": [[0,1]], "direction": "up"}]`); !strings.Contains(got, `sibling 1: direction \"up\" is neither lower nor higher`) {
+		t.Errorf("answer %s", got)
+	}
+}

@@ -91,7 +91,7 @@ func (e *History) approach() (a approach) {
 		a.now[k], _ = s.line(y.x + w*newest)
 	}
 	// How far results hang together (plateaus) says how many count as separate,
-	// and that how sharply time constants are told apart.
+	// and that how sharply time constants are distinguished.
 	k := 0
 	for i, v := range left {
 		if v < left[k] {

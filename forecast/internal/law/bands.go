@@ -222,12 +222,12 @@ func (l *Law) root(p, lo, hi, from, at float64, h int, guess *near) float64 {
 
 // width is the distance of the 10 % point from the expected path.
 func (l *Law) width(h int) float64 {
-	l.look(h)
+	l.tighten(h)
 	return log9 / l.tight[h-1]
 }
 
-// look fills tight for h steps: few questions need all.
-func (l *Law) look(h int) {
+// tighten fills tight for h steps: few questions need all.
+func (l *Law) tighten(h int) {
 	if len(l.tight) >= h {
 		return
 	}

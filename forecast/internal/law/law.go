@@ -221,7 +221,7 @@ func logistic(u float64) float64 { return 1 / (1 + math.Exp(-u)) }
 func (l *Law) Reached(x float64, p []float64) {
 	path := pathChance{product: 1}
 	if x >= l.best {
-		l.look(len(p))
+		l.tighten(len(p))
 	}
 	q := l.question(x)
 	most, trd := math.Inf(-1), 0.0
@@ -261,7 +261,7 @@ func (l *Law) reached(x float64, h int, enough float64) float64 {
 	if x < l.best || p >= enough {
 		return p
 	}
-	l.look(h)
+	l.tighten(h)
 	path := pathChance{product: 1}
 	level, tight := l.level[:h], l.tight[:h]
 	for j, at := range level {

@@ -27,7 +27,7 @@ func Together(criteria []Criterion, gap float64, n int, p []float64) {
 	spread := 0.0
 	for _, c := range criteria {
 		spread = max(spread, c.Law.spread)
-		c.Law.look(len(p))
+		c.Law.tighten(len(p))
 	}
 	c := &first.c
 	hazard := math.Exp(c.Record.start(n, spread) + c.Record.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)))
