@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/pass"
 )
 
@@ -16,5 +21,34 @@ func TestCheckCountsTheDevicesThatMeasureSideBySide(t *testing.T) {
 	b.Devices = []int{0, 2}
 	if got, want := backendSentence(b), "tensorrt 10.6.0 on NVIDIA L4 (2 side by side): the configuration asks for it"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+func TestCheckPromisesAndDoesNothing(t *testing.T) {
+	s := newSite(t, launchTarget+`
+milestones:
+  - {name: spring, models: "net*", criteria: [p99 < 5ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5}
+`)
+	s.Push("net", "1", fake.Script{})
+	s.Push("bad name", "1", fake.Script{})
+	status, out, errs := s.plancast("check", "--config.file", s.File())
+	for _, want := range []string{
+		"is valid", "launch: p99 < 5 ms by the best engine of every model",
+		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %",
+		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("check lacks %q", want)
+		}
+	}
+	if status != exitOK {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, "state")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("check made the state folder: %v", err)
+	}
+	s.Open() // as plancast serve would
+	if status, out, errs := s.plancast("check", "--config.file", s.File()); status != exitOK {
+		t.Errorf("beside another plancast: status %d\n%s%s", status, out, errs)
 	}
 }

@@ -1,9 +1,16 @@
 package main
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/plancast/plancast/exporter/engine/fake"
 
 	"github.com/alecthomas/kingpin/v2"
 )
@@ -33,5 +40,51 @@ func TestADeadlineIsInTheZoneOfItsHistory(t *testing.T) {
 		if err != nil || zone.String() != c.want {
 			t.Errorf("%s: %v, %v; want %s", name, zone, err, c.want)
 		}
+	}
+}
+
+func TestForecastAndBacktestReadEverySource(t *testing.T) {
+	s := newSite(t, launchTarget)
+	for i := range 14 {
+		s.Push("net", strconv.Itoa(i+1), fake.Script{Latency: ms(20 - float64(i))})
+	}
+	if status, _, errs := s.plancast("run", "--config.file", s.File()); status != exitMissed {
+		t.Fatalf("run: status %d\n%s", status, errs)
+	}
+	csv := filepath.Join(s.Dir, "history.csv")
+	var text strings.Builder
+	text.WriteString("time,value\n")
+	for i := range 14 {
+		fmt.Fprintf(&text, "2026-01-%02d,%dms\n", i+1, 20-i)
+	}
+	if err := os.WriteFile(csv, []byte(text.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		want   string
+	}{
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p99 < 5ms", "--horizon", "5"}, exitOK, "of the way to 5 ms"},
+		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--deadline", "2027-01-31", "--format", "json"}, exitOK, `"by_deadline"`},
+		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "svg"}, exitOK, "<svg"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net"}, exitError, "--criterion is needed"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `there is no metric "p98"`},
+		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "p99 < 5ms", "--deadline", "soon"}, exitError, "--deadline"},
+		{[]string{"backtest", "--config.file", s.File()}, exitOK, "questions on 1 histor"},
+		{[]string{"backtest", "--csv", csv, "--format", "json"}, exitError, "line 2"},
+		{[]string{"backtest", "--config.file", s.File(), "--metric", "p98"}, exitError, `there is no metric "p98"`},
+	} {
+		status, out, errs := s.plancast(c.args...)
+		if status != c.status || !strings.Contains(out+errs, c.want) {
+			t.Errorf("plancast %s: status %d; want %d and %q\n%s%s", strings.Join(c.args, " "), status, c.status, c.want, out, errs)
+		}
+	}
+	p := testProgram(io.Discard, io.Discard)
+	var out bytes.Buffer
+	p.stdout, p.stdin = &out, strings.NewReader(`{"points": [[0, 10], [1, 9], [2, 9]], "direction": "lower", "target": 8, "horizon": 3}`+"\nnonsense\n")
+	if status := run(t.Context(), []string{"forecast", "--jsonl"}, p); status != exitOK || strings.Count(out.String(), "\n") != 2 || !strings.Contains(out.String(), `"probability"`) {
+		t.Errorf("jsonl: status %d, %s", status, out.String())
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -278,4 +280,72 @@ func TestKilledCorrectionsLeaveTheHistoryWhole(t *testing.T) {
 		}
 	}
 	t.Logf("killed %d times", kills)
+}
+
+func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
+	s := newSite(t, "")
+	s.Push("net", "1", fake.Script{})
+	if err := s.Open().Pass(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	status, out, errs := s.plancast("history", "list", "--config.file", s.File())
+	if status != exitOK || !strings.Contains(out, "net") || !strings.Contains(out, "measured") {
+		t.Errorf("list: status %d\n%s%s", status, out, errs)
+	}
+	status, out, _ = s.plancast("history", "show", "--config.file", s.File(), "1")
+	var r history.Record
+	if err := json.Unmarshal([]byte(out), &r); status != exitOK || err != nil || r.Model != "net" || !r.OK() {
+		t.Errorf("show: status %d, %v\n%s", status, err, out)
+	}
+	if status, _, errs := s.plancast("history", "show", "--config.file", s.File(), "99"); status != exitError || !strings.Contains(errs, "record 99: there is no such record") {
+		t.Errorf("show 99: status %d, %s", status, errs)
+	}
+}
+
+func TestAReplayedExportKnowsOnlyThePast(t *testing.T) {
+	s := newSite(t, launchTarget+`
+milestones:
+  - {name: spring, criteria: ["p99 < 3ms"], horizon: 5, share: 80%}
+`)
+	for i, latency := range []float64{5, 4, 3.5, 2} {
+		s.Push("net", strconv.Itoa(i+1), fake.Script{Latency: ms(latency)})
+	}
+	if status, _, stderr := s.plancast("run", "--config.file="+s.File()); status == exitError {
+		t.Fatalf("run: %s", stderr)
+	}
+	status, out, stderr := s.plancast("history", "export", "--config.file="+s.File(), "--replay", "--label=job=plancast", "--label=instance=host-1")
+	if status != exitOK {
+		t.Fatal(stderr)
+	}
+	var ready []string
+	for _, line := range strings.Split(out, "\n") {
+		if strings.HasPrefix(line, "plancast_milestone_models_ready{") {
+			ready = append(ready, strings.Fields(line)[1])
+		}
+		if strings.HasPrefix(line, "plancast_") && !strings.Contains(line, `{job="plancast",instance="host-1",`) {
+			t.Errorf("without the labels: %s", line)
+		}
+	}
+	if want := []string{"0", "0", "0", "1"}; !slices.Equal(ready, want) {
+		t.Errorf("models ready at each result: %v; want %v", ready, want)
+	}
+	for _, want := range []string{
+		"# TYPE plancast_builds counter\n", `plancast_builds_total{job="plancast",instance="host-1",model="net",result="success"} 4 `,
+		`plancast_milestone_share_ratio{job="plancast",instance="host-1",milestone="spring"} 0.8 `,
+		`plancast_milestone_horizon_iterations{job="plancast",instance="host-1",milestone="spring"} 5 `,
+		`milestone="spring",state="met"} 1 `, `plancast_milestone_probability{job="plancast",instance="host-1",milestone="spring"} 1 `,
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q", want)
+		}
+	}
+	for flag, want := range map[string]string{
+		"--label=job":        "write name=value",
+		"--label=model=x":    "a label of plancast's own",
+		"--label=my-label=x": "cannot be a label's name",
+	} {
+		if status, _, stderr := s.plancast("history", "export", "--config.file="+s.File(), flag); status != exitError || !strings.Contains(stderr, want) {
+			t.Errorf("%s: %d %s", flag, status, stderr)
+		}
+	}
 }

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -171,5 +175,95 @@ notifications:
 		if strings.Contains(out, not) {
 			t.Errorf("check says %q\n%s", not, out)
 		}
+	}
+}
+
+func TestRunMeasuresReportsAndJudges(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.Push("net", "1", fake.Script{Latency: ms(10)})
+	s.Push("net", "2", fake.Script{Latency: ms(4)})
+	status, out, errs := s.plancast("run", "--config.file", s.File())
+	if status != exitOK {
+		t.Fatalf("status %d; want 0\n%s\n%s", status, out, errs)
+	}
+	for _, want := range []string{"P99 4 ms", "down 60 %", "meets the launch threshold"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the report lacks %q:\n%s", want, out)
+		}
+	}
+	s.Push("net", "3", fake.Script{Latency: ms(6)})
+	if status, out, _ := s.plancast("run", "--config.file", s.File(), "--format", "markdown"); status != exitMissed || !strings.Contains(out, "misses the launch threshold") {
+		t.Errorf("slower candidate: status %d; want 1\n%s", status, out)
+	}
+	s.Push("net", "4", fake.Script{Fault: fake.UnsupportedOperator})
+	if status, out, _ := s.plancast("run", "--config.file", s.File(), "--format", "json"); status != exitError || !json.Valid([]byte(out)) {
+		t.Errorf("broken candidate: status %d; want 2\n%s", status, out)
+	}
+	want := []string{"net/1 1 measured", "net/2 2 measured", "net/3 3 measured", "net/4 4 unsupported_operator"}
+	if got := s.Records(); !slices.Equal(got, want) {
+		t.Errorf("records %q; want %q", got, want)
+	}
+	if status, _, _ := s.plancast("run", "--config.file", s.File()); status != exitError || len(s.Records()) != 4 {
+		t.Errorf("a second pass measured again, or forgot the failure: status %d, %q", status, s.Records())
+	}
+}
+
+func TestAnInterruptedRunPrintsWhatItHasMeasured(t *testing.T) {
+	for format, want := range map[string]string{
+		"text":     "PARTIAL: the run was interrupted",
+		"markdown": "**Partial:** the run was interrupted",
+		"json":     `"partial": "the run was interrupted`,
+	} {
+		t.Run(format, func(t *testing.T) {
+			s := newSite(t, launchTarget)
+			s.Push("net", "1", fake.Script{Latency: ms(4)})
+			s.Push("stuck", "1", fake.Script{Fault: fake.Hang, At: "time"})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var out bytes.Buffer
+			log := &lines{on: `msg="Job started" model=stuck`, f: cancel}
+			p := testProgram(&out, log)
+			status := run(ctx, []string{"run", "--config.file", s.File(), "--format", format}, p)
+			if status != exitError {
+				t.Errorf("status %d; want 2", status)
+			}
+			if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "meets the launch threshold") {
+				t.Errorf("the report lacks %q, or the result so far:\n%s\n%s", want, out.String(), log.String())
+			}
+			if !strings.Contains(log.String(), "interrupted: what was measured so far is kept") {
+				t.Errorf("stderr: %s", log.String())
+			}
+		})
+	}
+}
+
+func TestRunOfOneModelLeavesTheOthers(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.Push("fast", "1", fake.Script{Latency: ms(1)})
+	s.Push("slow", "1", fake.Script{Latency: ms(9)})
+	if status, out, errs := s.plancast("run", "--config.file", s.File(), "--model", "fa*"); status != exitOK || strings.Contains(out, "slow") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if got := s.Records(); !slices.Equal(got, []string{"fast/1 1 measured"}) {
+		t.Errorf("records %q", got)
+	}
+	s.plancast("run", "--config.file", s.File())
+	if status, out, errs := s.plancast("run", "--config.file", s.File(), "--model", "fast"); status != exitOK || strings.Contains(out, "slow") {
+		t.Errorf("after all were measured: status %d\n%s%s", status, out, errs)
+	}
+	if status, _, errs := s.plancast("run", "--config.file", s.File(), "--model", "none"); status != exitError || !strings.Contains(errs, "matches --model none") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+}
+
+func TestATargetWithoutModelsIsNoGate(t *testing.T) {
+	s := newSite(t, "targets:\n  - {name: launch, models: resnt, criteria: [\"p99 < 5ms\"]}\n")
+	s.Push("resnet", "1", fake.Script{})
+	status, out, errs := s.plancast("run", "--config.file", s.File())
+	if status != exitError || !strings.Contains(out, "target launch selects no model of the repository") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	if _, out, _ := s.plancast("check", "--config.file", s.File()); !strings.Contains(out, "target launch selects no model") {
+		t.Errorf("check: %s", out)
 	}
 }

@@ -1,0 +1,204 @@
+package metrics
+
+import (
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+)
+
+// gauges are the families of an engine that are plain numbers of its record:
+// the snapshot and the export of the history both read them here. emit takes
+// the values of the labels beyond the engine's own.
+var gauges = []struct {
+	family Family
+	of     func(r history.Record, emit func(v float64, extra ...string))
+}{
+
+	{throughput, func(r history.Record, emit func(float64, ...string)) { known(r.Measurement.Throughput, emit) }},
+	{stable, func(r history.Record, emit func(float64, ...string)) { emit(oneIf(r.Measurement.Stable)) }},
+	{latencyLow, ends(func(q bench.Quantile) *float64 { return q.Low })},
+	{latencyHigh, ends(func(q bench.Quantile) *float64 { return q.High })},
+	{latencyChange, changes(func(c bench.Change) float64 { return c.Ratio })},
+	{latencyChangeLower, changes(func(c bench.Change) float64 { return c.Low })},
+	{latencyChangeUpper, changes(func(c bench.Change) float64 { return c.High })},
+	{disturbed, func(r history.Record, emit func(float64, ...string)) {
+		if r.Measurement.Disturbance != nil {
+			emit(oneIf(r.Measurement.Disturbed()))
+		}
+	}},
+	{windowDisturbed, func(r history.Record, emit func(float64, ...string)) {
+		if d := r.Measurement.Disturbance; d != nil {
+			emit(d.Share)
+		}
+	}},
+	{windowDiscarded, func(r history.Record, emit func(float64, ...string)) {
+		if d := r.Measurement.Disturbance; d != nil {
+			emit(float64(d.Discarded))
+		}
+	}},
+	{memory, func(r history.Record, emit func(float64, ...string)) {
+		m := r.Measurement.Memory
+		for _, x := range []struct {
+			bytes *int64
+			kind  string
+		}{{m.PeakBytes, "peak"}, {m.ContextBytes, "context"}, {m.WeightsBytes, "weights"}} {
+			if x.bytes != nil {
+				emit(float64(*x.bytes), x.kind)
+			}
+		}
+	}},
+	{size, func(r history.Record, emit func(float64, ...string)) {
+		known(float64(r.Measurement.Plan.SizeBytes), emit)
+	}},
+	{accuracy, func(r history.Record, emit func(float64, ...string)) {
+		a := r.Measurement.Accuracy
+		if a == nil {
+			return
+		}
+		for _, x := range []struct {
+			value   *float64
+			measure string
+		}{{a.Top1, "top1"}, {a.Top1Agreement, "top1_agreement"}, {a.ReferenceTop1, "reference_top1"}} {
+			if x.value != nil {
+				emit(*x.value, x.measure)
+			}
+		}
+	}},
+	{deviation, func(r history.Record, emit func(float64, ...string)) {
+		if a := r.Measurement.Accuracy; a != nil {
+			emit(a.Deviation)
+		}
+	}},
+	{layers, func(r history.Record, emit func(float64, ...string)) {
+		l := r.Measurement.Layers
+		if l == nil {
+			return
+		}
+		for _, p := range engine.Precisions {
+			emit(float64(l.ByPrecision[p]), string(p))
+		}
+		other := l.Total
+		for _, p := range engine.Precisions {
+			other -= l.ByPrecision[p]
+		}
+		emit(float64(max(other, 0)), "none")
+	}},
+	{fusedLayers, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil {
+			emit(float64(l.Fused))
+		}
+	}},
+	{unquantizedLayers, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && r.Precision == engine.INT8 {
+			emit(float64(len(l.Unquantized)))
+		}
+	}},
+	{layerChanges, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && l.Changes != nil {
+			for _, kind := range engine.ChangeKinds {
+				emit(float64(l.Changes.Counts[kind]), string(kind))
+			}
+		}
+	}},
+	{calibration, func(r history.Record, emit func(float64, ...string)) {
+		if c := r.Measurement.Calibration; c != nil {
+			emit(c.Coverage)
+		}
+	}},
+	{windowUtilization, watched(func(t bench.Telemetry) *float64 { return t.Utilization })},
+	{windowMemoryUtilization, watched(func(t bench.Telemetry) *float64 { return t.MemoryUtilization })},
+	{windowPower, watched(func(t bench.Telemetry) *float64 { return t.Power })},
+	{windowEnergy, watched(func(t bench.Telemetry) *float64 { return t.Energy })},
+	{windowInferenceEnergy, func(r history.Record, emit func(float64, ...string)) {
+		if v, ok := r.Measurement.EnergyPerInference(); ok {
+			emit(v)
+		}
+	}},
+	{windowTemperature, watched(func(t bench.Telemetry) *float64 { return t.Temperature })},
+	{windowClock, func(r history.Record, emit func(float64, ...string)) {
+		t := r.Measurement.Telemetry
+		if t == nil {
+			return
+		}
+		if t.SMClock != nil {
+			emit(*t.SMClock, "sm")
+		}
+		if t.MemoryClock != nil {
+			emit(*t.MemoryClock, "memory")
+		}
+	}},
+	{windowThrottled, func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			emit(float64(t.Discarded))
+		}
+	}},
+	{iteration, func(r history.Record, emit func(float64, ...string)) { emit(float64(r.Iteration)) }},
+	{iterationTimestamp, func(r history.Record, emit func(float64, ...string)) { emit(timestamp(r.Finished)) }},
+	{buildDuration, func(r history.Record, emit func(float64, ...string)) {
+		if !r.Measurement.Plan.Reused {
+			emit(r.Measurement.Plan.Duration.Seconds())
+		}
+	}},
+}
+
+// changes emits a figure of each latency percentile that was compared in turns.
+func changes(of func(bench.Change) float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		for _, q := range bench.Percentiles {
+			if c, ok := r.Measurement.Comparison.Of(bench.QuantityOf(q)); ok {
+				emit(of(c)-1, bench.QuantityOf(q))
+			}
+		}
+	}
+}
+
+// ends emits an end of each percentile's interval.
+func ends(of func(bench.Quantile) *float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		for _, q := range r.Measurement.Latency.Quantiles {
+			if v := of(q); v != nil {
+				emit(*v, bench.QuantityOf(q.Q))
+			}
+		}
+	}
+}
+
+// known emits what is not 0: another tool's measurement may lack it.
+func known(v float64, emit func(float64, ...string)) {
+	if v != 0 {
+		emit(v)
+	}
+}
+
+// watched emits a figure of the telemetry, if there is one.
+func watched(of func(bench.Telemetry) *float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		if t := r.Measurement.Telemetry; t != nil {
+			if v := of(*t); v != nil {
+				emit(*v)
+			}
+		}
+	}
+}
+
+// summaries are the families of an engine that are quantiles of its latency.
+var summaries = []struct {
+	family Family
+	of     func(bench.Quantile) (float64, bool)
+}{
+
+	{latency, func(q bench.Quantile) (float64, bool) { return q.Value, finite(q.Value) }},
+	{latencyUpper, func(q bench.Quantile) (float64, bool) {
+		if q.Upper == nil {
+			return 0, false
+		}
+		return *q.Upper, finite(*q.Upper)
+	}},
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
