@@ -263,7 +263,7 @@ func TestAServeThatIsKilledTellsAfterItsRestart(t *testing.T) {
 func get(t *testing.T, h http.Handler, target string) (int, string) {
 	t.Helper()
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequest("GET", target, nil))
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 	return w.Code, w.Body.String()
 }
 

@@ -124,14 +124,9 @@ func (c *cadence) after(t time.Time, work float64) time.Time {
 	return time.Unix(int64(whole), int64(frac*1e9)).UTC()
 }
 
-// pace returns how many iterations come while x are expected, at normal
-// quantile z: the rate is uncertain and so is the count. It grows with x for
-// |z| <= 2.
-func (c *cadence) pace(x, z float64) float64 {
-	return x * math.Exp(z*math.Sqrt(c.spread/c.count+0.01+c.spread/max(x, 1)))
-}
-
-// paces returns pace for all nodes, which are symmetric around 0.
+// paces returns how many iterations come while x are expected, at each node of the
+// normal quantile: the rate is uncertain and so is the count. It grows with x for
+// quantiles up to 2. The nodes are symmetric around 0.
 func (c *cadence) paces(x float64) (n [cadenceNodes]float64) {
 	s := math.Sqrt(c.spread/c.count + 0.01 + c.spread/max(x, 1))
 	n[cadenceNodes/2] = x

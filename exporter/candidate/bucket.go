@@ -123,7 +123,7 @@ func quietly(o *s3.Options) { o.Logger = logging.Nop{} }
 func (b *bucket) open(ctx context.Context, key string) (io.ReadCloser, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	d := &deadlined{b: b, key: key, cancel: cancel}
-	err := d.within(ctx, func() (err error) {
+	err := d.within(func() (err error) {
 		d.Reader, err = b.NewReader(ctx, key, &blob.ReaderOptions{BeforeRead: func(as func(any) bool) error {
 			var options *[]func(*s3.Options)
 			if as(&options) {
@@ -163,12 +163,12 @@ type deadlined struct {
 	cancel context.CancelFunc
 }
 
-func (d *deadlined) within(ctx context.Context, do func() error) error {
-	return d.b.guard(ctx, d.cancel, d.key+" of "+d.b.url, do)
+func (d *deadlined) within(do func() error) error {
+	return d.b.guard(d.cancel, d.key+" of "+d.b.url, do)
 }
 
 func (d *deadlined) Read(p []byte) (n int, err error) {
-	err = d.within(d.ctx, func() (err error) {
+	err = d.within(func() (err error) {
 		n, err = d.Reader.Read(p)
 		return err
 	})
@@ -193,11 +193,11 @@ const slow = 3 * time.Second
 func (b *bucket) within(ctx context.Context, what string, do func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	return b.guard(ctx, cancel, what, func() error { return do(ctx) })
+	return b.guard(cancel, what, func() error { return do(ctx) })
 }
 
 // guard cancels a call that takes too long, and shows a slow one.
-func (b *bucket) guard(ctx context.Context, cancel context.CancelFunc, what string, do func() error) error {
+func (b *bucket) guard(cancel context.CancelFunc, what string, do func() error) error {
 	began := time.Now()
 	late := time.AfterFunc(b.patience, cancel)
 	shown := make(chan struct{})

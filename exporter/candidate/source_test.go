@@ -2,6 +2,7 @@ package candidate
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"reflect"
 	"testing"
@@ -41,7 +42,7 @@ func FuzzForward(f *testing.F) {
 			got, want := make([]byte, x[1]), make([]byte, x[1])
 			n, err := s.ReadAt(got, int64(x[0]))
 			wn, werr := bytes.NewReader(content).ReadAt(want, int64(x[0]))
-			if err == errBackward {
+			if errors.Is(err, errBackward) {
 				return
 			}
 			if n != wn || (err == nil) != (werr == nil) || !bytes.Equal(got[:n], want[:wn]) {

@@ -27,7 +27,7 @@ func TestLivenessFollowsTheProgressOfThePass(t *testing.T) {
 			w := httptest.NewRecorder()
 			d.serveHealthy(w, nil)
 			m := httptest.NewRecorder()
-			d.metrics.Handler(prometheus.NewRegistry(), nil).ServeHTTP(m, httptest.NewRequest("GET", "/metrics", nil))
+			d.metrics.Handler(prometheus.NewRegistry(), nil).ServeHTTP(m, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 			switch stalled := strings.Contains(m.Body.String(), "plancast_pass_stalled 1\n"); {
 			case w.Code == http.StatusOK && !stalled:
 				return "healthy"

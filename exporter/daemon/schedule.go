@@ -41,7 +41,7 @@ func (d *Daemon) schedule(ctx context.Context) error {
 		case <-ctx.Done():
 			due.Stop()
 			if ended != nil {
-				<-ended
+				<-ended //nolint:errcheck // what ends the schedule says more
 			}
 			return nil
 		case <-due.C:
@@ -67,7 +67,7 @@ func (d *Daemon) schedule(ctx context.Context) error {
 		if err := d.lock.check(); err != nil {
 			cancel()
 			if ended != nil {
-				<-ended
+				<-ended //nolint:errcheck // what ends the schedule says more
 			}
 			return err
 		}

@@ -108,7 +108,7 @@ func TestTheLifecycleAPINeedsAHostThatPlancastKnows(t *testing.T) {
 		"plancast.example.org.attacker.example": false, "x.plancast.example.org": false,
 	} {
 		for _, target := range []string{"/-/reload", "/api/v1/run"} {
-			r := httptest.NewRequest("POST", target, nil)
+			r := httptest.NewRequest(http.MethodPost, target, nil)
 			r.Host = host
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
@@ -120,7 +120,7 @@ func TestTheLifecycleAPINeedsAHostThatPlancastKnows(t *testing.T) {
 			}
 		}
 	}
-	r := httptest.NewRequest("GET", "/metrics", nil)
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	r.Host = "attacker.example"
 	w := httptest.NewRecorder()
 	if h.ServeHTTP(w, r); w.Code != http.StatusOK {
@@ -137,7 +137,7 @@ func TestTheServerHasALimitOnEverything(t *testing.T) {
 	server.Config = s
 	server.Start()
 	defer server.Close()
-	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,7 +75,7 @@ func TestFlatten(t *testing.T) {
 	} {
 		var got []string
 		for _, x := range engine.Flatten([]engine.Tensor{c.in}) {
-			got = append(got, strings.Join([]string{x.Name, fmt.Sprint(x.Shape), fmt.Sprint(x.Data)}, " "))
+			got = append(got, fmt.Sprintf("%s %v %v", x.Name, x.Shape, x.Data))
 		}
 		if !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %q, want %q", name, got, c.want)

@@ -26,7 +26,7 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	defer os.Remove(part) //nolint:errcheck // after Link it is the second name
+	defer os.Remove(part) // after Link it is the second name
 	if _, err := s.db.ExecContext(ctx, "VACUUM INTO ?", part); err != nil {
 		return asDamage(err)
 	}

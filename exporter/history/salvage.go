@@ -118,9 +118,7 @@ func (g *salvager) records(ctx context.Context) error {
 		case e == nil:
 			g.out.Unproven = append(g.out.Unproven, id)
 			row := newEntryRow(r, st.sum(), st.layersSum())
-			if e, err = g.marked(ctx, row); err != nil {
-				return err
-			}
+			e = g.marked(ctx, row)
 		}
 		if err := insertStored(ctx, g.tx, *st); err != nil {
 			return err
@@ -168,7 +166,7 @@ func (g *salvager) entry(ctx context.Context, id int64) *entryRow {
 
 // marked is an entry that was made anew, with what the audit trail says of it.
 // Of two measurements of one job the newer counts.
-func (g *salvager) marked(ctx context.Context, e entryRow) (*entryRow, error) {
+func (g *salvager) marked(ctx context.Context, e entryRow) *entryRow {
 	if a, err := scanAudit(g.old.db.QueryRowContext(ctx, selectAudit+" WHERE record=? AND action IN ('exclude', 'restore') ORDER BY id DESC LIMIT 1", e.ID)); err == nil && a.Action == ActionExclude {
 		e.excluded = a.ID
 	}
@@ -181,7 +179,7 @@ func (g *salvager) marked(ctx context.Context, e entryRow) (*entryRow, error) {
 		}
 	}
 	e.sums.entry = e.sum()
-	return &e, nil
+	return &e
 }
 
 // gaps are the IDs without a record that the old file explains.

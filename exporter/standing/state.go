@@ -241,9 +241,8 @@ func shown(h history.Model) map[int64]bool {
 
 // member is a model that counts for a milestone.
 type member struct {
-	name   string
-	model  *Model // nil when the repository lacks it
-	series []forecast.Series
+	name  string
+	model *Model // nil when the repository lacks it
 }
 
 // milestone derives where a milestone stands, all but its forecast.

@@ -248,7 +248,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 	}
 	var errs []error
 	for _, m := range e.Milestones {
-		x := t.milestone(m, s, present)
+		x := t.milestone(m, s)
 		errs = append(errs, x.err)
 		s.Milestones = append(s.Milestones, x.Milestone)
 	}
@@ -261,7 +261,7 @@ type milestoneResult struct {
 }
 
 // milestone derives a milestone with its forecast.
-func (t *Tracker) milestone(m config.Milestone, s *State, present map[string]*Model) (out milestoneResult) {
+func (t *Tracker) milestone(m config.Milestone, s *State) (out milestoneResult) {
 	var members []member
 	for _, x := range s.Models {
 		if m.Matches(x.Name) {
