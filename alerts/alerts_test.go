@@ -158,14 +158,14 @@ func TestNoAlertResolvesBecauseItsGaugeVanished(t *testing.T) {
 
 // One and the same case sees each alert quiet, then firing, then quiet again.
 func TestEveryAlertIsTestedBeforeAtAndAfterFiring(t *testing.T) {
-	told := map[string]string{} // alert to what the last case made of it: q for quiet, F for firing
+	outcomes := map[string]string{} // alert to what the last case made of it: q for quiet, F for firing
 	whole := map[string]bool{}
 	recorded := ""
 	for _, file := range testFiles(t) {
 		var f testFile
 		decode(t, file, &f)
 		for _, c := range f.Tests {
-			clear(told)
+			clear(outcomes)
 			last := map[string]model.Duration{}
 			for _, a := range c.Alerts {
 				at, err := model.ParseDuration(a.Time)
@@ -174,12 +174,12 @@ func TestEveryAlertIsTestedBeforeAtAndAfterFiring(t *testing.T) {
 				}
 				last[a.Name] = at
 				if len(a.Exp) > 0 {
-					told[a.Name] += "F"
+					outcomes[a.Name] += "F"
 				} else {
-					told[a.Name] += "q"
+					outcomes[a.Name] += "q"
 				}
 			}
-			for name, s := range told {
+			for name, s := range outcomes {
 				whole[name] = whole[name] || regexp.MustCompile("qF+q").MatchString(s)
 			}
 			for _, q := range c.Queries {

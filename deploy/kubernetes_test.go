@@ -110,18 +110,18 @@ func TestManifestsFitTogether(t *testing.T) {
 	if monitor.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
 		t.Error("the ServiceMonitor scrapes a port that the Service does not have")
 	}
-	seen := map[string]map[string]string{}
+	matched := map[string]map[string]string{}
 	for name, w := range workloads(t, all) {
 		of := w.template.Labels
 		matches(name, w.selector, of)
 		matches("the Service", &meta.LabelSelector{MatchLabels: service.Spec.Selector}, of)
-		for other, l := range seen {
+		for other, l := range matched {
 			selector, err := meta.LabelSelectorAsSelector(w.selector)
 			if err != nil || selector.Matches(labels.Set(l)) {
 				t.Errorf("%s also takes the pods of %s (%v)", name, other, err)
 			}
 		}
-		seen[name] = of
+		matched[name] = of
 
 		spec := w.template.Spec
 		volumes := map[string]bool{}

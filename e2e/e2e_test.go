@@ -56,7 +56,7 @@ milestones:
 	said := regexp.MustCompile(`probability of launch by .* (?:< )?(\d+) % \(was (?:9\d|> 99|100) %\)`).FindStringSubmatch(n.Message)
 	alerted := regexp.MustCompile(`[\d.]+`).FindString(a.Annotations["summary"])
 	if said == nil || math.Abs(number(t, said[1])-number(t, alerted)) > 1 {
-		t.Errorf("plancast told %q; the alert says %q", n.Message, a.Annotations["summary"])
+		t.Errorf("plancast sent %q; the alert says %q", n.Message, a.Annotations["summary"])
 	}
 }
 
@@ -119,10 +119,10 @@ func TestBrokenModelIsAnAlertAndSilencesItsStaleResults(t *testing.T) {
 		"runbook_url":   runbook + "plancastbuildfailed",
 		"dashboard_url": regexp.QuoteMeta(grafana + "plancast-engines?var-model=broken"),
 	})
-	// The operator is no label: there would be too many. The owner is told it by plancast itself.
+	// The operator is no label: there would be too many. plancast itself notifies the owner.
 	n := s.awaitNews("failure", "broken", "2")
 	if text := n.Title + n.Message; n.Owner != "vision-team" || !strings.Contains(text, "unsupported_operator") || !strings.Contains(text, "Frobnicate") {
-		t.Errorf("plancast told %+v; want the owner, the kind and the operator Frobnicate", n)
+		t.Errorf("plancast sent %+v; want the owner, the kind and the operator Frobnicate", n)
 	}
 	s.push("healthy", "2", network(2))
 	s.awaitValue(`plancast_iteration{model="healthy"}`, is(2))
@@ -154,10 +154,10 @@ func TestBrokenModelIsAnAlertAndSilencesItsStaleResults(t *testing.T) {
 		}
 		return false
 	})
-	if _, told := s.delivered("firing", "PlancastResultsStale", "model", "broken"); told {
+	if _, found := s.delivered("firing", "PlancastResultsStale", "model", "broken"); found {
 		t.Error("the stale results of the broken model were delivered beside its failed build")
 	}
-	if _, told := s.delivered("firing", "PlancastBuildFailed", "model", "healthy"); told {
+	if _, found := s.delivered("firing", "PlancastBuildFailed", "model", "healthy"); found {
 		t.Error("the healthy model was alerted of as broken")
 	}
 }

@@ -85,8 +85,8 @@ type site struct {
 	prometheus   alertstest.Prometheus
 	alertmanager *alertstest.Alertmanager
 
-	mu   sync.Mutex
-	told []news
+	mu            sync.Mutex
+	notifications []news
 }
 
 // newSite prepares a site in which nothing but Alertmanager runs yet. extra is
@@ -105,15 +105,15 @@ func newSite(t *testing.T, extra string) *site {
 	board := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			return // plancast ends, and tells it again
+			return // plancast ends, and sends it again
 		}
 		var n news
 		if err := json.Unmarshal(body, &n); err != nil {
-			t.Errorf("plancast told %q: %v", body, err)
+			t.Errorf("plancast sent %q: %v", body, err)
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.told = append(s.told, n)
+		s.notifications = append(s.notifications, n)
 	}))
 	t.Cleanup(board.Close)
 	s.board = board.URL
@@ -245,7 +245,7 @@ func (s *site) awaitValue(query string, ok func(float64) bool) {
 
 func is(want float64) func(float64) bool { return func(v float64) bool { return v == want } }
 
-// delivered tells whether the webhook got an alert with that status and, among
+// delivered reports whether the webhook got an alert with that status and, among
 // others, these labels: name, value, and so on.
 func (s *site) delivered(status, alert string, labels ...string) (alertstest.Alert, bool) {
 	for _, a := range s.alertmanager.Delivered() {
@@ -276,14 +276,14 @@ func (s *site) awaitAlert(status, alert string, labels ...string) alertstest.Ale
 	return a
 }
 
-// awaitNews waits until plancast itself has told of the event.
+// awaitNews waits until plancast itself has sent the event.
 func (s *site) awaitNews(event, model, version string) news {
 	s.t.Helper()
 	var found news
 	alertstest.Await(s.t, fmt.Sprintf("the news of %s version %s, %s", model, version, event), func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		for _, n := range s.told {
+		for _, n := range s.notifications {
 			if n.Model == model && n.Version == version && strings.Contains(n.Event, event) {
 				found = n
 				return true

@@ -113,7 +113,7 @@ func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(tim
 		e := standing.Evidence{Now: at, Targets: cfg.Targets, Milestones: cfg.Milestones}
 		known := map[string]bool{}
 		for _, r := range all {
-			// An export tells milliseconds.
+			// An export has milliseconds.
 			if r.Finished.Truncate(time.Millisecond).After(at) {
 				continue
 			}

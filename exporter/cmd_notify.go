@@ -62,7 +62,7 @@ func receiverNames(list []config.Receiver) string {
 	return strings.Join(names, ", ")
 }
 
-// writeReceivers says who would be told of what.
+// writeReceivers says who would be notified of what.
 func writeReceivers(w io.Writer, cfg config.Config, models []string) {
 	n := cfg.Notifications
 	if len(n.Receivers) == 0 {

@@ -131,7 +131,7 @@ func (c *runCommand) write(p program, v report.View) error {
 	return nil
 }
 
-// selection is a function that tells whether a model matches one of the
+// selection is a function that reports whether a model matches one of the
 // patterns; nil, for all, when there are none.
 func selection(patterns []string) (func(model string) bool, error) {
 	if len(patterns) == 0 {

@@ -103,7 +103,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 }
 
 // listen serves in the background; errors arrive on serving. Plain TCP
-// addresses are opened here, so that the log can tell the port that was
+// addresses are opened here, so that the log can name the port that was
 // chosen for ":0"; sockets from systemd and vsock are the toolkit's business.
 func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, serving chan<- error) (stop func(), err error) {
 	stop = func() {

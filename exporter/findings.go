@@ -78,7 +78,7 @@ func declarations(scan candidate.Scan, models []string) []declaration {
 	return out
 }
 
-// hasDimension tells whether a key of dims means a dimension: a symbol, or
+// hasDimension reports whether a key of dims means a dimension: a symbol, or
 // input/position.
 func (d declaration) hasDimension(key string) bool {
 	for input, dims := range d.inputs {

@@ -64,7 +64,7 @@ targets:
   - {name: launch, criteria: ["p99 < 5ms"]}
 `
 
-func TestMistakesAreToldWithAWayOut(t *testing.T) {
+func TestMistakesNameAWayOut(t *testing.T) {
 	s := newSite(t, "")
 	for _, c := range []struct {
 		args []string

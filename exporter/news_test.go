@@ -83,7 +83,7 @@ notifications:
 ` + launchTarget
 }
 
-func TestRunTellsOnlyWhenAsked(t *testing.T) {
+func TestRunNotifiesOnlyWithTheFlag(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
 	s.Configure(h.notified(t, s))
@@ -115,7 +115,7 @@ func TestRunTellsOnlyWhenAsked(t *testing.T) {
 }
 
 // A predecessor was killed between recording and telling.
-func TestRunOfOneModelTellsWhatIsLeftOfOthers(t *testing.T) {
+func TestRunOfOneModelNotifiesWhatIsLeftOfOthers(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
 	s.Configure(h.notified(t, s))
@@ -143,7 +143,7 @@ func TestRunOfOneModelTellsWhatIsLeftOfOthers(t *testing.T) {
 	}
 }
 
-func TestCheckSaysWhoIsTold(t *testing.T) {
+func TestCheckSaysWhoIsNotified(t *testing.T) {
 	s := newSite(t, `
 models: [{match: "net*", owner: vision}]
 notifications:
@@ -205,10 +205,10 @@ func (s *site) serving() (cmd *exec.Cmd, marked <-chan struct{}) {
 	}
 	done := make(chan struct{})
 	go func() {
-		told := false
+		sent := false
 		for lines := bufio.NewScanner(stderr); lines.Scan(); {
-			if !told && strings.Contains(lines.Text(), "Notification sent") {
-				told = true
+			if !sent && strings.Contains(lines.Text(), "Notification sent") {
+				sent = true
 				close(done)
 			}
 		}
@@ -228,7 +228,7 @@ func wait(t *testing.T, what <-chan struct{}) {
 // SIGKILL comes while the receiver has the message and has not answered: the
 // worst moment. The next plancast sends it again and marks it; the third has
 // nothing to send.
-func TestAServeThatIsKilledTellsAfterItsRestart(t *testing.T) {
+func TestAServeThatIsKilledNotifiesAfterItsRestart(t *testing.T) {
 	s := newSite(t, "")
 	h := newWebhook(t)
 	s.Configure(h.notified(t, s))

@@ -71,8 +71,8 @@ const (
 )
 
 var (
-	askedShares = [...]float64{0.02, 0.05, 0.10, 0.20, 0.40}
-	askedSteps  = [...]int{3, 5, 10, 20}
+	questionShares = [...]float64{0.02, 0.05, 0.10, 0.20, 0.40}
+	questionSteps  = [...]int{3, 5, 10, 20}
 )
 
 // Backtest walks forward through histories and scores what would have been
@@ -99,8 +99,8 @@ func Backtest(series []Series, o BacktestOptions) Report {
 	base := t.baseRates()
 	r.Plancast, r.Bins = t.score(0, base)
 	if r.Series > 1 {
-		p := make([]float64, len(t.asked))
-		for i, a := range t.asked {
+		p := make([]float64, len(t.questions))
+		for i, a := range t.questions {
 			p[i] = a.uncorrected
 		}
 		s, bins := t.scoreOf(p, base)
@@ -117,8 +117,8 @@ func Backtest(series []Series, o BacktestOptions) Report {
 	return r
 }
 
-// asked is one question with its answers: plancast's and the peers'.
-type asked struct {
+// question is one question with its answers: plancast's and the peers'.
+type question struct {
 	series, share, steps int
 	hit                  bool
 	said                 [1 + len(peerNames)]float64
@@ -133,21 +133,21 @@ type bandOutcome struct {
 }
 
 type tester struct {
-	o        BacktestOptions
-	asked    []asked
-	outcomes []bandOutcome
-	engine   law.History
-	law      law.Law
-	plain    law.Law // without what other series showed
-	learned  law.Coefficients
-	chance   [20]float64
+	o         BacktestOptions
+	questions []question
+	outcomes  []bandOutcome
+	engine    law.History
+	law       law.Law
+	plain     law.Law // without what other series showed
+	learned   law.Coefficients
+	chance    [20]float64
 
 	timeline timeline
 }
 
 // moments returns the lengths of history at which questions are asked.
 func moments(n, cuts int) (at []int) {
-	last := n - askedSteps[0]
+	last := n - questionSteps[0]
 	for k := range cuts {
 		c := min(last, int(firstCut*math.Pow(float64(last)/firstCut, (float64(k)+0.5)/float64(cuts))))
 		if c >= firstCut && !slices.Contains(at, c) {
@@ -198,26 +198,26 @@ func (t *tester) ask(series int, h *history, scale law.Scale, n int) {
 		}
 	}
 	next := math.Inf(1)
-	for k, steps := range askedSteps {
+	for k, steps := range questionSteps {
 		if n+steps > len(h.values) {
 			break
 		}
 		from := n
 		if k > 0 {
-			from += askedSteps[k-1]
+			from += questionSteps[k-1]
 		}
 		for _, v := range h.values[from : n+steps] {
 			next = math.Min(next, scale.To(v))
 		}
-		for i, share := range askedShares {
-			a := asked{series: series, share: i, steps: k, gap: gapOf(share, h.criterion.Comparison.LowerIsBetter())}
+		for i, share := range questionShares {
+			a := question{series: series, share: i, steps: k, gap: gapOf(share, h.criterion.Comparison.LowerIsBetter())}
 			target := best - a.gap
 			a.hit = next <= target
 			a.said[0], a.uncorrected = t.law.ReachedWithin(target, steps), t.plain.ReachedWithin(target, steps)
 			if t.o.Peers {
 				peers(a.said[1:], z, target, steps, t.o.Seed)
 			}
-			t.asked = append(t.asked, a)
+			t.questions = append(t.questions, a)
 		}
 		low, mid, high := t.law.Band(steps)
 		v, last := scale.To(h.values[n+steps-1]), scale.To(h.values[n-1])
@@ -251,7 +251,7 @@ func (t *tester) baseRates() []float64 {
 	type tally struct{ hits, n float64 }
 	own := map[int]map[key]tally{}
 	var order []int
-	for _, a := range t.asked {
+	for _, a := range t.questions {
 		if own[a.series] == nil {
 			own[a.series] = map[key]tally{}
 			order = append(order, a.series)
@@ -266,8 +266,8 @@ func (t *tester) baseRates() []float64 {
 	}
 	total := map[key]tally{}
 	for _, i := range order {
-		for s := range askedShares {
-			for h := range askedSteps {
+		for s := range questionShares {
+			for h := range questionSteps {
 				if c := own[i][key{s, h}]; c.n > 0 {
 					x := total[key{s, h}]
 					total[key{s, h}] = tally{x.hits + c.hits/c.n, x.n + 1}
@@ -275,10 +275,10 @@ func (t *tester) baseRates() []float64 {
 			}
 		}
 	}
-	rates := make([]float64, len(t.asked))
-	for i, a := range t.asked {
+	rates := make([]float64, len(t.questions))
+	for i, a := range t.questions {
 		if len(order) == 1 {
-			rates[i] = t.learned.BaseRate(a.gap, askedSteps[a.steps])
+			rates[i] = t.learned.BaseRate(a.gap, questionSteps[a.steps])
 			continue
 		}
 		k := key{a.share, a.steps}
@@ -289,8 +289,8 @@ func (t *tester) baseRates() []float64 {
 }
 
 func (t *tester) score(method int, base []float64) (Score, [10]Bin) {
-	p := make([]float64, len(t.asked))
-	for i, a := range t.asked {
+	p := make([]float64, len(t.questions))
+	for i, a := range t.questions {
 		p[i] = a.said[method]
 	}
 	s, bins := t.scoreOf(p, base)
@@ -320,7 +320,7 @@ func (t *tester) scoreOf(p, base []float64) (s Score, bins [10]Bin) {
 	s.Questions = len(p)
 	n := float64(len(p))
 	reference := 0.0
-	for i, a := range t.asked {
+	for i, a := range t.questions {
 		y := 0.0
 		if a.hit {
 			y = 1

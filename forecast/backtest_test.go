@@ -62,27 +62,27 @@ func TestBacktestScoresTheForecastItself(t *testing.T) {
 	i := 0
 	for _, n := range at {
 		best := slices.Min(v[:n])
-		for _, steps := range askedSteps {
+		for _, steps := range questionSteps {
 			if n+steps > len(v) {
 				continue
 			}
-			for _, share := range askedShares {
+			for _, share := range questionShares {
 				k := s
 				k.Observations = s.Observations[:n]
 				k.Criterion.Target = best * (1 - share)
 				f := single(t, k, Goal{Iterations: steps}, after(n))
-				if got := tr.asked[i].said[0]; math.Abs(got-f.Probability.Value) > 1e-9 {
+				if got := tr.questions[i].said[0]; math.Abs(got-f.Probability.Value) > 1e-9 {
 					t.Fatalf("at %d, %v in %d: back-test %v, forecast %v", n, share, steps, got, f.Probability.Value)
 				}
-				if hit := slices.Min(v[n:n+steps]) <= k.Criterion.Target; hit != tr.asked[i].hit {
+				if hit := slices.Min(v[n:n+steps]) <= k.Criterion.Target; hit != tr.questions[i].hit {
 					t.Fatalf("at %d, %v in %d: outcome %v", n, share, steps, hit)
 				}
 				i++
 			}
 		}
 	}
-	if i != len(tr.asked) {
-		t.Errorf("%d questions, want %d", len(tr.asked), i)
+	if i != len(tr.questions) {
+		t.Errorf("%d questions, want %d", len(tr.questions), i)
 	}
 }
 
@@ -97,10 +97,10 @@ func TestBacktestReport(t *testing.T) {
 		series = append(series, Series{Criterion: c, Observations: daily(made([]string{"noise", "steps"}[i%2], 20+rng.IntN(60), rng)...)})
 	}
 	series = append(series, Series{Criterion: latency, Observations: daily(1, 2, 3)}, Series{})
-	var seen []int
-	r := Backtest(series, BacktestOptions{Peers: true, Progress: func(done, total int) { seen = append(seen, done, total) }})
-	if r.Series != 60 || r.Skipped != 2 || len(seen) != 2*62 || seen[122] != 62 || seen[123] != 62 {
-		t.Errorf("%d series, %d skipped, progress %v", r.Series, r.Skipped, seen)
+	var progress []int
+	r := Backtest(series, BacktestOptions{Peers: true, Progress: func(done, total int) { progress = append(progress, done, total) }})
+	if r.Series != 60 || r.Skipped != 2 || len(progress) != 2*62 || progress[122] != 62 || progress[123] != 62 {
+		t.Errorf("%d series, %d skipped, progress %v", r.Series, r.Skipped, progress)
 	}
 	n := 0
 	for _, b := range r.Bins {
@@ -132,15 +132,15 @@ func TestPeersKnowTheEasyCases(t *testing.T) {
 	for i := range down {
 		down[i] = -0.05*float64(i) + 0.001*float64(i%2)
 	}
-	for k, method := range []func() (near, far float64){
+	for k, method := range []func() (likely, unlikely float64){
 		func() (float64, float64) { return linear(down, down[19]-0.2, 10), linear(down, down[19]-2, 10) },
 		func() (float64, float64) { return holt(down, down[19]-0.2, 10), holt(down, down[19]-2, 10) },
 		func() (float64, float64) {
 			return monteCarlo(down, down[19]-0.2, 10, 1), monteCarlo(down, down[19]-2, 10, 1)
 		},
 	} {
-		if near, far := method(); near < 0.95 || far > 0.05 {
-			t.Errorf("%s: %v for a gain on the line, %v for one far beyond", peerNames[k], near, far)
+		if likely, unlikely := method(); likely < 0.95 || unlikely > 0.05 {
+			t.Errorf("%s: %v for a gain on the line, %v for one far beyond", peerNames[k], likely, unlikely)
 		}
 	}
 }
@@ -257,7 +257,7 @@ func TestSynthetic(t *testing.T) {
 			h := g
 			next[f] = h.make(slices.Clone(v), size+20, rng)[size:]
 		}
-		for _, h := range askedSteps {
+		for _, h := range questionSteps {
 			low, _, high := l.Band(h)
 			for f := range next {
 				if z := scale.To(next[f][h-1]); low <= z && z <= high {
@@ -265,7 +265,7 @@ func TestSynthetic(t *testing.T) {
 				}
 				bands++
 			}
-			for _, share := range askedShares {
+			for _, share := range questionShares {
 				x := e.Best() - gapOf(share, true)
 				p, p0 := l.ReachedWithin(x, h), g.chance(size, h, scale.From(x))
 				for f := range next {

@@ -54,11 +54,11 @@ func newCadence(times []time.Time, now time.Time) cadence {
 	}
 	c.known = true
 	if span := times[len(times)-1].Sub(times[0]).Hours() / 24; span >= cadenceDays && len(times) >= 10 {
-		var seen [7]float64
+		var counts [7]float64
 		for _, t := range times {
-			seen[t.UTC().Weekday()]++
+			counts[t.UTC().Weekday()]++
 		}
-		for i, n := range seen { // one iteration each before any is seen
+		for i, n := range counts { // one iteration each before any is seen
 			c.weekday[i] = (n + 1) / (float64(len(times))/7 + 1)
 		}
 	}

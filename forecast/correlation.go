@@ -25,15 +25,15 @@ func correlation(outlooks []*outlook) float64 {
 	spread(len(outlooks), func(i int) { all[i] = gainsOf(&outlooks[i].history) })
 	// All pairs of few series; of many, each with its nearest neighbours, so
 	// that the cost grows with the series and not with their square.
-	near := max(1, mostPairs/max(len(outlooks), 1))
+	neighbours := max(1, mostPairs/max(len(outlooks), 1))
 	if len(outlooks)*(len(outlooks)-1)/2 <= mostPairs {
-		near = len(outlooks)
+		neighbours = len(outlooks)
 	}
 	type pair struct{ rank, n float64 }
 	found := make([][]pair, len(outlooks))
 	spread(len(outlooks), func(i int) {
 		var m matcher
-		for k := max(0, i-near); k < i; k++ {
+		for k := max(0, i-neighbours); k < i; k++ {
 			if rank, n := m.spearman(&all[i], &all[k]); n >= fewestGains {
 				found[i] = append(found[i], pair{rank, float64(n)})
 			}

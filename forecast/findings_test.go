@@ -99,7 +99,7 @@ func TestARegressionIsCalledOne(t *testing.T) {
 }
 
 // A forecast that is likely and an atypical gain explain each other.
-func TestAtypicalAndProbabilityTellOneStory(t *testing.T) {
+func TestAtypicalAndProbabilityAgree(t *testing.T) {
 	v := ramp(7, 0.1, 0.12)
 	v = append(v, v[6]*0.94)
 	s := Series{Criterion: latency, Observations: daily(v...)}

@@ -229,7 +229,7 @@ func TestShareIsCountedInsideEachFuture(t *testing.T) {
 }
 
 func TestCorrelationNeedsEvidence(t *testing.T) {
-	seen := func(values ...[]float64) (outlooks []*outlook) {
+	observed := func(values ...[]float64) (outlooks []*outlook) {
 		for _, v := range values {
 			l := &outlook{}
 			err := l.fill(Series{Criterion: latency, Observations: daily(v...)}, Goal{}, after(len(v)), Options{}, law.Tally{}, &law.History{}, &law.Law{})
@@ -246,10 +246,10 @@ func TestCorrelationNeedsEvidence(t *testing.T) {
 		outlooks []*outlook
 		low, top float64
 	}{
-		"no shared times is the prior": {seen(a[:1], b[:1]), priorCorrelation, priorCorrelation},
-		"independent":                  {seen(a, b), 0, 0.15},
-		"the same":                     {seen(a, a), 0.8, mostCorrelation},
-		"constant":                     {seen(slices.Repeat([]float64{1}, 200), a), 0, 0.1},
+		"no shared times is the prior": {observed(a[:1], b[:1]), priorCorrelation, priorCorrelation},
+		"independent":                  {observed(a, b), 0, 0.15},
+		"the same":                     {observed(a, a), 0.8, mostCorrelation},
+		"constant":                     {observed(slices.Repeat([]float64{1}, 200), a), 0, 0.1},
 	} {
 		if r := correlation(c.outlooks); r < c.low || r > c.top {
 			t.Errorf("%s: correlation %v, want %v to %v", name, r, c.low, c.top)

@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string) (int, error) {
 		}
 		return 1, err
 	}
-	s.tell()
+	s.printAddresses()
 	if len(command) > 0 {
 		return s.beside(ctx, command)
 	}
@@ -387,7 +387,7 @@ func (s *stack) relink(ctx context.Context) error {
 	return nil
 }
 
-func (s *stack) tell() {
+func (s *stack) printAddresses() {
 	fmt.Fprintf(s.out, `
   Everything shown is an invented demo; nothing of it was measured.
 

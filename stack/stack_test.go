@@ -80,7 +80,7 @@ func TestEveryPanelHasData(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no dashboards: %v", err)
 	}
-	asked := 0
+	answered := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -96,14 +96,14 @@ func TestEveryPanelHasData(t *testing.T) {
 			v.choose(t, b)
 			// What is scraped has to be there for the rules to be evaluated a second time.
 			await(t, local.Patience, func() (complaints []string) {
-				asked = 0
+				answered = 0
 				for _, p := range b.Panels {
 					for _, target := range p.Targets {
 						target = v.in(target).(object)
 						if grafana == "" && target["expr"] == nil {
 							continue
 						}
-						asked++
+						answered++
 						now := time.Now()
 						from, to := now.AddDate(0, 0, -90), now.AddDate(0, 0, 30)
 						if p.TimeFrom != "" {
@@ -131,7 +131,7 @@ func TestEveryPanelHasData(t *testing.T) {
 				}
 				return complaints
 			})
-			t.Logf("%d queries answered with data", asked)
+			t.Logf("%d queries answered with data", answered)
 		})
 	}
 }

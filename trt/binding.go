@@ -25,7 +25,7 @@ var (
 	opened    *library
 )
 
-// Built tells whether the binding is compiled into this binary.
+// Built reports whether the binding is compiled into this binary.
 const Built = true
 
 func openNative(s searchPath) (nativeLibrary, error) {

@@ -114,7 +114,7 @@ func (r *BuildResult) Warnings() []LogLine {
 	return out
 }
 
-// TimingCacheUse tells what became of BuildOptions.TimingCache. The numbers of
+// TimingCacheUse says what became of BuildOptions.TimingCache. The numbers of
 // entries come from TensorRT's log, the only place where version 10 gives them; -1
 // when it does not.
 type TimingCacheUse struct {
@@ -128,7 +128,7 @@ type TimingCacheUse struct {
 	Before, After int
 }
 
-// Hit tells whether the supplied cache answered everything.
+// Hit reports whether the supplied cache answered everything.
 func (u TimingCacheUse) Hit() bool {
 	return u.Supplied && u.Valid && u.Before > 0 && u.Before == u.After
 }

@@ -26,7 +26,7 @@ type Calibration struct {
 	Cache []byte
 }
 
-// CalibrationResult tells what calibration did.
+// CalibrationResult says what calibration did.
 type CalibrationResult struct {
 	Cache     []byte // the ranges found, text of TensorRT's own format; see ParseCalibrationCache
 	FromCache bool   // no data was read

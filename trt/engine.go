@@ -63,7 +63,7 @@ type EngineInfo struct {
 	// and what TensorRT keeps beside them. Other processes' changes count as well.
 	DeviceBytes int64
 	// ContextBytes is the scratch memory each execution context needs, as the engine
-	// tells it for its largest profile.
+	// reports it for its largest profile.
 	ContextBytes int64
 }
 
@@ -192,7 +192,7 @@ func checkInputs(tensors []TensorInfo, inputs map[string]Tensor, profile int) ([
 	return ordered, nil
 }
 
-// admits tells whether a shape fits the tensor and the profile's range.
+// admits reports whether a shape fits the tensor and the profile's range.
 func (i TensorInfo) admits(s Shape, profile int) error {
 	bad := len(s) != len(i.Shape)
 	for d := 0; !bad && d < len(s); d++ {

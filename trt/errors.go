@@ -32,10 +32,10 @@ var (
 // UnavailableError says which library is missing, where it was looked for, and
 // what was found instead. It wraps ErrUnavailable.
 type UnavailableError struct {
-	Library string   // file name looked for, such as "libnvinfer.so.10"; empty when the binary lacks the binding
-	Looked  []string // folders and loader paths, in order
-	Found   []string // files of another version, with their folder
-	Reason  string   // what the loader or the version check said
+	Library  string   // file name looked for, such as "libnvinfer.so.10"; empty when the binary lacks the binding
+	Searched []string // folders and loader paths, in order
+	Found    []string // files of another version, with their folder
+	Reason   string   // what the loader or the version check said
 }
 
 func (e *UnavailableError) Error() string {
@@ -47,8 +47,8 @@ func (e *UnavailableError) Error() string {
 	if e.Reason != "" {
 		fmt.Fprintf(&b, ": %s", e.Reason)
 	}
-	if len(e.Looked) > 0 {
-		fmt.Fprintf(&b, "; looked in %s", strings.Join(e.Looked, ", "))
+	if len(e.Searched) > 0 {
+		fmt.Fprintf(&b, "; looked in %s", strings.Join(e.Searched, ", "))
 	}
 	if len(e.Found) > 0 {
 		fmt.Fprintf(&b, "; found instead %s", strings.Join(e.Found, ", "))
@@ -131,7 +131,7 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Kind }
 
 // classify fills Kind and Node from what TensorRT logged, where the shim could
-// not tell. The phrases are those of TensorRT 10.
+// not say. The phrases are those of TensorRT 10.
 func (e *Error) classify() *Error {
 	var text strings.Builder
 	text.WriteString(e.Text)
@@ -259,10 +259,10 @@ func (e *ParseError) Error() string {
 // Operators lists the operator types complained about, each once, in order.
 func (e *ParseError) Operators() []string {
 	var ops []string
-	seen := map[string]bool{}
+	known := map[string]bool{}
 	for _, p := range e.Errors {
-		if p.Operator != "" && !seen[p.Operator] {
-			seen[p.Operator] = true
+		if p.Operator != "" && !known[p.Operator] {
+			known[p.Operator] = true
 			ops = append(ops, p.Operator)
 		}
 	}

@@ -266,19 +266,19 @@ func TestBadPlans(t *testing.T) {
 }
 
 func TestProgressAndCancel(t *testing.T) {
-	var seen []trt.Progress
-	r := build(t, newConvNet(32, 2).model(), trt.BuildOptions{Progress: func(p trt.Progress) { seen = append(seen, p) }})
-	if len(seen) < 3 {
-		t.Fatalf("%d reports", len(seen))
+	var reports []trt.Progress
+	r := build(t, newConvNet(32, 2).model(), trt.BuildOptions{Progress: func(p trt.Progress) { reports = append(reports, p) }})
+	if len(reports) < 3 {
+		t.Fatalf("%d reports", len(reports))
 	}
-	if seen[len(seen)-1].Fraction != 1 {
-		t.Errorf("%d reports, the last %+v", len(seen), seen[len(seen)-1])
+	if reports[len(reports)-1].Fraction != 1 {
+		t.Errorf("%d reports, the last %+v", len(reports), reports[len(reports)-1])
 	}
 	phases := map[string]bool{}
-	for _, p := range seen {
+	for _, p := range reports {
 		phases[p.Phase] = true
 	}
-	t.Logf("%d reports of %v in %v", len(seen), phases, r.Duration)
+	t.Logf("%d reports of %v in %v", len(reports), phases, r.Duration)
 
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("the candidate was withdrawn")

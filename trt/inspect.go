@@ -32,10 +32,10 @@ type LayerTensor struct {
 	Format    string // as the inspector writes it
 }
 
-// Fused tells whether the layer does the work of several ONNX nodes.
+// Fused reports whether the layer does the work of several ONNX nodes.
 func (l Layer) Fused() bool { return len(l.Origin) > 1 }
 
-// Quantizable tells whether INT8 kernels exist for what the layer does:
+// Quantizable reports whether INT8 kernels exist for what the layer does:
 // convolutions and matrix products.
 func (l Layer) Quantizable() bool {
 	return quantizable.MatchString(l.Operation+" "+l.Type) || productTactic.MatchString(l.Tactic)
@@ -43,11 +43,11 @@ func (l Layer) Quantizable() bool {
 
 var (
 	quantizable = regexp.MustCompile(`(?i)conv|gemm|matrix_?multiply|matmul|fully_?connected|mha`)
-	// A product fused with what follows has the type "fusion"; its kernel tells.
+	// A product fused with what follows has the type "fusion"; its kernel shows it.
 	productTactic = regexp.MustCompile(`_gemm_|_fprop_`)
 )
 
-// Quantized tells whether the layer computes in 8 bits or fewer.
+// Quantized reports whether the layer computes in 8 bits or fewer.
 func (l Layer) Quantized() bool {
 	return eightBits(l.Precision) || l.Precision == "int4" || l.Precision == "fp4"
 }
@@ -60,7 +60,7 @@ type LayerSummary struct {
 	Fused       int            // layers that do the work of several ONNX nodes
 	FusedNodes  int            // ONNX nodes inside those
 	Reformats   int            // layers that only convert types or memory layouts
-	ByPrecision map[string]int // layers by precision; "unknown" where it is not told
+	ByPrecision map[string]int // layers by precision; "unknown" where it is not reported
 	Quantizable int            // convolutions and matrix products
 	Unquantized []string       // those that do not compute in 8 bits: the ONNX nodes, else layer names
 }
@@ -155,7 +155,7 @@ func parseLayer(raw json.RawMessage) (Layer, error) {
 	if l.Tactic == "" {
 		l.Tactic = strings.Trim(string(j.TacticValue), `"`)
 	}
-	if l.Type != "Constant" { // its values are told as they were, not as the engine keeps them
+	if l.Type != "Constant" { // its values are listed as they were, not as the engine keeps them
 		l.Precision = precisionOf(j.Weights.Type)
 	}
 	if l.Precision == "" && l.Quantizable() && len(l.Inputs) > 0 {
@@ -209,10 +209,10 @@ func precisionOf(text string) string {
 // a name that joins them with " + ".
 func originOf(metadata, name string) []string {
 	var nodes []string
-	seen := map[string]bool{}
+	found := map[string]bool{}
 	add := func(n string) {
-		if n = strings.TrimSpace(n); n != "" && !seen[n] {
-			seen[n] = true
+		if n = strings.TrimSpace(n); n != "" && !found[n] {
+			found[n] = true
 			nodes = append(nodes, n)
 		}
 	}

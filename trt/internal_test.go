@@ -251,8 +251,8 @@ func TestTimingCacheUse(t *testing.T) {
 		{"taken for an empty one", true, true, log("Serialized 0 timing cache entries", "Serialized 25 timing cache entries"), false, false, 25},
 		{"nothing timed, then or now", true, true, log("Serialized 0 timing cache entries", "Serialized 0 timing cache entries"), true, false, 0},
 		{"refused", true, false, log("Serialized 12 timing cache entries"), false, false, 12},
-		{"not told", true, true, nil, true, false, -1},
-		{"told in part", true, true, log("Serialized 40 timing cache entries"), true, false, -1},
+		{"not reported", true, true, nil, true, false, -1},
+		{"reported in part", true, true, log("Serialized 40 timing cache entries"), true, false, -1},
 	} {
 		u := cacheUse(tc.supplied, tc.valid, "", tc.log)
 		if u.Valid != tc.usable || u.Hit() != tc.hit || u.Misses() != tc.misses {
@@ -264,7 +264,7 @@ func TestTimingCacheUse(t *testing.T) {
 func TestProgressNeverFallsAndEndsWhole(t *testing.T) {
 	tree := newProgressTree()
 	last := -1.0
-	see := func(p Progress) Progress {
+	check := func(p Progress) Progress {
 		t.Helper()
 		if p.Fraction < last || p.Fraction < 0 || p.Fraction > 1 {
 			t.Errorf("%+v after %g", p, last)
@@ -272,25 +272,25 @@ func TestProgressNeverFallsAndEndsWhole(t *testing.T) {
 		last = p.Fraction
 		return p
 	}
-	see(tree.start("Building Engine", "", 2))
-	see(tree.start("Tactics", "Building Engine", 4))
+	check(tree.start("Building Engine", "", 2))
+	check(tree.start("Tactics", "Building Engine", 4))
 	for i := range 4 {
-		see(tree.step("Tactics", i))
+		check(tree.step("Tactics", i))
 	}
-	see(tree.finish("Tactics"))
+	check(tree.finish("Tactics"))
 	if last != 0.5 {
 		t.Errorf("a whole child of two steps: %g", last)
 	}
-	see(tree.step("Building Engine", 0))
-	see(tree.start("A", "Building Engine", 10))
-	see(tree.start("B", "Building Engine", 10))
-	if p := see(tree.step("A", 4)); p.Parent != "Building Engine" || p.Step != 5 || p.Steps != 10 || p.Fraction > 0.5+0.25 {
+	check(tree.step("Building Engine", 0))
+	check(tree.start("A", "Building Engine", 10))
+	check(tree.start("B", "Building Engine", 10))
+	if p := check(tree.step("A", 4)); p.Parent != "Building Engine" || p.Step != 5 || p.Steps != 10 || p.Fraction > 0.5+0.25 {
 		t.Errorf("one of two siblings half done: %+v", p)
 	}
-	see(tree.finish("A"))
-	see(tree.finish("B"))
-	see(tree.step("unknown", 1))
-	if p := see(tree.finish("Building Engine")); p.Fraction != 1 || !p.Done {
+	check(tree.finish("A"))
+	check(tree.finish("B"))
+	check(tree.step("unknown", 1))
+	if p := check(tree.finish("Building Engine")); p.Fraction != 1 || !p.Done {
 		t.Errorf("the end: %+v", p)
 	}
 	if len(tree.phases) != 0 {
@@ -299,7 +299,7 @@ func TestProgressNeverFallsAndEndsWhole(t *testing.T) {
 }
 
 // blockingBencher stands for a native call in progress: it says when it has begun
-// and ends when told to.
+// and ends on request.
 type blockingBencher struct {
 	begun, end chan struct{}
 	running    atomic.Int32

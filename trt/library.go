@@ -26,7 +26,7 @@ func Open(o Options) (*Library, error) {
 	return &Library{n: n}, nil
 }
 
-// Versions tells what was opened.
+// Versions names what was opened.
 func (l *Library) Versions() Versions { return l.n.versions() }
 
 // Device is a GPU that CUDA may use.

@@ -28,14 +28,14 @@ type searchPath struct {
 
 func newSearchPath(o Options, getenv func(string) string, glob func(string) ([]string, error)) searchPath {
 	var s searchPath
-	seen := map[string]bool{}
+	listed := map[string]bool{}
 	add := func(list *[]string, dir string) {
 		if dir == "" {
 			return
 		}
 		dir = filepath.Clean(dir)
-		if !seen[dir] {
-			seen[dir] = true
+		if !listed[dir] {
+			listed[dir] = true
 			*list = append(*list, dir)
 		}
 	}
@@ -96,7 +96,7 @@ func (s searchPath) failure(name, opened string, looked []string, reason string)
 	if opened != "" {
 		return nil
 	}
-	return &UnavailableError{Library: name, Looked: looked, Found: s.others(name), Reason: reason}
+	return &UnavailableError{Library: name, Searched: looked, Found: s.others(name), Reason: reason}
 }
 
 // others lists files of other versions of the library, so that the message can

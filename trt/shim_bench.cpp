@@ -95,7 +95,7 @@ struct Lane {
 
 struct Sample {
   double start, end, enqueue, h2d, compute, d2h, end_to_end;
-  Clock::time_point submitted, seen;
+  Clock::time_point submitted, completed;
   int32_t lane;
 };
 
@@ -153,7 +153,7 @@ struct BenchState : Counted<kBenchers> {
       Lane::Query& q = l.queries[l.next];
       if (!q.running) return;
       l.ended(transfers).sync();
-      auto seen = Clock::now();
+      auto completed = Clock::now();
       q.running = false;
       Sample s{};
       s.lane = static_cast<int32_t>(i);
@@ -174,9 +174,9 @@ struct BenchState : Counted<kBenchers> {
         return;
       }
       s.enqueue = seconds(q.enqueue_end - q.enqueue_start);
-      s.end_to_end = seconds(seen - q.submitted);
+      s.end_to_end = seconds(completed - q.submitted);
       s.submitted = q.submitted;
-      s.seen = seen;
+      s.completed = completed;
       samples.push_back(s);
       ++counted[i];
     };
@@ -236,7 +236,7 @@ struct BenchState : Counted<kBenchers> {
     for (auto* v : {&enqueue, &h2d, &compute, &d2h, &end_to_end, &start}) v->assign(n, 0);
     stream.assign(n, 0);
     double last = 0;
-    Clock::time_point first_submitted = Clock::time_point::max(), last_seen = Clock::time_point::min();
+    Clock::time_point first_submitted = Clock::time_point::max(), last_completed = Clock::time_point::min();
     for (size_t i = 0; i < n; ++i) {
       const Sample& s = samples[i];
       enqueue[i] = s.enqueue;
@@ -248,13 +248,13 @@ struct BenchState : Counted<kBenchers> {
       stream[i] = s.lane;
       last = std::max(last, s.end);
       first_submitted = std::min(first_submitted, s.submitted);
-      last_seen = std::max(last_seen, s.seen);
+      last_completed = std::max(last_completed, s.completed);
     }
     *out = trt_samples{};
     out->queries = static_cast<int64_t>(n);
     out->warmup = warmup;
     out->wall = n ? last - samples[0].start : 0;
-    out->span = n ? seconds(last_seen - first_submitted) : 0;
+    out->span = n ? seconds(last_completed - first_submitted) : 0;
     out->host_wall = seconds(Clock::now() - begun);
     out->context_bytes = context_bytes;
     out->peak_bytes = engine->free_before > free_least ? engine->free_before - free_least : 0;

@@ -13,16 +13,16 @@ namespace {
 class Monitor final : public nvinfer1::IProgressMonitor {
  public:
   Monitor(uintptr_t callbacks, bool report) : callbacks_(callbacks), report_(report) {}
-  void phaseStart(const char* phase, const char* parent, int32_t steps) noexcept override { tell(0, phase, parent, steps); }
+  void phaseStart(const char* phase, const char* parent, int32_t steps) noexcept override { report(0, phase, parent, steps); }
   bool stepComplete(const char* phase, int32_t step) noexcept override {
-    tell(1, phase, nullptr, step);
+    report(1, phase, nullptr, step);
     return !cancelled;
   }
-  void phaseFinish(const char* phase) noexcept override { tell(2, phase, nullptr, 0); }
+  void phaseFinish(const char* phase) noexcept override { report(2, phase, nullptr, 0); }
   std::atomic<bool> cancelled{false};
 
  private:
-  void tell(int32_t event, const char* phase, const char* parent, int32_t number) {
+  void report(int32_t event, const char* phase, const char* parent, int32_t number) {
     if (report_) goTrtProgress(callbacks_, event, const_cast<char*>(phase), const_cast<char*>(parent), number);
   }
   uintptr_t callbacks_;

@@ -69,7 +69,7 @@ func (s Shape) Elements() int64 {
 	return n
 }
 
-// Dynamic tells whether a dimension is fixed only at run time.
+// Dynamic reports whether a dimension is fixed only at run time.
 func (s Shape) Dynamic() bool {
 	for _, d := range s {
 		if d < 0 {

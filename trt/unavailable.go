@@ -2,7 +2,7 @@
 
 package trt
 
-// Built tells whether the binding is compiled into this binary.
+// Built reports whether the binding is compiled into this binary.
 const Built = false
 
 func openNative(searchPath) (nativeLibrary, error) {

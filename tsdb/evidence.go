@@ -72,7 +72,7 @@ func (l *Loader) Moment(to time.Time) time.Time {
 // remembered is how long what is long past is kept.
 const remembered = 10 * time.Minute
 
-// Load loads the history of q as known at a moment. Identity tells users apart
+// Load loads the history of q as known at a moment. Identity distinguishes users
 // for whom the API may answer differently; it is part of the cache's keys.
 func (l *Loader) Load(ctx context.Context, q Query, at time.Time, identity string) (*History, error) {
 	end := at

@@ -8,7 +8,7 @@ import (
 	"github.com/plancast/plancast/tsdb/prom"
 )
 
-// Query says which histories are evidence, how their iterations are told apart,
+// Query says which histories are evidence, how their iterations are distinguished,
 // and what has to be met until when.
 type Query struct {
 	Criteria  []Criterion // empty when Milestone is set

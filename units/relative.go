@@ -30,13 +30,13 @@ func Change(ratio float64) string {
 // ChangeWithin writes a change with the interval that it lies in: "down 38 %
 // (36-40 %)". low and high are on the same side of zero.
 func ChangeWithin(ratio, low, high float64) string {
-	near, far := math.Min(math.Abs(low), math.Abs(high)), math.Max(math.Abs(low), math.Abs(high))
+	smaller, larger := math.Min(math.Abs(low), math.Abs(high)), math.Max(math.Abs(low), math.Abs(high))
 	digits := 0
-	if far < 0.0995 {
+	if larger < 0.0995 {
 		digits = 1
 	}
 	write := func(v float64) string { return strconv.FormatFloat(100*v, 'f', digits, 64) }
-	return fmt.Sprintf("%s (%s-%s %%)", Change(ratio), write(near), write(far))
+	return fmt.Sprintf("%s (%s-%s %%)", Change(ratio), write(smaller), write(larger))
 }
 
 // Ago writes the age of a result in whole units: "just now", "5 min ago",

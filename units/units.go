@@ -26,7 +26,7 @@ const (
 	PerSec  Unit = "per_second"
 )
 
-// Valid tells whether u is one of the base units above.
+// Valid reports whether u is one of the base units above.
 func (u Unit) Valid() bool {
 	switch u {
 	case None, Seconds, Ratio, Bytes, PerSec:
@@ -138,7 +138,7 @@ func Format(v float64, u Unit) string {
 	}
 }
 
-// roundsBelow tells whether a stays below limit when it is written with three
+// roundsBelow reports whether a stays below limit when it is written with three
 // significant digits, so that 0.9999 ms reads "1 ms" and never "1000 µs".
 func roundsBelow(a, limit float64) bool { return a < limit*(1-0.0005) }
 

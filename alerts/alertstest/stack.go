@@ -81,7 +81,7 @@ func StartAlertmanager(t testing.TB, dir string) *Alertmanager {
 	return a
 }
 
-// Delivered is what the webhook was told so far, in order, repeats included.
+// Delivered is what the webhook received so far, in order, repeats included.
 func (a *Alertmanager) Delivered() []Alert {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -120,7 +120,7 @@ def until(what, seconds, done):
     return None
 
 
-def told(r):
+def summary(r):
     """A record in words."""
     f = r.get("failure")
     if not f:
@@ -162,7 +162,7 @@ def three_modes(args):
     print(f"- {len(spans)} jobs, of which {overlapping} began before the one before had ended (several GPUs)")
     for r in records:
         if not r.get("measurement"):
-            print(f"- {r['model']} {r['precision']}: {told(r)}")
+            print(f"- {r['model']} {r['precision']}: {summary(r)}")
             continue
         layers = measured(r, "layers") or {}
         build = measured(r, "plan", "duration") / 1e9
@@ -192,19 +192,19 @@ def parse(moment):
 
 
 class Timeline:
-    """When each stage of the running jobs was first seen."""
+    """When each stage of the running jobs first appeared."""
 
     def __init__(self, args, begun):
-        self.args, self.begun, self.seen = args, begun, {}
+        self.args, self.begun, self.stages = args, begun, {}
 
-    def look(self):
+    def poll(self):
         for j in json.loads(fetch(self.args, "/api/v1/report"))["running"]:
             step = (j.get("message") or "").split(",")[0] if j.get("stage") == "build" else None
             key = " ".join(filter(None, (j["precision"], j.get("stage"), step)))
-            self.seen.setdefault(key, time.time() - self.begun)
+            self.stages.setdefault(key, time.time() - self.begun)
 
     def __str__(self):
-        return ", ".join(f"{key} {at:.1f}" for key, at in self.seen.items())
+        return ", ".join(f"{key} {at:.1f}" for key, at in self.stages.items())
 
 
 def arrival(args):
@@ -228,12 +228,12 @@ def arrive(args, what, benchmark=None):
     with site.serving():
         if not until("version 1", 300, lambda: rows("1")):
             return
-        time.sleep(4)  # until an idle pass has told what looking and asking for the GPUs costs
+        time.sleep(4)  # until an idle pass has shown what checking for changes and listing the GPUs costs
         idle = re.search(r"^plancast_pass_duration_seconds (\S+)", fetch(args, "/metrics"), re.M)
         push(args.work / "later" / "2", models / "resnet50" / "2")
         arrived = time.time()
         timeline = Timeline(args, arrived)
-        found = until("version 2", 300, lambda: timeline.look() or rows("2"))
+        found = until("version 2", 300, lambda: timeline.poll() or rows("2"))
         took = time.time() - arrived
         if found:
             builds = sum(measured(r, "plan", "duration") for r in found) / 1e9
@@ -244,7 +244,7 @@ def arrive(args, what, benchmark=None):
             )
             jobs = [f"{r['precision']} {seconds(r):.1f} s" for r in found]
             print(f"- jobs: {', '.join(jobs)}; a pass that finds nothing: {idle and idle[1]} s")
-            print(f"- stages, first seen: {timeline}")
+            print(f"- stages, first appearance: {timeline}")
             for r in found:
                 print(f"- layers of {r['precision']} against version 1: {measured(r, 'layers', 'changes', 'counts')}")
             sys.stdout.flush()
@@ -294,7 +294,7 @@ def faults(args):
     p, took = site.plancast("run", "--once", "--format=text")
     print(f"`plancast run` over them took {took:.0f} s, exit code {p.returncode}.\n")
     for r in site.records():
-        print(f"- {r['model']}: {told(r)}")
+        print(f"- {r['model']}: {summary(r)}")
     for line in p.stdout.splitlines():
         if "pending" in line or "refused" in line:
             print("- " + line.strip())
@@ -302,7 +302,7 @@ def faults(args):
     site = Site(args, "workspace", args.work / "models", precisions="fp16", more=", workspace: 1MiB")
     site.plancast("run", "--once", "--model=resnet50", "--format=text")
     for r in site.records():
-        print(f"- a workspace of 1 MiB: {told(r)}")
+        print(f"- a workspace of 1 MiB: {summary(r)}")
 
     for name, env, more in [
         ("the GPU is taken away", {"CUDA_VISIBLE_DEVICES": ""}, ""),
@@ -336,7 +336,7 @@ def faults(args):
             os.kill(pid, signal.SIGKILL)
         until("both candidates done", 240, lambda: len(site.records()) >= 2)
     for r in site.records():
-        print(f"- its worker killed in mid-build: {r['model']}: {told(r)}")
+        print(f"- its worker killed in mid-build: {r['model']}: {summary(r)}")
 
 
 def main():

@@ -105,7 +105,7 @@ func svg(panels []panel) string {
 				fmt.Fprintf(&b, `<path d="M0 %.1fH%d" stroke="#ddd"/><text x="-8" y="%.1f" text-anchor="end">%s</text>`+"\n", at, width, at+4, time.Duration(tick*1e9).String())
 			}
 		}
-		seen := map[[2]int]bool{}
+		drawn := map[[2]int]bool{}
 		at, sum := 0.0, 0.0
 		for _, v := range p.window.Latencies {
 			sum += v
@@ -113,8 +113,8 @@ func svg(panels []panel) string {
 		fmt.Fprintf(&b, `<path stroke="%s" stroke-width="2" stroke-linecap="round" d="`, []string{"#2a7f4f", "#b3261e"}[i%2])
 		for _, v := range p.window.Latencies {
 			point := [2]int{int(width * at / sum), int(y(v))}
-			if at += v; !seen[point] {
-				seen[point] = true
+			if at += v; !drawn[point] {
+				drawn[point] = true
 				fmt.Fprintf(&b, "M%d %dh0", point[0], point[1])
 			}
 		}

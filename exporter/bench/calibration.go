@@ -12,7 +12,7 @@ import (
 	"github.com/plancast/plancast/exporter/tensorio"
 )
 
-// Calibration tells how well calibration data stand for what the engine is given.
+// Calibration says how well calibration data stand for what the engine is given.
 // Shares are ratios in [0, 1]; one that nothing is known of is nil.
 type Calibration struct {
 	Samples   int64 `json:"samples"`
@@ -217,7 +217,7 @@ func (r *run) predicted(ctx context.Context, c *Calibration, arrays []engine.Ten
 		return err
 	}
 	wanted := top(r.outputs[which], r.samples)
-	seen := map[int]bool{}
+	present := map[int]bool{}
 	for i, inputs := range calls {
 		if i%max(1, len(calls)/20) == 0 {
 			r.progress(engine.Progress{Stage: "calibration", Done: float64(i), Total: float64(len(calls)), Message: "classes in the calibration data"})
@@ -239,12 +239,12 @@ func (r *run) predicted(ctx context.Context, c *Calibration, arrays []engine.Ten
 			return nil
 		}
 		for class := range top(out[which], n) {
-			seen[class] = true
+			present[class] = true
 		}
 	}
 	both := 0
 	for class := range wanted {
-		if seen[class] {
+		if present[class] {
 			both++
 		}
 	}

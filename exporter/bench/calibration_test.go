@@ -75,10 +75,10 @@ func TestCalibrationDataAreHeldAgainstTheEvaluationInputs(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := m.Calibration
-			near := func(p *float64, want float64) bool {
+			close := func(p *float64, want float64) bool {
 				return c.noEvaluation && p == nil || p != nil && math.Abs(*p-want) < 1e-9
 			}
-			if math.Abs(got.Coverage-c.coverage) > 1e-9 || !near(got.Values, c.values) || !near(got.Channels, c.channels) || !near(got.Classes, c.classes) {
+			if math.Abs(got.Coverage-c.coverage) > 1e-9 || !close(got.Values, c.values) || !close(got.Channels, c.channels) || !close(got.Classes, c.classes) {
 				t.Errorf("coverage %g, values %v, channels %v, classes %v", got.Coverage, deref(got.Values), deref(got.Channels), deref(got.Classes))
 			}
 			var warned []string
@@ -179,7 +179,7 @@ func TestProfilesAreWidenedToWhatIsMeasured(t *testing.T) {
 	}
 }
 
-func TestChangesAreCountedAndTheWeightyOnesToldFirst(t *testing.T) {
+func TestChangesAreCountedAndTheWeightyOnesComeFirst(t *testing.T) {
 	conv := func(p engine.Precision, tactic string) engine.Layer {
 		return engine.Layer{Name: "conv", Type: "Convolution", Precision: p, Tactic: tactic, Origins: []string{"conv", "relu"}}
 	}

@@ -90,7 +90,7 @@ func conforms(t *testing.T, dir string) error {
 	return equalOutputs(got, want, err == nil)
 }
 
-// allNaN tells whether a model was refused only because it computes no numbers, as a
+// allNaN reports whether a model was refused only because it computes no numbers, as a
 // few node tests do on purpose.
 func allNaN(err error) bool {
 	e := engine.AsError(err)

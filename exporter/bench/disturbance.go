@@ -15,7 +15,7 @@ import (
 type Host interface {
 	// Start begins to watch this process and the cores that it may use. The
 	// function that it returns is called once, after the window, and says what
-	// was seen.
+	// was observed.
 	Start() (stop func() Load)
 	// Quiet returns once other processes have left the cores alone for a moment,
 	// taking no more than the share limit of them, and otherwise after most. It
@@ -96,26 +96,26 @@ type Disturbance struct {
 	Spent     float64 `json:"spent_s,omitempty"`   // seconds of patience that were used
 }
 
-// Disturbed tells whether something else used the machine so much that the
-// times measured cannot be told from what it did to them.
+// Disturbed reports whether something else used the machine so much that the
+// times measured cannot be separated from what it did to them.
 func (m Measurement) Disturbed() bool { return m.Disturbance != nil && m.Disturbance.Suffered > 0 }
 
-// observation is what was seen during one window.
+// observation is what was observed during one window.
 type observation struct {
 	load   Load
 	device *Telemetry // nil without a sampler
 }
 
-// disturbance condenses what was seen in one window or in several.
+// disturbance condenses what was observed in one window or in several.
 //
 // On a GPU other processes on the cores matter only when the threads that
 // enqueue have to wait for them. A thread can wait for another of its own
 // process as well: what it waited for others is at most what they ran.
-func (g Guard) disturbance(seen ...observation) Disturbance {
+func (g Guard) disturbance(observed ...observation) Disturbance {
 	var d Disturbance
 	var duration, ran, waited, others, stolen, device, cores, clock float64
 	clocks, onDevice := 0, false
-	for _, o := range seen {
+	for _, o := range observed {
 		l := o.load
 		duration += l.Duration
 		ran += l.Ran
@@ -185,9 +185,9 @@ func On(h Host) func(*run) {
 // patience is what the job may still spend on disturbance.
 func (r *run) patience() time.Duration { return max(0, r.job.Guard.Patience-r.spent) }
 
-// watched times one window of an engine while the device is watched; seen is nil
+// watched times one window of an engine while the device is watched; observed is nil
 // when nobody watches it.
-func (r *run) watched(ctx context.Context, e engine.Engine, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, seen *Telemetry, err error) {
+func (r *run) watched(ctx context.Context, e engine.Engine, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, observed *Telemetry, err error) {
 	if r.sampler == nil {
 		w, err = e.Time(ctx, inputs, o)
 		return w, nil, err
@@ -208,11 +208,11 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 			stop = r.host.Start()
 		}
 		x, elapsed, err := once()
-		x.seen.load = stop()
+		x.observed.load = stop()
 		if err != nil {
 			return x, err
 		}
-		if t := x.seen.device; t != nil {
+		if t := x.observed.device; t != nil {
 			if t.Problem != "" {
 				r.warn("the device could not be watched all the time, so throttling may have gone unnoticed: %s", t.Problem)
 			}
@@ -228,7 +228,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 		if r.host == nil {
 			return x, nil
 		}
-		d := r.job.Guard.disturbance(x.seen)
+		d := r.job.Guard.disturbance(x.observed)
 		if d.Excess <= 1 {
 			return x, nil
 		}
@@ -237,7 +237,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 			return x, nil
 		}
 		r.disturbed++
-		r.spent += time.Duration(max(elapsed, x.seen.load.Duration) * float64(time.Second))
+		r.spent += time.Duration(max(elapsed, x.observed.load.Duration) * float64(time.Second))
 		if most := leave - r.spent; most > 0 && ctx.Err() == nil {
 			r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("thrown away, since %s: waiting for a quiet moment, %v at most", d.Cause, most.Round(time.Second))})
 			r.spent += r.host.Quiet(ctx, r.job.Guard.MaxDisturbance, most)
@@ -264,7 +264,7 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (x round, elapsed float64, err error) {
 		var watched []Telemetry
 		clock := func(e engine.Engine, into *[]engine.Window) error {
-			w, seen, err := r.watched(ctx, e, inputs, options)
+			w, observed, err := r.watched(ctx, e, inputs, options)
 			if err != nil {
 				return err
 			}
@@ -273,8 +273,8 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 			}
 			*into = append(*into, w)
 			elapsed += w.Elapsed
-			if seen != nil && e == r.engine {
-				watched = append(watched, *seen)
+			if observed != nil && e == r.engine {
+				watched = append(watched, *observed)
 			}
 			return nil
 		}
@@ -294,27 +294,27 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 		}
 		if watched != nil {
 			pooled := poolTelemetry(watched)
-			x.seen.device = &pooled
+			x.observed.device = &pooled
 		}
 		return x, elapsed, nil
 	})
 }
 
-// suffer sums up what was seen in the windows that count, or only in those of
+// suffer sums up what was observed in the windows that count, or only in those of
 // them that were disturbed, if there are any.
-func (r *run) suffer(seen, suffered []observation) {
+func (r *run) suffer(observed, suffered []observation) {
 	if r.host == nil {
 		return
 	}
-	for _, o := range seen {
+	for _, o := range observed {
 		if o.load.Problem != "" {
 			r.warn("the machine could not be watched, so disturbance may have gone unnoticed: %s", o.load.Problem)
 		}
 	}
 	if len(suffered) > 0 {
-		seen = suffered
+		observed = suffered
 	}
-	d := r.job.Guard.disturbance(seen...)
+	d := r.job.Guard.disturbance(observed...)
 	d.Discarded, d.Suffered, d.Spent = r.disturbed, len(suffered), r.spent.Seconds()
 	if d.Suffered > 0 {
 		r.m.Stable = false

@@ -133,10 +133,10 @@ func TestQuietWindowsCountAlone(t *testing.T) {
 func TestADisturbedSweepIsSaid(t *testing.T) {
 	busy, quiet := load(func(l *Load) { l.Others = 1 }), load(nil)
 	h := &scriptedHost{loads: []Load{busy, busy, quiet}}
-	var told []string
+	var messages []string
 	m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latency: ms(2)[0]}), func(p engine.Progress) {
 		if strings.Contains(p.Message, "thrown away") {
-			told = append(told, p.Stage+": "+p.Message)
+			messages = append(messages, p.Stage+": "+p.Message)
 		}
 	}, On(h))
 	if err != nil {
@@ -145,8 +145,8 @@ func TestADisturbedSweepIsSaid(t *testing.T) {
 	if !m.Disturbed() || m.Stable || m.Disturbance.Suffered != 1 || m.Disturbance.Cause != "other processes took 50 % of a core" {
 		t.Errorf("%+v", m.Disturbance)
 	}
-	if want := []string{"throughput: thrown away, since other processes took 50 % of a core: waiting for a quiet moment, 13s at most"}; !slices.Equal(told, want) {
-		t.Errorf("told %q", told)
+	if want := []string{"throughput: thrown away, since other processes took 50 % of a core: waiting for a quiet moment, 13s at most"}; !slices.Equal(messages, want) {
+		t.Errorf("messages %q", messages)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestOnAGPUOtherProcessesThereCount(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := job(t, fake.Script{Latency: ms(2)[0]})
-			m, err := Measure(context.Background(), fake.New(), j, nil, On(&scriptedHost{loads: []Load{c.load}}), Watched(&scripted{t: t, seen: []Telemetry{c.device}}))
+			m, err := Measure(context.Background(), fake.New(), j, nil, On(&scriptedHost{loads: []Load{c.load}}), Watched(&scripted{t: t, script: []Telemetry{c.device}}))
 			if err != nil {
 				t.Fatal(err)
 			}

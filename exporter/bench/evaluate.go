@@ -86,7 +86,7 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 		}
 	}
 	// The last call may be smaller; an input whose first dimension follows the
-	// batch tells how much.
+	// batch says how much.
 	follows := slices.IndexFunc(r.inputs, func(t engine.TensorInfo) bool { return len(t.In) == 0 && len(t.Dims) > 0 && t.Dims[0].Size < 0 })
 	for _, c := range calls {
 		n := batch

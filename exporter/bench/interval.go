@@ -58,7 +58,7 @@ func interval(samples, sorted []float64, q float64) (low, high float64, ok bool)
 	return sorted[first], sorted[last], true
 }
 
-// independent is how many independent queries tell as much of the percentile q,
+// independent is how many independent queries say as much of the percentile q,
 // which is x, as samples do: at most len(samples).
 func independent(samples []float64, x, q float64) float64 {
 	n := float64(len(samples))

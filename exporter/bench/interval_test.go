@@ -90,7 +90,7 @@ func TestIntervalsCoverWhatTheyPromise(t *testing.T) {
 	}
 }
 
-// Where few of the queries tell anything new, the interval is wider than
+// Where few of the queries say anything new, the interval is wider than
 // independent queries would allow, and may have no upper end.
 func TestDependentQueriesWidenTheInterval(t *testing.T) {
 	width := func(m machine) float64 {

@@ -53,8 +53,8 @@ func (r *run) layers(ctx context.Context) error {
 
 // noEffect says why an engine asked for in 8 bits is none: all that multiplies, or
 // where nothing does all that computes, stayed above them.
-func noEffect(asked engine.Precision, s *LayerSummary, quantizable int) string {
-	if asked != engine.INT8 {
+func noEffect(requested engine.Precision, s *LayerSummary, quantizable int) string {
+	if requested != engine.INT8 {
 		return ""
 	}
 	computing, what := quantizable, "layers that multiply"
@@ -105,7 +105,7 @@ func listed(list []string, most int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
-// changes counts and tells what is different from the plan of another version.
+// changes counts and names what is different from the plan of another version.
 func changes(against string, list []engine.Change) *LayerChanges {
 	c := &LayerChanges{Against: against, Counts: map[engine.ChangeKind]int{}, Lines: []string{}}
 	for _, kind := range engine.ChangeKinds {

@@ -121,7 +121,7 @@ func (p Partner) name() string {
 	return "version " + p.Version
 }
 
-// alike tells whether two inputs take the same tensors.
+// alike reports whether two inputs take the same tensors.
 func alike(a, b engine.TensorInfo) bool {
 	return a.Name == b.Name && a.DType == b.DType && slices.EqualFunc(a.Dims, b.Dims, func(x, y engine.Dim) bool { return x.Size == y.Size })
 }
@@ -277,7 +277,7 @@ func Ratio(own, other [][]float64, figure func([]float64) float64, least int) (r
 	return math.Exp(centre), math.Exp(from), math.Exp(to), true
 }
 
-// oneSided tells whether so many of n signs being the same is too much for a
+// oneSided reports whether so many of n signs being the same is too much for a
 // coin: at most one throw in seven comes out as far from the middle.
 func oneSided(above, n int) bool {
 	few := min(above, n-above)
@@ -311,7 +311,7 @@ func student(freedom int) float64 {
 	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile((1 + IntervalConfidence) / 2)
 }
 
-// undecided tells whether more turns are to be taken with the partner: there are
+// undecided reports whether more turns are to be taken with the partner: there are
 // fewer than two quiet rounds of them, or the comparison is open and the windows
 // that are left could decide it. The interval shrinks with the root of their
 // number. A comparison costs no window more than the latency then.

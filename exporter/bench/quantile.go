@@ -16,7 +16,7 @@ var Percentiles = []float64{0.5, 0.9, 0.95, 0.99}
 const confidence = 0.99
 
 // MinQueries is the least number of queries of which the percentile q can be
-// told at all: with fewer, more than one run in a hundred has no query above
+// given at all: with fewer, more than one run in a hundred has no query above
 // the true percentile. It is the smallest n with q^n <= 1 - confidence: 459
 // for P99.
 func MinQueries(q float64) int {

@@ -30,7 +30,7 @@ type Measurement struct {
 	// Calibration is nil unless the ranges of the plan's tensors were found by calibration.
 	Calibration *Calibration   `json:"calibration,omitempty"`
 	Overhead    float64        `json:"overhead_s,omitempty"` // seconds per query that the Go side adds inside a timed window
-	Phases      []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where told apart
+	Phases      []PhaseLatency `json:"phases,omitempty"`     // enqueue, h2d, compute, d2h where distinguished
 	Telemetry   *Telemetry     `json:"telemetry,omitempty"`  // of the device during the accepted windows of Latency; nil when nobody watched
 	// Disturbance is what else used the machine meanwhile; nil when nobody watched.
 	Disturbance *Disturbance `json:"disturbance,omitempty"`
@@ -157,7 +157,7 @@ type LayerChanges struct {
 	Lines   []string                  `json:"lines"`   // the changes in words, the weighty kinds first; at most MostChangeLines
 }
 
-// MostChangeLines is how many changes are told in words.
+// MostChangeLines is how many changes are written out.
 const MostChangeLines = 20
 
 // Job is one candidate at one precision: all that a worker needs to know. It
@@ -194,7 +194,7 @@ type Job struct {
 	Kept              engine.Kept       `json:"kept"`
 
 	// PreviousLayers are those of the plan before, of PreviousVersion: what changed
-	// since is told.
+	// since is reported.
 	PreviousVersion string         `json:"previous_version,omitempty"`
 	PreviousLayers  []engine.Layer `json:"previous_layers,omitempty"`
 

@@ -129,7 +129,7 @@ func (c *comparison) evidence(pairs []pair, candidates, singles []int, samples i
 	return -1, ""
 }
 
-// probabilities tells whether each row of t holds shares that sum to one.
+// probabilities reports whether each row of t holds shares that sum to one.
 func probabilities(t engine.Tensor, samples int) bool {
 	n := classCount(t, samples)
 	for row := range samples {

@@ -95,7 +95,7 @@ func (r *run) firstOfAll(shapes [][]int64) int {
 	return int(max(1, first))
 }
 
-// outputsLeadWith tells whether the first dimension of every output is the batch.
+// outputsLeadWith reports whether the first dimension of every output is the batch.
 func (r *run) outputsLeadWith(batch int) bool {
 	if r.engine == nil {
 		return false // not known before the engine is there

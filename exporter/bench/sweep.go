@@ -48,11 +48,11 @@ func (r *run) sweep(ctx context.Context) error {
 			})
 			var w engine.Window
 			x, err := r.fit(ctx, "throughput", r.job.Guard.Patience/2, func() (x round, elapsed float64, err error) {
-				var seen *Telemetry
-				w, seen, err = r.watched(ctx, r.engine, inputs, engine.TimeOptions{
+				var observed *Telemetry
+				w, observed, err = r.watched(ctx, r.engine, inputs, engine.TimeOptions{
 					Concurrency: lanes, Queries: 1, Duration: o.SweepWindow, MaxDuration: max(o.MaxWindow, o.SweepWindow), WarmUp: min(o.WarmUp, o.SweepWindow/4),
 				})
-				x.seen.device = seen
+				x.observed.device = observed
 				return x, w.Elapsed, err
 			})
 			switch {
@@ -64,7 +64,7 @@ func (r *run) sweep(ctx context.Context) error {
 				r.warn("batch %d at concurrency %d failed: %s", batch, lanes, why)
 			case len(w.Latencies) > 0 && w.Elapsed > 0:
 				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
-				if t := x.seen.device; t != nil && t.Suffered > 0 {
+				if t := x.observed.device; t != nil && t.Suffered > 0 {
 					r.warn("the device was throttled %s at batch %d and concurrency %d, after %d windows were thrown away", t.throttled(), batch, lanes, r.throttled)
 				}
 				r.points = append(r.points, x)

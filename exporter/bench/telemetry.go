@@ -10,12 +10,12 @@ import (
 // known of the device and no window is thrown away.
 type Sampler interface {
 	// Start begins to watch. The function that it returns is called once, after
-	// the window; it ends the watch and says what was seen.
+	// the window; it ends the watch and says what it observed.
 	Start() (stop func() Telemetry)
 }
 
 // Telemetry is what the device did during timed windows. A nil figure is one
-// that the device does not tell.
+// that the device does not report.
 type Telemetry struct {
 	Device   string  `json:"device"`     // UUID of the GPU or MIG instance
 	Duration float64 `json:"duration_s"` // watched, in seconds
@@ -46,7 +46,7 @@ type Telemetry struct {
 	OthersUtilization *float64 `json:"others_utilization,omitempty"`
 
 	// Throttled is the share of the samples in which a reason held the clocks
-	// back; reasons that were not seen are left out.
+	// back; reasons that were not observed are left out.
 	Throttled map[ThrottleReason]float64 `json:"throttled,omitempty"`
 
 	// Discarded is how many windows of the whole measurement were thrown away
@@ -62,13 +62,13 @@ type Telemetry struct {
 // ThrottleReason is why a device holds its clocks back.
 type ThrottleReason string
 
-// The reasons, as NVML tells them apart. That a device idles or was told a lower
+// The reasons, as NVML distinguishes them. That a device idles or was set to a lower
 // clock is no throttling.
 const (
 	Thermal    ThrottleReason = "thermal"     // too hot: hardware or software slowdown
 	PowerBrake ThrottleReason = "power_brake" // the power supply demands it
 	PowerCap   ThrottleReason = "power_cap"   // at the power limit: usual under full load
-	Hardware   ThrottleReason = "hardware"    // a hardware slowdown; its cause is told as well where the device knows it
+	Hardware   ThrottleReason = "hardware"    // a hardware slowdown; its cause is reported as well where the device knows it
 	SyncBoost  ThrottleReason = "sync_boost"  // waits for a slower GPU of its group
 	BoardLimit ThrottleReason = "board_limit" // a limit of the board, such as its current
 )
@@ -85,7 +85,7 @@ const MaxRemeasured = 3
 // it is how a GPU under full load runs.
 var disturbing = []ThrottleReason{Thermal, PowerBrake}
 
-// throttled names the disturbing reasons that were seen; "" for none.
+// throttled names the disturbing reasons that were observed; "" for none.
 func (t Telemetry) throttled() string {
 	var words []string
 	for _, reason := range disturbing {
@@ -96,7 +96,7 @@ func (t Telemetry) throttled() string {
 	return strings.Join(words, ", ")
 }
 
-// notableCap is from which share of the time on a power cap is told.
+// notableCap is from which share of the time on a power cap is reported.
 const notableCap = 0.05
 
 var inWords = map[ThrottleReason]string{Thermal: "by heat", PowerBrake: "by a power brake"}
@@ -106,7 +106,7 @@ func Watched(s Sampler) func(*run) {
 	return func(r *run) { r.sampler = s }
 }
 
-// telemetry judges what was seen in the accepted windows of the latency.
+// telemetry judges what was observed in the accepted windows of the latency.
 func (r *run) telemetry(windows []Telemetry) {
 	if len(windows) == 0 {
 		return
@@ -184,7 +184,7 @@ func poolTelemetry(windows []Telemetry) Telemetry {
 	return out
 }
 
-// Reasons lists the reasons that were seen, in the order of ThrottleReasons.
+// Reasons lists the reasons that were observed, in the order of ThrottleReasons.
 func (t Telemetry) Reasons() []ThrottleReason {
 	return slices.DeleteFunc(slices.Clone(ThrottleReasons), func(r ThrottleReason) bool { return t.Throttled[r] == 0 })
 }

@@ -13,11 +13,11 @@ import (
 	"github.com/plancast/plancast/exporter/engine/fake"
 )
 
-// scripted plays a device: each window sees the next of seen, and the last one
+// scripted plays a device: each window sees the next of script, and the last one
 // from then on.
 type scripted struct {
 	t       *testing.T
-	seen    []Telemetry
+	script  []Telemetry
 	windows int
 	open    bool
 }
@@ -30,7 +30,7 @@ func (s *scripted) Start() func() Telemetry {
 	return func() Telemetry {
 		s.open = false
 		s.windows++
-		return s.seen[min(s.windows, len(s.seen))-1]
+		return s.script[min(s.windows, len(s.script))-1]
 	}
 }
 
@@ -59,7 +59,7 @@ func repeat(n int, t Telemetry) (out []Telemetry) {
 func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 	cool := device()
 	for name, c := range map[string]struct {
-		seen                         []Telemetry
+		script                       []Telemetry
 		stable                       bool
 		windows, discarded, suffered int
 		warning                      string
@@ -76,7 +76,7 @@ func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 		"a device that is not told of it": {[]Telemetry{{Device: "GPU-a", Duration: 2, Problem: "the driver hangs"}}, true, 2, 0, 0, "throttling may have gone unnoticed: the driver hangs"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &scripted{t: t, seen: c.seen}
+			s := &scripted{t: t, script: c.script}
 			m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latency: ms(2)[0]}), nil, Watched(s))
 			if err != nil {
 				t.Fatal(err)
@@ -101,13 +101,13 @@ func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 
 func TestThrownAwayQueriesDoNotCount(t *testing.T) {
 	// The warm-up's latency stands first; the throttled window took ten times as long.
-	s := &scripted{t: t, seen: []Telemetry{device(Thermal), device()}}
-	var told []string
+	s := &scripted{t: t, script: []Telemetry{device(Thermal), device()}}
+	var messages []string
 	j := job(t, fake.Script{Latencies: ms(1, 10, 1, 1)})
 	j.Options.Concurrency = nil
 	m, err := Measure(context.Background(), fake.New(), j, func(p engine.Progress) {
 		if strings.Contains(p.Message, "thrown away") {
-			told = append(told, p.Stage+": "+p.Message)
+			messages = append(messages, p.Stage+": "+p.Message)
 		}
 	}, Watched(s))
 	if err != nil {
@@ -116,8 +116,8 @@ func TestThrownAwayQueriesDoNotCount(t *testing.T) {
 	if m.Latency.Max > 0.0011 || m.Windows != 2 {
 		t.Errorf("%d windows, slowest query %v s", m.Windows, m.Latency.Max)
 	}
-	if want := []string{"latency: thrown away and measured again: the device was throttled by heat 25 % of the time"}; !reflect.DeepEqual(told, want) {
-		t.Errorf("told %q", told)
+	if want := []string{"latency: thrown away and measured again: the device was throttled by heat 25 % of the time"}; !reflect.DeepEqual(messages, want) {
+		t.Errorf("messages %q", messages)
 	}
 }
 
@@ -128,7 +128,7 @@ func TestTelemetryIsThatOfTheAcceptedWindows(t *testing.T) {
 	second.Duration, second.Power, second.Energy, second.Temperature = 1, v(300), v(300), v(70)
 	third.Duration, third.Power, third.Energy, third.Utilization, third.EnergyIntegrated = 3, v(700), v(2100), nil, true
 	third.Throttled = map[ThrottleReason]float64{PowerCap: 0.04}
-	s := &scripted{t: t, seen: []Telemetry{first, second, third}}
+	s := &scripted{t: t, script: []Telemetry{first, second, third}}
 	j := job(t, fake.Script{Latencies: ms(1, 5, 1, 1)})
 	j.Options.Concurrency = nil
 	m, err := Measure(context.Background(), fake.New(), j, nil, Watched(s))
@@ -147,7 +147,7 @@ func TestTelemetryIsThatOfTheAcceptedWindows(t *testing.T) {
 		t.Errorf("energy per inference %v, %t", e, ok)
 	}
 	if len(m.Warnings) != 0 {
-		t.Errorf("a power cap of a moment is told: %q", m.Warnings)
+		t.Errorf("a power cap of a moment is reported: %q", m.Warnings)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestWithoutASamplerNothingIsKnown(t *testing.T) {
 }
 
 func TestTheWatchEndsWithAFailedWindow(t *testing.T) {
-	s := &scripted{t: t, seen: []Telemetry{device(Thermal)}}
+	s := &scripted{t: t, script: []Telemetry{device(Thermal)}}
 	ctx, cancel := context.WithCancel(context.Background())
 	j := job(t, fake.Script{})
 	j.Options.Concurrency = nil

@@ -14,7 +14,7 @@ import (
 // the two take turns.
 type round struct {
 	own, partner []engine.Window // turns, in the order in which they were timed; partner may be empty
-	seen         observation
+	observed     observation
 	suffered     bool // it counts although it was disturbed
 }
 
@@ -108,7 +108,7 @@ func (r *run) latency(ctx context.Context) error {
 	return nil
 }
 
-// enough tells whether further windows would show nothing new.
+// enough reports whether further windows would show nothing new.
 func (r *run) enough(rounds []round) bool {
 	suffered := 0
 	for _, x := range rounds {
@@ -123,7 +123,7 @@ func (r *run) enough(rounds []round) bool {
 	return stable && !r.undecided(rounds)
 }
 
-// settled chooses the rounds that the latency rests on, and tells whether it is
+// settled chooses the rounds that the latency rests on, and reports whether it is
 // stable. Quiet rounds alone are looked at, unless there are fewer than two. Of
 // those it is the last in a row whose throughput agrees, and the latency is
 // stable when the interval of the percentile that decides is narrow enough.
@@ -144,14 +144,14 @@ func (r *run) settled(rounds []round) (accepted []round, stable bool) {
 	return accepted, r.narrow(accepted)
 }
 
-// agree tells whether two windows have the same throughput.
+// agree reports whether two windows have the same throughput.
 func agree(a, b engine.Window, tolerance float64) bool {
 	rate := func(w engine.Window) float64 { return float64(len(w.Latencies)) / w.Elapsed }
 	x, y := rate(a), rate(b)
 	return math.Abs(x-y) <= tolerance*max(x, y)
 }
 
-// narrow tells whether the percentile that decides, or the highest below it that
+// narrow reports whether the percentile that decides, or the highest below it that
 // the queries suffice for, is known within the tolerance: half its interval.
 func (r *run) narrow(rounds []round) bool {
 	samples := pooled(rounds)
@@ -163,7 +163,7 @@ func (r *run) narrow(rounds []round) bool {
 		low, high, ok := interval(samples, sorted, q)
 		return ok && (high-low)/2 <= r.job.Options.P99Tolerance*NearestRank(sorted, q)
 	}
-	return false // too few queries to tell
+	return false // too few queries to decide
 }
 
 func pooled(rounds []round) (samples []float64) {
@@ -181,16 +181,16 @@ func (r *run) conclude(batch int, rounds []round) {
 	accepted, stable := r.settled(rounds)
 	r.m.Stable, r.m.Windows = stable, len(rounds)
 	var windows []engine.Window
-	var seen, suffered []observation
+	var observed, suffered []observation
 	var watched []Telemetry
 	for _, x := range accepted {
 		windows = append(windows, x.whole())
-		seen = append(seen, x.seen)
-		if x.seen.device != nil {
-			watched = append(watched, *x.seen.device)
+		observed = append(observed, x.observed)
+		if x.observed.device != nil {
+			watched = append(watched, *x.observed.device)
 		}
 		if x.suffered {
-			suffered = append(suffered, x.seen)
+			suffered = append(suffered, x.observed)
 		}
 	}
 	all := joined(windows)
@@ -205,14 +205,14 @@ func (r *run) conclude(batch int, rounds []round) {
 	r.telemetry(watched)
 	for _, x := range r.points { // a point that suffered makes the throughput doubtful
 		if x.suffered {
-			suffered = append(suffered, x.seen)
+			suffered = append(suffered, x.observed)
 		}
-		if t := x.seen.device; t != nil && t.Suffered > 0 {
+		if t := x.observed.device; t != nil && t.Suffered > 0 {
 			r.m.Stable = false
 			r.m.Telemetry.Suffered++
 		}
 	}
-	r.suffer(seen, suffered)
+	r.suffer(observed, suffered)
 	r.m.Rebuild = r.job.Rebuild
 	r.compare(rounds)
 }

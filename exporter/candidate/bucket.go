@@ -145,7 +145,7 @@ func (b *bucket) open(ctx context.Context, key string) (io.ReadCloser, error) {
 	return d, nil
 }
 
-// readError tells an endpoint that does not answer from an object that cannot
+// readError distinguishes an endpoint that does not answer from an object that cannot
 // be had.
 func (b *bucket) readError(key string, err error) error {
 	if errors.Is(err, errNoAnswer) || errors.Is(err, context.Canceled) {

@@ -180,7 +180,7 @@ const defaultPatience = time.Minute
 type Repository struct {
 	opts   Options
 	source source
-	// settles tells whether files appear piece by piece, as in a folder.
+	// settles reports whether files appear piece by piece, as in a folder.
 	settles bool
 	first   map[string]sighting // files whose time lies in the future
 	facts   map[string]fact     // nil until read from Memory
@@ -226,7 +226,7 @@ func (r *Repository) Close() error { return r.source.close() }
 // Names become label values, file names and words in sentences.
 var modelName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$`)
 
-// ValidModel tells whether a model may have that name.
+// ValidModel reports whether a model may have that name.
 func ValidModel(name string) bool { return modelName.MatchString(name) }
 
 // number is the version as a number, 0 when it is none in Triton's sense.

@@ -20,7 +20,7 @@ type folder struct {
 	root *os.Root // of dir: nothing outside can be opened through it
 }
 
-// folderPath tells whether the URL is a local folder, and which.
+// folderPath reports whether the URL is a local folder, and which.
 func folderPath(raw string) (string, bool) {
 	if !strings.Contains(raw, "://") {
 		return raw, true

@@ -134,12 +134,12 @@ func (l *lister) addShared(o object, model, file string) {
 	case strings.EqualFold(path.Ext(file), ".onnx"):
 		l.notes[o.key] = Note{Path: o.key, Text: fmt.Sprintf("a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)}
 	default:
-		l.nearMiss(o.key, file)
+		l.noteMisnamed(o.key, file)
 	}
 }
 
 // nearMiss notes a file whose name is nearly one that is read.
-func (l *lister) nearMiss(key, file string) {
+func (l *lister) noteMisnamed(key, file string) {
 	stem := strings.ToLower(strings.TrimSuffix(file, path.Ext(file)))
 	for _, known := range besideFiles {
 		want := strings.TrimSuffix(known, path.Ext(known))
@@ -168,7 +168,7 @@ func (l *lister) finish() {
 				continue
 			}
 			for file, o := range files {
-				l.nearMiss(o.key, file)
+				l.noteMisnamed(o.key, file)
 			}
 		}
 		if len(m.versions) == 0 {

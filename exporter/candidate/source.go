@@ -34,7 +34,7 @@ type object struct {
 type stamp struct {
 	Size     int64     `json:"size"`
 	Modified time.Time `json:"modified"`
-	// Tag tells files of the same size and time apart: inode and time of the last
+	// Tag distinguishes files of the same size and time: inode and time of the last
 	// change in a folder, entity tag or generation in a bucket.
 	Tag string `json:"tag,omitempty"`
 }

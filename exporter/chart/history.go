@@ -37,7 +37,7 @@ type Point struct {
 	Text      string // what a tooltip says
 }
 
-// Drawn tells whether there is anything to draw of it.
+// Drawn reports whether there is anything to draw of it.
 func (s Series) Drawn() bool {
 	return slices.ContainsFunc(s.Points, func(p Point) bool { return p.Value > 0 || p.Failed })
 }
@@ -57,12 +57,12 @@ const (
 	axisText                    = 218.0
 )
 
-// Empty tells whether there is nothing to draw.
+// Empty reports whether there is nothing to draw.
 func (h History) Empty() bool {
 	return !slices.ContainsFunc(h.Series, func(s Series) bool { return slices.ContainsFunc(s.Points, func(p Point) bool { return p.Value > 0 }) })
 }
 
-// Failures tells whether a failure is marked.
+// Failures reports whether a failure is marked.
 func (h History) Failures() bool {
 	return slices.ContainsFunc(h.Series, func(s Series) bool { return slices.ContainsFunc(s.Points, func(p Point) bool { return p.Failed }) })
 }

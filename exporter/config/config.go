@@ -49,7 +49,7 @@ type Config struct {
 	Models      []Model
 	Targets     []Target
 	Milestones  []Milestone
-	// Notifications says whom plancast tells of its own accord.
+	// Notifications says whom plancast notifies of its own accord.
 	Notifications Notifications
 	// Location is the time zone of dates without one.
 	Location *time.Location

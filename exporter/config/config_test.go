@@ -193,7 +193,7 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 
 // The highest percentile that anything asks of a model decides what is believed
 // of its latency.
-func TestTheDecidingPercentileIsTheHighestAskedFor(t *testing.T) {
+func TestTheDecidingPercentileIsTheHighestOfTheCriteria(t *testing.T) {
 	c, err := Parse(strings.NewReader(`
 targets:
   - {name: fast, models: ["resnet*"], criteria: [p50 < 5ms, size < 1GB]}

@@ -15,7 +15,7 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// decoder walks the YAML tree by hand, so that every wrong value is told with
+// decoder walks the YAML tree by hand, so that every wrong value is reported with
 // its place and what would be right, all of them in one go.
 type decoder struct {
 	file string
@@ -45,19 +45,19 @@ func (d *decoder) mapping(key string, n *yaml.Node, fields map[string]field) {
 		d.errorf(n, key, "must be a mapping with keys such as %s", strings.Join(sortedKeys(fields), ", "))
 		return
 	}
-	seen := map[string]bool{}
+	given := map[string]bool{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		name := k.Value
 		switch f, ok := fields[name]; {
-		case seen[name]:
+		case given[name]:
 			d.errorf(k, key, "key %q is there twice", name)
 		case !ok:
 			d.errorf(k, key, "unknown key %q%s", name, suggestion(name, sortedKeys(fields)))
 		default:
 			f(join(key, name), resolve(v))
 		}
-		seen[name] = true
+		given[name] = true
 	}
 }
 
@@ -87,7 +87,7 @@ func (d *decoder) nonEmpty(what string, item field) field {
 	}
 }
 
-// has tells whether a mapping has the key.
+// has reports whether a mapping has the key.
 func has(mapping *yaml.Node, key string) bool {
 	for i := 0; i+1 < len(mapping.Content); i += 2 {
 		if mapping.Content[i].Value == key {
@@ -339,14 +339,14 @@ func (d *decoder) each(key string, n *yaml.Node, item func(name, key string, n *
 }
 
 func (d *decoder) unique(n *yaml.Node, what string, names []string) {
-	seen := map[string]bool{}
+	given := map[string]bool{}
 	reported := map[string]bool{"": true}
 	for _, name := range names {
-		if seen[name] && !reported[name] {
+		if given[name] && !reported[name] {
 			d.errorf(n, what+"s", "more than one %s is named %q", what, name)
 			reported[name] = true
 		}
-		seen[name] = true
+		given[name] = true
 	}
 }
 
@@ -358,7 +358,7 @@ func names[T any](list []T, name func(T) string) []string {
 	return out
 }
 
-// labelValue tells whether s reads well as a label value everywhere.
+// labelValue reports whether s reads well as a label value everywhere.
 func labelValue(s string) bool {
 	if s == "" || len(s) > 100 || strings.TrimSpace(s) != s {
 		return false

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// Event is a kind of news that plancast tells of its own accord.
+// Event is a kind of news that plancast sends of its own accord.
 type Event string
 
 // The events. One notification may be several: a result that misses a target
@@ -20,21 +20,21 @@ type Event string
 const (
 	EventResult      Event = "result"      // a candidate is measured through
 	EventMissed      Event = "missed"      // ... and misses a target
-	EventEnvironment Event = "environment" // ... and is the first told of another environment
+	EventEnvironment Event = "environment" // ... and is the first notified of another environment
 	EventFailure     Event = "failure"     // a job failed
 )
 
 // Events lists every event.
 var Events = []Event{EventResult, EventMissed, EventEnvironment, EventFailure}
 
-// Notifications says who is told of what. Without receivers nobody is.
+// Notifications says who is notified of what. Without receivers nobody is.
 type Notifications struct {
 	Receivers []Receiver
 	// Routes choose receivers; every route that matches counts. Without routes
-	// every receiver is told everything.
+	// every receiver is notified of everything.
 	Routes []Route
 	// Repeat is how long the same failure of the same model is only counted
-	// after it was told.
+	// after it was notified.
 	Repeat time.Duration
 	// GiveUp is how old a notification may grow while its receiver does not
 	// take it.
@@ -61,7 +61,7 @@ type Route struct {
 	Receivers []string // names
 }
 
-// Matches tells whether news of one of the events about the model goes this way.
+// Matches reports whether news of one of the events about the model goes this way.
 func (r Route) Matches(model, owner string, events []Event) bool {
 	if len(r.Owners) > 0 && !(Select{Models: r.Owners}).Matches(owner) || !(Select{Models: r.Models}).Matches(model) {
 		return false
@@ -69,23 +69,23 @@ func (r Route) Matches(model, owner string, events []Event) bool {
 	return len(r.Events) == 0 || slices.ContainsFunc(events, func(e Event) bool { return slices.Contains(r.Events, e) })
 }
 
-// For lists the receivers that are told such news, in the order of the file,
+// For lists the receivers that are notified of such news, in the order of the file,
 // each once.
 func (n Notifications) For(model, owner string, events ...Event) []Receiver {
 	if len(n.Routes) == 0 {
 		return n.Receivers
 	}
-	told := map[string]bool{}
+	chosen := map[string]bool{}
 	for _, r := range n.Routes {
 		if r.Matches(model, owner, events) {
 			for _, name := range r.Receivers {
-				told[name] = true
+				chosen[name] = true
 			}
 		}
 	}
 	var out []Receiver
 	for _, r := range n.Receivers {
-		if told[r.Name] {
+		if chosen[r.Name] {
 			out = append(out, r)
 		}
 	}
@@ -129,7 +129,7 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 				}),
 			})
 			if n.Kind == yaml.MappingNode && !has(n, "receivers") {
-				d.errorf(n, key, "needs receivers: who is told")
+				d.errorf(n, key, "needs receivers: who is notified")
 			}
 			x.Routes = append(x.Routes, r)
 		}),

@@ -20,7 +20,7 @@ type Select struct {
 // criteria, or else the one nearest to doing so.
 const Best = "best"
 
-// Matches tells whether the model named is selected.
+// Matches reports whether the model named is selected.
 func (s Select) Matches(model string) bool {
 	if len(s.Models) == 0 {
 		return true
@@ -34,7 +34,7 @@ func (s Select) Matches(model string) bool {
 	return false
 }
 
-// Counts tells whether an engine of precision p is looked at.
+// Counts reports whether an engine of precision p is looked at.
 func (s Select) Counts(p engine.Precision) bool {
 	return s.Precision == Best || s.Precision == string(p)
 }

@@ -14,13 +14,13 @@ const correctionsEvery = 2 * time.Second
 // followCorrections takes over what plancast history exclude, restore, import
 // and prune change in other processes, until ctx ends.
 func (d *Daemon) followCorrections(ctx context.Context) {
-	look := time.NewTicker(correctionsEvery)
-	defer look.Stop()
+	ticker := time.NewTicker(correctionsEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-look.C:
+		case <-ticker.C:
 			if err := d.TakeCorrections(ctx); err != nil && ctx.Err() == nil {
 				d.log.Error("Corrections of the history are not shown yet", "err", err)
 			}

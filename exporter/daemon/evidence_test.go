@@ -16,7 +16,7 @@ import (
 )
 
 // pass opens a daemon, makes one pass and gives the state folder back.
-func pass(t *testing.T, s *daemontest.Site, look func(*daemon.Daemon), change ...func(*daemon.Options)) {
+func pass(t *testing.T, s *daemontest.Site, inspect func(*daemon.Daemon), change ...func(*daemon.Options)) {
 	t.Helper()
 	o := s.Options()
 	for _, f := range change {
@@ -30,8 +30,8 @@ func pass(t *testing.T, s *daemontest.Site, look func(*daemon.Daemon), change ..
 	if err := d.Pass(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if look != nil {
-		look(d)
+	if inspect != nil {
+		inspect(d)
 	}
 }
 

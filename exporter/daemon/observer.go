@@ -30,7 +30,7 @@ func (d observer) Scanned(p pass.Plan) {
 	d.logHeldUp(before, p.Scan)
 	if changed {
 		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
-			"pending", len(p.Scan.Pending), "refused", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
+			"pending", len(p.Scan.Pending), "rejected", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
 		d.refresh()
 	}
 	d.advance(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })

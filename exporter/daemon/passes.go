@@ -94,7 +94,7 @@ func (d *Daemon) Pending(only func(model string) bool) []candidate.Pending {
 	return slices.DeleteFunc(slices.Clone(p.Scan.Pending), func(p candidate.Pending) bool { return only != nil && !only(p.Model) })
 }
 
-// Scanned tells whether the repository has been read.
+// Scanned reports whether the repository has been read.
 func (d *Daemon) Scanned() bool { return d.plan() != nil }
 
 // plan is that of the last pass; nil before the first.

@@ -32,7 +32,7 @@ targets:
 `
 
 // The first reload has read the older file when the newer one is written and a
-// second reload asked for.
+// second reload requested.
 func TestTheLastReloadEndsWithTheNewestFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := daemontest.New(t, strings.Replace(targetNamed, "NAME", "older", 1))

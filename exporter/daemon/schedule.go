@@ -71,7 +71,7 @@ func (d *Daemon) schedule(ctx context.Context) error {
 			}
 			return err
 		}
-		pass, step := table.look(d.now())
+		pass, step := table.check(d.now())
 		if step != 0 {
 			d.log.Warn("The clock was set; the schedule goes on from the new time", "step", step, "next", table.next)
 		}

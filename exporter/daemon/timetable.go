@@ -31,7 +31,7 @@ func newTimetable(s cron.Schedule, loc *time.Location, now time.Time) *timetable
 	return &timetable{schedule: s, location: loc, next: following(s, loc, now), wall: now, at: time.Now()}
 }
 
-// wait is how long to sleep before the next look.
+// wait is how long to sleep before the next check.
 func (t *timetable) wait(now time.Time) time.Duration {
 	if t.next.IsZero() {
 		return lookEvery
@@ -39,9 +39,9 @@ func (t *timetable) wait(now time.Time) time.Duration {
 	return min(max(t.next.Sub(now.Round(0)), 0), lookEvery)
 }
 
-// look says whether a pass is due, and by how much the clock was set since the
-// last look, 0 if it was not. Several that were missed are one.
-func (t *timetable) look(now time.Time) (due bool, step time.Duration) {
+// check says whether a pass is due, and by how much the clock was set since the
+// last check, 0 if it was not. Several that were missed are one.
+func (t *timetable) check(now time.Time) (due bool, step time.Duration) {
 	now, at := now.Round(0), time.Now()
 	step = now.Sub(t.wall) - at.Sub(t.at)
 	t.wall, t.at = now, at

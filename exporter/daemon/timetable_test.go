@@ -68,7 +68,7 @@ func TestADayThatNeverComesHasNoPass(t *testing.T) {
 		table := newTimetable(parse(t, "0 0 30 2 *"), time.UTC, time.Now())
 		for range 3 {
 			time.Sleep(table.wait(time.Now()))
-			if due, _ := table.look(time.Now()); due {
+			if due, _ := table.check(time.Now()); due {
 				t.Error("a pass is due")
 			}
 		}
@@ -93,12 +93,12 @@ func TestAScheduleGoesOnAfterTheClockWasSet(t *testing.T) {
 					}
 					wait := table.wait(now())
 					time.Sleep(max(wait, time.Millisecond))
-					due, seen := table.look(now())
+					due, got := table.check(now())
 					if due {
 						passes++
 					}
-					if seen != 0 && (seen-step).Abs() > time.Second {
-						t.Fatalf("a step of %s is seen as %s", step, seen)
+					if got != 0 && (got-step).Abs() > time.Second {
+						t.Fatalf("a step of %s is read as %s", step, got)
 					}
 					if !table.next.After(now()) || table.next.Sub(now()) > 5*time.Minute {
 						t.Fatalf("at %s the next pass is %s", now(), table.next)
@@ -120,7 +120,7 @@ func TestAClockThatIsSteeredWasNotSet(t *testing.T) {
 		table := newTimetable(parse(t, "*/5 * * * *"), time.UTC, drifting())
 		for time.Since(start) < time.Hour {
 			time.Sleep(max(table.wait(drifting()), time.Millisecond))
-			if _, step := table.look(drifting()); step != 0 {
+			if _, step := table.check(drifting()); step != 0 {
 				t.Fatalf("steering is seen as a step of %s", step)
 			}
 		}

@@ -181,7 +181,7 @@ func regroup(a, b []Layer, restA map[int]bool, matchedB []int) groups {
 	return g
 }
 
-// reformat tells whether the layer only converts types or memory layouts.
+// reformat reports whether the layer only converts types or memory layouts.
 func (l Layer) reformat() bool {
 	return strings.EqualFold(l.Type, "Reformat") || strings.Contains(l.Type, "NoOp") || strings.HasPrefix(l.Name, "Reformatting CopyNode")
 }

@@ -61,7 +61,7 @@ type Backend interface {
 // Reusable is a Backend that takes seconds to start: the process that did one job
 // with it does the next of the same candidate, as long as nothing goes wrong.
 type Reusable interface {
-	// Reusable tells whether nothing of the jobs so far can show in the next one.
+	// Reusable reports whether nothing of the jobs so far can show in the next one.
 	Reusable() bool
 }
 
@@ -119,7 +119,7 @@ type BuildRequest struct {
 	// Kept is where the backend keeps what later builds can use.
 	Kept Kept
 
-	// Progress is told what is going on; it is never nil.
+	// Progress receives what is going on; it is never nil.
 	Progress func(Progress)
 }
 
@@ -156,10 +156,10 @@ type Plan struct {
 	Duration  time.Duration `json:"duration"` // of the build; 0 when reused
 	Reused    bool          `json:"reused,omitempty"`
 
-	// TimingCacheHit tells whether the timing cache served the build; nil when the backend has none.
+	// TimingCacheHit reports whether the timing cache served the build; nil when the backend has none.
 	TimingCacheHit *bool `json:"timing_cache_hit,omitempty"`
 
-	// Calibration tells how the ranges of an int8 plan were found; nil without calibration.
+	// Calibration says how the ranges of an int8 plan were found; nil without calibration.
 	Calibration *Calibration `json:"calibration,omitempty"`
 
 	// Warnings are for the report: what the builder said that a reader should know.
@@ -195,12 +195,12 @@ type TimeOptions struct {
 type Window struct {
 	Latencies []float64 // seconds per query, end to end, in order of start
 	Elapsed   float64   // seconds from the first start to the last end
-	// Phases are present where the runtime tells them apart: seconds per query.
+	// Phases are present where the runtime distinguishes them: seconds per query.
 	Phases map[Phase][]float64
 	// Overhead is what the measuring loop adds to each latency, in seconds; 0
 	// when it runs in native code and adds nothing to speak of.
 	Overhead float64
-	// Warnings are for the report: how the window was run other than asked.
+	// Warnings are for the report: how the window was run other than requested.
 	Warnings []string
 }
 

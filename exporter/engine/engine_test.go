@@ -11,13 +11,13 @@ import (
 )
 
 func TestEveryKindHasATitle(t *testing.T) {
-	seen := map[string]bool{}
+	titles := map[string]bool{}
 	for _, k := range engine.Kinds {
 		title := k.Title()
-		if title == "" || strings.Contains(title, "_") || seen[title] {
+		if title == "" || strings.Contains(title, "_") || titles[title] {
 			t.Errorf("%s: %q", k, title)
 		}
-		seen[title] = true
+		titles[title] = true
 	}
 }
 

@@ -65,7 +65,7 @@ func (d DType) Size() int { return d.Bits() / 8 }
 // Bytes is what n elements take.
 func (d DType) Bytes(n int64) int64 { return (n*int64(d.Bits()) + 7) / 8 }
 
-// Float tells whether d is a floating-point type.
+// Float reports whether d is a floating-point type.
 func (d DType) Float() bool { return strings.Contains(string(d), "float") }
 
 // Dim is one dimension: a size, or Size -1 with the symbol's name, if any.
@@ -77,7 +77,7 @@ type Dim struct {
 // MinusOne is the name of a dimension whose size is given as -1.
 const MinusOne = "-1"
 
-// Anonymous tells whether the dimension's size is open and its name says nothing:
+// Anonymous reports whether the dimension's size is open and its name says nothing:
 // exporters write "?", "None" or "unk__12" for each size that they do not know, so
 // that two of one name need not be equal.
 func (d Dim) Anonymous() bool {
@@ -114,7 +114,7 @@ type TensorInfo struct {
 	Limit int64 `json:"limit,omitempty"`
 }
 
-// Plain tells whether the input or output is a tensor of numbers or booleans: what
+// Plain reports whether the input or output is a tensor of numbers or booleans: what
 // every runtime takes and plancast can generate.
 func (t TensorInfo) Plain() bool {
 	return len(t.In) == 0 && t.DType.Size() > 0 && !strings.HasPrefix(string(t.DType), "float8")
@@ -146,7 +146,7 @@ func (t TensorInfo) What() string {
 	return strings.ReplaceAll(strings.ReplaceAll(text, "optional of a ", "optional "), "optional of ", "optional ")
 }
 
-// Dynamic tells whether any dimension is symbolic.
+// Dynamic reports whether any dimension is symbolic.
 func (t TensorInfo) Dynamic() bool {
 	for _, d := range t.Dims {
 		if d.Size < 0 {

@@ -81,7 +81,7 @@ func page(b []byte) (what, hint string) {
 	return "", ""
 }
 
-// printable tells whether b is text, but for a rune that it cuts off.
+// printable reports whether b is text, but for a rune that it cuts off.
 func printable(b []byte) bool {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)

@@ -43,7 +43,7 @@ func exported(t *testing.T) string {
 // After the documented import, without --step, a database holds one sample for
 // each result. All of them are seen however far the question looks back, and
 // whatever the database is.
-func TestEveryImportedResultIsSeen(t *testing.T) {
+func TestEveryImportedResultIsRead(t *testing.T) {
 	text := exported(t)
 	for name, start := range map[string]func(testing.TB, string) string{"Prometheus": promtest.Start, "VictoriaMetrics": promtest.StartVictoriaMetrics} {
 		t.Run(name, func(t *testing.T) {
@@ -61,15 +61,15 @@ func TestEveryImportedResultIsSeen(t *testing.T) {
 					if err != nil {
 						t.Fatalf("the last %s every %s: %v", lookBack, step, err)
 					}
-					var seen []string
+					var read []string
 					for i, o := range s.Observations {
-						seen = append(seen, fmt.Sprintf("%s %.4g %t", o.Time.Format(time.RFC3339), o.Value, o.Valid))
+						read = append(read, fmt.Sprintf("%s %.4g %t", o.Time.Format(time.RFC3339), o.Value, o.Valid))
 						if !o.Valid || o.Environment == "" {
 							t.Errorf("the last %s every %s: observation %d is %+v", lookBack, step, i, o)
 						}
 					}
-					if len(seen) != results {
-						t.Errorf("the last %s every %s: %d results of %d: %q, notes %q", lookBack, step, len(seen), results, seen, notes)
+					if len(read) != results {
+						t.Errorf("the last %s every %s: %d results of %d: %q, notes %q", lookBack, step, len(read), results, read, notes)
 					}
 				}
 			}

@@ -10,7 +10,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 )
 
-// errAbsent says that the device, or its driver, does not tell.
+// errAbsent says that the device, or its driver, does not report it.
 var errAbsent = errors.New("not told by this device")
 
 // Error is a call into NVML that failed.
@@ -73,13 +73,13 @@ func (l *line) hangs() *HungError {
 	return l.hung
 }
 
-// has tells whether the driver has a function. Calling one that it lacks would
+// has reports whether the driver has a function. Calling one that it lacks would
 // end the process: go-nvml's functions are bound at their first call.
 func (l *line) has(symbol string) bool {
 	l.mu.Lock()
-	known, seen := l.symbols[symbol]
+	known, cached := l.symbols[symbol]
 	l.mu.Unlock()
-	if seen {
+	if cached {
 		return known
 	}
 	known = l.lib.Extensions().LookupSymbol(symbol) == nil

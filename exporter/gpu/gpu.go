@@ -2,7 +2,7 @@
 // every GPU of the machine for as long as the daemon lives, and Watcher watches
 // the one GPU on which a window is timed.
 //
-// What a GPU does not tell is absent, never zero. Every call into the driver is
+// What a GPU does not report is absent, never zero. Every call into the driver is
 // bounded in time: a driver that hangs costs its GPU's figures and nothing else.
 // NVML is loaded when it is first needed, so the program starts without a driver.
 package gpu
@@ -67,11 +67,11 @@ const (
 	clocksEvents // NVML's bits
 )
 
-// Values are the figures that a device told.
+// Values are the figures that a device reported.
 type Values map[Quantity]float64
 
 // throttled takes the reasons out of v: of every one whether it holds the clocks
-// back. It is nil when the device does not tell.
+// back. It is nil when the device does not report them.
 func (v Values) throttled() map[bench.ThrottleReason]bool {
 	bits, ok := v[clocksEvents]
 	if !ok {

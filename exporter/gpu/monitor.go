@@ -31,7 +31,7 @@ type State struct {
 	Values Values    // of that sample; nil when it is out of date
 	Errors uint64    // calls that failed since the start
 	// Throttled says of every reason whether it held the clocks back; nil when the
-	// device does not tell, or Values is.
+	// device does not report them, or Values is.
 	Throttled map[bench.ThrottleReason]bool
 	XIDs      map[uint64]uint64 // XID errors since the start, by number; nil for a MIG instance
 }
@@ -46,7 +46,7 @@ type Monitor struct {
 
 	mu     sync.Mutex
 	states map[string]*State // by UUID
-	told   map[string]string // by UUID: the failure that the log knows
+	logged map[string]string // by UUID: the failure that the log knows
 }
 
 // NewMonitor returns a monitor that knows nothing before Run.
@@ -57,7 +57,7 @@ func NewMonitor(o Options) *Monitor {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Monitor{o: o, states: map[string]*State{}, told: map[string]string{}}
+	return &Monitor{o: o, states: map[string]*State{}, logged: map[string]string{}}
 }
 
 // States are the devices in order: GPUs by index, each before its instances.
@@ -211,8 +211,8 @@ func (m *Monitor) sample(d *device, readings []reading, before error) {
 	if !lost && len(values) > 0 {
 		state.Time, state.Throttled, state.Values = time.Now(), values.throttled(), values
 	}
-	if told := m.told[d.UUID]; told != failure {
-		m.told[d.UUID] = failure
+	if logged := m.logged[d.UUID]; logged != failure {
+		m.logged[d.UUID] = failure
 		if failure == "" {
 			m.o.Log.Info("GPU answers again", "gpu", d.GPU, "uuid", d.UUID)
 		} else {
@@ -226,7 +226,7 @@ func (m *Monitor) forget(uuid string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.states, uuid)
-	delete(m.told, uuid)
+	delete(m.logged, uuid)
 }
 
 // eventWait is how long one wait for events lasts, and so how long a stop takes.

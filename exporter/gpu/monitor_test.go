@@ -44,7 +44,7 @@ func monitored(t *testing.T, h *host, test func(m *Monitor, log *bytes.Buffer)) 
 	}
 }
 
-func near(t *testing.T, v Values, q Quantity, want float64) {
+func wantValue(t *testing.T, v Values, q Quantity, want float64) {
 	t.Helper()
 	if got, ok := v[q]; !ok || math.Abs(got-want) > 1e-6*math.Abs(want) {
 		t.Errorf("quantity %d is %v, %t; want %v", q, got, ok, want)
@@ -76,7 +76,7 @@ func TestMonitorReadsEveryFigureOfEveryGPU(t *testing.T) {
 				SMClock: 1.98e9, SMClockMax: 1.98e9, MemoryClock: 3.201e9, MemoryClockMax: 3.201e9, ECCCorrected: 3, ECCUncorrected: 1,
 				SMActivity: 0.2, SMOccupancy: 0.3, TensorActivity: 0.5, DRAMBandwidth: 1,
 			} {
-				near(t, s.Values, q, want)
+				wantValue(t, s.Values, q, want)
 			}
 			if time.Since(s.Time) > time.Microsecond || s.Errors != 0 {
 				t.Errorf("sampled at %v with %d errors", s.Time, s.Errors)
@@ -89,7 +89,7 @@ func TestMonitorReadsEveryFigureOfEveryGPU(t *testing.T) {
 	})
 }
 
-func TestWhatAGPUDoesNotTellIsAbsent(t *testing.T) {
+func TestWhatAGPUDoesNotReportIsAbsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newA100()
 		b := h.boards[0]
@@ -113,12 +113,12 @@ func TestWhatAGPUDoesNotTellIsAbsent(t *testing.T) {
 				}
 			}
 			if s.Throttled != nil {
-				t.Errorf("reasons that were not told: %v", s.Throttled)
+				t.Errorf("reasons that were not reported: %v", s.Throttled)
 			}
 			if s.Errors != 0 || s.MIG != "" {
 				t.Errorf("%d errors, MIG %q", s.Errors, s.MIG)
 			}
-			near(t, s.Values, Power, 500)
+			wantValue(t, s.Values, Power, 500)
 		})
 	})
 }
@@ -158,8 +158,8 @@ func TestMonitorListsInstancesUnderTheirGPU(t *testing.T) {
 				t.Fatalf("%q, want %q", names, want)
 			}
 			x := states[1].Values
-			near(t, x, MemorySize, 18<<30)
-			near(t, x, TensorActivity, 0.5)
+			wantValue(t, x, MemorySize, 18<<30)
+			wantValue(t, x, TensorActivity, 0.5)
 			for _, q := range []Quantity{Power, Energy, Temperature, Utilization} {
 				if _, ok := x[q]; ok {
 					t.Errorf("quantity %d of an instance is its GPU's", q)

@@ -86,9 +86,9 @@ func TestRealMonitor(t *testing.T) {
 			v, ok := s.Values[q]
 			switch {
 			case !ok && (p.needed || q >= SMActivity && hasCounters(s.Name)) && s.MIG != MIGEnabled && s.MIG != MIGInstance:
-				t.Errorf("%s: %s is not told", s.GPU, p.name)
+				t.Errorf("%s: %s is not reported", s.GPU, p.name)
 			case !ok:
-				t.Logf("%s: %-26s not told", s.GPU, p.name)
+				t.Logf("%s: %-26s not reported", s.GPU, p.name)
 			case v < p.low || v > p.top:
 				t.Errorf("%s: %s is %g", s.GPU, p.name, v)
 			default:

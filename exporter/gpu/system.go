@@ -211,7 +211,7 @@ func (d *device) read(readings []reading) (Values, []error) {
 	return values, errs
 }
 
-// hopeless tells whether further calls on the device would fail as well.
+// hopeless reports whether further calls on the device would fail as well.
 func hopeless(err error) bool {
 	var hung *HungError
 	var e *Error

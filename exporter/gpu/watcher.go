@@ -140,7 +140,7 @@ type watch struct {
 	counts    map[Quantity]int
 	hottest   *float64
 	throttled map[bench.ThrottleReason]int
-	told      int // samples that say whether the clocks are held back
+	answers   int // samples that say whether the clocks are held back
 
 	powerAt    time.Time // of the power sample before
 	power      float64
@@ -169,7 +169,7 @@ func (x *watch) sample() {
 	x.note(errors.Join(errs...))
 	now := time.Now()
 	if reasons := values.throttled(); reasons != nil {
-		x.told++
+		x.answers++
 		for r, on := range reasons {
 			if on {
 				x.throttled[r]++
@@ -227,7 +227,7 @@ func (x *watch) finish() bench.Telemetry {
 		if t.Throttled == nil {
 			t.Throttled = map[bench.ThrottleReason]float64{}
 		}
-		t.Throttled[r] = float64(n) / float64(x.told)
+		t.Throttled[r] = float64(n) / float64(x.answers)
 	}
 	if x.err != nil {
 		t.Problem = x.err.Error()

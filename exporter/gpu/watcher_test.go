@@ -196,7 +196,7 @@ func TestOtherProcessesOnTheGPU(t *testing.T) {
 		"two in a container":            {[]use{{7, 30}, {8, 60}}, nvml.SUCCESS, 1, 0.3},
 		"itself in a container":         {[]use{{8, 60}}, nvml.SUCCESS, 0, 0},
 		"nobody was seen":               {nil, nvml.ERROR_NOT_FOUND, 0, 0},
-		"a driver that does not tell":   {nil, nvml.ERROR_NOT_SUPPORTED, 0, -1},
+		"a driver that reports nothing": {nil, nvml.ERROR_NOT_SUPPORTED, 0, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -78,7 +78,7 @@ func TestJSONLinesRoundTrip(t *testing.T) {
 	}
 }
 
-func TestExportsTellWhatBroke(t *testing.T) {
+func TestExportsReportWhatBroke(t *testing.T) {
 	gone := errors.New("disk gone")
 	for _, write := range []func(io.Writer, iter.Seq2[Record, error]) error{WriteCSV, WriteJSONLines} {
 		if err := write(io.Discard, all(nil, gone)); !errors.Is(err, gone) {

@@ -64,10 +64,10 @@ func (s *Store) Import(ctx context.Context, records []Record, by Author) (n int,
 		}
 		n = len(records)
 		o := &OutboxTx{ctx, tx}
-		if told, err := o.Told(); err != nil || told < last { // there is other news on its way
+		if observed, err := o.Observed(); err != nil || observed < last { // there is other news on its way
 			return err
 		}
-		return o.SetTold(newest)
+		return o.SetObserved(newest)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("import into history %s: nothing is imported: %w", s.path, err)

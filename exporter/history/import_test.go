@@ -46,30 +46,30 @@ func TestATableFromElsewhereIsImported(t *testing.T) {
 
 func TestWhatIsImportedIsNoNewsAndLosesNone(t *testing.T) {
 	for _, c := range []struct {
-		name       string
-		told, want int64
+		name           string
+		observed, want int64
 	}{{"all is known", 1, 3}, {"a record is still to be reported", 0, 0}} {
 		s := open(t, filepath.Join(t.TempDir(), "h.db"))
 		appended(t, s, measured("net", "1", "d"))
-		told := func(set int64) (id int64) {
+		observed := func(set int64) (id int64) {
 			if err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
-				if err := tx.SetTold(set); err != nil {
+				if err := tx.SetObserved(set); err != nil {
 					return err
 				}
 				var err error
-				id, err = tx.Told()
+				id, err = tx.Observed()
 				return err
 			}); err != nil {
 				t.Fatal(err)
 			}
 			return id
 		}
-		told(c.told)
+		observed(c.observed)
 		a, b := measured("a", "1", "a"), measured("b", "1", "b")
 		if _, err := s.Import(t.Context(), []history.Record{a, b}, author); err != nil {
 			t.Fatal(err)
 		}
-		if got := told(0); got != c.want {
+		if got := observed(0); got != c.want {
 			t.Errorf("%s: looked at up to %d; want %d", c.name, got, c.want)
 		}
 	}

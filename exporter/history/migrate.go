@@ -135,7 +135,7 @@ CREATE TABLE properties (
 // transaction: after a crash the file is as it was, or as it is to be.
 func (s *Store) upgrade(ctx context.Context, o Options) error {
 	switch {
-	case s.version > schemaVersion: // the header did not tell yet: the change is in the write-ahead log
+	case s.version > schemaVersion: // the header did not show it yet: the change is in the write-ahead log
 		return newer(s.version)
 	case s.version == schemaVersion:
 		names, err := property(ctx, s.db, propertyQuantities)

@@ -54,9 +54,9 @@ func schemaOf(t *testing.T, path string) (version int, tables string) {
 	return version, tables
 }
 
-func told(t *testing.T, s *Store) (id int64) {
+func observed(t *testing.T, s *Store) (id int64) {
 	t.Helper()
-	if err := s.UpdateOutbox(t.Context(), func(tx *OutboxTx) (err error) { id, err = tx.Told(); return err }); err != nil {
+	if err := s.UpdateOutbox(t.Context(), func(tx *OutboxTx) (err error) { id, err = tx.Observed(); return err }); err != nil {
 		t.Fatal(err)
 	}
 	return id
@@ -100,8 +100,8 @@ func TestAnOlderHistoryIsUpgraded(t *testing.T) {
 		}
 		n++
 	}
-	if n != 3 || told(t, s) != 3 {
-		t.Errorf("%d records, told up to %d; want 3 and no old news", n, told(t, s))
+	if n != 3 || observed(t, s) != 3 {
+		t.Errorf("%d records, observed up to %d; want 3 and no old news", n, observed(t, s))
 	}
 	// The version stands in the header, where an older plancast looks.
 	header := make([]byte, 64)
@@ -142,8 +142,8 @@ func TestAFreshHistoryIsAnUpgradedOne(t *testing.T) {
 	if a, b := dump(fresh), dump(old); a != b {
 		t.Errorf("fresh:\n%s\nupgraded:\n%s", a, b)
 	}
-	if told(t, s) != 0 || told(t, u) != 0 {
-		t.Error("an empty history has been told of")
+	if observed(t, s) != 0 || observed(t, u) != 0 {
+		t.Error("an empty history has observed records")
 	}
 }
 
@@ -166,7 +166,7 @@ func TestAFailedUpgradeLeavesTheFileAsItWas(t *testing.T) {
 	}
 }
 
-func TestAVersionInTheLogAloneIsSeen(t *testing.T) {
+func TestAVersionInTheLogAloneIsRead(t *testing.T) {
 	path := version1(t, 1)
 	db, err := sql.Open("sqlite", dsn(path, "rw", "WAL"))
 	if err != nil {
@@ -210,14 +210,14 @@ func TestAnUpgradedHistoryHasTheEntriesOfAFreshOne(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var told [][2]int64
-	u, err := OpenWith(old, Options{Progress: func(done, total int64) { told = append(told, [2]int64{done, total}) }})
+	var observed [][2]int64
+	u, err := OpenWith(old, Options{Progress: func(done, total int64) { observed = append(observed, [2]int64{done, total}) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer u.Close()
-	if len(told) < 2 || told[len(told)-1] != [2]int64{599, 599} {
-		t.Errorf("progress %v", told)
+	if len(observed) < 2 || observed[len(observed)-1] != [2]int64{599, 599} {
+		t.Errorf("progress %v", observed)
 	}
 	read := func(s *Store) (out []string, bad []int64) {
 		for e, err := range Skip(s.Entries(t.Context(), Filter{Whole: true}), func(err error) {

@@ -54,29 +54,29 @@ func (s *Store) UpdateOutbox(ctx context.Context, f func(*OutboxTx) error) error
 	return nil
 }
 
-// noteTold holds the ID of the newest record that was looked at for news.
-const noteTold = "told"
+// noteObserved holds the ID of the newest record that was examined for news.
+const noteObserved = "told"
 
-// Told is the ID of the newest record that was looked at for news.
-func (t *OutboxTx) Told() (int64, error) {
-	v, _, err := t.Note(noteTold)
+// Observed is the ID of the newest record that was examined for news.
+func (t *OutboxTx) Observed() (int64, error) {
+	v, _, err := t.Note(noteObserved)
 	if err != nil {
 		return 0, err
 	}
 	id, err := strconv.ParseInt(v, 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("note %s: %w", noteTold, err)
+		return 0, fmt.Errorf("note %s: %w", noteObserved, err)
 	}
 	return id, nil
 }
 
-// SetTold says that the records up to id were looked at; it never goes back.
-func (t *OutboxTx) SetTold(id int64) error {
-	told, err := t.Told()
-	if err != nil || id <= told {
+// SetObserved says that the records up to id were examined; it never goes back.
+func (t *OutboxTx) SetObserved(id int64) error {
+	observed, err := t.Observed()
+	if err != nil || id <= observed {
 		return err
 	}
-	return t.SetNote(noteTold, strconv.FormatInt(id, 10))
+	return t.SetNote(noteObserved, strconv.FormatInt(id, 10))
 }
 
 // Note returns what was noted on a subject, and false when nothing was.

@@ -88,7 +88,7 @@ func TestAnErrorUndoesTheWholeUpdate(t *testing.T) {
 		if _, err := tx.Add(entry("a", "k")); err != nil {
 			return err
 		}
-		if err := errors.Join(tx.SetTold(7), tx.SetNote("x", "y")); err != nil {
+		if err := errors.Join(tx.SetObserved(7), tx.SetNote("x", "y")); err != nil {
 			return err
 		}
 		return no
@@ -97,8 +97,8 @@ func TestAnErrorUndoesTheWholeUpdate(t *testing.T) {
 		t.Errorf("%v, %+v", err, waiting(t, s))
 	}
 	_ = s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
-		if told, err := tx.Told(); told != 0 || err != nil {
-			t.Errorf("told %d, %v", told, err)
+		if observed, err := tx.Observed(); observed != 0 || err != nil {
+			t.Errorf("observed %d, %v", observed, err)
 		}
 		if _, ok, err := tx.Note("x"); ok || err != nil {
 			t.Errorf("note %v, %v", ok, err)
@@ -129,11 +129,11 @@ func TestRepeatsAreCountedOnWhatWaits(t *testing.T) {
 			t.Error("another receiver's message is found")
 		}
 		// The mark only goes forward.
-		if err := errors.Join(tx.SetTold(5), tx.SetTold(3)); err != nil {
+		if err := errors.Join(tx.SetObserved(5), tx.SetObserved(3)); err != nil {
 			return err
 		}
-		if told, _ := tx.Told(); told != 5 {
-			t.Errorf("told %d; want 5", told)
+		if observed, _ := tx.Observed(); observed != 5 {
+			t.Errorf("observed %d; want 5", observed)
 		}
 		return nil
 	})

@@ -66,10 +66,10 @@ type Failure struct {
 	Limits string `json:"limits,omitempty"`
 }
 
-// OK tells whether the job was measured.
+// OK reports whether the job was measured.
 func (r Record) OK() bool { return r.Measurement != nil }
 
-// Unsupported tells whether the backend cannot give the precision at all: a
+// Unsupported reports whether the backend cannot give the precision at all: a
 // fact about the environment, not a fault of the candidate.
 func (r Record) Unsupported() bool {
 	return r.Failure != nil && r.Failure.Kind == engine.KindUnsupportedPrecision

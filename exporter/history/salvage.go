@@ -138,7 +138,7 @@ func (g *salvager) records(ctx context.Context) error {
 	if _, err := g.tx.ExecContext(ctx, "UPDATE sqlite_sequence SET seq=? WHERE name='records'", highest); err != nil {
 		return err
 	}
-	return (&OutboxTx{ctx, g.tx}).SetTold(highest)
+	return (&OutboxTx{ctx, g.tx}).SetObserved(highest)
 }
 
 // stored reads a row of records by its ID; nil when it cannot be read.

@@ -42,8 +42,8 @@ const tick = 0.01
 // busyShare is from which share of a window on a thread is a timed one.
 const busyShare = 0.05
 
-// look is one reading of everything, in seconds.
-type look struct {
+// reading is one reading of everything, in seconds.
+type reading struct {
 	at          time.Time
 	cores       int
 	busy        float64 // of the cores, by anybody; steal left out
@@ -57,12 +57,12 @@ type look struct {
 
 // Start implements bench.Host.
 func (h *Host) Start() (stop func() bench.Load) {
-	before := h.look()
-	return func() bench.Load { return h.look().since(before) }
+	before := h.read()
+	return func() bench.Load { return h.read().since(before) }
 }
 
-// since is what happened between two looks.
-func (l look) since(before look) bench.Load {
+// since is what happened between two readings.
+func (l reading) since(before reading) bench.Load {
 	d := l.at.Sub(before.at).Seconds()
 	out := bench.Load{Duration: d, Cores: l.cores, Switches: l.switches - before.switches, Clock: l.clock}
 	if err := errors.Join(before.problem, l.problem); err != nil {
@@ -89,11 +89,11 @@ const step = 250 * time.Millisecond
 
 // Quiet implements bench.Host.
 func (h *Host) Quiet(ctx context.Context, limit float64, most time.Duration) time.Duration {
-	begun := h.look()
+	begun := h.read()
 	before, quiet := begun, 0
 	for quiet < 2 && ctx.Err() == nil && before.at.Sub(begun.at) < most {
 		h.wait(ctx, min(step, most-before.at.Sub(begun.at)))
-		l := h.look()
+		l := h.read()
 		load := l.since(before)
 		if load.Problem != "" {
 			return l.at.Sub(begun.at)
@@ -123,8 +123,8 @@ func (h *Host) path(parts ...string) string {
 	return filepath.Join(append([]string{"/", h.root}, parts...)...)
 }
 
-func (h *Host) look() look {
-	l := look{at: time.Now(), ran: map[string]float64{}, waited: map[string]float64{}}
+func (h *Host) read() reading {
+	l := reading{at: time.Now(), ran: map[string]float64{}, waited: map[string]float64{}}
 	if h.now != nil {
 		l.at = h.now()
 	}
@@ -144,7 +144,7 @@ func (h *Host) look() look {
 
 // readStat adds up what the kernel accounts to the cores: user, nice, system,
 // irq and softirq are busy; guests are part of user.
-func (h *Host) readStat(l *look, cores []int) error {
+func (h *Host) readStat(l *reading, cores []int) error {
 	text, err := os.ReadFile(h.path("proc/stat"))
 	if err != nil {
 		return err
@@ -181,7 +181,7 @@ func (h *Host) readStat(l *look, cores []int) error {
 }
 
 // readSelf reads this process's own time and switches.
-func (h *Host) readSelf(l *look) error {
+func (h *Host) readSelf(l *reading) error {
 	if h.root != "" { // a test's
 		text, err := os.ReadFile(h.path("proc/self/usage"))
 		if err != nil {
@@ -201,7 +201,7 @@ func (h *Host) readSelf(l *look) error {
 
 // readThreads reads how long each thread ran, and waited for a core while it
 // was runnable. A kernel without schedstat leaves the waiting unknown.
-func (h *Host) readThreads(l *look) error {
+func (h *Host) readThreads(l *reading) error {
 	tasks, err := os.ReadDir(h.path("proc/self/task"))
 	if err != nil {
 		return err

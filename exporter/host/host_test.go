@@ -55,7 +55,7 @@ func (m *machine) thread(id int, ran, waited time.Duration) {
 	m.write(fmt.Sprintf("proc/self/task/%d/schedstat", id), "%d %d 7\n", ran.Nanoseconds(), waited.Nanoseconds())
 }
 
-func near(a, b float64) bool { return a > b-1e-9 && a < b+1e-9 }
+func approx(a, b float64) bool { return a > b-1e-9 && a < b+1e-9 }
 
 func TestAWindow(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -81,8 +81,8 @@ func TestAWindow(t *testing.T) {
 			m.thread(2, 5*time.Millisecond, 90*time.Millisecond)   // hardly ran: not a timed one
 			m.thread(3, 150*time.Millisecond, 50*time.Millisecond) // began meanwhile
 			got := stop()
-			if !near(got.Duration, c.want.Duration) || got.Cores != c.want.Cores || !near(got.Ran, c.want.Ran) || !near(got.Waited, c.want.Waited) || got.Switches != c.want.Switches ||
-				!near(got.Stolen, c.want.Stolen) || !near(got.Others, c.want.Others) || got.Clock != nil || got.Problem != "" {
+			if !approx(got.Duration, c.want.Duration) || got.Cores != c.want.Cores || !approx(got.Ran, c.want.Ran) || !approx(got.Waited, c.want.Waited) || got.Switches != c.want.Switches ||
+				!approx(got.Stolen, c.want.Stolen) || !approx(got.Others, c.want.Others) || got.Clock != nil || got.Problem != "" {
 				t.Errorf("%+v\nwant %+v", got, c.want)
 			}
 		})

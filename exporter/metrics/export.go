@@ -55,7 +55,7 @@ var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 // records come in ascending order of ID and are read once. Samples are sorted
 // by family and series, and ascend in time: where a clock was set back, a result
 // stands one millisecond after the one before it, and
-// plancast_iteration_timestamp_seconds tells its own time. Versions that came
+// plancast_iteration_timestamp_seconds holds its own time. Versions that came
 // out of order, excluded and superseded results are left out, as they are from /metrics. Memory grows with the
 // number of series, not of samples: the samples wait in a temporary file.
 func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o ExportOptions) (err error) {

@@ -200,7 +200,7 @@ func gpuFamily(name string, t Type, extra []string, help, note string) Family {
 	return Family{Name: name, Type: t, Labels: slices.Concat(gpuLabels, extra), Help: help, Note: note, live: true}
 }
 
-// The GPUs of the machine, as NVML last told.
+// The GPUs of the machine, as NVML last reported.
 var (
 	gpuInfo              = gpuFamily("plancast_gpu_info", Gauge, []string{"driver", "cuda", "mig"}, "A GPU or MIG instance of the machine: always 1.", "mig is disabled, enabled (the GPU is split), instance, or empty where a GPU cannot be split. An instance has the gpu label \"0:1\": the second of GPU 0.")
 	gpuUtilization       = gpuFamily("plancast_gpu_utilization_ratio", Gauge, nil, "Share of the last sample period in which a kernel ran, a ratio.", "")

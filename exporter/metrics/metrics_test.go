@@ -58,7 +58,7 @@ func collector(t testing.TB, in standing.Evidence) *Collector {
 	return c
 }
 
-// gpus are a Hopper with everything to tell, one that is split, and one that
+// gpus are a Hopper with every figure, one that is split, and one that
 // stopped answering.
 func gpus() []gpu.State {
 	at := reporttest.Now.Add(-2 * time.Second)
@@ -288,7 +288,7 @@ func TestAGPUThatStopsAnsweringIsAbsentNotFrozen(t *testing.T) {
 		}
 	}
 	if v, ok := value(got, "plancast_gpu_tensor_activity_ratio", "gpu=1:0"); !ok || v != 0 {
-		t.Errorf("a zero that was told is %v, %t", v, ok)
+		t.Errorf("a zero that was reported is %v, %t", v, ok)
 	}
 }
 
@@ -529,14 +529,14 @@ func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
 	return lines
 }
 
-func TestHandlerTellsWhatIsWrong(t *testing.T) {
+func TestHandlerReportsWhatIsWrong(t *testing.T) {
 	rest := prometheus.NewRegistry()
 	rest.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "plancast_iteration", Help: "Twice."}))
-	var told error
+	var reported error
 	w := httptest.NewRecorder()
-	collector(t, reporttest.Input()).Handler(rest, func(err error) { told = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	if w.Code != http.StatusInternalServerError || told == nil || !strings.Contains(told.Error(), "plancast_iteration") {
-		t.Errorf("%d, %v", w.Code, told)
+	collector(t, reporttest.Input()).Handler(rest, func(err error) { reported = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusInternalServerError || reported == nil || !strings.Contains(reported.Error(), "plancast_iteration") {
+		t.Errorf("%d, %v", w.Code, reported)
 	}
 }
 

@@ -39,7 +39,7 @@ type chain struct {
 	labels      []string
 	first, last int64
 	time        int64
-	extras      map[int]map[string]bool // the values of X seen, by family
+	extras      map[int]map[string]bool // the values of X, by family
 }
 
 // environments are those a model was measured in, in the order of time.

@@ -62,9 +62,9 @@ notifications:
   receivers: [{name: chat, url_env: CHAT_URL}]
 `
 
-// desk is a Notifier with a history of its own and receivers that only note
+// fixture is a Notifier with a history of its own and receivers that only note
 // what they are given.
-type desk struct {
+type fixture struct {
 	t     *testing.T
 	path  string
 	store *history.Store
@@ -84,17 +84,17 @@ type desk struct {
 
 var errDown = errors.New("down")
 
-// newDesk makes its desk within the caller's synctest bubble.
-func newDesk(t *testing.T, text string) *desk {
+// newFixture makes a fixture within the caller's synctest bubble.
+func newFixture(t *testing.T, text string) *fixture {
 	t.Helper()
-	d := &desk{t: t, path: filepath.Join(t.TempDir(), "history.db"), down: map[string]bool{}, build: reporttest.NewBuilder(time.Now())}
+	d := &fixture{t: t, path: filepath.Join(t.TempDir(), "history.db"), down: map[string]bool{}, build: reporttest.NewBuilder(time.Now())}
 	d.cfg = configuration(t, text)
 	d.open()
 	t.Cleanup(func() { d.store.Close() })
 	return d
 }
 
-func (d *desk) open() {
+func (d *fixture) open() {
 	d.t.Helper()
 	var err error
 	if d.store, err = history.Open(d.path); err != nil {
@@ -110,13 +110,13 @@ func (d *desk) open() {
 }
 
 // restart is a crash: nothing is said to the old Notifier.
-func (d *desk) restart() {
+func (d *fixture) restart() {
 	d.t.Helper()
 	d.store.Close()
 	d.open()
 }
 
-func (d *desk) send(_ context.Context, r config.Receiver, m Message) error {
+func (d *fixture) send(_ context.Context, r config.Receiver, m Message) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.at = append(d.at, time.Now())
@@ -128,14 +128,14 @@ func (d *desk) send(_ context.Context, r config.Receiver, m Message) error {
 	return nil
 }
 
-func (d *desk) breaks(receiver string, down bool) {
+func (d *fixture) breaks(receiver string, down bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.down[receiver] = down
 }
 
 // want takes what was received so far and compares.
-func (d *desk) want(want ...string) {
+func (d *fixture) want(want ...string) {
 	d.t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -146,7 +146,7 @@ func (d *desk) want(want ...string) {
 }
 
 // model puts a version of a model into the repository.
-func (d *desk) version(model, version string, precisions ...engine.Precision) {
+func (d *fixture) version(model, version string, precisions ...engine.Precision) {
 	for i := range d.in.Models {
 		if d.in.Models[i].Name == model {
 			d.in.Models[i].Versions = append(d.in.Models[i].Versions, standing.Version{Version: version, Digest: reporttest.Digest(model, version), State: standing.Accepted})
@@ -161,7 +161,7 @@ func (d *desk) version(model, version string, precisions ...engine.Precision) {
 }
 
 // record makes the next record; the versions of these tests are iterations.
-func (d *desk) record(model, version string, p engine.Precision, edit func(*history.Record)) {
+func (d *fixture) record(model, version string, p engine.Precision, edit func(*history.Record)) {
 	i := 0
 	for _, c := range version {
 		i = i*10 + int(c-'0')
@@ -169,7 +169,7 @@ func (d *desk) record(model, version string, p engine.Precision, edit func(*hist
 	d.build.Add(model, version, i, p, reporttest.Environment("1.32.0"), edit)
 }
 
-func (d *desk) observe() {
+func (d *fixture) observe() {
 	d.t.Helper()
 	d.in.Records, d.in.Now = d.build.Records, time.Now()
 	s := reporttest.State(d.in)
@@ -182,21 +182,21 @@ func (d *desk) observe() {
 }
 
 // measured records a candidate with one precision and observes it.
-func (d *desk) measured(model, version string, p99 float64) {
+func (d *fixture) measured(model, version string, p99 float64) {
 	d.t.Helper()
 	d.version(model, version)
 	d.record(model, version, engine.FP32, reporttest.Measured(p99))
 	d.observe()
 }
 
-func (d *desk) failed(model, version string, kind engine.Kind) {
+func (d *fixture) failed(model, version string, kind engine.Kind) {
 	d.t.Helper()
 	d.version(model, version)
 	d.record(model, version, engine.FP32, reporttest.Failed(engine.Error{Kind: kind, Op: "build fp32 engine", Message: "no"}))
 	d.observe()
 }
 
-func (d *desk) flush() {
+func (d *fixture) flush() {
 	d.t.Helper()
 	if _, err := d.n.Flush(d.t.Context()); err != nil {
 		d.t.Fatal(err)
@@ -204,7 +204,7 @@ func (d *desk) flush() {
 }
 
 // running starts the sender; the function returned stops it and waits.
-func (d *desk) running() (stop func()) {
+func (d *fixture) running() (stop func()) {
 	ctx, cancel := context.WithCancel(d.t.Context())
 	done := make(chan struct{})
 	go func() {

@@ -108,7 +108,7 @@ func New(ctx context.Context, o Options) (*Notifier, error) {
 	n := &Notifier{Options: o, wake: make(chan struct{}, 1), counts: map[string]map[Result]uint64{}}
 	n.Configure(o.Config)
 	if err := o.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) (err error) {
-		n.observed, err = tx.Told()
+		n.observed, err = tx.Observed()
 		return err
 	}); err != nil {
 		return nil, err
@@ -171,7 +171,7 @@ type Stats struct {
 	Oldest time.Duration                // age of the oldest of them; 0 without any
 }
 
-// Stats tells how the notifications fare.
+// Stats says how the notifications fare.
 func (n *Notifier) Stats() Stats {
 	now := n.Now()
 	n.mu.Lock()

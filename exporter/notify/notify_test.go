@@ -25,13 +25,13 @@ func settle() {
 }
 
 // bubble runs a test on synthetic time.
-func bubble(t *testing.T, config string, test func(t *testing.T, d *desk)) {
+func bubble(t *testing.T, config string, test func(t *testing.T, d *fixture)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { test(t, newDesk(t, config)) })
+	synctest.Test(t, func(t *testing.T) { test(t, newFixture(t, config)) })
 }
 
-func TestACandidateIsToldOnceWhenItIsMeasuredThrough(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+func TestACandidateIsNotifiedOnceAllItsJobsHaveEnded(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.version("vision-net", "1", engine.FP32, engine.FP16, engine.INT8)
 		d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
 		d.observe()
@@ -46,8 +46,8 @@ func TestACandidateIsToldOnceWhenItIsMeasuredThrough(t *testing.T) {
 	})
 }
 
-func TestOnlyTheNewestOfABacklogIsTold(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+func TestOnlyTheNewestOfABacklogIsNotified(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		for _, v := range []string{"1", "2", "3"} {
 			d.in.Activity.Queue = nil
 			if v != "3" {
@@ -68,7 +68,7 @@ notifications:
     - {owners: vision, receivers: [vision]}
     - {owners: speech, events: [missed, failure], receivers: [speech]}
     - {events: [failure], receivers: [ops]}
-`, func(t *testing.T, d *desk) {
+`, func(t *testing.T, d *fixture) {
 		d.in.Targets = []config.Target{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 50ms")}}
 		d.measured("vision-net", "1", 0.02)
 		d.measured("speech-net", "1", 0.02)
@@ -85,7 +85,7 @@ notifications:
 }
 
 func TestAnUnsupportedPrecisionIsNoNews(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.version("vision-net", "1")
 		d.record("vision-net", "1", engine.FP32, reporttest.Unsupported)
 		d.observe()
@@ -94,8 +94,8 @@ func TestAnUnsupportedPrecisionIsNoNews(t *testing.T) {
 	})
 }
 
-func TestTheProbabilityIsComparedWithTheOneToldBefore(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+func TestTheProbabilityIsComparedWithTheOneNotifiedBefore(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.in.Milestones = []config.Milestone{{Name: "launch", Select: config.Select{Precision: config.Best}, Criteria: reporttest.Criteria("p99 < 5ms"), Share: 1, Deadline: time.Now().AddDate(0, 0, 30)}}
 		by := " by " + time.Now().AddDate(0, 0, 30).UTC().Format("2 Jan")
 		for i, c := range []struct {
@@ -104,18 +104,18 @@ func TestTheProbabilityIsComparedWithTheOneToldBefore(t *testing.T) {
 		}{{0.71, by + " 71 %"}, {0.83, by + " 83 % (was 71 %)"}, {0.8301, by + " 83 %"}, {0.999, by + " > 99 % (was 83 %)"}} {
 			d.edit = func(s *standing.State) { s.Milestones[0].Forecast = forecasted(forecast.OnTrack, c.p) }
 			d.measured("vision-net", fmt.Sprint(i+1), 0.03)
-			d.restart() // what was told is remembered
+			d.restart() // what was observed is remembered
 			d.flush()
 			text := d.full[len(d.full)-1].Text
 			if !strings.Contains(text, "; probability of launch"+c.want+"\n") {
-				t.Errorf("told\n%s\nwant %q", text, c.want)
+				t.Errorf("notified\n%s\nwant %q", text, c.want)
 			}
 		}
 	})
 }
 
-func TestAnotherEnvironmentIsToldWithItsFirstResult(t *testing.T) {
-	bubble(t, strings.Replace(everybody, "receivers: [", "routes: [{events: [environment], receivers: [chat]}]\n  receivers: [", 1), func(t *testing.T, d *desk) {
+func TestAnotherEnvironmentIsNotifiedWithItsFirstResult(t *testing.T) {
+	bubble(t, strings.Replace(everybody, "receivers: [", "routes: [{events: [environment], receivers: [chat]}]\n  receivers: [", 1), func(t *testing.T, d *fixture) {
 		d.measured("vision-net", "1", 0.03)
 		d.version("vision-net", "2")
 		d.build.Add("vision-net", "2", 1, engine.FP32, reporttest.Environment("1.33.0"), reporttest.Measured(0.02))
@@ -132,7 +132,7 @@ func TestAnotherEnvironmentIsToldWithItsFirstResult(t *testing.T) {
 }
 
 func TestRepeatsOfAFailureAreCounted(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		stop := d.running()
 		defer stop()
 		d.failed("vision-net", "1", engine.KindTimeout)
@@ -164,7 +164,7 @@ func TestRepeatsOfAFailureAreCounted(t *testing.T) {
 }
 
 func TestAttemptsBackOffAndNothingIsLost(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.breaks("chat", true)
 		start := time.Now()
 		stop := d.running()
@@ -211,7 +211,7 @@ func TestOneReceiverThatIsDownDoesNotHoldUpTheOthers(t *testing.T) {
 	bubble(t, `
 notifications:
   receivers: [{name: dead, url_env: A}, {name: chat, url_env: B}]
-`, func(t *testing.T, d *desk) {
+`, func(t *testing.T, d *fixture) {
 		d.breaks("dead", true)
 		stop := d.running()
 		defer stop()
@@ -222,7 +222,7 @@ notifications:
 		if len(d.got) != 5 {
 			t.Errorf("received %q", d.got)
 		}
-		// One attempt tells that it is down: not one for each message.
+		// One attempt shows that it is down: not one for each message.
 		if s := d.n.Stats(); s.Counts["dead"][Failed] != 1 || s.Queued != 5 {
 			t.Errorf("stats %+v", s)
 		}
@@ -230,7 +230,7 @@ notifications:
 }
 
 func TestAMessageThatIsNeverTakenDoesNotHoldUpTheOthers(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
 			if strings.Contains(m.Title, "poison") {
 				return &Error{Receiver: r.Name, Reason: "the server answered 400 Bad Request"}
@@ -253,7 +253,7 @@ func TestAMessageThatIsNeverTakenDoesNotHoldUpTheOthers(t *testing.T) {
 }
 
 func TestAHistoryThatWasDownForLongTriesOnceBeforeItGivesUp(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.measured("vision-net", "1", 0.02)
 		time.Sleep(1000 * time.Hour)
 		d.restart()
@@ -265,7 +265,7 @@ func TestAHistoryThatWasDownForLongTriesOnceBeforeItGivesUp(t *testing.T) {
 // The places where plancast can be killed, and what follows.
 func TestKilledAnywhereNothingIsLost(t *testing.T) {
 	t.Run("after the record, before the news is queued", func(t *testing.T) {
-		bubble(t, everybody, func(t *testing.T, d *desk) {
+		bubble(t, everybody, func(t *testing.T, d *fixture) {
 			d.version("vision-net", "1")
 			d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
 			d.restart()
@@ -275,7 +275,7 @@ func TestKilledAnywhereNothingIsLost(t *testing.T) {
 		})
 	})
 	t.Run("after the news is queued, before it is sent", func(t *testing.T) {
-		bubble(t, everybody, func(t *testing.T, d *desk) {
+		bubble(t, everybody, func(t *testing.T, d *fixture) {
 			d.measured("vision-net", "1", 0.02)
 			d.restart()
 			d.observe()
@@ -284,7 +284,7 @@ func TestKilledAnywhereNothingIsLost(t *testing.T) {
 		})
 	})
 	t.Run("after it is sent, before it is marked: repeated, with the same ID", func(t *testing.T) {
-		bubble(t, everybody, func(t *testing.T, d *desk) {
+		bubble(t, everybody, func(t *testing.T, d *fixture) {
 			d.measured("vision-net", "1", 0.02)
 			d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
 				err := d.send(ctx, r, m)
@@ -303,7 +303,7 @@ func TestKilledAnywhereNothingIsLost(t *testing.T) {
 		})
 	})
 	t.Run("after it is marked: not repeated", func(t *testing.T) {
-		bubble(t, everybody, func(t *testing.T, d *desk) {
+		bubble(t, everybody, func(t *testing.T, d *fixture) {
 			d.measured("vision-net", "1", 0.02)
 			d.flush()
 			d.restart()
@@ -324,7 +324,7 @@ func TestAnOrderlyStopLetsTheMessageUnderWayArrive(t *testing.T) {
 		"too late": {time.Hour, false, stopGrace},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, everybody, func(t *testing.T, d *desk) {
+			bubble(t, everybody, func(t *testing.T, d *fixture) {
 				d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
 					select {
 					case <-time.After(c.takes):
@@ -336,9 +336,9 @@ func TestAnOrderlyStopLetsTheMessageUnderWayArrive(t *testing.T) {
 				d.measured("vision-net", "1", 0.02)
 				stop := d.running()
 				time.Sleep(time.Second)
-				asked := time.Now()
+				start := time.Now()
 				stop()
-				if took := time.Since(asked); took != c.stops {
+				if took := time.Since(start); took != c.stops {
 					t.Errorf("stopped after %s; want %s", took, c.stops)
 				}
 				if left, err := d.store.Waiting(t.Context()); err != nil || (len(left) == 0) != c.sent || !c.sent && left[0].Attempts != 0 {
@@ -350,7 +350,7 @@ func TestAnOrderlyStopLetsTheMessageUnderWayArrive(t *testing.T) {
 }
 
 func TestAnotherConfigurationTakesEffect(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.breaks("chat", true)
 		stop := d.running()
 		defer stop()
@@ -380,8 +380,8 @@ func TestAnotherConfigurationTakesEffect(t *testing.T) {
 	})
 }
 
-func TestWhatWasSeenIsNoNews(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+func TestWhatWasObservedIsNoNews(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.version("vision-net", "1")
 		d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
 		if err := d.n.Skip(t.Context(), 1); err != nil {
@@ -395,7 +395,7 @@ func TestWhatWasSeenIsNoNews(t *testing.T) {
 }
 
 func TestEveryResultIsThereFromTheStart(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		s := d.n.Stats()
 		for _, r := range Results {
 			if v, ok := s.Counts["chat"][r]; !ok || v != 0 {
@@ -406,7 +406,7 @@ func TestEveryResultIsThereFromTheStart(t *testing.T) {
 }
 
 func TestADamagedRowIsAnErrorAndNotAMessage(t *testing.T) {
-	bubble(t, everybody, func(t *testing.T, d *desk) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		if err := d.store.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
 			_, err := tx.Add(history.OutboxEntry{Receiver: "chat", Key: "k", Created: time.Now(), Due: time.Now(), Body: []byte("{")})
 			return err

@@ -32,7 +32,7 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 	last := fresh[len(fresh)-1].ID
 	suppressed := map[string]uint64{}
 	err := n.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) error {
-		observed, err := tx.Told()
+		observed, err := tx.Observed()
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 				}
 			}
 		}
-		return tx.SetTold(last)
+		return tx.SetObserved(last)
 	})
 	if err != nil {
 		return err
@@ -71,9 +71,9 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 	return nil
 }
 
-// Skip says that the records up to id are no news: somebody has seen them.
+// Skip says that the records up to id are no news: somebody has read them.
 func (n *Notifier) Skip(ctx context.Context, id int64) error {
-	err := n.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) error { return tx.SetTold(id) })
+	err := n.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) error { return tx.SetObserved(id) })
 	if err == nil {
 		n.mu.Lock()
 		n.observed = max(n.observed, id)

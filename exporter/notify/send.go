@@ -119,7 +119,7 @@ func guarded(f func() error) (err error) {
 	return f()
 }
 
-// Check tells whether the receiver's URL can be read and names a service,
+// Check reports whether the receiver's URL can be read and names a service,
 // without sending anything.
 func Check(r config.Receiver) (service string, err error) {
 	raw, err := address(r)
@@ -165,7 +165,7 @@ func address(r config.Receiver) (string, error) {
 }
 
 // services are those of the library. Its logger is none: it would take every
-// message and tell nobody.
+// message and report nothing.
 var services = slices.DeleteFunc(new(router.ServiceRouter).ListServices(), func(s string) bool { return s == "logger" })
 
 var errNoService = errors.New(`its URL names no service: it begins with that, such as "slack://", "smtp://" or "generic+https://" for a webhook (docs/notifications.md)`)

@@ -352,7 +352,7 @@ func TestSendingEndsWithItsContext(t *testing.T) {
 	http.DefaultClient.CloseIdleConnections()
 }
 
-func TestAnAddressThatCannotBeReadIsToldWithItsPlace(t *testing.T) {
+func TestAnAddressThatCannotBeReadIsReportedWithItsPlace(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) config.Receiver { return fromFile(t, text) }
 	for _, c := range []struct {

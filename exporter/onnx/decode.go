@@ -26,11 +26,11 @@ type decoder struct {
 
 // Field numbers of onnx.proto, named as there.
 func (d *decoder) model() error {
-	var seen once
+	var fields once
 	var producer, producerVersion string
 	functions := map[string]bool{}
 	err := d.fields(d.size, "model", func(f field) (err error) {
-		if err := seen.check(f, "model", 1, 2, 3, 7); err != nil {
+		if err := fields.check(f, "model", 1, 2, 3, 7); err != nil {
 			return err
 		}
 		switch f.num {
@@ -64,7 +64,7 @@ func (d *decoder) model() error {
 		return err
 	case d.g.IRVersion <= 0:
 		return errorf(d.size, "model: no ir_version: this is not an ONNX file")
-	case !seen.has(7):
+	case !fields.has(7):
 		return errorf(d.size, "model: the file ends without a graph: it is truncated, or not an ONNX file")
 	case len(d.g.Opsets) == 0:
 		return errorf(d.size, "model: the file ends without an opset_import: it is truncated")
@@ -85,7 +85,7 @@ func (d *decoder) model() error {
 	return nil
 }
 
-// builtIn tells whether runtimes know a domain without its import.
+// builtIn reports whether runtimes know a domain without its import.
 func builtIn(domain string) bool {
 	return domain == "com.microsoft" || strings.HasPrefix(domain, "com.microsoft.") || domain == "ai.onnx.ml"
 }
@@ -216,9 +216,9 @@ func (d *decoder) node(f field, depth int) error {
 	retained := d.retained
 	at := f.at
 	var axis int64
-	var seen once
+	var fields once
 	err := d.message(f, "node", func(f field) (err error) {
-		if err := seen.check(f, "node", 3, 4, 7); err != nil {
+		if err := fields.check(f, "node", 3, 4, 7); err != nil {
 			return err
 		}
 		var s string
@@ -285,9 +285,9 @@ type intAttribute struct {
 
 // attribute descends into what an attribute holds; an integer is returned.
 func (d *decoder) attribute(f field, depth int) (a intAttribute, err error) {
-	var seen once
+	var fields once
 	err = d.message(f, "attribute", func(f field) (err error) {
-		if err := seen.check(f, "attribute", 1, 3, 5, 6, 20, 22); err != nil {
+		if err := fields.check(f, "attribute", 1, 3, 5, 6, 20, 22); err != nil {
 			return err
 		}
 		switch f.num {
@@ -309,9 +309,9 @@ func (d *decoder) attribute(f field, depth int) (a intAttribute, err error) {
 
 // sparse reads a sparse tensor and returns its values.
 func (d *decoder) sparse(f field) (values tensorHead, err error) {
-	var seen once
+	var fields once
 	err = d.message(f, "sparse tensor", func(f field) error {
-		if err := seen.check(f, "sparse tensor", 1, 2); err != nil {
+		if err := fields.check(f, "sparse tensor", 1, 2); err != nil {
 			return err
 		}
 		switch f.num {
@@ -339,9 +339,9 @@ func (d *decoder) tensor(f field) (tensorHead, error) {
 	raw := int64(-1)
 	var location string
 	at := f.at
-	var seen once
+	var fields once
 	err := d.message(f, "tensor", func(f field) (err error) {
-		if err := seen.check(f, "tensor", 2, 8, 9, 14); err != nil {
+		if err := fields.check(f, "tensor", 2, 8, 9, 14); err != nil {
 			return err
 		}
 		switch f.num {
@@ -359,9 +359,9 @@ func (d *decoder) tensor(f field) (tensorHead, error) {
 		case 13: // external_data
 			external = true // whatever data_location says
 			var key, value string
-			var seen once
+			var fields once
 			err = d.message(f, "external_data", func(f field) (err error) {
-				if err := seen.check(f, "external_data", 1, 2); err != nil {
+				if err := fields.check(f, "external_data", 1, 2); err != nil {
 					return err
 				}
 				switch f.num {

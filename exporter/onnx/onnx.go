@@ -44,7 +44,7 @@ type Model struct {
 
 	// Precision is what the candidate was shipped as; see precision.
 	Precision engine.Precision
-	// Quantized tells whether it carries its own quantization of activations.
+	// Quantized reports whether it carries its own quantization of activations.
 	Quantized bool
 }
 

@@ -140,7 +140,7 @@ func TestExternalData(t *testing.T) {
 }
 
 // Every proper prefix of a model must be refused, wherever it is cut: that is
-// how a file still being copied is told from a whole one.
+// how a file still being copied is distinguished from a whole one.
 func TestEveryTruncationIsRefused(t *testing.T) {
 	for name, m := range map[string]onnxtest.Model{
 		"classifier": onnxtest.Classifier(4, 6, 3), "branches": onnxtest.Branches(), "quantized": onnxtest.Quantized(4, 3), "custom": onnxtest.Custom(),
@@ -301,7 +301,7 @@ func TestTypesOfInputs(t *testing.T) {
 	}
 }
 
-func TestInputsThatAreLookedUpInATableHaveALimit(t *testing.T) {
+func TestInputsThatIndexATableHaveALimit(t *testing.T) {
 	table := func(name string, rows int64) onnxtest.Tensor {
 		return onnxtest.Tensor{Name: name, Type: onnxtest.Float, Dims: []int64{rows, 2}, Data: onnxtest.Noise(int(2*rows), 1)}
 	}
@@ -376,9 +376,9 @@ func TestRenameDims(t *testing.T) {
 	m.Graph.Outputs[0].Dims = []onnxtest.Dim{"?", 4} // of an input only
 	want := unknown("N", 3, "?", "width", "height")
 	want.Graph.Outputs[0].Dims = m.Graph.Outputs[0].Dims
-	var asked []string
+	var requests []string
 	rename := func(input string, position int, name string) string {
-		asked = append(asked, fmt.Sprint(input, position, name))
+		requests = append(requests, fmt.Sprint(input, position, name))
 		if input == "image" && position == 3 {
 			return "width"
 		}
@@ -387,8 +387,8 @@ func TestRenameDims(t *testing.T) {
 	if got, err := RenameDims(m.Bytes(), rename); err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("not the same model with another name: %v", err)
 	}
-	if want := []string{"x0N", "image0N", "image2?", "image3?", "image4height"}; !slices.Equal(asked, want) {
-		t.Errorf("asked for %q, want %q", asked, want)
+	if want := []string{"x0N", "image0N", "image2?", "image3?", "image4height"}; !slices.Equal(requests, want) {
+		t.Errorf("asked for %q, want %q", requests, want)
 	}
 	whole := m.Bytes()
 	if _, err := RenameDims(whole[:len(whole)/2], rename); err == nil {

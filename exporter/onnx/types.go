@@ -13,9 +13,9 @@ import (
 func (d *decoder) valueInfo(f field) (engine.TensorInfo, error) {
 	var info engine.TensorInfo
 	at := f.at
-	var seen once
+	var fields once
 	err := d.message(f, "value", func(f field) (err error) {
-		if err := seen.check(f, "value", 1, 2); err != nil {
+		if err := fields.check(f, "value", 1, 2); err != nil {
 			return err
 		}
 		switch f.num {
@@ -114,7 +114,7 @@ func (d *decoder) dim(f field) (engine.Dim, error) {
 	return dim, err
 }
 
-// quantized tells whether activations are quantized: operators on integers, or
+// quantized reports whether activations are quantized: operators on integers, or
 // pairs of QuantizeLinear and DequantizeLinear. Weights alone behind a
 // DequantizeLinear save memory and not arithmetic, so they do not count.
 func quantized(operators map[Operator]int) bool {

@@ -28,7 +28,7 @@ type Chosen struct {
 	from      string   // the configuration and the surroundings that it was chosen in
 }
 
-// choose returns the backend; remembered says that no worker was asked.
+// choose returns the backend; remembered says that no worker was started.
 func (r *Runner) choose(ctx context.Context, fresh bool) (b Backend, remembered bool, err error) {
 	config := r.Config.BackendConfig(0)
 	chosenBy, err := json.Marshal([]any{r.Backends, r.Config.Backend, config, r.Config.TensorRT.Devices})

@@ -94,7 +94,7 @@ type latch struct {
 
 func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
 
-// makesReference tells whether the job's outputs become the model's reference.
+// makesReference reports whether the job's outputs become the model's reference.
 func (r *Runner) makesReference(job Job, staged string) bool {
 	ref, err := r.referenceFor(job.Candidate, staged)
 	return err == nil && ref.path == "" && job.Precision == engine.FP32

@@ -96,7 +96,7 @@ func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, o
 	return p, rebuild
 }
 
-// couldBePartner tells whether a job may have failed because of the engine that
+// couldBePartner reports whether a job may have failed because of the engine that
 // was loaded beside its own.
 func couldBePartner(k engine.Kind) bool {
 	return k == engine.KindCrashed || k == engine.KindOutOfMemory || k == engine.KindTimeout

@@ -45,14 +45,14 @@ type machine struct {
 	// failure is the outcome of every job; nil measures it.
 	failure *engine.Error
 
-	mu      sync.Mutex
-	busy    map[int]bool
-	held    map[int]string // candidates whose worker is on a GPU
-	workers int            // that did jobs
-	asked   int            // descriptions of backends
-	devices []int          // that each job ran on, in the order of their end
-	jobs    []bench.Job
-	limits  config.Worker // of the last
+	mu           sync.Mutex
+	busy         map[int]bool
+	held         map[int]string // candidates whose worker is on a GPU
+	workers      int            // that did jobs
+	descriptions int            // descriptions of backends
+	devices      []int          // that each job ran on, in the order of their end
+	jobs         []bench.Job
+	limits       config.Worker // of the last
 }
 
 func (m *machine) worker() Worker { return &played{machine: m} }
@@ -101,7 +101,7 @@ func (m *machine) work(ctx context.Context, limits config.Worker, req worker.Req
 		return worker.Outcome{Failure: engine.Errorf(engine.KindUnavailable, "use TensorRT", "", "no usable GPU")}, nil
 	}
 	if req.Job == nil {
-		m.asked++
+		m.descriptions++
 		return worker.Outcome{Environments: environments, Libraries: m.libraries}, nil
 	}
 	device := req.Config.Device
@@ -254,7 +254,7 @@ func TestOneDeviceTakesJobsInOrder(t *testing.T) {
 	if m.workers != 3 {
 		t.Errorf("%d workers for three candidates", m.workers)
 	}
-	// What changed since the plan before is asked of each later version.
+	// What changed since the plan before is computed for each later version.
 	if j := m.jobs[6]; j.PreviousVersion != "1" || len(j.PreviousLayers) != 1 || j.PreviousLayers[0].Name != "of version 1" {
 		t.Errorf("version 2 is compared with the layers %+v of version %q", j.PreviousLayers, j.PreviousVersion)
 	}
@@ -400,7 +400,7 @@ func TestAGPUThatIsGoneIsNotReplacedUnnoticed(t *testing.T) {
 	}
 	cpuOnly := func(c *config.Config) { c.Backend = "onnxruntime" }
 	if p, err := runner(t, m, cpuOnly, models, before).Plan(t.Context(), nil); err != nil || p.Backend.Name != "onnxruntime" {
-		t.Errorf("told to go on on the CPU: %+v, %v", p.Backend, err)
+		t.Errorf("went on on the CPU: %+v, %v", p.Backend, err)
 	}
 }
 

@@ -115,7 +115,7 @@ func (r *Runner) recall(ctx context.Context, k key) error {
 	return nil
 }
 
-// wanted tells whether a job is to be done: it has no record, or failed under
+// wanted reports whether a job is to be done: it has no record, or failed under
 // limits of the configuration that are not those of now. Whatever else the
 // configuration can change about a failure is part of the fingerprint.
 func (r *Runner) wanted(k key, limits string) bool {

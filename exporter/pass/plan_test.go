@@ -108,12 +108,12 @@ func TestAPassWithoutWorkStartsNoProcess(t *testing.T) {
 	folder := filepath.Dir(put("trt/README", ""))
 	pass := func(want int, why string) {
 		t.Helper()
-		before := m.asked
+		before := m.descriptions
 		n := New(r.Options, records(t, r))
 		if err := n.Once(t.Context(), nil); err != nil {
 			t.Fatal(err)
 		}
-		if got := m.asked - before; got != want {
+		if got := m.descriptions - before; got != want {
 			t.Errorf("%s: the backend is described %d times; want %d", why, got, want)
 		}
 	}

@@ -29,7 +29,7 @@ func (root surroundings) print(libraries []string, c bench.BackendConfig) string
 	}
 	folders = append(folders, filepath.SplitList(os.Getenv("LD_LIBRARY_PATH"))...)
 	for _, name := range slices.Concat(libraries, folders, []string{root.at("etc/ld.so.cache")}) {
-		look(h, name)
+		stamp(h, name)
 	}
 	for _, pattern := range []string{"dev/nvidia*", "dev/nvidia-caps/*"} {
 		found, _ := filepath.Glob(root.at(pattern)) // the pattern is well formed
@@ -68,8 +68,8 @@ func (root surroundings) read(w io.Writer, name string) string {
 	return string(text)
 }
 
-// look writes what changes when a file, or what is in a folder, is replaced.
-func look(w io.Writer, name string) {
+// stamp writes what changes when a file, or what is in a folder, is replaced.
+func stamp(w io.Writer, name string) {
 	info, err := os.Stat(name)
 	if err != nil {
 		fmt.Fprintln(w, name, "is not there")

@@ -102,7 +102,7 @@ func (f ForecastView) Expected() string {
 	return text
 }
 
-// Lines tell the forecast in sentences, the most important first.
+// Lines write the forecast in sentences, the most important first.
 func (f ForecastView) Lines() []string {
 	first := f.Summary
 	if t := f.TrendText(); t != "" && !f.Met {
@@ -111,11 +111,11 @@ func (f ForecastView) Lines() []string {
 	return sentences(append([]string{first, f.Expected()}, f.Advice...))
 }
 
-// shownWarnings is how many warnings are told in words.
+// shownWarnings is how many warnings are written out.
 const shownWarnings = 2
 
 // Notes are reasons to trust the forecast less. A milestone of many models has
-// many: a few are told and the rest counted; all are in the JSON form.
+// many: a few are written out and the rest counted; all are in the JSON form.
 func (f ForecastView) Notes() []string {
 	w := f.Evidence.Warnings
 	switch {
@@ -149,7 +149,7 @@ func probabilityText(f *ForecastView) string {
 // something about it.
 const fewQuestions = 20
 
-// TrackText tells the forecast's own record, and says so when it is poor.
+// TrackText writes the forecast's own record, and says so when it is poor.
 func (v View) TrackText() string {
 	t := v.Track
 	switch {

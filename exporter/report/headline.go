@@ -71,7 +71,7 @@ func noResult(m ModelView, a standing.Activity) string {
 	}
 	if len(m.Waiting) > 0 {
 		w := m.Waiting[len(m.Waiting)-1]
-		s += fmt.Sprintf("; version %s is %s", w.Version, w.State)
+		s += fmt.Sprintf("; version %s is %s", w.Version, w.StateText())
 		if w.Reason != "" {
 			s += ": " + w.Reason
 		}

@@ -201,7 +201,7 @@ func (p page) Undecided() int {
 	return s.Models - s.Met - s.Missed - s.Failed
 }
 
-// Full tells whether the cards are shown, or the overview alone.
+// Full reports whether the cards are shown, or the overview alone.
 func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
 
 func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }

@@ -104,7 +104,7 @@ func Markdown(w io.Writer, v View) error {
 	}
 	for i, r := range v.Refused {
 		if i == 0 {
-			p("\n### Refused\n\n")
+			p("\n### Rejected\n\n")
 		}
 		p("- %s: %s\n", code(r.Name), md(r.Reason))
 	}

@@ -234,7 +234,7 @@ func TestChangeIsAgainstTheCandidateBefore(t *testing.T) {
 		t.Errorf("compared across environments: %+v", c)
 	}
 	if m.Changed == nil || m.Changed.Iterations != 2 || !strings.Contains(m.Changed.Text, "ONNX Runtime 1.31.0 became 1.32.0") {
-		t.Errorf("the change of environment is not told: %+v", m.Changed)
+		t.Errorf("the change of environment is not reported: %+v", m.Changed)
 	}
 }
 
@@ -308,7 +308,7 @@ func TestMilestonesCountModels(t *testing.T) {
 	}
 }
 
-func TestTelemetryIsTold(t *testing.T) {
+func TestTelemetryIsReported(t *testing.T) {
 	v := func(x float64) *float64 { return &x }
 	watched := func(x bench.Telemetry, stable bool) report.View {
 		in := reporttest.Input()
@@ -489,7 +489,7 @@ func TestManyModelsStayReadable(t *testing.T) {
 	}
 	b.Reset()
 	if err := report.HTML(&b, v, report.HTMLOptions{Model: "no <such>"}); err != nil || !strings.Contains(b.String(), "no model named “no &lt;such&gt;”") {
-		t.Errorf("an unknown model is told (%v)", err)
+		t.Errorf("an unknown model is reported (%v)", err)
 	}
 }
 
@@ -535,7 +535,7 @@ func BenchmarkBuild300Models(b *testing.B) {
 	}
 }
 
-// A change is told with its interval where both engines were timed in turns, and
+// A change is written with its interval where both engines were timed in turns, and
 // is marked where they were not.
 func TestChangesInWords(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -17,7 +17,7 @@ type column struct {
 // line is one line of the table: a row's own result, or its last good one.
 type line struct {
 	row    Row
-	result *Result // nil: there is none, and the row's state is told instead
+	result *Result // nil: there is none, and the row's state is written instead
 	old    bool    // result is the last good one of an earlier candidate
 }
 

@@ -117,7 +117,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		p("\nAttention: %s\n", a.Text)
 	}
 	for _, r := range v.Refused {
-		p("\nRefused: %q: %s\n", r.Name, r.Reason)
+		p("\nRejected: %q: %s\n", r.Name, r.Reason)
 	}
 	for i, g := range v.listedGaps() {
 		if i == 0 {
@@ -237,7 +237,7 @@ func details(m ModelView) []string {
 		}
 	}
 	for _, w := range m.Waiting {
-		s := "version " + w.Version + " is " + string(w.State)
+		s := "version " + w.Version + " is " + w.StateText()
 		if w.Reason != "" {
 			s += ": " + w.Reason
 		}

@@ -136,7 +136,7 @@ func (m ModelView) deciding() []VerdictView {
 	return m.Verdicts[:n]
 }
 
-// decides tells whether the engine of precision p is why the model has not met
+// decides reports whether the engine of precision p is why the model has not met
 // a threshold: what the other engines miss is of no interest.
 func (m ModelView) decides(p engine.Precision, of RowVerdict) bool {
 	return slices.ContainsFunc(m.Verdicts, func(v VerdictView) bool {

@@ -32,7 +32,7 @@ type View struct {
 	Track         *forecast.Score    `json:"forecast_track,omitempty"` // the forecast's own record on this history
 	Models        []ModelView        `json:"models"`                   // in the repository, by name
 	Gone          []string           `json:"gone"`                     // models of the history that the repository no longer holds
-	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders refused by name
+	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders rejected by name
 	Unmatched     []Unmatched        `json:"unmatched,omitempty"`      // targets and milestones without any model
 	Absent        []Absent           `json:"absent,omitempty"`         // models that targets and milestones are about and the repository lacks
 	Gaps          []Gap              `json:"gaps,omitempty"`           // models whose newest version has no result
@@ -80,7 +80,7 @@ type ModelView struct {
 	Rows        []Row              `json:"rows"`                // one for each precision, most exact first
 	Verdicts    []VerdictView      `json:"verdicts"`            // targets first, then milestones
 
-	Waiting    []VersionView   `json:"waiting,omitempty"` // pending and refused versions, with the reason
+	Waiting    []VersionView   `json:"waiting,omitempty"` // pending and rejected versions, with the reason
 	OutOfOrder []CandidateView `json:"out_of_order,omitempty"`
 	History    []History       `json:"history"` // the series in the newest environment, by precision
 	Truncated  bool            `json:"history_truncated,omitempty"`
@@ -129,6 +129,14 @@ type VersionView struct {
 	Version string                `json:"version"`
 	State   standing.VersionState `json:"state"`
 	Reason  string                `json:"reason,omitempty"`
+}
+
+// StateText is the state as people read it, in the words of check and log.
+func (v VersionView) StateText() string {
+	if v.State == standing.Refused {
+		return "rejected"
+	}
+	return string(v.State)
 }
 
 // RowState says what a row holds.

@@ -70,7 +70,7 @@ type Version struct {
 	Version string
 	Digest  string // "" while unknown
 	State   VersionState
-	Reason  string // why it is pending or refused, as the repository says
+	Reason  string // why it is pending or rejected, as the repository says
 }
 
 // VersionState says what becomes of a version.

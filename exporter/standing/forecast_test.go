@@ -179,7 +179,7 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 			launch(config.Best, fast), both[:1], []string{"90 ms", "missed", "49 ms (disturbed)"},
 		},
 		{
-			"layers that stay unquantized are told, when they become more",
+			"layers that stay unquantized are reported, when they become more",
 			func(d *diary) {
 				d.add("m", 1, engine.INT8, "f", unquantized(0.09, 0))
 				d.add("m", 2, engine.INT8, "f", unquantized(0.08, 12))

@@ -29,7 +29,7 @@ const (
 	GapUnusable GapCause = "unusable" // a folder that looks like a model cannot be one
 )
 
-// Gaps finds the models whose newest version has no result. A refused version
+// Gaps finds the models whose newest version has no result. A rejected version
 // whose name is no number may be the newest, so it is one as well.
 func (s *State) Gaps() []Gap {
 	var out []Gap

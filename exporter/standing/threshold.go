@@ -9,7 +9,7 @@ import (
 	"github.com/plancast/plancast/forecast"
 )
 
-// Kind tells targets from milestones.
+// Kind distinguishes targets from milestones.
 type Kind string
 
 // The two kinds of thresholds.

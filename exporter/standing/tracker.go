@@ -348,7 +348,7 @@ func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) 
 	}
 	e.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, environment, e.known, e.since)
 	if slices.EqualFunc(e.series, old.series, sameSeries) {
-		e.series = old.series // so that it is seen to be the same
+		e.series = old.series // so that it compares as the same
 	}
 	if held.series == nil {
 		held.series = map[use]evidence{}

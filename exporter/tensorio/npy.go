@@ -151,7 +151,7 @@ func texts(data []byte, n int, h header) []string {
 func parseHeader(s string) (header, error) {
 	var h header
 	p := &parser{s: s}
-	seen := map[string]bool{}
+	found := map[string]bool{}
 	if !p.take("{") {
 		return h, errors.New("the header is not a dictionary")
 	}
@@ -160,10 +160,10 @@ func parseHeader(s string) (header, error) {
 		if !ok || !p.take(":") {
 			return h, errors.New("the header is not a dictionary of names")
 		}
-		if seen[key] {
+		if found[key] {
 			return h, fmt.Errorf("the header has two %q", key)
 		}
-		seen[key] = true
+		found[key] = true
 		switch key {
 		case "descr":
 			descr, ok := p.quoted()
@@ -203,7 +203,7 @@ func parseHeader(s string) (header, error) {
 		return h, errors.New("there is text behind the header's dictionary")
 	}
 	for _, key := range []string{"descr", "fortran_order", "shape"} {
-		if !seen[key] {
+		if !found[key] {
 			return h, fmt.Errorf("the header has no %q", key)
 		}
 	}

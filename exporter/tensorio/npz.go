@@ -44,17 +44,17 @@ func ReadNPZ(name string, wanted func(array string) bool) ([]engine.Tensor, erro
 		return fail("it has %d arrays, more than %d", len(z.File), maxArrays)
 	}
 	var tensors []engine.Tensor
-	seen := map[string]bool{}
+	found := map[string]bool{}
 	left := int64(MaxBytes)
 	for _, f := range z.File {
 		array, ok := strings.CutSuffix(f.Name, ".npy")
 		switch {
 		case !ok || array == "":
 			return fail("member %q is not a NumPy array (.npy)", f.Name)
-		case seen[array]:
+		case found[array]:
 			return fail("array %q is there twice", array)
 		}
-		seen[array] = true
+		found[array] = true
 		if wanted != nil && !wanted(array) {
 			tensors = append(tensors, engine.Tensor{Name: array})
 			continue

@@ -40,7 +40,7 @@ func (s Shapes) Resolve(inputs []engine.TensorInfo) ([][]int64, error) {
 	return shapes, open.err()
 }
 
-// Batched tells whether the batch can be chosen: whether some dimension of an
+// Batched reports whether the batch can be chosen: whether some dimension of an
 // input follows Batch.
 func (s Shapes) Batched(inputs []engine.TensorInfo) bool {
 	one, two := s, s

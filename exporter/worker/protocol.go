@@ -7,7 +7,7 @@
 // of JSON each, to file descriptor 3; the last one holds the outcome, and says
 // whether the child waits for another request or ends. Native libraries may print
 // what they like on stdout and stderr; the end of it is kept. The end of stdin
-// tells the child that its parent is gone, or needs it no longer.
+// shows the child that its parent is gone, or needs it no longer.
 package worker
 
 import (
@@ -37,7 +37,7 @@ type Event struct {
 	Ready bool `json:"ready,omitempty"`
 }
 
-// last tells whether the event ends the job.
+// last reports whether the event ends the job.
 func (e Event) last() bool {
 	return e.Measurement != nil || e.Failure != nil || e.Environments != nil
 }

@@ -38,7 +38,7 @@ type Spec struct {
 	Timeout time.Duration
 	Memory  int64 // bytes resident; 0 is no limit
 	Cores   []int // that the child may use; nil is all that the parent may
-	// Progress is told what the child reports, from one goroutine; nil is nobody.
+	// Progress receives what the child reports, from one goroutine; nil is nobody.
 	Progress func(engine.Progress)
 }
 
@@ -104,7 +104,7 @@ func (w *Worker) Close() {
 	}
 }
 
-// fit tells whether a child that waits can do req: it serves the same backend and
+// fit reports whether a child that waits can do req: it serves the same backend and
 // device, has not died meanwhile, and leaves the job at least half of the memory.
 func (c *child) fit(spec Spec, req Request) bool {
 	held := resident(c.cmd.Process.Pid)
@@ -160,7 +160,7 @@ func (c *child) ask(request []byte) {
 	c.log.clear()
 	go func() {
 		// A child that dies before it reads makes this fail, and its death is
-		// told elsewhere.
+		// reported elsewhere.
 		_, _ = c.stdin.Write(request)
 	}()
 }
@@ -178,7 +178,7 @@ func (c *child) end() error {
 }
 
 // wait reads events until the job is done, has outstayed its limits or the child
-// says something that is no event, and makes an Outcome of it. ready tells that
+// says something that is no event, and makes an Outcome of it. ready says that
 // the child waits for another request; if not, it has ended.
 func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 	var mu sync.Mutex // guards verdict and stage

@@ -114,7 +114,7 @@ func histories(series, iterations int) []forecast.Series {
 }
 
 func plancast(all []forecast.Series) (time.Duration, error) {
-	now, goal := asked(all)
+	now, goal := question(all)
 	used, _, err := median(func() error {
 		for _, s := range all {
 			if _, err := forecast.Single(s, goal, now, forecast.Options{}); err != nil {
@@ -127,14 +127,14 @@ func plancast(all []forecast.Series) (time.Duration, error) {
 }
 
 func joint(all []forecast.Series) (used, wall time.Duration, err error) {
-	now, goal := asked(all)
+	now, goal := question(all)
 	return median(func() error {
 		_, err := forecast.Joint(forecast.Milestone{Name: "all", Series: all, Share: 0.8, Goal: goal}, now, forecast.Options{})
 		return err
 	})
 }
 
-func asked(all []forecast.Series) (now time.Time, g forecast.Goal) {
+func question(all []forecast.Series) (now time.Time, g forecast.Goal) {
 	o := all[0].Observations
 	now = o[len(o)-1].Time
 	return now, forecast.Goal{Iterations: steps, Deadline: now.AddDate(0, 1, 0)}

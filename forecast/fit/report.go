@@ -42,14 +42,14 @@ func (s *sample) report(w io.Writer, name string, rates []func(string, *question
 
 // mostAsked is how many questions of one history of a large population count,
 // as in the walk-forward score, which draws 6,000 of them in turn.
-const mostAsked = 31.5
+const mostQuestions = 31.5
 
 func (s *sample) score(rate func(string, *question) float64, of func(string) *law.Coefficients, siblings bool) (t tally) {
-	asked := map[int]float64{}
+	questions := map[int]float64{}
 	for _, c := range s.cuts {
-		asked[c.series] += float64(len(c.questions))
+		questions[c.series] += float64(len(c.questions))
 	}
-	large := len(asked) > 100
+	large := len(questions) > 100
 	var l law.Law
 	for _, c := range s.cuts {
 		var around law.Context
@@ -58,7 +58,7 @@ func (s *sample) score(rate func(string, *question) float64, of func(string) *la
 		}
 		weight := 1.0
 		if large {
-			weight = min(1, mostAsked/asked[c.series])
+			weight = min(1, mostQuestions/questions[c.series])
 		}
 		c.history.Law(of(c.repo), around, slices.Max(steps), &l)
 		k := 0

@@ -101,8 +101,8 @@ func (g *Group) grafanaStart(ctx context.Context, start, address string, o Grafa
 	if o.Visitors {
 		visitors = "Admin"
 	}
-	// Interrupted, the starter leaves a Grafana that nobody was told of; its pid
-	// file tells.
+	// Interrupted, the starter leaves a Grafana that nobody knows of; its pid
+	// file names it.
 	pids := filepath.Join(o.data(), "grafana.pid")
 	g.Defer(func() {
 		if text, err := os.ReadFile(pids); err == nil {
@@ -116,21 +116,21 @@ func (g *Group) grafanaStart(ctx context.Context, start, address string, o Grafa
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 5 * time.Second
-	var told, said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &told, &said
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		return fmt.Errorf("start Grafana with %s: %w\n%s", start, err, bytes.TrimSpace(said.Bytes()))
+		return fmt.Errorf("start Grafana with %s: %w\n%s", start, err, bytes.TrimSpace(stderr.Bytes()))
 	}
-	lines := strings.Fields(told.String())
+	lines := strings.Fields(stdout.String())
 	if len(lines) == 0 {
-		return fmt.Errorf("start Grafana: %s told no process", start)
+		return fmt.Errorf("start Grafana: %s named no process", start)
 	}
 	pid, err := strconv.Atoi(lines[len(lines)-1])
 	if err != nil {
-		return fmt.Errorf("start Grafana: %s told no process: %q", start, told.String())
+		return fmt.Errorf("start Grafana: %s named no process: %q", start, stdout.String())
 	}
 	g.Defer(func() { end(pid) })
 	return nil
@@ -166,7 +166,7 @@ func end(pid int) {
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 }
 
-// gone tells whether a process has ended; one that nobody has waited for yet
+// gone reports whether a process has ended; one that nobody has waited for yet
 // has ended as well.
 func gone(pid int) bool {
 	if syscall.Kill(pid, 0) != nil {

@@ -115,6 +115,6 @@ func (g guest) do(ctx context.Context, method, path string, body any) (status in
 		return 0, "", err
 	}
 	defer r.Body.Close()
-	told, err := io.ReadAll(io.LimitReader(r.Body, 2000))
-	return r.StatusCode, string(told), err
+	text, err = io.ReadAll(io.LimitReader(r.Body, 2000))
+	return r.StatusCode, string(text), err
 }

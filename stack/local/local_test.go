@@ -26,7 +26,7 @@ func script(text string) func(string) []string {
 	return func(string) []string { return []string{"/bin/sh", "-c", text} }
 }
 
-func TestAProgramThatEndsIsToldWithItsLastWords(t *testing.T) {
+func TestAProgramThatEndsIsReportedWithTheEndOfItsLog(t *testing.T) {
 	var g Group
 	defer g.Stop()
 	_, err := g.Start(t.Context(), Program{Name: "Store", Command: script("echo the disk is full; exit 3"), Ready: "/", Log: filepath.Join(t.TempDir(), "log")})
@@ -104,7 +104,7 @@ func TestAProgramWhosePortIsTakenGetsAnother(t *testing.T) {
 	}
 }
 
-func TestWhatEndsByItselfIsTold(t *testing.T) {
+func TestWhatEndsByItselfIsReported(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -169,7 +169,7 @@ func TestInterruptedStartsGiveUp(t *testing.T) {
 	}
 }
 
-func TestFindGrafanaSaysWhatItLookedFor(t *testing.T) {
+func TestFindGrafanaSaysWhereItSearched(t *testing.T) {
 	t.Setenv("GRAFANA_START", "")
 	t.Setenv("GRAFANA_HOME", "")
 	if _, err := FindGrafana("/nonexistent/start.sh"); err == nil || !strings.Contains(err.Error(), "set GRAFANA_HOME") {

@@ -54,7 +54,7 @@ type Process struct {
 	done      chan struct{}
 	waited    error // once done is closed: how it ended
 	ask       sync.Once
-	asked     chan struct{} // closed once it was asked to end
+	stopping  chan struct{} // closed once it was asked to end
 }
 
 // Log is what the program wrote so far.
@@ -68,7 +68,7 @@ func (p *Process) Log() string {
 
 // Kill ends the program alone, at once, as a crash would, and waits for its end.
 func (p *Process) Kill() {
-	p.ask.Do(func() { close(p.asked) })
+	p.ask.Do(func() { close(p.stopping) })
 	_ = p.cmd.Process.Kill() // an error says that it has ended
 	<-p.done
 }
@@ -76,7 +76,7 @@ func (p *Process) Kill() {
 // Stop asks the program to end, waits, and kills what is left of it and of what
 // it started. It may be called again.
 func (p *Process) Stop() {
-	p.ask.Do(func() { close(p.asked) })
+	p.ask.Do(func() { close(p.stopping) })
 	group := -p.cmd.Process.Pid
 	_ = syscall.Kill(group, syscall.SIGTERM)
 	late := time.NewTimer(grace)
@@ -159,7 +159,7 @@ func (g *Group) start(ctx context.Context, p Program, address string) (*Process,
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	out := &Process{Address: address, URL: "http://" + address, name: name, log: p.Log, cmd: cmd, done: make(chan struct{}), asked: make(chan struct{})}
+	out := &Process{Address: address, URL: "http://" + address, name: name, log: p.Log, cmd: cmd, done: make(chan struct{}), stopping: make(chan struct{})}
 	go func() {
 		if out.waited = cmd.Wait(); out.waited == nil {
 			out.waited = errors.New("exit status 0")
@@ -178,7 +178,7 @@ func (g *Group) start(ctx context.Context, p Program, address string) (*Process,
 	go func() {
 		<-out.done
 		select {
-		case <-out.asked:
+		case <-out.stopping:
 		default:
 			g.report(out.ended())
 		}

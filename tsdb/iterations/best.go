@@ -40,11 +40,11 @@ func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
 		case i == n-1:
 			for _, s := range c.steps { // what failed last is known from when it failed
 				if s != nil {
-					it.Seen = later(it.Seen, s.Seen)
+					it.Known = later(it.Known, s.Known)
 				}
 			}
 		case i > 0 && c.awaits(candidates[i-1]):
-			it.Seen = later(it.Seen, candidates[i+1].iteration().Seen)
+			it.Known = later(it.Known, candidates[i+1].iteration().Known)
 		}
 		var results [][]float64
 		var measured []*step
@@ -78,7 +78,7 @@ type step struct {
 	values []float64
 }
 
-// counts tells which criteria the step is a result for. A time or throughput
+// counts says which criteria the step is a result for. A time or throughput
 // that a disturbed one misses is undecided, and a step of which nothing else is
 // missed or unknown is no result at all then: as plancast's exporter has it.
 func (s step) counts(criteria []forecast.Criterion) []bool {
@@ -104,17 +104,17 @@ func (s step) counts(criteria []forecast.Criterion) []bool {
 }
 
 // steps brings the criteria of an engine together: they were rebuilt from the
-// same numbers, so that an iteration is seen at one time in all of them.
+// same numbers, so that an iteration is known at one time in all of them.
 func (e Engine) steps(criteria int) []step {
 	type key struct {
-		seen   int64
+		known  int64
 		number float64
 	}
 	index := map[key]int{}
 	var out []step
 	for k, its := range e.Criteria {
 		for _, it := range its {
-			at := key{it.Seen.UnixNano(), it.Number}
+			at := key{it.Known.UnixNano(), it.Number}
 			i, ok := index[at]
 			if !ok {
 				i = len(out)
@@ -127,7 +127,7 @@ func (e Engine) steps(criteria int) []step {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b step) int {
-		if c := a.Seen.Compare(b.Seen); c != 0 {
+		if c := a.Known.Compare(b.Known); c != 0 {
 			return c
 		}
 		return a.Time.Compare(b.Time)
@@ -139,7 +139,7 @@ func (e Engine) steps(criteria int) []step {
 // has none.
 type candidate struct{ steps []*step }
 
-// awaits tells whether an engine of the candidate before is still to come.
+// awaits reports whether an engine of the candidate before is still to come.
 func (c candidate) awaits(before candidate) bool {
 	for i, s := range c.steps {
 		if s == nil && before.steps[i] != nil && before.iteration().Environment == c.iteration().Environment {
@@ -149,7 +149,7 @@ func (c candidate) awaits(before candidate) bool {
 	return false
 }
 
-// iteration is the candidate without a value: finished and seen when the last
+// iteration is the candidate without a value: finished and known when the last
 // of its measured engines was.
 func (c candidate) iteration() (out Iteration) {
 	first := true
@@ -160,7 +160,7 @@ func (c candidate) iteration() (out Iteration) {
 			case first:
 				out, first = s.Iteration, false
 			case guessed == out.Guessed:
-				out.Time, out.Seen = later(out.Time, s.Time), later(out.Seen, s.Seen)
+				out.Time, out.Known = later(out.Time, s.Time), later(out.Known, s.Known)
 			}
 			if s != nil && out.Concern == "" {
 				out.Concern = s.Concern
@@ -210,7 +210,7 @@ func align(engines [][]step) []candidate {
 		if c := x.Time.Compare(y.Time); c != 0 {
 			return c
 		}
-		return x.Seen.Compare(y.Seen)
+		return x.Known.Compare(y.Known)
 	})
 	return out
 }

@@ -21,7 +21,7 @@ func engineOf(t *testing.T, text string, late time.Duration) Engine {
 			t.Fatal(err)
 		}
 		at := time.Date(2026, 5, n, 12, 0, 0, 0, time.UTC).Add(late)
-		it := Iteration{Number: float64(n), Time: at, Seen: at.Add(time.Minute), Environment: "e"}
+		it := Iteration{Number: float64(n), Time: at, Known: at.Add(time.Minute), Environment: "e"}
 		if values == "-" {
 			it.Guessed, it.Time = true, at.Add(7*time.Hour)
 			for k := range e.Criteria {
@@ -84,13 +84,13 @@ func TestACandidateIsFinishedAndKnownWithItsLastEngine(t *testing.T) {
 	criteria := []forecast.Criterion{{Metric: "p99", Comparison: forecast.Below, Target: 50}, {Metric: "deviation", Comparison: forecast.Below, Target: 0.5}}
 	its := Best(criteria, []Engine{engineOf(t, "1:60/0 2:55/0 3:50/0", 0), engineOf(t, "1:40/0.4 3:30/0.4", time.Hour)})[0]
 	noon := func(day int) time.Time { return time.Date(2026, 5, day, 12, 0, 0, 0, time.UTC) }
-	for i, want := range []struct{ time, seen time.Time }{
+	for i, want := range []struct{ time, known time.Time }{
 		{noon(1).Add(time.Hour), noon(1).Add(time.Hour + time.Minute)},
-		{noon(2), noon(3).Add(time.Hour + time.Minute)}, // only the next candidate told that nothing more comes
+		{noon(2), noon(3).Add(time.Hour + time.Minute)}, // only the next candidate shows that nothing more comes
 		{noon(3).Add(time.Hour), noon(3).Add(time.Hour + time.Minute)},
 	} {
-		if !its[i].Time.Equal(want.time) || !its[i].Seen.Equal(want.seen) {
-			t.Errorf("iteration %d finished %s, known %s; want %s, %s", i+1, its[i].Time, its[i].Seen, want.time, want.seen)
+		if !its[i].Time.Equal(want.time) || !its[i].Known.Equal(want.known) {
+			t.Errorf("iteration %d finished %s, known %s; want %s, %s", i+1, its[i].Time, its[i].Known, want.time, want.known)
 		}
 	}
 }

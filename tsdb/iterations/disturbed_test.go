@@ -26,7 +26,7 @@ func TestDisturbedResults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			at := time.Unix(1000, 0)
 			of := func(v float64) []Iteration {
-				return []Iteration{{Number: 1, Time: at, Seen: at, Value: v, Valid: true, Disturbed: c.disturbed}}
+				return []Iteration{{Number: 1, Time: at, Known: at, Value: v, Valid: true, Disturbed: c.disturbed}}
 			}
 			got := Best([]forecast.Criterion{fast, faithful}, []Engine{{[][]Iteration{of(c.p99), of(c.deviation)}}})
 			if a, b := got[0][0], got[1][0]; a.Valid != c.valid || b.Valid != c.faithful || a.Disturbed != (c.disturbed && c.valid) || b.Disturbed {

@@ -17,10 +17,10 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// By is how the iterations of a history are told apart.
+// By is how the iterations of a history are distinguished.
 type By string
 
-// The ways to tell iterations apart.
+// The ways to distinguish iterations.
 const (
 	BySeries By = "series" // a series that holds the iteration's number
 	ByChange By = "change" // a new value is a new iteration
@@ -31,7 +31,7 @@ const (
 type Iteration struct {
 	Number      float64 // of the iteration series; the ordinal when there is none
 	Time        time.Time
-	Seen        time.Time // when the database first held it: never after what was known then
+	Known       time.Time // when the database first held it: never after what was known then
 	Value       float64
 	Environment string
 	Valid       bool // false for a missed iteration
@@ -57,7 +57,7 @@ type Evidence struct {
 	// Built is whether the newest build gave a result: 0 or 1.
 	Built *Join
 	// EnvironmentLabel is the label, of the value or of an environment series,
-	// whose value tells environments apart.
+	// whose value distinguishes environments.
 	EnvironmentLabel string
 	Step             time.Duration // of the history
 }
@@ -88,7 +88,7 @@ func bySample(s prom.Series) []Iteration {
 	out := make([]Iteration, 0, len(s.Points))
 	for _, p := range s.Points {
 		if !p.Gone {
-			out = append(out, Iteration{Number: float64(len(out) + 1), Time: at(p.T), Seen: at(p.T), Value: p.V, Valid: usable(p.V)})
+			out = append(out, Iteration{Number: float64(len(out) + 1), Time: at(p.T), Known: at(p.T), Value: p.V, Valid: usable(p.V)})
 		}
 	}
 	return out
@@ -102,7 +102,7 @@ func byChange(s prom.Series) []Iteration {
 		if p.Gone || !usable(p.V) || (len(out) > 0 && out[len(out)-1].Value == p.V) {
 			continue
 		}
-		out = append(out, Iteration{Number: float64(len(out) + 1), Time: at(p.T), Seen: at(p.T), Value: p.V, Valid: true})
+		out = append(out, Iteration{Number: float64(len(out) + 1), Time: at(p.T), Known: at(p.T), Value: p.V, Valid: true})
 	}
 	return out
 }
@@ -190,7 +190,7 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 			next.Disturbed = true
 		}
 		if i > 0 && sp.number < last {
-			if before, seen := epoch[sp.number]; seen && before == r {
+			if before, ok := epoch[sp.number]; ok && before == r {
 				continue // an earlier result shown again
 			}
 			restarts++
@@ -199,7 +199,7 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 			epoch[sp.number], last = r, sp.number
 			continue
 		}
-		if before, seen := epoch[sp.number]; seen && before == r {
+		if before, ok := epoch[sp.number]; ok && before == r {
 			last = math.Max(last, sp.number)
 			continue
 		}
@@ -211,8 +211,8 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	}
 	if built, _ := pick(e.Built.Of(s.Labels)); len(out) > 0 && len(built.Points) > 0 {
 		// The newest result is an earlier one: at least one iteration failed since.
-		if p := built.Points[len(built.Points)-1]; !p.Gone && p.V == 0 && at(p.T).After(out[len(out)-1].Seen) {
-			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Seen: at(p.T), Guessed: true})
+		if p := built.Points[len(built.Points)-1]; !p.Gone && p.V == 0 && at(p.T).After(out[len(out)-1].Known) {
+			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Known: at(p.T), Guessed: true})
 		}
 	}
 	// One that has no value before the first with one says nothing.
@@ -229,11 +229,11 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 }
 
 // iteration dates a result: by its own time when it has one that can be, else
-// by when it was first seen.
+// by when it was first known.
 func iteration(sp span, value float64, valid bool, stamp float64, stamped bool, step time.Duration) Iteration {
-	it := Iteration{Number: sp.number, Time: at(sp.from), Seen: at(sp.from), Value: value, Valid: valid}
+	it := Iteration{Number: sp.number, Time: at(sp.from), Known: at(sp.from), Value: value, Valid: valid}
 	if stamped && stamp > 0 && stamp < 1e11 {
-		if t := moment(stamp); !t.After(it.Seen.Add(step + 5*time.Minute)) {
+		if t := moment(stamp); !t.After(it.Known.Add(step + 5*time.Minute)) {
 			it.Time = t
 		}
 	}
@@ -252,7 +252,7 @@ type sibling struct {
 	times prom.Series
 }
 
-// Precision is the label that tells the engines of a candidate apart.
+// Precision is the label that distinguishes the engines of a candidate.
 const Precision = "precision"
 
 // allPrecisions is labels without the precision.
@@ -298,8 +298,8 @@ func missed(before, after Iteration, n int) []Iteration {
 	out := make([]Iteration, n)
 	between := after.Time.Sub(before.Time) / time.Duration(n+1)
 	for i := range out {
-		// Known only once the next number is seen.
-		out[i] = Iteration{Number: before.Number + float64(i+1), Time: before.Time.Add(time.Duration(i+1) * between), Seen: after.Seen, Guessed: true}
+		// Known only once the next number is known.
+		out[i] = Iteration{Number: before.Number + float64(i+1), Time: before.Time.Add(time.Duration(i+1) * between), Known: after.Known, Guessed: true}
 	}
 	return out
 }
@@ -376,7 +376,7 @@ func (e Evidence) environments(s prom.Series, its []Iteration) {
 		return 0
 	})
 	for i := range its {
-		t := its[i].Seen.UnixMilli()
+		t := its[i].Known.UnixMilli()
 		for _, l := range slices.Backward(lives) {
 			// The newest that had begun; one that has ended still names the
 			// past, unless another holds.
@@ -424,7 +424,7 @@ func Merge(parts ...[]Iteration) []Iteration {
 		return parts[0]
 	}
 	all := slices.Concat(parts...)
-	slices.SortStableFunc(all, func(a, b Iteration) int { return a.Seen.Compare(b.Seen) })
+	slices.SortStableFunc(all, func(a, b Iteration) int { return a.Known.Compare(b.Known) })
 	out := all[:0:0]
 	for _, it := range all {
 		repeat := false
@@ -448,7 +448,7 @@ func Merge(parts ...[]Iteration) []Iteration {
 func Observations(its []Iteration, known time.Time) []forecast.Observation {
 	out := make([]forecast.Observation, 0, len(its))
 	for _, it := range its {
-		if !known.IsZero() && (it.Seen.After(known) || it.Time.After(known)) {
+		if !known.IsZero() && (it.Known.After(known) || it.Time.After(known)) {
 			continue
 		}
 		out = append(out, forecast.Observation{Time: it.Time, Value: it.Value, Environment: it.Environment, Valid: it.Valid, Concern: it.Concern, Disturbed: it.Disturbed})

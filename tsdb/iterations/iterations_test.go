@@ -50,8 +50,8 @@ func label(pairs ...string) model.Metric {
 	return m
 }
 
-// told writes iterations as "number@seconds=value", "!" for a missed one.
-func told(its []Iteration) string {
+// format writes iterations as "number@seconds=value", "!" for a missed one.
+func format(its []Iteration) string {
 	var out []string
 	for _, it := range its {
 		s := fmt.Sprintf("%g@%d=%g", it.Number, it.Time.Unix(), it.Value)
@@ -92,14 +92,14 @@ func TestOneObservationForEachIteration(t *testing.T) {
 				e.Times = NewJoin([]prom.Series{series(l, c.time)})
 			}
 			its, _ := Rebuild(series(l, c.value), e)
-			if got := told(its); got != c.want {
+			if got := format(its); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
 		})
 	}
 }
 
-func TestOtherWaysToTellIterationsApart(t *testing.T) {
+func TestOtherWaysToDistinguishIterations(t *testing.T) {
 	s := series(label("model", "a"), "0:5 60:5 120:nan 180:5 240:4 300:gone 360:4 420:3")
 	for _, c := range []struct {
 		by   By
@@ -109,13 +109,13 @@ func TestOtherWaysToTellIterationsApart(t *testing.T) {
 		{BySample, "1@0=5 2@60=5 3@120! 4@180=5 5@240=4 6@360=4 7@420=3"},
 	} {
 		its, _ := Rebuild(s, Evidence{By: c.by})
-		if got := told(its); got != c.want {
+		if got := format(its); got != c.want {
 			t.Errorf("by %s:\ngot  %s\nwant %s", c.by, got, c.want)
 		}
 	}
 	its, notes := Rebuild(s, Evidence{By: BySeries})
-	if told(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
-		t.Errorf("without an iteration series: %s, %q", told(its), notes)
+	if format(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
+		t.Errorf("without an iteration series: %s, %q", format(its), notes)
 	}
 }
 
@@ -126,7 +126,7 @@ func TestAFailureAfterTheNewestResultIsAMissedIteration(t *testing.T) {
 		Built: NewJoin([]prom.Series{series(l, "0:1 900:0")}),
 	}
 	its, _ := Rebuild(series(l, "0:5 600:4"), e)
-	if got, want := told(its), "1@0=5 2@600=4 3@900!"; got != want {
+	if got, want := format(its), "1@0=5 2@600=4 3@900!"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -139,7 +139,7 @@ func TestACandidateIsFinishedWhenItsLastPrecisionIs(t *testing.T) {
 		Step:    time.Minute,
 	}
 	its, _ := Rebuild(series(fp16, "60:5 660:4"), e)
-	if got, want := told(its), "1@110=5 2@710=4"; got != want {
+	if got, want := format(its), "1@110=5 2@710=4"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -156,12 +156,12 @@ func TestEnvironments(t *testing.T) {
 		Environments: NewJoin([]prom.Series{series(with("old"), "0:1 1200:gone"), series(with("new"), "1200:1")}),
 	}
 	its, _ := Rebuild(series(l, "0:5 600:4 1200:7 1800:6"), e)
-	if got, want := told(its), "1@0=5/old 2@600=4/old 1@1200=7/new 2@1800=6/new"; got != want {
+	if got, want := format(its), "1@0=5/old 2@600=4/old 1@1200=7/new 2@1800=6/new"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	own := label("model", "a", "gpu", "L4")
 	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: ByChange, EnvironmentLabel: "gpu"})
-	if got, want := told(its), "1@0=5/L4 2@600=4/L4"; got != want {
+	if got, want := format(its), "1@0=5/L4 2@600=4/L4"; got != want {
 		t.Errorf("by a label of its own: got %s, want %s", got, want)
 	}
 }
@@ -215,18 +215,18 @@ func TestMergeOfReplicasAndMoves(t *testing.T) {
 		its, _ := Rebuild(series(l, text), Evidence{Numbers: number})
 		return its
 	}
-	if got, want := told(Merge(part("0:5 600:4 1200:3"), part("0:5 600:4 1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
+	if got, want := format(Merge(part("0:5 600:4 1200:3"), part("0:5 600:4 1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
 		t.Errorf("replicas: got %s, want %s", got, want)
 	}
-	if got, want := told(Merge(part("0:5 600:4 900:gone"), part("1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
+	if got, want := format(Merge(part("0:5 600:4 900:gone"), part("1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
 		t.Errorf("a move: got %s, want %s", got, want)
 	}
 }
 
 func TestNothingFromTheFutureIsKnown(t *testing.T) {
 	its := []Iteration{
-		{Number: 1, Time: at(0), Seen: at(0), Value: 5, Valid: true},
-		{Number: 2, Time: at(500_000), Seen: at(600_000), Value: 4, Valid: true}, // dated before it was seen
+		{Number: 1, Time: at(0), Known: at(0), Value: 5, Valid: true},
+		{Number: 2, Time: at(500_000), Known: at(600_000), Value: 4, Valid: true}, // dated before it was known
 	}
 	for _, c := range []struct {
 		known int64

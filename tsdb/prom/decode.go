@@ -259,7 +259,7 @@ func point(at, value string) (Point, error) {
 	return Point{T: int64(math.Round(t * 1000)), V: v}, nil
 }
 
-// same tells whether q says nothing that p has not said.
+// same reports whether q says nothing that p has not said.
 func same(p, q Point) bool {
 	return p.Gone == q.Gone && (p.Gone || p.V == q.V || (math.IsNaN(p.V) && math.IsNaN(q.V)))
 }
@@ -274,7 +274,7 @@ var errBytes = errors.New("more bytes than allowed")
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.n <= 0 {
-		// One byte more tells whether the answer ends here.
+		// One byte more reports whether the answer ends here.
 		var one [1]byte
 		if n, err := b.r.Read(one[:]); n == 0 {
 			return 0, err

@@ -39,9 +39,9 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 			"http://[::1":                                                     fmt.Sprintf("redirects (%d) to an address that cannot be read", code),
 			"http://" + strings.Repeat("a", 300) + "/":                        fmt.Sprintf("redirects (%d) to an address that cannot be read", code),
 		} {
-			var asked atomic.Int32
+			var requests atomic.Int32
 			client := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-				asked.Add(1)
+				requests.Add(1)
 				w.Header().Set("Location", to)
 				w.WriteHeader(code)
 			}, nil)
@@ -49,8 +49,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("%d to %s: %v; want %q", code, to, err, want)
 			}
-			if asked.Load() != 1 {
-				t.Errorf("%d to %s: the host was asked %d times", code, to, asked.Load())
+			if requests.Load() != 1 {
+				t.Errorf("%d to %s: the host was asked %d times", code, to, requests.Load())
 			}
 		}
 	}

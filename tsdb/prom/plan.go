@@ -84,6 +84,6 @@ func (p Piece) halves(step time.Duration) (a, b Piece, ok bool) {
 // minutes, or the step, so that nothing falls between two of them.
 func (p Plan) lookback() time.Duration { return max(p.Step, 5*time.Minute) }
 
-// AtStart tells whether t is the first moment of the plan: what is seen there
+// AtStart reports whether t is the first moment of the plan: what is known there
 // was so before.
 func AtStart(t time.Time, p Plan) bool { return !t.After(p.Start) }

@@ -294,7 +294,7 @@ func FuzzExpressions(f *testing.F) {
 	})
 }
 
-// syntaxOf tells whether the parser reads back what it prints of text: where
+// syntaxOf reports whether the parser reads back what it prints of text: where
 // it does not, nothing that is built on it can.
 func syntaxOf(text string) bool {
 	e, err := syntax.ParseExpr(text)

@@ -94,7 +94,7 @@ func each(e parser.Expr, f func(*parser.VectorSelector)) {
 	})
 }
 
-// timed tells whether the expression calls a function that depends on the
+// timed reports whether the expression calls a function that depends on the
 // moment it is evaluated at.
 func (e Expr) timed() bool {
 	found := false
@@ -112,7 +112,7 @@ func (e Expr) timed() bool {
 	return found
 }
 
-// Selector tells whether the expression is a plain metric with matchers.
+// Selector reports whether the expression is a plain metric with matchers.
 func (e Expr) Selector() bool {
 	s, ok := unwrap(e.root).(*parser.VectorSelector)
 	return ok && s.OriginalOffset == 0 && s.OriginalOffsetExpr == nil && !fixed(s.Timestamp, s.StartOrEnd)

@@ -26,7 +26,7 @@ type Fixtures struct {
 	Invalid, Unsupported, Int8, Half string
 	// Refused is a precision that Model cannot be built for, or "".
 	Refused engine.Precision
-	// Layers tells whether the backend describes layers.
+	// Layers reports whether the backend describes layers.
 	Layers bool
 }
 

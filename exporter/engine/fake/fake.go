@@ -3,7 +3,7 @@
 // latency. It is for tests; no configuration selects it by itself.
 //
 // A script is the model file: JSON as in Script. So a worker process needs
-// nothing but a path to be told what to do. Everything is deterministic:
+// nothing but a path to learn what to do. Everything is deterministic:
 // latencies come from the script and a seed, and time in a window is counted,
 // not spent, unless the script says so.
 package fake

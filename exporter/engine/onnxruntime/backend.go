@@ -80,7 +80,7 @@ func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
 // levels are ONNX Runtime's names for how far a graph is rewritten; "" is all.
 var levels = map[string]ort.Level{"": ort.All, "all": ort.All, "extended": ort.Extended, "basic": ort.Basic, "disabled": ort.Disabled}
 
-// sessionOptions makes the options of a session; optimized tells that the file
+// sessionOptions makes the options of a session; optimized says that the file
 // has been through the optimizer already.
 func sessionOptions(s engine.Settings, optimized bool) (ort.Options, error) {
 	level, ok := levels[s.GraphOptimization]

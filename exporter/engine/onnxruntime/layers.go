@@ -65,7 +65,7 @@ func quantizable(op string) bool {
 	return slices.ContainsFunc(weighty, func(part string) bool { return strings.Contains(strings.ToLower(op), part) })
 }
 
-// integer tells whether an operator computes on quantized integers whatever
+// integer reports whether an operator computes on quantized integers whatever
 // the types of its outputs are.
 func integer(op onnx.Operator) bool {
 	return strings.HasPrefix(op.Type, "QLinear") || strings.HasSuffix(op.Type, "Integer") ||
@@ -230,15 +230,15 @@ func originsIn(candidate, plan *onnx.Graph) func(onnx.Node) []string {
 		}
 	}
 	return func(layer onnx.Node) []string {
-		seen := map[int]bool{}
+		found := map[int]bool{}
 		todo := anchors(layer)
 		for len(todo) > 0 {
 			i := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
-			if seen[i] {
+			if found[i] {
 				continue
 			}
-			seen[i] = true
+			found[i] = true
 			for _, in := range candidate.List[i].Inputs {
 				if from, ok := producer[in]; ok && runs[from] && !border[in] {
 					todo = append(todo, from)
@@ -246,7 +246,7 @@ func originsIn(candidate, plan *onnx.Graph) func(onnx.Node) []string {
 			}
 		}
 		var names []string
-		for _, i := range slices.Sorted(maps.Keys(seen)) {
+		for _, i := range slices.Sorted(maps.Keys(found)) {
 			n := candidate.List[i]
 			if n.Name == "" {
 				n.Name = n.Operator.String() + " " + strings.Join(n.Outputs, ",")

@@ -291,7 +291,7 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 }
 
-func TestWhereTheLibraryIsLookedFor(t *testing.T) {
+func TestWhereTheLibraryIsSearched(t *testing.T) {
 	dir := t.TempDir()
 	touch := func(name string) string {
 		path := filepath.Join(dir, name)

@@ -235,7 +235,7 @@ func (s *session) learn(ctx context.Context, inputs []engine.Tensor) (learnt, er
 	return l, nil
 }
 
-// undeclared tells whether a shape differs from what the model declares. A
+// undeclared reports whether a shape differs from what the model declares. A
 // declaration without dimensions says nothing.
 func undeclared(info engine.TensorInfo, shape []int64) bool {
 	if len(info.Dims) == 0 {

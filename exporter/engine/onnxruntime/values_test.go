@@ -116,7 +116,7 @@ func noisy() onnxtest.Model {
 	}}
 }
 
-func TestAnOutputThatChangesItsSizeIsMeasuredAndTold(t *testing.T) {
+func TestAnOutputThatChangesItsSizeIsMeasuredAndReported(t *testing.T) {
 	x, err := engine.NewTensor("x", engine.Float32, []int64{1, 4000})
 	if err != nil {
 		t.Fatal(err)
@@ -196,7 +196,7 @@ func TestFoldedBiasesComputeTheSame(t *testing.T) {
 	}
 }
 
-func TestReasonsAreToldWithoutONNXRuntimesSource(t *testing.T) {
+func TestReasonsLeaveOutONNXRuntimesSource(t *testing.T) {
 	const node = "Non-zero status code returned while running Reshape node. Name:'flat' Status Message: "
 	for text, want := range map[string]string{
 		node + "/onnxruntime_src/onnxruntime/core/providers/cpu/tensor/reshape_helper.h:91 onnxruntime::ReshapeHelper::ReshapeHelper(const onnxruntime::TensorShape&, bool) size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}": "size was false. The input tensor cannot be reshaped to the requested shape. Input shape:{8,6}, requested shape:{1,6}",

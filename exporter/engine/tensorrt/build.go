@@ -26,7 +26,7 @@ import (
 )
 
 // metadata lies beside a plan, as <plan>.json: what it was built from, and what
-// a loaded plan no longer tells.
+// a loaded plan no longer shows.
 type metadata struct {
 	Key    string              `json:"key"`    // of everything that the plan depends on
 	SHA256 string              `json:"sha256"` // of the plan
@@ -142,7 +142,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	return meta.Plan, nil
 }
 
-// parse hands the model to the builder, prepared for it; what was prepared is told in
+// parse hands the model to the builder, prepared for it; what was prepared is reported in
 // words. TensorRT holds dimensions of one name to be equal, and exporters write one
 // name, such as "?", for several that they do not know: those that have different
 // ranges get different names. It dequantizes no INT32, which is how quantizers write

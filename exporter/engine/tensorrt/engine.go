@@ -262,7 +262,7 @@ func (e *loaded) note(text string) {
 	}
 }
 
-// same tells whether two tensors are the same memory.
+// same reports whether two tensors are the same memory.
 func same(a, b engine.Tensor) bool {
 	return a.Name == b.Name && a.DType == b.DType && slices.Equal(a.Shape, b.Shape) && len(a.Data) == len(b.Data) &&
 		unsafe.SliceData(a.Data) == unsafe.SliceData(b.Data)

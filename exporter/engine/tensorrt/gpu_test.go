@@ -161,7 +161,7 @@ func TestDimensionsOfOneNameMayDiffer(t *testing.T) {
 	}
 }
 
-func TestPoorCalibrationDataAreToldOf(t *testing.T) {
+func TestPoorCalibrationDataAreReported(t *testing.T) {
 	m := measure(t, job(t, t.TempDir(), engine.INT8, npz(t, "calibration.npz", 16, 0.1, 8)))
 	c := m.Calibration
 	if c == nil || c.Samples != 16 || c.Coverage > 0.2 || *c.Values > 0.9 || *c.Channels > 0.5 {
@@ -383,12 +383,12 @@ func BenchmarkWatching(b *testing.B) {
 			stop = w.Start()
 		}
 		got, err := e.Time(b.Context(), inputs, engine.TimeOptions{Concurrency: lanes, Queries: 1, Duration: length, MaxDuration: 10 * length, WarmUp: length / 4})
-		seen := stop()
+		telemetry := stop()
 		if err != nil {
 			b.Fatal(err)
 		}
-		if watched && (seen.Utilization == nil || seen.Problem != "") {
-			b.Fatalf("the sampler saw %+v", seen)
+		if watched && (telemetry.Utilization == nil || telemetry.Problem != "") {
+			b.Fatalf("the sampler saw %+v", telemetry)
 		}
 		slices.Sort(got.Latencies)
 		to.p50 = append(to.p50, bench.NearestRank(got.Latencies, 0.5))

@@ -147,7 +147,7 @@ func (b *Backend) Environments(ctx context.Context) ([]engine.Environment, error
 	return out, nil
 }
 
-// Device tells which GPU the backend uses, so that telemetry watches that one.
+// Device says which GPU the backend uses, so that telemetry watches that one.
 func (b *Backend) Device() (trt.Device, error) {
 	if err := b.open(); err != nil {
 		return trt.Device{}, err
@@ -195,7 +195,7 @@ func words(err error) string { return strings.TrimPrefix(err.Error(), "tensorrt:
 // mostComplaints is how many of a parser's complaints a failure quotes.
 const mostComplaints = 8
 
-// parseFailure tells all that the parser complained of, and names the operator
+// parseFailure reports all that the parser complained of, and names the operator
 // that it does not know.
 func parseFailure(e *engine.Error, refused *trt.ParseError) {
 	e.Kind = engine.KindInvalidModel

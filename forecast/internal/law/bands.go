@@ -116,20 +116,20 @@ func between(h int, logStep float64) (k int, a float64) {
 // then does.
 func (l *Law) Band(h int) (low, middle, high float64) {
 	s := l.c.spreads(&l.errors)
-	return l.band(h, &s, &[2]near{})
+	return l.band(h, &s, &[2]lastRoot{})
 }
 
 // Bands calls each with every band for 1, 2, ..., steps ahead.
 func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
 	s := l.c.spreads(&l.errors)
-	var at [2]near
+	var at [2]lastRoot
 	for h := 1; h <= steps; h++ {
 		low, middle, high := l.band(h, &s, &at)
 		each(h, low, middle, high)
 	}
 }
 
-func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
+func (l *Law) band(h int, s *spreads, at *[2]lastRoot) (low, middle, high float64) {
 	below, above := s.at(h, l.logStep[h-1])
 	below, above = math.Exp(below)+workSide*l.drift*l.powers.work[h-1], math.Exp(above)
 	if l.trendWeight > 0 {
@@ -145,7 +145,7 @@ func (l *Law) band(h int, s *spreads, at *[2]near) (low, middle, high float64) {
 
 // promised returns the least point from x up whose chance of being reached
 // within h steps is at least p.
-func (l *Law) promised(p, x float64, h int, guess *near) float64 {
+func (l *Law) promised(p, x float64, h int, guess *lastRoot) float64 {
 	at := l.reached(x, h, p)
 	if at >= p {
 		return x
@@ -170,16 +170,16 @@ func (l *Law) promised(p, x float64, h int, guess *near) float64 {
 	return l.root(p, lo, hi, from, at, h, guess)
 }
 
-// near is where the last root was and how steep the chance was there: a guess
+// lastRoot is where the last root was and how steep the chance was there: a guess
 // for the next one, which changes how soon it is found and not where.
-type near struct{ x, slope float64 }
+type lastRoot struct{ x, slope float64 }
 
 // root finds where the chance of being reached passes p, between lo, where it
 // is from, below p, and hi, where it is at, not below p: it returns the end of
 // the first of equal steps that gets there, each at most a thousandth of a
 // band's width. Those are the steps that halving would end in; secants get
 // there in half as many questions.
-func (l *Law) root(p, lo, hi, from, at float64, h int, guess *near) float64 {
+func (l *Law) root(p, lo, hi, from, at float64, h int, guess *lastRoot) float64 {
 	steps, step := 1.0, hi-lo
 	for least := 1e-3 * l.width(h); step > least && lo+step/2 > lo && hi-step/2 < hi; {
 		step /= 2

@@ -315,7 +315,7 @@ func (q *Query) criteria(list []wireCriterion) error {
 	case n > MaxCriteria:
 		return invalid("criteria", "%d are more than %d", n, MaxCriteria)
 	}
-	seen := map[string]bool{}
+	used := map[string]bool{}
 	for i, c := range list {
 		name := func(field string) string {
 			if len(list) == 1 {
@@ -345,10 +345,10 @@ func (q *Query) criteria(list []wireCriterion) error {
 		}
 		metric := or(c.Name, Title(c.Expr))
 		out := tsdb.Criterion{Expr: c.Expr, Criterion: forecast.Criterion{Metric: metric, Comparison: comparison, Target: target, Unit: c.Unit}}
-		if key := out.String(); seen[key] {
+		if key := out.String(); used[key] {
 			out.Metric = fmt.Sprintf("%s (%d)", metric, i+1)
 		} else {
-			seen[key] = true
+			used[key] = true
 		}
 		if err := out.Validate(); err != nil {
 			return invalid(name("criterion"), "%v", err)

@@ -31,7 +31,7 @@ type event struct {
 
 // annotations answers with what happened in the time range: iterations,
 // atypical ones, failed builds, targets met, deadlines.
-func (d *Datasource) annotations(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) annotations(ctx context.Context, a *request) (data.Frames, error) {
 	plain := len(a.Criteria) == 0 && a.Milestone == ""
 	if plain {
 		a.Criteria = []tsdb.Criterion{{Expr: a.IterationOf, Criterion: forecast.Criterion{Metric: "iteration", Comparison: forecast.AtLeast}}}
@@ -92,13 +92,13 @@ func frame(events []event) *data.Frame {
 	return f
 }
 
-// unique drops what is told twice: an iteration has several precisions.
+// unique drops what is listed twice: an iteration has several precisions.
 func unique(events []event) []event {
 	return slices.CompactFunc(events, func(x, y event) bool { return x.at.Equal(y.at) && x.title == y.title && x.text == y.text })
 }
 
 // story is what happened to one series.
-func (a *asked) story(s tsdb.Series, plain bool) (out []event) {
+func (a *request) story(s tsdb.Series, plain bool) (out []event) {
 	met := false
 	var before *iterations.Iteration
 	for i := range s.Iterations {
@@ -149,7 +149,7 @@ func (a *asked) story(s tsdb.Series, plain bool) (out []event) {
 }
 
 // failures are the builds that failed, where the exporter counts them.
-func (d *Datasource) failures(ctx context.Context, a *asked) ([]event, error) {
+func (d *Datasource) failures(ctx context.Context, a *request) ([]event, error) {
 	q := a.Query
 	q.By, q.Environment, q.Models = iterations.ByChange, "", ""
 	q.Criteria = []tsdb.Criterion{{Expr: `plancast_builds_total{result!="success"}`, Criterion: forecast.Criterion{Metric: "builds", Comparison: forecast.AtLeast}}}
@@ -168,7 +168,7 @@ func (d *Datasource) failures(ctx context.Context, a *asked) ([]event, error) {
 			continue
 		}
 		for i, it := range s.Iterations {
-			if (i == 0 && prom.AtStart(it.Seen, h.Plan)) || it.Value == 0 || (i > 0 && it.Value < s.Iterations[i-1].Value) {
+			if (i == 0 && prom.AtStart(it.Known, h.Plan)) || it.Value == 0 || (i > 0 && it.Value < s.Iterations[i-1].Value) {
 				continue
 			}
 			out = append(out, event{it.Time, name + ": a build failed", strings.ReplaceAll(kind, "_", " "), []string{"failed", name}})

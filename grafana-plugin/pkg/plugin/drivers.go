@@ -12,7 +12,7 @@ import (
 
 // drivers answers with the probability of every criterion of every model, what
 // holds the milestone back most first.
-func (d *Datasource) drivers(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) drivers(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}

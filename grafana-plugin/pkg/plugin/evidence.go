@@ -19,7 +19,7 @@ const maxNotices = 8
 
 // evidence attaches what the answer rests on: the executed expressions, for
 // the query inspector, and notes on how the history was read.
-func (a *asked) evidence(all data.Frames) {
+func (a *request) evidence(all data.Frames) {
 	if a.history == nil || len(all) == 0 {
 		return
 	}

@@ -17,7 +17,7 @@ const maxFans = 12
 
 // forecast answers with the results so far, one point an iteration, the bands
 // of those to come, and the target.
-func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) forecast(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error
 		return data.Frames{frames.None(data.FrameTypeTimeSeriesMulti)}, nil
 	}
 	var out data.Frames
-	var all []seen
+	var all []named
 	targets := map[string]bool{}
 	names := a.names()
 	for i, s := range a.history.Series {
@@ -47,7 +47,7 @@ func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error
 			out = append(out, a.target(s))
 		}
 	}
-	a.tell(out[0], all)
+	a.attachNotes(out[0], all)
 	if n := len(a.history.Series); n > maxFans {
 		frames.Warn(out[0], fmt.Sprintf("%d of %d series are drawn: narrow the expression to see others", maxFans, n))
 	}
@@ -55,7 +55,7 @@ func (d *Datasource) forecast(ctx context.Context, a *asked) (data.Frames, error
 }
 
 // fan is one series: what was, and what may come.
-func (a *asked) fan(s tsdb.Series, x seen, single bool) data.Frames {
+func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	unit := frames.Unit(s.Criterion.Unit)
 	name := func(part string) string {
 		if single {
@@ -115,7 +115,7 @@ func dashes(on, off int) map[string]any {
 }
 
 // target is a line from the first result to the end of the panel.
-func (a *asked) target(s tsdb.Series) *data.Frame {
+func (a *request) target(s tsdb.Series) *data.Frame {
 	end := a.to
 	if end.Before(a.at) {
 		end = a.at

@@ -19,7 +19,7 @@ func forwardedCookies(jsonData []byte) []string {
 	return d.KeepCookies
 }
 
-// identity tells apart users whose requests carry different credentials to the
+// identity distinguishes users whose requests carry different credentials to the
 // API, so that none is answered from another's cache. It is a hash: the
 // credentials themselves are kept nowhere.
 func identity(h http.Header) string {

@@ -84,7 +84,7 @@ func TestGoldenFramesFromARealPrometheus(t *testing.T) {
 // contract checks what the data plane contract asks of numbers and series.
 func contract(t *testing.T, frames data.Frames) {
 	t.Helper()
-	seen := map[string]bool{}
+	keys := map[string]bool{}
 	for _, f := range frames {
 		if f.Meta == nil {
 			t.Fatal("a frame without a type")
@@ -102,10 +102,10 @@ func contract(t *testing.T, frames data.Frames) {
 		}
 		value := f.Fields[want-1]
 		key := value.Name + value.Labels.String()
-		if seen[key] {
-			t.Errorf("two frames are %s: an alert rule could not tell them apart", key)
+		if keys[key] {
+			t.Errorf("two frames are %s: an alert rule could not distinguish them", key)
 		}
-		seen[key] = true
+		keys[key] = true
 	}
 }
 
@@ -174,7 +174,7 @@ func TestTheProbabilityEqualsThatOfTheEvidenceItself(t *testing.T) {
 	}
 }
 
-func TestAScrapeGapAndAMissingIterationAreSeenAsSuch(t *testing.T) {
+func TestAScrapeGapIsNoMissingIteration(t *testing.T) {
 	h := history()
 	h.Engines = h.Engines[1:2]
 	r := h.Engines[0].Results
@@ -183,7 +183,7 @@ func TestAScrapeGapAndAMissingIterationAreSeenAsSuch(t *testing.T) {
 	s := serve(t, promtest.Start(t, h.OpenMetrics()), nil, nil)
 	f := s.one(query{"type": "probability", "criteria": []any{criterion(p99, "<", "40ms", "seconds")}})[0]
 	if notes := show(f); !strings.Contains(notes, "based on 23 iterations of the last 365 days; 1 missed") {
-		t.Errorf("the evidence is not told: %s", notes)
+		t.Errorf("the evidence is not stated: %s", notes)
 	}
 }
 
@@ -283,7 +283,7 @@ func TestResources(t *testing.T) {
 	}
 }
 
-// fake counts requests and tells whose they were.
+// fake counts requests and says whose they were.
 func fake(t *testing.T) (url string, requests *atomic.Int32) {
 	requests = new(atomic.Int32)
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

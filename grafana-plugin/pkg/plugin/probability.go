@@ -19,7 +19,7 @@ import (
 const scored = 5
 
 // probability answers with one number for each series, or one for all.
-func (d *Datasource) probability(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) probability(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}
@@ -46,12 +46,12 @@ func (d *Datasource) probability(ctx context.Context, a *asked) (data.Frames, er
 				frames.Numeric("probability", frames.With(x.labels, "bound", "upper"), value(func(p *forecast.Probability) float64 { return p.Upper }), frames.Percent(x.name+" upper")))
 		}
 	}
-	a.tell(out[0], all)
+	a.attachNotes(out[0], all)
 	return out, nil
 }
 
-// seen is a forecast with the labels and the name of what it is about.
-type seen struct {
+// named is a forecast with the labels and the name of what it is about.
+type named struct {
 	labels   data.Labels
 	name     string
 	forecast forecast.Forecast
@@ -59,7 +59,7 @@ type seen struct {
 
 // forecasts are the forecasts of a query as known at a moment: one of all
 // series together, or one of each.
-func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
+func (a *request) forecasts(ctx context.Context, at time.Time) ([]named, error) {
 	o := forecast.Options{Score: len(a.history.Series) <= scored}
 	known := at
 	if !at.Before(a.at) {
@@ -83,7 +83,7 @@ func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
 		if a.Legend != "" && a.Legend != "__auto" {
 			name = frames.Legend(a.Legend, labels)
 		}
-		return []seen{{labels, name, f}}, nil
+		return []named{{labels, name, f}}, nil
 	}
 	out := a.names()
 	err := each(ctx, len(out), func(i int) (err error) {
@@ -95,9 +95,9 @@ func (a *asked) forecasts(ctx context.Context, at time.Time) ([]seen, error) {
 }
 
 // names are the labels and names of the series, before there are forecasts.
-func (a *asked) names() []seen {
+func (a *request) names() []named {
 	series := a.history.Series
-	out := make([]seen, len(series))
+	out := make([]named, len(series))
 	sets := make([]data.Labels, len(series))
 	for i, s := range series {
 		sets[i] = a.labels(s)
@@ -115,8 +115,8 @@ func (a *asked) names() []seen {
 	return out
 }
 
-// labels of a series; several criteria are told apart by a label of their own.
-func (a *asked) labels(s tsdb.Series) data.Labels {
+// labels of a series; several criteria are distinguished by a label of their own.
+func (a *request) labels(s tsdb.Series) data.Labels {
 	l := frames.Labels(s.Labels)
 	if len(a.Criteria) > 1 {
 		l["criterion"] = s.Criterion.String()
@@ -159,9 +159,9 @@ func each(ctx context.Context, n int, f func(int) error) error {
 	return g.Wait()
 }
 
-// tell attaches sentences: of each forecast when they are few, in sum when
+// attachNotes attaches sentences: of each forecast when they are few, in sum when
 // they are many.
-func (a *asked) tell(f *data.Frame, all []seen) {
+func (a *request) attachNotes(f *data.Frame, all []named) {
 	if len(all) <= 3 {
 		for i := range all {
 			name := all[i].name

@@ -44,8 +44,8 @@ func (d *Datasource) QueryData(ctx context.Context, req *backend.QueryDataReques
 	return out, g.Wait()
 }
 
-// asked is a query on its way to an answer.
-type asked struct {
+// request is a query on its way to an answer.
+type request struct {
 	models.Query
 	at       time.Time // the moment it speaks of
 	from     time.Time // the begin of the time range
@@ -58,7 +58,7 @@ type asked struct {
 }
 
 // answers maps each question to who answers it.
-var answers = map[models.Type]func(*Datasource, context.Context, *asked) (data.Frames, error){
+var answers = map[models.Type]func(*Datasource, context.Context, *request) (data.Frames, error){
 	models.Probability: (*Datasource).probability,
 	models.Trend:       (*Datasource).trend,
 	models.Forecast:    (*Datasource).forecast,
@@ -74,7 +74,7 @@ func (d *Datasource) answer(ctx context.Context, q backend.DataQuery, who string
 	if err != nil {
 		return failed(err)
 	}
-	a := &asked{
+	a := &request{
 		Query: query, at: d.loader.Moment(q.TimeRange.To), from: q.TimeRange.From.UTC(), to: q.TimeRange.To.UTC(),
 		points: int(q.MaxDataPoints), interval: q.Interval, identity: who, gate: d.gate,
 	}
@@ -101,7 +101,7 @@ var errPanic = errors.New("the plugin failed on this query; its log has the deta
 
 // question is what makes two queries the same: who asks what about which time.
 // Those who load a dashboard together get one answer, computed once.
-func (d *Datasource) question(q backend.DataQuery, a *asked) string {
+func (d *Datasource) question(q backend.DataQuery, a *request) string {
 	round := func(t time.Time) int64 { return t.Truncate(max(d.settings.Fresh, time.Millisecond)).UnixMilli() }
 	// refId and the like do not change the answer.
 	var fields map[string]json.RawMessage
@@ -133,7 +133,7 @@ func size(frames data.Frames) int64 {
 }
 
 // load finds the evidence of a query.
-func (d *Datasource) load(ctx context.Context, a *asked) (err error) {
+func (d *Datasource) load(ctx context.Context, a *request) (err error) {
 	if a.Query.Query, err = d.loader.Define(ctx, a.Query.Query, a.at); err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // record answers with how well forecasts on these very histories came true.
-func (d *Datasource) record(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) record(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}

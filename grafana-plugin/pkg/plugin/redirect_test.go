@@ -26,11 +26,11 @@ func TestCredentialsNeverFollowARedirect(t *testing.T) {
 			defer other.Close()
 			elsewhere := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
 			var mu sync.Mutex
-			seen := map[string]bool{}
+			received := map[string]bool{}
 			first := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				mu.Lock()
 				for _, h := range []string{"Authorization", "X-Id-Token", "Cookie", "X-Token"} {
-					seen[h+": "+r.Header.Get(h)] = true
+					received[h+": "+r.Header.Get(h)] = true
 				}
 				mu.Unlock()
 				http.Redirect(w, r, elsewhere+r.URL.Path+"?secret=hunter2", code)
@@ -59,8 +59,8 @@ func TestCredentialsNeverFollowARedirect(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, want := range []string{"Authorization: Bearer OAUTHTOKEN", "X-Id-Token: IDTOKEN", "Cookie: session=COOKIE", "X-Token: SECRETHEADER", "Authorization: Basic YWxpY2U6UEFTU1dPUkQ="} {
-				if !seen[want] {
-					t.Errorf("the configured host did not get %q: %v", want, seen)
+				if !received[want] {
+					t.Errorf("the configured host did not get %q: %v", want, received)
 				}
 			}
 		})

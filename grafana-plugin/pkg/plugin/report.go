@@ -45,7 +45,7 @@ func (e engineOf) key() string {
 
 // report answers with a row for each engine: what it measured last, how that
 // changed, and whether its targets are met.
-func (d *Datasource) report(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) report(ctx context.Context, a *request) (data.Frames, error) {
 	var columns []*column
 	for _, name := range []string{"mean", "p99", "throughput", "top1", "accuracy_deviation", "memory"} {
 		m, _ := terms.QuantityByName(name)

@@ -19,7 +19,7 @@ const maxTrend = 500
 
 // trend answers with the probability as it was known at each past moment: only
 // what the database held by then counts.
-func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) trend(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
 	}
 	moments := a.moments(n)
 	type line struct {
-		seen
+		named
 		probability, lower, upper []*float64
 	}
 	var lines []line
@@ -38,14 +38,14 @@ func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
 	} else {
 		lines = make([]line, n)
 		for i, s := range a.names() {
-			lines[i].seen = s
+			lines[i].named = s
 		}
 	}
 	for i := range lines {
 		lines[i].probability = make([]*float64, len(moments))
 		lines[i].lower, lines[i].upper = make([]*float64, len(moments)), make([]*float64, len(moments))
 	}
-	// Without a date, a probability changes only when something new is seen.
+	// Without a date, a probability changes only when something new is known.
 	changed := a.news()
 	same := func(i int) bool {
 		if i == 0 || !a.Deadline.IsZero() {
@@ -54,7 +54,7 @@ func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
 		k, _ := slices.BinarySearchFunc(changed, moments[i-1].Add(1), time.Time.Compare)
 		return k == len(changed) || changed[k].After(moments[i])
 	}
-	var last []seen
+	var last []named
 	for i, t := range moments {
 		if !same(i) || i == len(moments)-1 {
 			all, err := a.forecasts(ctx, t)
@@ -64,7 +64,7 @@ func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
 			last = all
 		}
 		for k := range lines {
-			lines[k].seen = last[k]
+			lines[k].named = last[k]
 			if p := last[k].forecast.Probability; p != nil {
 				lines[k].probability[i] = frames.Number(p.Value)
 				lines[k].lower[i], lines[k].upper[i] = frames.Number(p.Lower), frames.Number(p.Upper)
@@ -86,13 +86,13 @@ func (d *Datasource) trend(ctx context.Context, a *asked) (data.Frames, error) {
 				frames.Series("probability", frames.With(l.labels, "bound", "upper"), moments, l.upper, high))
 		}
 	}
-	a.tell(out[0], last)
+	a.attachNotes(out[0], last)
 	frames.Info(out[0], fmt.Sprintf("each of %d points is what was known at its time", len(moments)))
 	return out, nil
 }
 
 // moments are the points of a trend: equally far apart, the last one now.
-func (a *asked) moments(series int) []time.Time {
+func (a *request) moments(series int) []time.Time {
 	n := maxTrend
 	if a.points > 0 {
 		n = min(n, a.points)
@@ -112,12 +112,12 @@ func (a *asked) moments(series int) []time.Time {
 	return out
 }
 
-// news are the moments at which something new was seen, in order.
-func (a *asked) news() []time.Time {
+// news are the moments at which something new became known, in order.
+func (a *request) news() []time.Time {
 	var out []time.Time
 	for _, s := range a.history.Series {
 		for _, it := range s.Iterations {
-			t := it.Seen
+			t := it.Known
 			if it.Time.After(t) {
 				t = it.Time
 			}

@@ -13,7 +13,7 @@ import (
 
 // when answers with the dates, or the further iterations, by which the goal is
 // reached with 10, 50 and 90 %, or with the chance of each further iteration.
-func (d *Datasource) when(ctx context.Context, a *asked) (data.Frames, error) {
+func (d *Datasource) when(ctx context.Context, a *request) (data.Frames, error) {
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}
@@ -57,13 +57,13 @@ func (d *Datasource) when(ctx context.Context, a *asked) (data.Frames, error) {
 			out = append(out, frames.Numeric(string(a.Show), frames.With(x.labels, "percentile", strconv.Itoa(int(100*q))), v, config))
 		}
 	}
-	a.tell(out[0], all)
+	a.attachNotes(out[0], all)
 	return out, nil
 }
 
 // distribution is the chance that the goal is reached with exactly the next,
 // the second next, ... iteration; a histogram of one bucket an iteration.
-func distribution(x seen) *data.Frame {
+func distribution(x named) *data.Frame {
 	n := len(x.forecast.Within)
 	number := make([]string, n)
 	low, high, chance := make([]float64, n), make([]float64, n), make([]float64, n)

@@ -11,7 +11,7 @@
 // PROVISIONING, its last line is the process to stop), which unpacks it below
 // GRAFANA_ROOT, or for this run only when that is not set; or it is the unpacked
 // one at GRAFANA_HOME. Without any, or without Prometheus, nothing is run and the
-// reason is told.
+// reason is reported.
 package main
 
 import (
