@@ -87,7 +87,7 @@ func (l *Loader) Load(ctx context.Context, q Query, at time.Time, identity strin
 	}
 	// The question itself is no part of the key: its evidence is. Written as Go, every
 	// field of it: as text a criterion leaves out its expression.
-	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models}),
+	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Named, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models}),
 		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
 	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
 	if err != nil {
@@ -130,7 +130,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	}
 
 	values := make([]prom.Answer, len(q.Criteria))
-	var numbers, times, environments, unquantized, disturbed, built prom.Answer
+	var numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
 	g, gctx := errgroup.WithContext(ctx)
 	for i, c := range q.Criteria {
 		h.Executed = append(h.Executed, c.Expr)
@@ -147,6 +147,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		if q.IterationOf == terms.IterationSeries {
 			g.Go(func() error { return ask(gctx, "plancast_engine_unquantized_layers", nil, false, &unquantized) })
 			g.Go(func() error { return ask(gctx, "plancast_engine_disturbed", nil, false, &disturbed) })
+			g.Go(func() error { return ask(gctx, "plancast_engine_precision_effective", nil, false, &effective) })
 			g.Go(func() error { return ask(gctx, "plancast_engine_last_build_success", nil, false, &built) })
 		}
 	}
@@ -160,7 +161,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, disturbed, built) {
+	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, disturbed, effective, built) {
 		h.Requests += a.Requests
 		for _, w := range a.Warnings {
 			h.note("the server warns: %s", w)
@@ -169,7 +170,8 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 	e := iterations.Evidence{
 		By: q.By, Numbers: iterations.NewJoin(numbers.Series), Times: iterations.NewJoin(times.Series),
 		Environments: iterations.NewJoin(environments.Series), EnvironmentLabel: label, Step: plan.Step,
-		Unquantized: iterations.NewJoin(unquantized.Series), Disturbed: iterations.NewJoin(disturbed.Series), Built: iterations.NewJoin(built.Series),
+		Unquantized: iterations.NewJoin(unquantized.Series), Disturbed: iterations.NewJoin(disturbed.Series),
+		Effective: iterations.NewJoin(effective.Series), Built: iterations.NewJoin(built.Series),
 	}
 	parts, err := h.rebuild(q, values, e)
 	if err != nil {
@@ -292,7 +294,7 @@ func (h *History) candidates(q Query, parts []part) {
 		criteria[i] = c.Criterion
 	}
 	for _, name := range slices.Sorted(maps.Keys(byModel)) {
-		for i, its := range iterations.Best(criteria, byModel[name]) {
+		for i, its := range iterations.Best(criteria, byModel[name], q.Named) {
 			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its})
 		}
 	}

@@ -21,12 +21,16 @@ import (
 
 // What the exporter publishes of a milestone.
 const (
+	milestoneInfo     = "plancast_milestone_info"
 	targetMet         = "plancast_engine_target_met"
 	milestoneDeadline = "plancast_milestone_deadline_timestamp_seconds"
 	milestoneHorizon  = "plancast_milestone_horizon_iterations"
 	milestoneShare    = "plancast_milestone_share_ratio"
 	milestoneReady    = "plancast_milestone_ready_probability"
 )
+
+// best is the precision of a milestone that names none.
+const best = "best"
 
 // published is how long a milestone stays known after its last sample.
 const published = "1d"
@@ -87,6 +91,11 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 		q.Criteria = append(q.Criteria, Criterion{Expr: e.String(), Criterion: s.criterion})
 	}
 	q.Model = "model"
+	info, err := ask(milestoneInfo)
+	if err != nil {
+		return q, err
+	}
+	q.Named = slices.ContainsFunc(info, func(s *model.Sample) bool { return s.Metric[iterations.Precision] != best })
 	// What the query does not say is the milestone's own.
 	own := func(metric string) (float64, error) {
 		v, err := ask(metric)

@@ -13,6 +13,7 @@ import (
 type Query struct {
 	Criteria  []Criterion // empty when Milestone is set
 	Milestone string      // named by the exporter, which publishes its definition
+	Named     bool        // Milestone names a precision, and not best
 	Joint     bool        // all series together, or each on its own
 	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
 	Model     string      // label that names the model

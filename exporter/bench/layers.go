@@ -40,7 +40,7 @@ func (r *run) layers(ctx context.Context) error {
 	s.NoEffect = noEffect(r.m.Plan.Precision, s, quantizable)
 	switch n := len(s.Unquantized); {
 	case s.NoEffect != "":
-		r.warn("%s brought nothing: %s", strings.ToUpper(string(r.m.Plan.Precision)), s.NoEffect)
+		r.warn("%s", s.Nothing(r.m.Plan.Precision))
 	case n > 0:
 		r.warn("%d of the layers that multiply stayed above 8 bits: %s", n, listed(s.Unquantized, 5))
 	}

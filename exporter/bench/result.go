@@ -7,6 +7,7 @@
 package bench
 
 import (
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -140,6 +141,11 @@ type LayerSummary struct {
 	NoEffect string         `json:"no_effect,omitempty"`
 	Layers   []engine.Layer `json:"layers,omitempty"`  // at most MostLayers, with names of at most MostName bytes
 	Changes  *LayerChanges  `json:"changes,omitempty"` // against the plan before; nil without one
+}
+
+// Nothing says in words that the precision asked for brought nothing, and why.
+func (s *LayerSummary) Nothing(asked engine.Precision) string {
+	return strings.ToUpper(string(asked)) + " brought nothing: " + s.NoEffect
 }
 
 // MostLayers and MostName bound what a record holds of an engine's graph: a model may

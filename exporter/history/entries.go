@@ -19,6 +19,7 @@ import (
 const (
 	flagStable = 1 << iota
 	flagDisturbed
+	flagNoEffect
 )
 
 // entryRow is a row of the table entries.
@@ -44,6 +45,9 @@ func (e *entryRow) flags() (f int64) {
 	}
 	if e.Disturbed {
 		f |= flagDisturbed
+	}
+	if e.NoEffect {
+		f |= flagNoEffect
 	}
 	return f
 }
@@ -102,7 +106,7 @@ func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
 		&e.superseded, &e.excluded, quantities, stored); err != nil {
 		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, err)}
 	}
-	e.Stable, e.Disturbed = r.flags&flagStable != 0, r.flags&flagDisturbed != 0
+	e.Stable, e.Disturbed, e.NoEffect = r.flags&flagStable != 0, r.flags&flagDisturbed != 0, r.flags&flagNoEffect != 0
 	e.Superseded, e.Excluded = e.superseded != 0, e.excluded != 0
 	var ok bool
 	if e.sums, ok = decodeSums(r.sums); !ok || e.sums.entry != e.sum() || e.flags() != r.flags || len(e.quantities) != 8*len(r.order) {

@@ -32,6 +32,7 @@ type Entry struct {
 
 	Stable    bool // the windows agreed
 	Disturbed bool // something else used the machine meanwhile: decides nothing
+	NoEffect  bool // nothing in the engine computes in its precision: see bench.LayerSummary.NoEffect
 	// Superseded says that a newer record of the same job counts instead.
 	Superseded bool
 	// Excluded says that somebody took the result out: it is no evidence and
@@ -76,6 +77,7 @@ func EntryOf(r Record) Entry {
 		e.Stable, e.Disturbed = r.Measurement.Stable, r.Measurement.Disturbed()
 		if l := r.Measurement.Layers; l != nil {
 			e.Unquantized = int32(min(len(l.Unquantized), math.MaxInt32))
+			e.NoEffect = l.NoEffect != ""
 		}
 	}
 	return e

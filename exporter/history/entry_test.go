@@ -21,7 +21,7 @@ func TestAnEntryHoldsEveryQuantityOfItsRecord(t *testing.T) {
 	}
 	r := measured("m", "1", "d")
 	r.Measurement.Accuracy = &bench.Accuracy{Deviation: 0.25}
-	r.Measurement.Layers.Unquantized = []string{"a", "b"}
+	r.Measurement.Layers.Unquantized, r.Measurement.Layers.NoEffect = []string{"a", "b"}, "none of the 2 layers that multiply does so in 8 bits"
 	e := history.EntryOf(r)
 	for i, q := range history.Quantities {
 		want, ok := q.Of(r)
@@ -33,7 +33,7 @@ func TestAnEntryHoldsEveryQuantityOfItsRecord(t *testing.T) {
 	if _, ok := e.Value("beauty"); ok {
 		t.Error("an unknown quantity has a value")
 	}
-	if !e.OK() || !e.Stable || e.Unquantized != 2 || !e.Counts() || !e.Finished.Time().Equal(r.Finished) {
+	if !e.OK() || !e.Stable || !e.NoEffect || e.Unquantized != 2 || !e.Counts() || !e.Finished.Time().Equal(r.Finished) {
 		t.Errorf("entry %+v", e)
 	}
 }

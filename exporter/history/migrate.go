@@ -82,7 +82,7 @@ CREATE TABLE entries (
 	finished       INTEGER NOT NULL,
 	failure        TEXT    NOT NULL, -- '' when the job was measured
 	unquantized    INTEGER NOT NULL,
-	flags          INTEGER NOT NULL, -- 1: stable, 2: disturbed
+	flags          INTEGER NOT NULL, -- 1: stable, 2: disturbed, 4: without effect
 	superseded     INTEGER NOT NULL, -- ID of the record that counts instead, or 0
 	excluded       INTEGER NOT NULL, -- ID in audit of its exclusion, or 0
 	quantities     BLOB    NOT NULL, -- a 64-bit float each, little endian, NaN when not measured; 'quantities' in properties names them

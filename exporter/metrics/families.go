@@ -74,6 +74,9 @@ var (
 	disturbed = Family{"plancast_engine_disturbed", Gauge, engineLabels,
 		"Whether other work disturbed the measurement so much that its times decide nothing: 1 or 0.",
 		"A criterion on a time or throughput that would be missed is undecided then, and the result is no iteration for forecasts. Absent where nobody watched.", false}
+	effective = Family{"plancast_engine_precision_effective", Gauge, engineLabels,
+		"Whether anything that counts in an int8 engine computes in 8 bits: 1 or 0.",
+		"A 0 says that quantization brought nothing: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines whose layers are known have it.", false}
 	windowDisturbed = Family{"plancast_engine_window_disturbed_ratio", Gauge, engineLabels,
 		"Share of disturbance in the windows that the latency rests on.",
 		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, or of the time that other processes kept the GPU at work. Of a disturbed result it is that of the disturbed windows.", false}
@@ -100,7 +103,7 @@ var (
 		"change is precision, fusion, added, removed or tactic (the same work by another kernel). Absent for the first plan.", false}
 	targetMet = Family{"plancast_engine_target_met", Gauge, withEngine("milestone", "target", "criterion"),
 		"Whether an engine meets a criterion of a milestone or a target: 1 or 0.",
-		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
+		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. An engine whose precision had no effect has 0 where the milestone or target names that precision. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
 	iteration = Family{"plancast_iteration", Gauge, engineLabels,
 		"Iteration of the model in this environment that the engine's metrics show.",
 		"Counts the candidates of the model in one environment from 1, shared by the precisions of a candidate. Together with the timestamp it makes one point of every result, however often it is scraped. It jumps when an iteration between failed, and starts again with a new environment.", false}
@@ -147,6 +150,7 @@ var (
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
 	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that have to be ready: the milestone's share of those that it selects.", "", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
+	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision"}, "The precision that the milestone names, or best: always 1.", "", false}
 	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that have to meet all criteria, a ratio, from the configuration.", "", false}
 	horizon        = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
@@ -246,7 +250,7 @@ var gpuFigures = []struct {
 // Families lists every metric this package exports.
 func Families() []Family {
 	return []Family{
-		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper, throughput, stable, disturbed, memory, size, accuracy, deviation, layers, fusedLayers,
+		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper, throughput, stable, disturbed, effective, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
@@ -256,7 +260,7 @@ func Families() []Family {
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
 		gpuErrors, gpuTime,
-		buildInfo, modelsReady, modelsNeeded, modelsSelected, share, horizon, deadline,
+		buildInfo, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, share, horizon, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
 	}

@@ -26,6 +26,11 @@ var gauges = []struct {
 			emit(oneIf(r.Measurement.Disturbed()))
 		}
 	}},
+	{effective, func(r history.Record, emit func(float64, ...string)) {
+		if l := r.Measurement.Layers; l != nil && r.Precision == engine.INT8 {
+			emit(oneIf(l.NoEffect == ""))
+		}
+	}},
 	{windowDisturbed, func(r history.Record, emit func(float64, ...string)) {
 		if d := r.Measurement.Disturbance; d != nil {
 			emit(d.Share)

@@ -27,6 +27,7 @@ import (
 
 	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/report/reporttest"
@@ -345,6 +346,25 @@ func TestTargetMet(t *testing.T) {
 	} {
 		if v, ok := value(got, "plancast_engine_target_met", c.labels...); !ok || v != c.want {
 			t.Errorf("%v: %v, %v; want %v", c.labels, v, ok, c.want)
+		}
+	}
+	// An engine without effect meets nothing that names its precision.
+	idle := reporttest.Input()
+	idle.Milestones[0].Precision, idle.Targets[0].Precision = "int8", config.Best
+	got = gather(t, idle)
+	for _, c := range []struct {
+		family string
+		labels []string
+		want   float64
+	}{
+		{"plancast_engine_precision_effective", []string{"model=densenet"}, 0},
+		{"plancast_engine_precision_effective", []string{"model=squeezenet"}, 1},
+		{"plancast_engine_target_met", []string{"model=densenet", "precision=int8", "milestone=spring-release", "criterion=accuracy_deviation < 0.5 %"}, 0},
+		{"plancast_engine_target_met", []string{"model=densenet", "precision=int8", "target=launch", "criterion=accuracy_deviation < 0.5 %"}, 1},
+		{"plancast_milestone_info", []string{"milestone=spring-release", "precision=int8"}, 1},
+	} {
+		if v, ok := value(got, c.family, c.labels...); !ok || v != c.want {
+			t.Errorf("%s%v: %v, %v; want %v", c.family, c.labels, v, ok, c.want)
 		}
 	}
 	// Two thresholds that read the same are two series.

@@ -338,7 +338,7 @@ func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []s
 				text += fmt.Sprintf(" (%d)", used[text])
 			}
 			if c.Outcome == standing.Met || c.Outcome == standing.Missed {
-				b.gauge(targetMet, oneIf(c.Outcome == standing.Met), slices.Concat(labels, []string{milestone, target, text})...)
+				b.gauge(targetMet, oneIf(c.Outcome == standing.Met && standing.Counts(t.Select, e)), slices.Concat(labels, []string{milestone, target, text})...)
 			}
 		}
 	}

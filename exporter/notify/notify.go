@@ -58,7 +58,7 @@ type Words interface {
 	HeadlineText() string    // the newest result in one sentence
 	EnvironmentText() string // how the environment changed; "" when it did not
 	FailureTexts() []string  // precisions of the newest candidate that failed
-	WarningTexts() []string  // reasons not to trust the result in the headline
+	WarningTexts() []string  // precisions without effect, and reasons not to trust the result in the headline
 	LastGoodText() string    // the last good result; "" without one
 }
 

@@ -84,12 +84,20 @@ func (m ModelView) FailureTexts() []string {
 	return out
 }
 
-// WarningTexts are reasons not to trust the result in the headline.
+// WarningTexts are the precisions that brought nothing, and reasons not to trust the
+// result in the headline.
 func (m ModelView) WarningTexts() []string {
-	if row, ok := m.Row(m.Best); ok && row.Result != nil {
-		return row.Result.Warnings
+	var out []string
+	for _, r := range m.Rows {
+		// The headline says it of its own engine.
+		if r.Result != nil && r.Result.NoEffect != "" && r.Precision != m.Best {
+			out = append(out, r.Result.NoEffect)
+		}
 	}
-	return nil
+	if row, ok := m.Row(m.Best); ok && row.Result != nil {
+		out = append(out, row.Result.Warnings...)
+	}
+	return out
 }
 
 // LastGoodText is the newest good result in words; "" without one.

@@ -37,20 +37,22 @@ func best(m ModelView) engine.Precision {
 	return fastest(m.Rows, func(r Row) *Result { return r.Result })
 }
 
+// fastest is the row of the lowest P99. One whose precision brought nothing is
+// taken only where there is no other: its figures are those of another precision.
 func fastest(rows []Row, of func(Row) *Result) engine.Precision {
 	var p engine.Precision
-	least := math.Inf(1)
+	least, effective := math.Inf(1), false
 	for _, r := range rows {
 		x := of(r)
-		if x == nil {
+		if x == nil || effective && x.NoEffect != "" {
 			continue
 		}
 		v := math.MaxFloat64
 		if x.P99 != nil {
 			v = x.P99.Value
 		}
-		if v < least {
-			p, least = r.Precision, v
+		if v < least || !effective && x.NoEffect == "" {
+			p, least, effective = r.Precision, v, x.NoEffect == ""
 		}
 	}
 	return p
@@ -106,8 +108,11 @@ func headline(m ModelView) string {
 	row, _ := m.Row(m.Best)
 	r := row.Result
 	s += latencyText(*r)
-	if len(m.Rows) > 1 {
+	if len(m.Rows) > 1 && r.NoEffect == "" {
 		s += " with " + string(m.Best)
+	}
+	if r.NoEffect != "" {
+		s += " (" + r.NoEffect + ")"
 	}
 	if c := r.Change; c != nil {
 		s += ", " + c.Text

@@ -572,6 +572,78 @@ func TestChangesInWords(t *testing.T) {
 	}
 }
 
+// An int8 engine in which nothing computes in 8 bits says so in its row, in the
+// headline and in notifications, and is no int8 result.
+func TestAPrecisionThatBroughtNothingSaysSo(t *testing.T) {
+	const why = "INT8 brought nothing: none of the 40 layers that multiply does so in 8 bits; the runtime found them faster in FP16, or the model quantizes none of them"
+	for name, c := range map[string]struct {
+		fp32, int8 float64 // P99; 0 for a failure
+		threshold  string
+		headline   string
+		status     standing.Status
+		exit       int
+		row        standing.Outcome
+		notice     string // the first note of a notification
+	}{
+		"int8 is asked for": {
+			0.03, 0.02, "int8", "P99 30 ms with fp32, 65/s, cannot be judged on the launch threshold (INT8 brought nothing)",
+			standing.StatusUnknown, 2, standing.Unknown, why,
+		},
+		"another engine counts": {
+			0.03, 0.02, config.Best, "P99 30 ms with fp32, 65/s, meets the launch threshold",
+			standing.StatusMet, 0, standing.Unknown, why,
+		},
+		"no other engine counts": {
+			0, 0.02, config.Best, "P99 20 ms (" + why + "), 97.6/s, meets the launch threshold",
+			standing.StatusMet, 0, standing.Met, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := reporttest.NewBuilder(reporttest.Now.AddDate(0, 0, -2))
+			env, both := reporttest.Environment("1.32.0"), []engine.Precision{engine.FP32, engine.INT8}
+			b.Add("net", "1", 1, engine.FP32, env, func(r *history.Record) {
+				if reporttest.Measured(c.fp32)(r); c.fp32 == 0 {
+					r.Measurement, r.Failure = nil, &history.Failure{Error: engine.Error{Kind: engine.KindCrashed}}
+				}
+			})
+			b.Add("net", "1", 1, engine.INT8, env, func(r *history.Record) {
+				reporttest.Measured(c.int8)(r)
+				reporttest.Idle(r)
+			})
+			v := build(standing.Evidence{
+				Now: reporttest.Now, Records: b.Records, Models: []standing.Held{{Name: "net", Precisions: both,
+					Versions: []standing.Version{{Version: "1", Digest: reporttest.Digest("net", "1"), State: standing.Accepted}}}},
+				Targets: []config.Target{{Name: "launch", Select: config.Select{Precision: c.threshold}, Criteria: reporttest.Criteria("p99 < 50ms")}},
+			})
+			m := model(t, v, "net")
+			if !strings.HasSuffix(m.Headline, ": "+c.headline) || m.Status != c.status || v.ExitCode(nil) != c.exit {
+				t.Errorf("%s, exit %d:\n%s\n%s", m.Status, v.ExitCode(nil), m.Headline, c.headline)
+			}
+			notice := ""
+			if notes := m.WarningTexts(); len(notes) > 0 {
+				notice = notes[0]
+			}
+			int8 := row(t, m, engine.INT8)
+			if int8.Result.NoEffect != why || int8.Verdicts[0].Outcome != c.row || notice != c.notice {
+				t.Errorf("the row says %q, %s, and a notification %q; want %q, %s, %q", int8.Result.NoEffect, int8.Verdicts[0].Outcome, notice, why, c.row, c.notice)
+			}
+			for form, write := range map[string]func(io.Writer) error{
+				"text":     func(w io.Writer) error { return report.Text(w, v, report.TextOptions{}) },
+				"Markdown": func(w io.Writer) error { return report.Markdown(w, v) },
+				"HTML":     func(w io.Writer) error { return report.HTML(w, v, report.HTMLOptions{}) },
+			} {
+				var out strings.Builder
+				if err := write(&out); err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(out.String(), "int8, brought nothing") || strings.Count(out.String(), why) < 1 {
+					t.Errorf("%s does not say it:\n%s", form, &out)
+				}
+			}
+		})
+	}
+}
+
 // What a disturbed result misses is undecided: its own state, and exit status 2.
 func TestADisturbedResultDecidesNothing(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -56,7 +56,13 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 	if x.P99 == nil {
 		x.Warnings = append(x.Warnings, fmt.Sprintf("no P99: it takes 459 queries, there were %s", units.Number(float64(m.Latency.Queries))))
 	}
+	if l := m.Layers; l != nil && l.NoEffect != "" {
+		x.NoEffect = oneLine(l.Nothing(r.Precision), 300)
+	}
 	for _, w := range slices.Concat(m.Plan.Warnings, m.Warnings) {
+		if x.NoEffect != "" && oneLine(w, 300) == x.NoEffect {
+			continue // which the row says itself
+		}
 		x.Warnings = append(x.Warnings, oneLine(w, 300))
 	}
 	if d := m.Disturbance; d != nil {

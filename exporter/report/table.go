@@ -37,10 +37,14 @@ func lines(m ModelView) []line {
 }
 
 func (l line) mode() string {
+	s := string(l.row.Precision)
 	if l.old {
-		return string(l.row.Precision) + ", last good"
+		s += ", last good"
 	}
-	return string(l.row.Precision)
+	if l.result != nil && l.result.NoEffect != "" {
+		s += ", brought nothing"
+	}
+	return s
 }
 
 // why says in one line why there is no result.

@@ -227,6 +227,9 @@ func details(m ModelView) []string {
 				out = append(out, string(r.Precision)+" misses "+s)
 			}
 		}
+		if x := r.Shown(); x != nil && x.NoEffect != "" {
+			out = append(out, x.NoEffect)
+		}
 		if x := r.Result; x != nil {
 			if x.Telemetry != nil {
 				out = append(out, string(r.Precision)+": "+x.Telemetry.Text)

@@ -23,7 +23,14 @@ func rowVerdicts(m *standing.Model, e history.Entry) []RowVerdict {
 		}
 		r := standing.JudgeEngine(t.Criteria, e)
 		v := RowVerdict{Kind: t.Kind, Name: t.Name, Outcome: r.Outcome, Criteria: []CriterionView{}}
+		counts := slices.ContainsFunc(standing.Counting(t.Select, *m.Current), func(x history.Entry) bool { return x.ID == e.ID })
+		if !counts { // its figures are those of another precision
+			v.Outcome = standing.Unknown
+		}
 		for _, c := range r.Criteria {
+			if !counts {
+				c.Outcome, c.Value = standing.Unknown, math.NaN()
+			}
 			v.Criteria = append(v.Criteria, criterionView(c))
 		}
 		out = append(out, v)
@@ -74,6 +81,8 @@ func why(v standing.Verdict) string {
 		return "still being measured"
 	case standing.Absent:
 		return "not in the repository"
+	case standing.NoEffect:
+		return strings.ToUpper(v.Threshold.Precision) + " brought nothing"
 	case standing.NoEngine:
 		return noEngine(v)
 	}

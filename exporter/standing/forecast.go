@@ -85,9 +85,10 @@ func until(t history.Trial, known time.Time) history.Trial {
 }
 
 // stands is the iteration that a model stands on: the newest that meets all
-// criteria or misses one. A newer candidate that failed, of which too little is
-// known, or that was measured on a disturbed machine, does not replace it. Without such a one it is the newest of which
-// something is known, or else the newest that was measured; nil when there is none.
+// criteria or misses one. A newer candidate that failed, whose precision had no
+// effect, of which too little is known, or that was measured on a disturbed machine,
+// does not replace it. Without such a one it is the newest of which something is
+// known, or else the newest that was measured; nil when there is none.
 func stands(all []iteration) *iteration {
 	var known, measured *iteration
 	for i := len(all) - 1; i >= 0; i-- {

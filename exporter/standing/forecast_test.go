@@ -179,6 +179,17 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 			launch(config.Best, fast), both[:1], []string{"90 ms", "missed", "49 ms (disturbed)"},
 		},
 		{
+			"a precision that brought nothing is an iteration without a result",
+			func(d *diary) {
+				d.add("m", 1, engine.INT8, "f", p99(0.090, 0))
+				d.add("m", 2, engine.INT8, "f", func(r *history.Record) {
+					p99(0.040, 0)(r)
+					r.Measurement.Layers = &bench.LayerSummary{NoEffect: "none of the 59 layers that multiply does so in 8 bits"}
+				})
+			},
+			launch("int8", fast), []engine.Precision{engine.INT8}, []string{"90 ms", "missed"},
+		},
+		{
 			"layers that stay unquantized are reported, when they become more",
 			func(d *diary) {
 				d.add("m", 1, engine.INT8, "f", unquantized(0.09, 0))

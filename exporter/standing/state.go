@@ -171,6 +171,12 @@ func (m *Model) judge(t Threshold) Verdict {
 		x := stands(iterations(t, s, m.Precisions, never, never)) // no further back than it stands
 		if x == nil {
 			v.Reason = NoEngine
+			for i := range slices.Backward(s.Trials) {
+				if broughtNothing(t.Select, s.Trials[i]) {
+					v.Reason, v.Trial = NoEffect, new(s.Trials[i])
+					break
+				}
+			}
 			return v
 		}
 		v.Trial, v.Engine = new(x.trial), new(*x.engine) // not a part of the list
@@ -180,6 +186,8 @@ func (m *Model) judge(t Threshold) Verdict {
 		v.Outcome = Met
 	case t.Kind == KindTarget && !through(t.Select, *v.Trial, m.Precisions):
 		v.Reason = StillMeasuring
+	case v.Engine == nil && broughtNothing(t.Select, *v.Trial):
+		v.Reason = NoEffect
 	case v.Engine == nil:
 		v.Reason = NoEngine
 	default:

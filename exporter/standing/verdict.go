@@ -41,6 +41,7 @@ func (c CriterionResult) Gap() float64 { return c.Criterion.Gap(c.Value) }
 type EngineResult struct {
 	Precision engine.Precision
 	Disturbed bool              // something else used the machine meanwhile
+	NoEffect  bool              // nothing in the engine computes in its precision
 	Criteria  []CriterionResult // in the order of the threshold
 	// Outcome is Missed when one is missed, else Unknown when one is unknown, else
 	// Undecided when one is undecided, else Met.
@@ -63,7 +64,7 @@ func (r *EngineResult) Gap() float64 {
 
 // JudgeEngine answers the criteria for one entry.
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
-	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
+	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
 	for i, c := range criteria {
 		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: math.NaN()}
 		if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
@@ -90,17 +91,48 @@ func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
 	return r
 }
 
+// Counts reports whether a measured entry may decide a threshold. An engine in
+// which nothing computes in its precision is no result of that precision, so it
+// does not count where a threshold names it.
+func Counts(sel config.Select, e history.Entry) bool {
+	return e.OK() && sel.Counts(e.Precision) && (!e.NoEffect || sel.Precision == config.Best)
+}
+
+// broughtNothing reports whether t has an engine that would count if its
+// precision had had an effect.
+func broughtNothing(sel config.Select, t history.Trial) bool {
+	return slices.ContainsFunc(t.Entries, func(e history.Entry) bool {
+		return e.OK() && sel.Counts(e.Precision) && !Counts(sel, e)
+	})
+}
+
+// Counting are the engines of a candidate that may decide a threshold: one whose
+// precision has no effect only where there is no other.
+func Counting(sel config.Select, t history.Trial) []history.Entry {
+	var out, idle []history.Entry
+	for _, e := range t.Entries {
+		switch {
+		case !Counts(sel, e):
+		case e.NoEffect:
+			idle = append(idle, e)
+		default:
+			out = append(out, e)
+		}
+	}
+	if len(out) == 0 {
+		return idle
+	}
+	return out
+}
+
 // Judge answers the criteria for a candidate: one and the same engine must meet
-// all of them. It returns the engine that decides: the one that meets all
-// criteria, or else the one nearest to doing so. It is nil when no engine that
-// counts was measured.
+// all of them. It returns the engine that decides: of those that count the one that
+// meets all criteria, or else the one nearest to doing so. It is nil when no engine
+// that counts was measured.
 func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
 	var engines []EngineResult
 	var values [][]float64
-	for _, e := range t.Entries {
-		if !e.OK() || !sel.Counts(e.Precision) {
-			continue
-		}
+	for _, e := range Counting(sel, t) {
 		r := JudgeEngine(criteria, e)
 		engines = append(engines, r)
 		v := make([]float64, len(criteria))
@@ -135,6 +167,7 @@ const (
 	NoResult         Reason = "no_result"         // nothing ended yet in the environment that counts
 	OtherEnvironment Reason = "other_environment" // nothing in the environment that the milestone names
 	NoEngine         Reason = "no_engine"         // no engine that counts was measured: Verdict.Trial says why
+	NoEffect         Reason = "no_effect"         // the engine of the precision that the threshold names computes nothing in it
 	StillMeasuring   Reason = "still_measuring"   // the candidate is not measured at every precision yet
 	Absent           Reason = "absent"            // the repository lacks the model
 )

@@ -40,6 +40,12 @@ func disturbed(e history.Entry) history.Entry {
 	return e
 }
 
+// idle is an entry of an engine in which nothing computes in its precision.
+func idle(e history.Entry) history.Entry {
+	e.NoEffect = true
+	return e
+}
+
 func failed(p engine.Precision, k engine.Kind) history.Entry {
 	return history.EntryOf(history.Record{Precision: p, Failure: &history.Failure{Error: engine.Error{Kind: k}}})
 }
@@ -86,6 +92,15 @@ func TestOneEngineMustMeetAllCriteria(t *testing.T) {
 		},
 		"what is not known outweighs what is undecided": {
 			"fp32", []history.Entry{disturbed(measured(engine.FP32, 60, -1))}, Unknown, engine.FP32,
+		},
+		"an engine without effect is no result of the precision that is named": {
+			"int8", []history.Entry{measured(engine.FP32, 40, 0), idle(measured(engine.INT8, 30, 0))}, Unknown, "",
+		},
+		"an engine without effect does not decide beside another, even if it is faster": {
+			config.Best, []history.Entry{measured(engine.FP32, 60, 0), idle(measured(engine.INT8, 30, 0))}, Missed, engine.FP32,
+		},
+		"an engine without effect decides where there is no other": {
+			config.Best, []history.Entry{failed(engine.FP32, engine.KindCrashed), idle(measured(engine.INT8, 30, 0))}, Met, engine.INT8,
 		},
 		"NaN is no value": {
 			"fp32", []history.Entry{measured(engine.FP32, math.NaN(), 0)}, Unknown, engine.FP32,
@@ -141,6 +156,7 @@ func TestAModelStandsOnItsNewestFinishedCandidate(t *testing.T) {
 		"a candidate that failed altogether does not stand":   {config.Best, []history.Trial{first, at(2, bad(engine.FP32), bad(engine.INT8))}, 1},
 		"a disturbed one that decides nothing does not stand": {config.Best, []history.Trial{first, at(2, disturbed(measured(engine.FP32, 60, 0)), bad(engine.INT8))}, 1},
 		"a disturbed one that meets all the same does":        {config.Best, []history.Trial{first, at(2, disturbed(ok(engine.FP32)), bad(engine.INT8))}, 2},
+		"one whose precision brought nothing does not stand":  {"int8", []history.Trial{first, at(2, ok(engine.FP32), idle(ok(engine.INT8)))}, 1},
 		"nothing stands where everything failed":              {config.Best, []history.Trial{at(1, bad(engine.FP32), bad(engine.INT8))}, 0},
 	} {
 		threshold := Threshold{Select: config.Select{Precision: c.precision}, Criteria: criteria(t, "p99 < 50ms")}

@@ -20,10 +20,13 @@ type Engine struct {
 // gives the values of all criteria, since one and the same must meet them. It
 // returns the iterations of each criterion. Engines stand most exact first.
 //
+// An engine whose precision had no effect decides only where no other does, and
+// gives no result where the milestone names its precision: named.
+//
 // A candidate is known once all its engines are through. The newest iteration
 // is left out while an engine that took part in the one before it is missing
 // and has not failed.
-func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
+func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Iteration {
 	all := make([][]step, len(engines))
 	for i, e := range engines {
 		all[i] = e.steps(len(criteria))
@@ -48,12 +51,13 @@ func Best(criteria []forecast.Criterion, engines []Engine) [][]Iteration {
 		}
 		var results [][]float64
 		var measured []*step
+		effective := slices.ContainsFunc(c.steps, func(s *step) bool { return s != nil && !s.Guessed && !s.NoEffect })
 		for _, s := range c.steps {
-			if s != nil && !s.Guessed {
+			if s != nil && !s.Guessed && (!s.NoEffect || !named && !effective) {
 				results, measured = append(results, s.values), append(measured, s)
 			}
 		}
-		it.Disturbed = false
+		it.Disturbed, it.NoEffect = false, false
 		best := forecast.Nearest(criteria, results)
 		var counts []bool
 		if best >= 0 {

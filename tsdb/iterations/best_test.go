@@ -58,7 +58,7 @@ func TestOneEngineStandsForACandidate(t *testing.T) {
 		{"a figure that was not measured is missing", "1:60/?", "1:70/?", "1:60/?"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			its := Best(criteria, []Engine{engineOf(t, c.fp32, 0), engineOf(t, c.int8, time.Hour)})
+			its := Best(criteria, []Engine{engineOf(t, c.fp32, 0), engineOf(t, c.int8, time.Hour)}, false)
 			var got []string
 			for i, it := range its[0] {
 				value := func(k int) string {
@@ -82,7 +82,7 @@ func TestOneEngineStandsForACandidate(t *testing.T) {
 
 func TestACandidateIsFinishedAndKnownWithItsLastEngine(t *testing.T) {
 	criteria := []forecast.Criterion{{Metric: "p99", Comparison: forecast.Below, Target: 50}, {Metric: "deviation", Comparison: forecast.Below, Target: 0.5}}
-	its := Best(criteria, []Engine{engineOf(t, "1:60/0 2:55/0 3:50/0", 0), engineOf(t, "1:40/0.4 3:30/0.4", time.Hour)})[0]
+	its := Best(criteria, []Engine{engineOf(t, "1:60/0 2:55/0 3:50/0", 0), engineOf(t, "1:40/0.4 3:30/0.4", time.Hour)}, false)[0]
 	noon := func(day int) time.Time { return time.Date(2026, 5, day, 12, 0, 0, 0, time.UTC) }
 	for i, want := range []struct{ time, known time.Time }{
 		{noon(1).Add(time.Hour), noon(1).Add(time.Hour + time.Minute)},

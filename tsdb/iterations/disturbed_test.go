@@ -28,7 +28,7 @@ func TestDisturbedResults(t *testing.T) {
 			of := func(v float64) []Iteration {
 				return []Iteration{{Number: 1, Time: at, Known: at, Value: v, Valid: true, Disturbed: c.disturbed}}
 			}
-			got := Best([]forecast.Criterion{fast, faithful}, []Engine{{[][]Iteration{of(c.p99), of(c.deviation)}}})
+			got := Best([]forecast.Criterion{fast, faithful}, []Engine{{[][]Iteration{of(c.p99), of(c.deviation)}}}, false)
 			if a, b := got[0][0], got[1][0]; a.Valid != c.valid || b.Valid != c.faithful || a.Disturbed != (c.disturbed && c.valid) || b.Disturbed {
 				t.Errorf("P99 %+v, deviation %+v", a, b)
 			}

@@ -42,6 +42,8 @@ type Iteration struct {
 	Concern string
 	// Disturbed says that other work disturbed the measurement.
 	Disturbed bool
+	// NoEffect says that nothing in the engine computes in its precision.
+	NoEffect bool
 }
 
 // Evidence is what a series is rebuilt from.
@@ -54,6 +56,8 @@ type Evidence struct {
 	Unquantized *Join
 	// Disturbed is whether other work disturbed the measurement: 0 or 1.
 	Disturbed *Join
+	// Effective is whether anything in the engine computes in its precision: 0 or 1.
+	Effective *Join
 	// Built is whether the newest build gave a result: 0 or 1.
 	Built *Join
 	// EnvironmentLabel is the label, of the value or of an environment series,
@@ -163,6 +167,7 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 	// What stayed unquantized speaks against the candidate, not the engine.
 	unquantized, _ := pick(e.Unquantized.Of(allPrecisions(s.Labels)))
 	disturbed, _ := pick(e.Disturbed.Of(s.Labels))
+	effective, _ := pick(e.Effective.Of(s.Labels))
 	all := spans(number)
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
@@ -188,6 +193,9 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		}
 		if d, ok := within(disturbed, sp.from, sp.to); ok && d == 1 {
 			next.Disturbed = true
+		}
+		if v, ok := within(effective, sp.from, sp.to); ok && v == 0 {
+			next.NoEffect = true
 		}
 		if i > 0 && sp.number < last {
 			if before, ok := epoch[sp.number]; ok && before == r {

@@ -20,6 +20,7 @@ type Result struct {
 	Deviation   float64 // ratio
 	Environment string
 	Unquantized int
+	NoEffect    bool // of an int8 engine: nothing in it computes in 8 bits
 }
 
 // Engine is a model at a precision, and its results.
@@ -98,6 +99,11 @@ func (h History) OpenMetrics() string {
 		add("plancast_candidate_info", l+fmt.Sprintf(`,version="%d",digest="d%d",fingerprint=%q`, r.Number, r.Number, r.Environment), t, 1)
 		if e.Precision == "int8" {
 			add("plancast_engine_unquantized_layers", l, t, float64(r.Unquantized))
+			effective := 1.0
+			if r.NoEffect {
+				effective = 0
+			}
+			add("plancast_engine_precision_effective", l, t, effective)
 		}
 		for _, m := range h.Milestones {
 			if m.Precision == e.Precision {
@@ -137,6 +143,7 @@ func (h History) OpenMetrics() string {
 				}
 			}
 			for _, m := range h.Milestones {
+				add("plancast_milestone_info", fmt.Sprintf("milestone=%q,precision=%q", m.Name, m.Precision), t, 1)
 				if !m.Deadline.IsZero() {
 					add("plancast_milestone_deadline_timestamp_seconds", fmt.Sprintf("milestone=%q", m.Name), t, float64(m.Deadline.Unix()))
 				}

@@ -224,7 +224,7 @@ func gather(t *testing.T, in standing.Evidence) []*dto.MetricFamily {
 }
 
 // read are the metrics that the plugin reads for a milestone, and its answer.
-var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|target_met|last_build).*|iteration.*|candidate_info|milestone_(probability|deadline.*|horizon.*|share.*|ready.*))$`)
+var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|precision_effective|target_met|last_build).*|iteration.*|candidate_info|milestone_(info|probability|deadline.*|horizon.*|share.*|ready.*))$`)
 
 // published reads the probabilities out of what the exporter publishes.
 func published(families []*dto.MetricFamily) map[string]float64 {
@@ -269,6 +269,18 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 				}
 				return true
 			})
+		}, (*diary).scraped},
+		{"int8 brought nothing at times, and of late", func(d *diary) {
+			idle := func(at ...int) func(int, *history.Record) bool {
+				return func(i int, r *history.Record) bool {
+					if r.Precision == engine.INT8 && slices.Contains(at, i) {
+						r.Measurement.Layers.NoEffect = "none of the 59 layers that multiply does so in 8 bits"
+					}
+					return true
+				}
+			}
+			d.candidates("bert-base", 14, 0.075, idle(4, 5, 9))
+			d.candidates("resnet50", 14, 0.085, idle(7, 14))
 		}, (*diary).scraped},
 		{"the newest candidate is not through", func(d *diary) {
 			d.candidates("bert-base", 14, 0.075, nil)

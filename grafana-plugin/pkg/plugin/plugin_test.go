@@ -187,6 +187,25 @@ func TestAScrapeGapIsNoMissingIteration(t *testing.T) {
 	}
 }
 
+func TestAnEngineWithoutEffectIsNoResultOfAMilestoneThatNamesItsPrecision(t *testing.T) {
+	for _, c := range []struct {
+		noEffect, met bool
+	}{{false, true}, {true, false}} {
+		h := history()
+		h.Engines = h.Engines[1:2] // bert-base, int8
+		for i := range h.Engines[0].Results {
+			h.Engines[0].Results[i].P99 = 0.06
+		}
+		newest := &h.Engines[0].Results[len(h.Engines[0].Results)-1]
+		newest.P99, newest.NoEffect = 0.04, c.noEffect
+		s := serve(t, promtest.Start(t, h.OpenMetrics()), nil, nil)
+		frames := s.one(query{"type": "probability", "source": "milestone", "milestone": "launch"})
+		if p, err := frames[0].FloatAt(0, 0); err != nil || (p == 1) != c.met {
+			t.Errorf("without effect %v: probability %v, %v\n%s", c.noEffect, p, err, show(frames[0]))
+		}
+	}
+}
+
 func TestNothingFromTheFutureIsInATrend(t *testing.T) {
 	h := history()
 	url := promtest.Start(t, h.OpenMetrics())
