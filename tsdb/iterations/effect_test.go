@@ -44,7 +44,7 @@ func TestEnginesWithoutEffect(t *testing.T) {
 				noEffect bool
 			}{{c.fp32, false}, {c.int8, true}} {
 				if e.value > 0 {
-					engines = append(engines, Engine{[][]Iteration{{{Number: 1, Time: at, Seen: at, Value: e.value, Valid: true, NoEffect: e.noEffect}}}})
+					engines = append(engines, Engine{[][]Iteration{{{Number: 1, Time: at, Known: at, Value: e.value, Valid: true, NoEffect: e.noEffect}}}})
 				}
 			}
 			got := Best([]forecast.Criterion{fast}, engines, c.named)[0]
