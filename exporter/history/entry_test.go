@@ -67,6 +67,18 @@ func TestEntriesAreThoseOfTheRecords(t *testing.T) {
 	}
 }
 
+func TestAnEntryKeepsWhetherItsPrecisionHadAnEffect(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	for i, why := range []string{"", "none of the 2 layers that multiply does so in 8 bits"} {
+		r := measured("m", fmt.Sprint(i+1), fmt.Sprint("d", i))
+		r.Precision, r.Measurement.Layers = engine.INT8, &bench.LayerSummary{NoEffect: why}
+		appended(t, s, r)
+		if e := entries(t, s, history.Filter{})[i]; e.NoEffect != (why != "") {
+			t.Errorf("an entry says %v of %q", e.NoEffect, why)
+		}
+	}
+}
+
 func ids[T any](list []T, id func(T) int64) (out []int64) {
 	for _, x := range list {
 		out = append(out, id(x))

@@ -46,6 +46,24 @@ func TestACandidateIsNotifiedOnceAllItsJobsHaveEnded(t *testing.T) {
 	})
 }
 
+func TestANotificationSaysThatAPrecisionBroughtNothing(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
+		d.version("vision-net", "1", engine.FP32, engine.INT8)
+		d.record("vision-net", "1", engine.FP32, reporttest.Measured(0.02))
+		d.record("vision-net", "1", engine.INT8, func(r *history.Record) {
+			reporttest.Measured(0.01)(r)
+			reporttest.Idle(r)
+		})
+		d.observe()
+		d.flush()
+		d.want("chat: vision-net version 1 is measured")
+		text := d.full[0].Text
+		if !strings.Contains(text, "P99 20 ms with fp32") || !strings.Contains(text, "Note: INT8 brought nothing: none of the 40 layers") {
+			t.Errorf("the message reads\n%s", text)
+		}
+	})
+}
+
 func TestOnlyTheNewestOfABacklogIsNotified(t *testing.T) {
 	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		for _, v := range []string{"1", "2", "3"} {
