@@ -27,6 +27,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/stack/local"
 )
 
@@ -191,7 +192,7 @@ func (b *bench) part(name string) error {
 	defer s.Close()
 	switch name {
 	case "load":
-		var all []history.Entry
+		var tracker standing.Tracker
 		last := newest
 		for e, err := range s.Entries(ctx, history.Filter{Limit: 1}) {
 			if err != nil {
@@ -199,14 +200,20 @@ func (b *bench) part(name string) error {
 			}
 			last = e.Finished.Time()
 		}
-		for e, err := range s.Entries(ctx, history.Filter{Since: last.AddDate(-1, 0, 0), Standing: true}) {
+		for e, err := range s.Entries(ctx, history.Filter{Since: standing.LookBack(last), Standing: true}) {
 			if err != nil {
 				return err
 			}
-			all = append(all, e)
+			tracker.Load(e)
 		}
-		if len(all) == 0 {
-			return errors.New("no entries")
+		for r, err := range s.Records(ctx, history.Filter{IDs: tracker.Lacks()}) {
+			if err != nil {
+				return err
+			}
+			tracker.Supply(r)
+		}
+		if len(tracker.Records()) == 0 {
+			return errors.New("no records")
 		}
 	case "model":
 		n := 0

@@ -43,8 +43,8 @@ func (d *Daemon) readHistory(ctx context.Context, model string) error {
 		}
 		d.tracker.Load(e)
 	}
-	for _, id := range d.tracker.Lacks() {
-		for r, err := range history.Skip(d.store.Records(ctx, history.Filter{ID: id}), damaged) {
+	if ids := d.tracker.Lacks(); len(ids) > 0 {
+		for r, err := range history.Skip(d.store.Records(ctx, history.Filter{IDs: ids}), damaged) {
 			if err != nil {
 				return err
 			}

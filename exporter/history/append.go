@@ -221,7 +221,7 @@ func editEntry(ctx context.Context, tx execer, id int64, edit func(*entryRow)) e
 	}
 	e := rows[0]
 	edit(&e)
-	e.sums.entry = e.sum()
+	e.sums.entry = e.sum(nil)
 	// Not a REPLACE, which would remove whatever else is in its way.
 	if _, err := tx.ExecContext(ctx, "DELETE FROM entries WHERE id=?", id); err != nil {
 		return err

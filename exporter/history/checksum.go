@@ -43,6 +43,10 @@ func (b summer) text(s string) summer {
 	return append(binary.LittleEndian.AppendUint32(b, uint32(len(s))), s...)
 }
 
+func (b summer) blob(v []byte) summer {
+	return append(binary.LittleEndian.AppendUint32(b, uint32(len(v))), v...)
+}
+
 func (b summer) sum() uint32 { return crc32.Checksum(b, castagnoli) }
 
 // sums are the checksums that an entry keeps.

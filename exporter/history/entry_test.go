@@ -79,6 +79,53 @@ func TestAnEntryKeepsWhetherItsPrecisionHadAnEffect(t *testing.T) {
 	}
 }
 
+func TestAnEntryHoldsAnyText(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	for i, text := range []string{"plain", "", " ", "12 7", "a\x00b", "\x1f", "über 7", "\xff\xfe", "it's \"quoted\""} {
+		r := measured(text, text+"v", text+"d")
+		r.Fingerprint, r.Iteration = text+"f", -i // as after a damaged count
+		appended(t, s, r)
+	}
+	got := entries(t, s, history.Filter{})
+	for i, r := range all(t, s, history.Filter{}) {
+		if a, b := fmt.Sprintf("%+v", got[i]), fmt.Sprintf("%+v", history.EntryOf(r)); a != b {
+			t.Errorf("entry\n%s\nof a record with\n%s", a, b)
+		}
+	}
+}
+
+// A daemon reads 330,000 entries before it is ready. Only counts are looked at:
+// they are the same on a busy machine.
+func TestReadingEntriesAllocatesLittle(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	const records = 600
+	_, err := s.AppendAll(t.Context(), func(yield func(history.Record, error) bool) {
+		for i := range records {
+			r := measured("m", fmt.Sprint(i/3), fmt.Sprint(i/3))
+			r.Precision = engine.Precisions[i%3]
+			if !yield(r, nil) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	allocations := testing.AllocsPerRun(2, func() {
+		n = 0
+		for _, err := range s.Entries(t.Context(), history.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+	})
+	if each := allocations / records; n != records || each > 10 {
+		t.Errorf("%d entries with %.1f allocations each, want %d with 10 at most", n, each, records)
+	}
+}
+
 func ids[T any](list []T, id func(T) int64) (out []int64) {
 	for _, x := range list {
 		out = append(out, id(x))
@@ -110,6 +157,9 @@ func TestAFilterSelects(t *testing.T) {
 		{"a candidate at one precision", history.Filter{Model: "b", Digest: "b1", Precision: engine.INT8}, []int64{8}},
 		{"an environment", history.Filter{Fingerprint: "other"}, nil},
 		{"one", history.Filter{ID: 7}, []int64{7}},
+		{"several", history.Filter{IDs: []int64{9, 7, 99}}, []int64{7, 9}},
+		{"several, read past all", history.Filter{IDs: []int64{9, 7, 99}, Whole: true}, []int64{7, 9}},
+		{"none of several", history.Filter{IDs: []int64{}}, nil},
 		{"after one", history.Filter{AfterID: 22}, []int64{23, 24}},
 		{"a time", history.Filter{Since: since}, []int64{17, 18, 19, 20, 21, 22, 23, 24}},
 		{"a model of the whole", history.Filter{Model: "a", Whole: true, AfterID: 20}, []int64{21, 23}},

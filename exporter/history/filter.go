@@ -19,7 +19,8 @@ import (
 // Filter selects records; the zero value selects all. What is selected comes
 // ascending by ID, whatever the filter.
 type Filter struct {
-	ID          int64 // only this one
+	ID          int64   // only this one
+	IDs         []int64 // only these; nil: no bound
 	Model       string
 	Version     string
 	Digest      string
@@ -45,7 +46,7 @@ type Filter struct {
 
 // selects repeats in Go what the query selects, for Whole.
 func (f Filter) selects(e *Entry) bool {
-	return (f.ID == 0 || e.ID == f.ID) && (f.Model == "" || e.Model == f.Model) && (f.Version == "" || e.Version == f.Version) &&
+	return (f.ID == 0 || e.ID == f.ID) && (f.IDs == nil || slices.Contains(f.IDs, e.ID)) && (f.Model == "" || e.Model == f.Model) && (f.Version == "" || e.Version == f.Version) &&
 		(f.Digest == "" || e.Digest == f.Digest) && (f.Precision == "" || e.Precision == f.Precision) &&
 		(f.Fingerprint == "" || e.Fingerprint == f.Fingerprint) && e.ID > f.AfterID && (f.BeforeID == 0 || e.ID < f.BeforeID) &&
 		(f.Since.IsZero() || f.Standing || e.Finished >= MomentOf(f.Since))
@@ -64,6 +65,10 @@ func (f Filter) query() (string, []any) {
 	}
 	if f.ID != 0 {
 		add("id = ?", f.ID)
+	}
+	if f.IDs != nil {
+		list, _ := json.Marshal(f.IDs) // numbers always encode
+		add("id IN (SELECT value FROM json_each(?))", string(list))
 	}
 	for _, c := range []struct{ column, value string }{
 		{"model", f.Model}, {"version", f.Version}, {"digest", f.Digest}, {"precision", string(f.Precision)}, {"fingerprint", f.Fingerprint},

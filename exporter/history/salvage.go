@@ -178,7 +178,7 @@ func (g *salvager) marked(ctx context.Context, e entryRow) *entryRow {
 			e.superseded = newer.Int64
 		}
 	}
-	e.sums.entry = e.sum()
+	e.sums.entry = e.sum(nil)
 	return &e
 }
 

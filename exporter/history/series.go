@@ -43,13 +43,16 @@ type Trial struct {
 // ByModel sorts entries, given in ascending order of ID, into models and
 // series, by name.
 func ByModel(entries []Entry) []Model {
-	by := map[string][]Entry{}
+	by := map[string]*Growth{}
 	for _, e := range entries {
-		by[e.Model] = append(by[e.Model], e)
+		if by[e.Model] == nil {
+			by[e.Model] = NewGrowth(Model{Name: e.Model})
+		}
+		by[e.Model].Add(e)
 	}
 	out := make([]Model, 0, len(by))
 	for _, name := range slices.Sorted(maps.Keys(by)) {
-		out = append(out, Model{Name: name}.With(by[name]...))
+		out = append(out, by[name].Model())
 	}
 	return out
 }
@@ -70,78 +73,124 @@ func identityOf(e Entry) identity {
 // With is the model with further entries, in ascending order of ID; what is
 // excluded or superseded counts for nothing. It shares with m what did not change.
 func (m Model) With(entries ...Entry) Model {
-	m.Series = slices.Clone(m.Series)
-	by := map[string][]Entry{}
+	g := NewGrowth(m)
 	for _, e := range entries {
-		if e.Counts() {
-			by[e.Fingerprint] = append(by[e.Fingerprint], e)
-		}
+		g.Add(e)
 	}
-	for fingerprint, list := range by {
+	return g.Model()
+}
+
+// Growth makes a model of another and of further entries, one at a time: those of
+// a long history need not be held twice.
+type Growth struct {
+	model  Model
+	series map[string]*seriesGrowth // by fingerprint; those that grew
+}
+
+// seriesGrowth is a series on its way.
+type seriesGrowth struct {
+	Series
+	index map[identity]place
+	next  int // entries to expect in the next new trial: as many as in the last
+}
+
+// place is where a trial is.
+type place struct {
+	at    int  // into Trials, and below zero into OutOfOrder
+	owned bool // its entries are this series' own already
+}
+
+// NewGrowth starts with what m has, which does not change.
+func NewGrowth(m Model) *Growth { return &Growth{m, map[string]*seriesGrowth{}} }
+
+// Add takes an entry; IDs ascend.
+func (g *Growth) Add(e Entry) {
+	if !e.Counts() {
+		return
+	}
+	s := g.series[e.Fingerprint]
+	if s == nil {
+		old, ok := g.model.In(e.Fingerprint)
+		if !ok {
+			old = Series{Model: g.model.Name, Fingerprint: e.Fingerprint, First: e.Finished.Time()}
+		}
+		s = newSeriesGrowth(old)
+		g.series[e.Fingerprint] = s
+	}
+	s.add(e)
+}
+
+// Model is what became of it. The Growth is of no more use then.
+func (g *Growth) Model() Model {
+	m := g.model
+	m.Series = slices.Clone(m.Series)
+	for fingerprint, grown := range g.series {
+		slices.SortStableFunc(grown.Trials, func(a, b Trial) int { return cmp.Compare(a.Iteration, b.Iteration) })
 		i := slices.IndexFunc(m.Series, func(s Series) bool { return s.Fingerprint == fingerprint })
 		if i < 0 {
 			i = len(m.Series)
-			m.Series = append(m.Series, Series{Model: m.Name, Fingerprint: fingerprint, First: list[0].Finished.Time()})
+			m.Series = append(m.Series, Series{})
 		}
-		m.Series[i] = m.Series[i].with(list)
+		m.Series[i] = grown.Series
 	}
 	slices.SortFunc(m.Series, func(a, b Series) int { return cmp.Compare(a.Newest.ID, b.Newest.ID) })
 	return m
 }
 
-func (s Series) with(entries []Entry) Series {
+func newSeriesGrowth(s Series) *seriesGrowth {
 	s.Trials, s.OutOfOrder = slices.Clone(s.Trials), slices.Clone(s.OutOfOrder)
-	index := make(map[identity]int, len(s.Trials)+len(s.OutOfOrder)) // into Trials, and below zero into OutOfOrder
+	g := &seriesGrowth{Series: s, index: make(map[identity]place, len(s.Trials)+len(s.OutOfOrder)), next: 1}
 	for i, t := range s.Trials {
-		index[identity{iteration: t.Iteration}] = i
+		g.index[identity{iteration: t.Iteration}] = place{at: i}
 	}
 	for i, t := range s.OutOfOrder {
-		index[identity{version: t.Version, digest: t.Digest}] = -1 - i
+		g.index[identity{version: t.Version, digest: t.Digest}] = place{at: -1 - i}
 	}
-	owned := map[identity]bool{} // trials whose entries are this series' own already
-	for _, e := range entries {
-		id := identityOf(e)
-		at, ok := index[id]
-		if !ok {
-			t := Trial{Iteration: max(e.Iteration, 0)}
-			if t.Iteration > 0 {
-				at = len(s.Trials)
-				s.Trials = append(s.Trials, t)
-			} else {
-				at = -1 - len(s.OutOfOrder)
-				s.OutOfOrder = append(s.OutOfOrder, t)
-			}
-			index[id] = at
-		}
-		var t *Trial
-		if at >= 0 {
-			t = &s.Trials[at]
+	return g
+}
+
+func (g *seriesGrowth) add(e Entry) {
+	id := identityOf(e)
+	p, ok := g.index[id]
+	if !ok {
+		t := Trial{Iteration: max(e.Iteration, 0)}
+		if t.Iteration > 0 {
+			p.at = len(g.Trials)
+			g.Trials = append(g.Trials, t)
 		} else {
-			t = &s.OutOfOrder[-1-at]
+			p.at = -1 - len(g.OutOfOrder)
+			g.OutOfOrder = append(g.OutOfOrder, t)
 		}
-		if !owned[id] {
-			t.Entries, owned[id] = slices.Clone(t.Entries), true
-		}
-		t.add(e)
-		if s.Newest.ID <= e.ID {
-			s.Newest = e
-		}
-		s.Last = later(s.Last, e.Finished.Time())
 	}
-	slices.SortStableFunc(s.Trials, func(a, b Trial) int { return cmp.Compare(a.Iteration, b.Iteration) })
-	return s
+	var t *Trial
+	if p.at >= 0 {
+		t = &g.Trials[p.at]
+	} else {
+		t = &g.OutOfOrder[-1-p.at]
+	}
+	if !p.owned {
+		t.Entries = append(make([]Entry, 0, max(len(t.Entries), g.next)), t.Entries...)
+		g.index[id] = place{p.at, true}
+	}
+	t.add(e)
+	g.next = len(t.Entries)
+	if g.Newest.ID <= e.ID {
+		g.Newest = e
+	}
+	g.Last = later(g.Last, e.Finished.Time())
 }
 
 // add takes an entry; it replaces one of the same precision, such as a failure
-// that was tried again.
+// that was tried again. The entries are the trial's own.
 func (t *Trial) add(e Entry) {
 	t.Version, t.Digest = e.Version, e.Digest
 	if i := slices.IndexFunc(t.Entries, func(x Entry) bool { return x.Precision == e.Precision }); i >= 0 {
 		t.Entries[i] = e
 		return
 	}
-	// Exactly as long as it is: a long history holds many.
-	t.Entries = append(make([]Entry, 0, len(t.Entries)+1), t.Entries...)
+	if len(t.Entries) == cap(t.Entries) { // exactly as long as it is: a long history holds many
+		t.Entries = append(make([]Entry, 0, len(t.Entries)+1), t.Entries...)
+	}
 	t.Entries = append(t.Entries, e)
 	slices.SortStableFunc(t.Entries, func(a, b Entry) int { return cmp.Compare(rank(a.Precision), rank(b.Precision)) })
 }

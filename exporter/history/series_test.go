@@ -130,3 +130,13 @@ func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
 		}
 	}
 }
+
+func TestAReaderRemembersNoMoreStringsInALongHistory(t *testing.T) {
+	r := newEntryReader("")
+	for i := range 3 * sharedAtMost {
+		r.share(fmt.Sprint(i))
+	}
+	if len(r.shared) > sharedAtMost {
+		t.Errorf("%d strings are remembered, want %d at most", len(r.shared), sharedAtMost)
+	}
+}

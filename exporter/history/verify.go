@@ -60,7 +60,7 @@ func Verify(ctx context.Context, path string) (v Verification, err error) {
 func resultSum(e Entry) uint32 {
 	e.Superseded, e.Excluded = false, false
 	row := entryRow{Entry: e, quantities: e.Values.encode()}
-	return row.sum()
+	return row.sum(nil)
 }
 
 // openUnchecked opens a history for reading that may be damaged.

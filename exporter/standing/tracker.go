@@ -38,7 +38,7 @@ type Tracker struct {
 // tracked is what is known of one model.
 type tracked struct {
 	history history.Model
-	entries []history.Entry          // not in history yet
+	growth  *history.Growth          // history with the entries that came since; nil without any
 	added   []history.Record         // not in records yet
 	records map[int64]history.Record // of what is shown; replaced, never changed
 	totals  Totals
@@ -111,7 +111,8 @@ func (t *Tracker) Add(r history.Record) {
 		return
 	}
 	m.totals.add(r)
-	m.entries, m.added = append(m.entries, history.EntryOf(r)), append(m.added, r)
+	m.take(history.EntryOf(r))
+	m.added = append(m.added, r)
 }
 
 // Load takes an entry of a stored history: of a long one, those since LookBack and
@@ -119,7 +120,15 @@ func (t *Tracker) Add(r history.Record) {
 // Lacks names have to follow with Supply, and the counts with Count.
 func (t *Tracker) Load(e history.Entry) {
 	m := t.of(e.Model)
-	m.entries, m.last = append(m.entries, e), e.ID
+	m.take(e)
+	m.last = e.ID
+}
+
+func (m *tracked) take(e history.Entry) {
+	if m.growth == nil {
+		m.growth = history.NewGrowth(m.history)
+	}
+	m.growth.Add(e)
 }
 
 // Count says how many records a model had, of those that were loaded and of
@@ -175,10 +184,12 @@ func (t *Tracker) Models() []string {
 // grow takes what came into the history, and lets go of records that nobody is
 // shown any more.
 func (m *tracked) grow() {
-	if len(m.entries) == 0 && len(m.added) == 0 {
+	if m.growth == nil && len(m.added) == 0 {
 		return
 	}
-	m.history = m.history.With(m.entries...)
+	if m.growth != nil {
+		m.history = m.growth.Model()
+	}
 	keep := shown(m.history)
 	records := make(map[int64]history.Record, len(keep)) // states hold the earlier one
 	for id, r := range m.records {
