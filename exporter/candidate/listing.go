@@ -138,7 +138,7 @@ func (l *lister) addShared(o object, model, file string) {
 	}
 }
 
-// nearMiss notes a file whose name is nearly one that is read.
+// noteMisnamed notes a file whose name is nearly one that is read.
 func (l *lister) noteMisnamed(key, file string) {
 	stem := strings.ToLower(strings.TrimSuffix(file, path.Ext(file)))
 	for _, known := range besideFiles {
