@@ -49,7 +49,7 @@ func newJob(t *testing.T) *job {
 		}
 		j.write(filepath.Join(".plancast", name), string(text))
 	}
-	for _, name := range []string{"scripts", "exporter", "forecast", "trt", "units"} {
+	for _, name := range []string{"scripts", "exporter", "forecast", "terms", "trt", "tsdb", "units"} {
 		if err := os.CopyFS(j.path(filepath.Join(".plancast", name)), os.DirFS(filepath.Join(root, name))); err != nil {
 			t.Fatal(err)
 		}
