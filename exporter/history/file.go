@@ -58,23 +58,16 @@ func create(path string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, newPrefix+"*.db")
+	tmp, lock, err := newFile(dir)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
-	if err := tmp.Close(); err != nil {
-		return err
-	}
-	lock := flock.New(tmp.Name())
+	defer os.Remove(tmp)
 	defer lock.Close()
-	if err := lock.Lock(); err != nil {
+	if err := os.Chmod(tmp, 0o644); err != nil {
 		return err
 	}
-	if err := os.Chmod(tmp.Name(), 0o644); err != nil {
-		return err
-	}
-	db, err := sql.Open("sqlite", dsn(tmp.Name(), "rw", "DELETE"))
+	db, err := sql.Open("sqlite", dsn(tmp, "rw", "DELETE"))
 	if err != nil {
 		return err
 	}
@@ -83,14 +76,35 @@ func create(path string) error {
 		return err
 	}
 	// Link, unlike rename, fails when another process was first.
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.Link(tmp, path); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	} else if errors.Is(err, os.ErrExist) {
 		if info, statErr := os.Stat(path); statErr == nil && info.Size() == 0 {
-			return os.Rename(tmp.Name(), path)
+			return os.Rename(tmp, path)
 		}
 	}
 	return syncDir(dir)
+}
+
+// newFile makes a file for a history that is being made and locks it. Until it is
+// locked it looks like a stray, so another start may remove it: then there is a next one.
+func newFile(dir string) (string, *flock.Flock, error) {
+	for {
+		f, err := os.CreateTemp(dir, newPrefix+"*.db")
+		if err != nil {
+			return "", nil, err
+		}
+		lock := flock.New(f.Name())
+		if err := errors.Join(f.Close(), lock.Lock()); err != nil {
+			return "", nil, errors.Join(err, os.Remove(f.Name()))
+		}
+		if _, err := os.Lstat(f.Name()); !errors.Is(err, os.ErrNotExist) {
+			return f.Name(), lock, err
+		}
+		if err := lock.Close(); err != nil {
+			return "", nil, err
+		}
+	}
 }
 
 // newPrefix begins the name of a history that is being made, which is locked
