@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -67,6 +69,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer d.Close()
+	boundHeap()
 	server := d.Server()
 	serving := make(chan error, 1)
 	stopServing, err := listen(server, c.web, p.log, serving)
@@ -100,6 +103,22 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 			return exitOK, stop()
 		}
 	}
+}
+
+// smallHeap is up to where the collector may let the heap grow as it likes.
+const smallHeap = 160 << 20
+
+// boundHeap keeps a daemon small that has loaded its history. The back-test leaves
+// several times the live heap behind, which the collector would let stand until the
+// heap has doubled. GOMEMLIMIT in the environment has precedence.
+func boundHeap() {
+	if os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	debug.SetMemoryLimit(max(smallHeap, 3*int64(m.HeapAlloc)/2) + int64(m.Sys-m.HeapSys))
 }
 
 // listen serves in the background; errors arrive on serving. Plain TCP
