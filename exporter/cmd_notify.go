@@ -42,7 +42,7 @@ func (c *notifyTest) run(ctx context.Context, p program) (int, error) {
 		}
 	}
 	status := exitOK
-	var services notify.Services
+	services := notify.Services{Command: p.sender}
 	for _, r := range receivers {
 		if err := notify.Test(ctx, &services, r, p.now()); err != nil {
 			fmt.Fprintf(p.stdout, "failed: %v\n", err)

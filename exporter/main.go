@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
 	"os"
 	"os/signal"
 	"slices"
@@ -25,6 +24,7 @@ import (
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -38,20 +38,25 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The worker command is internal and stands apart: it shares no flags.
+	// These commands are internal and stand apart: they share no flags.
 	if len(os.Args) == 2 && os.Args[1] == workerCommand {
 		os.Exit(worker.Main(openBackend, worker.Watch{Device: watchDevice, Host: &host.Host{}}))
 	}
-	// Notifications go through the default client, which would wait for ever.
-	http.DefaultClient.Timeout = time.Minute
-	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: ownWorker(), backends: backendNames()}))
+	if len(os.Args) == 2 && os.Args[1] == senderCommand {
+		os.Exit(notify.Main(os.Stdin, os.Stdout))
+	}
+	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: own(workerCommand), sender: own(senderCommand), backends: backendNames()}))
 }
 
-const workerCommand = "worker"
+// The internal commands.
+const (
+	workerCommand = "worker"   // runs a job
+	senderCommand = "notifier" // sends a notification
+)
 
-// ownWorker starts this very program as a worker, even when its file was
+// own starts this very program with an internal command, even when its file was
 // replaced meanwhile.
-func ownWorker() []string { return []string{"/proc/self/exe", workerCommand} }
+func own(command string) []string { return []string{"/proc/self/exe", command} }
 
 // program is what a command works with, so that a test can stand in for the
 // terminal, the clock and the operating system.
@@ -60,6 +65,7 @@ type program struct {
 	stdout, stderr io.Writer
 	now            func() time.Time
 	worker         []string // starts a worker
+	sender         []string // starts a process that sends a notification
 	backends       []string // that the worker has, the preferred first
 	log            *slog.Logger
 }
@@ -131,6 +137,7 @@ func application(logConfig *promslog.Config) (*kingpin.Application, map[string]c
 		commands[name] = c
 	}
 	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
+	app.Command(senderCommand, "Sends one notification for plancast itself.").Hidden()
 	return app, commands
 }
 
@@ -158,7 +165,7 @@ func version() string {
 // daemon are the options of a daemon in this program.
 func (p program) daemon(cfg config.Config) daemon.Options {
 	return daemon.Options{
-		Config: cfg, Worker: p.worker, Backends: p.backends, Now: p.now, Log: p.log,
+		Config: cfg, Worker: p.worker, Sender: p.sender, Backends: p.backends, Now: p.now, Log: p.log,
 		Build: metrics.Build{Version: version(), Revision: promversion.Revision, GoVersion: promversion.GoVersion},
 	}
 }

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 func testProgram(stdout, stderr io.Writer) program {
-	return program{stdout: stdout, stderr: stderr, now: time.Now, worker: []string{os.Args[0], workerCommand}, backends: []string{fake.Name},
+	return program{stdout: stdout, stderr: stderr, now: time.Now, worker: []string{os.Args[0], workerCommand}, sender: []string{os.Args[0], senderCommand}, backends: []string{fake.Name},
 		log: slog.New(slog.NewTextHandler(stderr, nil))}
 }
 

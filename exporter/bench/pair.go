@@ -121,7 +121,7 @@ func (p Partner) name() string {
 	return "version " + p.Version
 }
 
-// alike reports whether two inputs take the same tensors.
+// alike tells whether two inputs take the same tensors.
 func alike(a, b engine.TensorInfo) bool {
 	return a.Name == b.Name && a.DType == b.DType && slices.EqualFunc(a.Dims, b.Dims, func(x, y engine.Dim) bool { return x.Size == y.Size })
 }
@@ -232,56 +232,74 @@ func (g Guard) verdict(low, high float64) Verdict {
 	return Inconclusive
 }
 
-// fewestSections is the least number of pairs of sections that show a spread.
-const fewestSections = 4
+// fewestSections is the least number of pairs of sections for which a signed-rank
+// interval has IntervalConfidence.
+const fewestSections = 5
 
 // Ratio is a figure of own over that of other, with the interval in which it
 // lies with IntervalConfidence. Both are turns that alternated: own[i] and
 // other[i] were timed one after the other. Neighbouring turns are joined until
-// each section has least queries; ok is false with fewer than four sections.
+// each section has least queries; ok is false with fewer than five sections.
 //
-// The ratio is that of all queries. Its spread is that of the sections' ratios
-// around it, on a logarithmic scale, and the interval Student's: sectioning, as
-// it is done for quantiles of one series. What slows both engines down, or
-// drifts, cancels within a pair; queries may depend on each other within a
-// section. A burst that meets one of the engines makes the sections' ratios
-// anything but normal: an interval that excludes 1 must have a sign test on its
-// side as well, or it is widened to 1.
+// Each pair of sections gives a ratio of its own. What slows the machine down
+// for longer than a pair meets both, and cancels; a burst, or a change of speed
+// within a pair, makes a few ratios wrong by any amount and, as the order
+// alternates, to either side. So the ratio is the Hodges-Lehmann estimate of
+// their centre (the median of all means of two, on a logarithmic scale), and
+// the interval is Wilcoxon's signed-rank test turned round: it takes no normal
+// distribution, only a symmetric one.
 //
-// Source: Asmussen and Glynn, "Stochastic Simulation: Algorithms and Analysis"
-// (2007), III.5a; Nakayama, "Confidence intervals for quantiles using
-// sectioning when applying variance-reduction techniques", ACM TOMACS 24 (2014).
+// Source: Hodges and Lehmann, "Estimates of Location Based on Rank Tests",
+// Annals of Mathematical Statistics 34 (1963); Hollander, Wolfe and Chicken,
+// "Nonparametric Statistical Methods" (2014), 3.2 and 3.3.
 func Ratio(own, other [][]float64, figure func([]float64) float64, least int) (ratio, low, high float64, ok bool) {
-	for len(own) >= fewestSections && shortest(own, other) < least {
-		own, other = halved(own), halved(other)
-	}
-	n := len(own)
-	if n < fewestSections || shortest(own, other) < max(least, 1) {
+	size := shortest(own, other)
+	if len(own) == 0 || size == 0 {
 		return 0, 0, 0, false
 	}
-	centre := math.Log(figure(slices.Concat(own...)) / figure(slices.Concat(other...)))
-	var squares float64
-	above := 0
+	group := (max(least, 1) + size - 1) / size
+	own, other = joinedTurns(own, group), joinedTurns(other, group)
+	n := len(own)
+	if n < fewestSections {
+		return 0, 0, 0, false
+	}
+	logs := make([]float64, n)
 	for i := range own {
-		x := math.Log(figure(own[i]) / figure(other[i]))
-		squares += (x - centre) * (x - centre)
-		if x > 0 {
-			above++
+		logs[i] = math.Log(figure(own[i]) / figure(other[i]))
+	}
+	means := make([]float64, 0, n*(n+1)/2)
+	for i := range logs {
+		for k := i; k < n; k++ {
+			means = append(means, (logs[i]+logs[k])/2)
 		}
 	}
-	half := student(n-1) * math.Sqrt(squares/float64(n-1)/float64(n))
-	from, to := centre-half, centre+half
-	if !oneSided(above, n) {
-		from, to = min(from, 0), max(to, 0)
-	}
-	return math.Exp(centre), math.Exp(from), math.Exp(to), true
+	slices.Sort(means)
+	outside := signedRank(n)
+	centre := (means[(len(means)-1)/2] + means[len(means)/2]) / 2
+	return math.Exp(centre), math.Exp(means[outside]), math.Exp(means[len(means)-1-outside]), true
 }
 
-// oneSided reports whether so many of n signs being the same is too much for a
-// coin: at most one throw in seven comes out as far from the middle.
-func oneSided(above, n int) bool {
-	few := min(above, n-above)
-	return 2*distuv.Binomial{N: float64(n), P: 0.5}.CDF(float64(few)) < 1./7
+// signedRank is how many of the n(n+1)/2 means of two lie beyond each end of the
+// interval: the largest k for which Wilcoxon's statistic of n differences is
+// below k+1 with a probability of at most half of what IntervalConfidence leaves.
+func signedRank(n int) int {
+	most := n * (n + 1) / 2
+	chance := make([]float64, most+1) // of each sum of ranks with a positive sign
+	chance[0] = 1
+	for rank := 1; rank <= n; rank++ {
+		for sum := most; sum >= 0; sum-- {
+			chance[sum] /= 2
+			if sum >= rank {
+				chance[sum] += chance[sum-rank] / 2
+			}
+		}
+	}
+	k, below := -1, 0.0
+	for below+chance[k+1] <= (1-IntervalConfidence)/2 {
+		k++
+		below += chance[k]
+	}
+	return max(k, 0)
 }
 
 func shortest(lists ...[][]float64) int {
@@ -294,14 +312,15 @@ func shortest(lists ...[][]float64) int {
 	return least
 }
 
-// halved joins neighbours; an odd last one joins the pair before it.
-func halved(list [][]float64) [][]float64 {
+// joinedTurns joins each group of neighbours; what is left over joins the last.
+func joinedTurns(list [][]float64, group int) [][]float64 {
 	var out [][]float64
-	for i := 0; i+1 < len(list); i += 2 {
-		out = append(out, slices.Concat(list[i], list[i+1]))
-	}
-	if len(list)%2 == 1 && len(out) > 0 {
-		out[len(out)-1] = slices.Concat(out[len(out)-1], list[len(list)-1])
+	for i := 0; i+group <= len(list); i += group {
+		end := i + group
+		if end+group > len(list) {
+			end = len(list)
+		}
+		out = append(out, slices.Concat(list[i:end]...))
 	}
 	return out
 }
@@ -311,7 +330,7 @@ func student(freedom int) float64 {
 	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile((1 + IntervalConfidence) / 2)
 }
 
-// undecided reports whether more turns are to be taken with the partner: there are
+// undecided tells whether more turns are to be taken with the partner: there are
 // fewer than two quiet rounds of them, or the comparison is open and the windows
 // that are left could decide it. The interval shrinks with the root of their
 // number. A comparison costs no window more than the latency then.
@@ -335,7 +354,7 @@ func (r *run) undecided(rounds []round) bool {
 	}
 	most := have / len(quiet) * (len(quiet) + r.job.Options.MaxWindows - len(rounds))
 	c := changes[i]
-	half := math.Log(c.High/c.Ratio) * math.Sqrt(float64(have)/float64(most)) * student(most-1) / student(have-1)
+	half := math.Log(c.High/c.Low) / 2 * math.Sqrt(float64(have)/float64(most))
 	return r.job.Guard.verdict(c.Ratio*math.Exp(-half), c.Ratio*math.Exp(half)) != Inconclusive
 }
 

@@ -164,7 +164,7 @@ func (f *folder) follow(key string, depth int, visit func(object)) {
 	// Other links to folders are aliases such as latest -> 7.
 }
 
-// inside looks at the file or folder that a key leads to, if that lies in the
+// inside describes the file or folder that a key leads to, if that lies in the
 // repository: then rel is its path without links; otherwise it says why not.
 func (f *folder) inside(key string) (rel string, info os.FileInfo, why string) {
 	const nothing = "is a link that leads to nothing: correct it, or copy the file"

@@ -16,7 +16,7 @@ import (
 // Shapes is what plancast reads of Triton's config.pbtxt.
 type Shapes struct {
 	MaxBatch int                `json:"max_batch,omitempty"` // max_batch_size; 0 means that dims hold the batch dimension
-	Inputs   map[string][]int64 `json:"inputs,omitempty"`    // what the model sees, by input name; -1 is a dimension that varies
+	Inputs   map[string][]int64 `json:"inputs,omitempty"`    // the model's own, by input name; -1 is a dimension that varies
 }
 
 // modelConfig describes the few fields of Triton's ModelConfig message that
@@ -79,7 +79,7 @@ func parseShapes(text []byte) (Shapes, error) {
 		name := in.Get(fields.ByName("name")).String()
 		dims := in.Get(fields.ByName("dims")).List()
 		if f := fields.ByName("reshape"); in.Has(f) {
-			// dims are what a client sends; the model sees this.
+			// dims are what a client sends; the model takes this.
 			m := in.Get(f).Message()
 			dims = m.Get(m.Descriptor().Fields().ByName("shape")).List()
 		}

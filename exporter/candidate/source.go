@@ -55,7 +55,7 @@ func (r *Repository) copyObject(ctx context.Context, key string, size int64, w i
 	}
 	defer in.Close()
 	h := sha256.New()
-	// One byte more than expected is enough to see that the file has grown.
+	// One byte more than expected is enough to know that the file has grown.
 	limited := io.Reader(cancellable{ctx, in})
 	switch {
 	case size >= 0:

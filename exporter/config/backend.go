@@ -122,11 +122,8 @@ func (c *Config) tensorRT(d *decoder, key string, n *yaml.Node) {
 				if s == "" {
 					return errors.New("must be a folder")
 				}
-				dir, err := expandPath(s)
-				if err == nil {
-					t.Libraries = append(t.Libraries, dir)
-				}
-				return err
+				t.Libraries = append(t.Libraries, s)
+				return checkPath(s)
 			}))(key, n)
 		},
 		"devices": func(key string, n *yaml.Node) {

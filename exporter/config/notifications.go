@@ -53,7 +53,7 @@ type Receiver struct {
 	URLEnv  string // name of an environment variable that holds the URL
 }
 
-// Route sends the notifications that match all it asks for to its receivers.
+// Route sends the notifications that match all of its conditions to its receivers.
 type Route struct {
 	Owners    []string // patterns; empty matches every model, owned or not
 	Models    []string // patterns; empty matches every model
@@ -167,9 +167,9 @@ func (c *Config) receiver(d *decoder, key string, n *yaml.Node) {
 			if s == "" || strings.Contains(s, "://") {
 				return errors.New("must be the path of a file that holds the URL, not the URL itself")
 			}
-			path, err := expandPath(s)
-			if r.URLFile = path; err != nil {
-				return errors.New("must be a path: in it, ~ is the home folder and ${NAME} an environment variable that is set")
+			r.URLFile = s
+			if checkPath(s) != nil {
+				return errors.New("must be a path in full, or relative to this file: only a shell expands ~ and variables")
 			}
 			return nil
 		}),

@@ -39,8 +39,7 @@ func (c *Config) repositoryURL(s string) error {
 	if s == "" {
 		return errors.New(`must be a folder, or a bucket such as "s3://models"`)
 	}
-	s, err := expandPath(s)
-	if err != nil {
+	if err := checkPath(s); err != nil {
 		return err
 	}
 	if strings.Contains(s, "://") {

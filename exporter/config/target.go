@@ -1,11 +1,18 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/units"
+	"go.yaml.in/yaml/v3"
 )
 
 // Select names models by pattern and says which of a candidate's engines counts.
@@ -57,10 +64,84 @@ type Milestone struct {
 	Share float64
 	// Deadline is when the milestone is due; zero for none.
 	Deadline time.Time
-	// Horizon is how many further iterations are looked ahead; 0 for none.
+	// Horizon is how many further iterations count; 0 for no such limit.
 	Horizon int
 	// Ready is the probability at which the milestone counts as ready, a ratio in (0,1).
 	Ready float64
 	// Environment is the fingerprint whose history counts; "" is the newest one.
 	Environment string
+}
+
+// selection returns the fields that targets and milestones share.
+func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criterion) map[string]field {
+	s.Precision = Best
+	return map[string]field{
+		"name": d.scalar(func(text string) error {
+			if !labelValue(text) {
+				return fmt.Errorf("%q cannot be a name: use up to 100 letters, digits, \"-\", \"_\", \".\" and spaces", text)
+			}
+			*name = text
+			return nil
+		}),
+		"models":    d.models(&s.Models),
+		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8)),
+		"criteria": d.nonEmpty(`a criterion such as "p99 < 50ms"`, d.scalar(func(text string) error {
+			x, err := forecast.ParseCriterion(text, history.UnitOf)
+			if err != nil {
+				return err
+			}
+			q, _ := history.QuantityByName(x.Metric)
+			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
+				return fmt.Errorf("criterion %q asks for a worse %s: turn the comparison round", text, q.Title)
+			}
+			if slices.Contains(*criteria, x) {
+				return fmt.Errorf("criterion %q is there twice", text)
+			}
+			*criteria = append(*criteria, x)
+			return nil
+		})),
+	}
+}
+
+func (c *Config) target(d *decoder, key string, n *yaml.Node) {
+	var t Target
+	d.mapping(key, n, d.selection(&t.Select, &t.Name, &t.Criteria))
+	d.complete(key, n)
+	c.Targets = append(c.Targets, t)
+}
+
+func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
+	m := Milestone{Share: terms.Share, Ready: terms.Ready}
+	fields := d.selection(&m.Select, &m.Name, &m.Criteria)
+	maps.Copy(fields, map[string]field{
+		"description": d.text(&m.Description),
+		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),
+		"horizon":     d.integer(&m.Horizon, 1, terms.MaxHorizon),
+		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
+		"environment": d.text(&m.Environment),
+		"deadline": d.scalar(func(s string) error {
+			t, err := terms.ParseDeadline(s, c.Location)
+			m.Deadline = t
+			return err
+		}),
+	})
+	d.mapping(key, n, fields)
+	d.complete(key, n)
+	if n.Kind == yaml.MappingNode && !has(n, "deadline") && !has(n, "horizon") {
+		d.errorf(n, key, `needs a deadline (such as "2027-01-31"), a horizon (a number of iterations), or both`)
+	}
+	c.Milestones = append(c.Milestones, m)
+}
+
+// complete reports what a target or milestone cannot do without.
+func (d *decoder) complete(key string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	if !has(n, "name") {
+		d.errorf(n, key, "needs a name")
+	}
+	if !has(n, "criteria") {
+		d.errorf(n, key, `needs criteria, such as ["p99 < 50ms"]`)
+	}
 }

@@ -37,6 +37,8 @@ type Options struct {
 	Build      metrics.Build
 	// Worker is the command that starts a worker.
 	Worker []string
+	// Sender is the command that starts a process that sends a notification.
+	Sender []string
 	// Backends are the runtimes that a worker has, the preferred first.
 	Backends []string
 	Now      func() time.Time

@@ -15,6 +15,7 @@ func (d *Daemon) openNotifier(ctx context.Context) error {
 	var err error
 	d.notifier, err = notify.New(ctx, notify.Options{
 		Store: d.store, Config: d.options.Config, Now: d.now, Log: d.log,
+		Send:     (&notify.Services{Command: d.options.Sender}).Send,
 		Describe: func(m *standing.Model, s *standing.State) notify.Words { return report.Describe(m, s) },
 	})
 	if err != nil {

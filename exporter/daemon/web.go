@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +43,8 @@ func (d *Daemon) Handler() http.Handler {
 
 func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
 	var b bytes.Buffer
-	v, model := d.View(), r.URL.Query().Get("model")
+	model := r.URL.Query().Get("model")
+	v := d.part(report.Selection{Model: model})
 	status := http.StatusOK
 	if model != "" && !slices.ContainsFunc(v.Models, func(m report.ModelView) bool { return m.Name == model }) {
 		status = http.StatusNotFound // the page says so
@@ -70,6 +73,10 @@ type Format struct {
 	Write       func(io.Writer, report.View) error
 }
 
+// The report over HTTP shows some models at a time: all of a large repository
+// would be many megabytes.
+const modelsPerPage, mostPerPage = 50, 1000
+
 func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 	format := r.URL.Query().Get("format")
 	f, ok := Formats[cmp.Or(format, "json")]
@@ -77,8 +84,30 @@ func (d *Daemon) serveReport(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", format)
 		return
 	}
+	of := report.Selection{Model: r.URL.Query().Get("model"), After: r.URL.Query().Get("after"), Limit: modelsPerPage}
+	if text := r.URL.Query().Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > mostPerPage {
+			refuse(w, http.StatusBadRequest, "limit %q is not a number from 1 to %d", text, mostPerPage)
+			return
+		}
+		of.Limit = n
+	}
+	v := d.part(of)
+	if of.Model != "" && len(v.Models) == 0 {
+		refuse(w, http.StatusNotFound, "the repository holds no model %q", of.Model)
+		return
+	}
+	if v.Next != "" {
+		more := url.Values{"after": {v.Next}, "limit": {strconv.Itoa(of.Limit)}}
+		if format != "" {
+			more.Set("format", format)
+		}
+		w.Header().Set("Link", fmt.Sprintf("<%s?%s>; rel=\"next\"", r.URL.Path, more.Encode()))
+	}
 	var b bytes.Buffer
-	if err := f.Write(&b, d.View()); err != nil {
+	if err := f.Write(&b, v); err != nil {
+		w.Header().Del("Link")
 		d.log.Error("Report failed", "err", err)
 		refuse(w, http.StatusInternalServerError, "the report cannot be written; the log says why")
 		return

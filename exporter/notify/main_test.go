@@ -24,7 +24,22 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// The test binary is also the process that sends.
+const sender = "notifier"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == sender {
+		os.Exit(Main(os.Stdin, os.Stdout))
+	}
+	// The race detector would hold up the end of every child for a second.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
+	goleak.VerifyTestMain(m)
+}
+
+// sending is Services whose process is this test binary.
+func sending(timeout time.Duration) *Services {
+	return &Services{Command: []string{os.Args[0], sender}, Timeout: timeout}
+}
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
@@ -73,6 +88,7 @@ type fixture struct {
 	in    standing.Evidence
 	edit  func(*standing.State) // of what is observed; nil leaves it
 	cfg   config.Config
+	set   time.Duration // what the clock was set by
 
 	mu   sync.Mutex
 	down map[string]bool // receivers that take nothing
@@ -101,13 +117,15 @@ func (d *fixture) open() {
 		d.t.Fatal(err)
 	}
 	d.n, err = New(d.t.Context(), Options{
-		Store: d.store, Config: d.cfg, Describe: describe, Send: d.send, Now: time.Now, Random: func() float64 { return 1 },
+		Store: d.store, Config: d.cfg, Describe: describe, Send: d.send, Now: d.now, Random: func() float64 { return 1 },
 		Log: slog.New(slog.NewTextHandler(&d.log, nil)),
 	})
 	if err != nil {
 		d.t.Fatal(err)
 	}
 }
+
+func (d *fixture) now() time.Time { return time.Now().Add(d.set).Round(0) }
 
 // restart is a crash: nothing is said to the old Notifier.
 func (d *fixture) restart() {

@@ -45,7 +45,7 @@ type Options struct {
 	// Describe writes a model of a state down in the words of the report, so
 	// that both say the same.
 	Describe func(*standing.Model, *standing.State) Words
-	// Send gives a message to a receiver; nil sends through Services.
+	// Send gives a message to a receiver, as Services does.
 	Send func(ctx context.Context, r config.Receiver, m Message) error
 	Now  func() time.Time
 	// Random is a number in [0,1) that spreads attempts; nil is math/rand's.
@@ -99,9 +99,6 @@ var Results = []Result{Sent, Failed, Suppressed, Dropped}
 
 // New makes a Notifier that goes on where the last one stopped.
 func New(ctx context.Context, o Options) (*Notifier, error) {
-	if o.Send == nil {
-		o.Send = new(Services).Send
-	}
 	if o.Random == nil {
 		o.Random = rand.Float64
 	}
@@ -139,9 +136,30 @@ func (n *Notifier) rouse() {
 	}
 }
 
+// waiting are the messages that wait. A time that lies further ahead than any
+// that this package sets was written before the clock was set back: it is now.
+func (n *Notifier) waiting(ctx context.Context) ([]history.OutboxEntry, error) {
+	list, err := n.Store.Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	furthest := max(n.cfg.Notifications.Repeat, lastDelay)
+	n.mu.Unlock()
+	now := n.Now()
+	for i := range list {
+		for _, t := range []*time.Time{&list[i].Created, &list[i].Due} {
+			if t.Sub(now) > furthest {
+				*t = now
+			}
+		}
+	}
+	return list, nil
+}
+
 // recount renews what Stats says of the queue.
 func (n *Notifier) recount(ctx context.Context) error {
-	list, err := n.Store.Waiting(ctx)
+	list, err := n.waiting(ctx)
 	if err != nil {
 		return err
 	}
@@ -222,13 +240,13 @@ func (n *Notifier) Flush(ctx context.Context) (left int, err error) {
 // round tries what is due, receiver by receiver at the same time, and says
 // when there will be more to do.
 func (n *Notifier) round(ctx context.Context) (next time.Time, err error) {
-	if now := n.Now(); now.Sub(n.pruned) > 24*time.Hour {
+	if now := n.Now(); now.Sub(n.pruned).Abs() > 24*time.Hour {
 		if err := n.Store.PruneOutbox(ctx, now.Add(-keepFor)); err != nil {
 			return next, err
 		}
 		n.pruned = now
 	}
-	list, err := n.Store.Waiting(ctx)
+	list, err := n.waiting(ctx)
 	if err != nil {
 		return next, err
 	}
@@ -283,7 +301,7 @@ func (n *Notifier) round(ctx context.Context) (next time.Time, err error) {
 // first failure: the receiver is left alone for a while.
 func (n *Notifier) deliver(ctx context.Context, cfg config.Notifications, r config.Receiver, state *receiverState, queue []history.OutboxEntry) (next time.Time, err error) {
 	next = n.Now().Add(idleCheck)
-	if state.next.After(n.Now()) {
+	if wait := state.next.Sub(n.Now()); wait > 0 && wait <= lastDelay { // more, and the clock was set back
 		return state.next, nil
 	}
 	// What is done must be noted even while plancast stops.

@@ -181,6 +181,40 @@ func TestRepeatsOfAFailureAreCounted(t *testing.T) {
 	})
 }
 
+// A clock that ran ahead wrote times that lie in the future after it was set
+// right. They hold nothing up.
+func TestNothingWaitsForATimeThatAClockHadBeforeItWasSetBack(t *testing.T) {
+	for _, ahead := range []time.Duration{36 * time.Hour, 400 * 24 * time.Hour} {
+		t.Run(ahead.String(), func(t *testing.T) {
+			bubble(t, everybody, func(t *testing.T, d *fixture) {
+				d.set = ahead
+				d.failed("vision-net", "1", engine.KindTimeout)
+				d.flush()
+				d.want("chat: vision-net version 1 fp32 failed: took too long")
+				d.failed("vision-net", "2", engine.KindTimeout) // a repeat, to be summed up a day later
+				d.breaks("chat", true)
+				d.measured("vision-other", "1", 0.02)
+				d.flush()
+
+				d.set = 0
+				d.restart()
+				d.breaks("chat", false)
+				if s := d.n.Stats(); s.Queued != 2 {
+					t.Errorf("%d messages wait; want the result and the repeats", s.Queued)
+				}
+				d.flush()
+				d.want("chat: vision-net failed again: took too long", "chat: vision-other version 1 is measured")
+				d.failed("vision-net", "3", engine.KindTimeout)
+				d.flush()
+				d.want("chat: vision-net version 3 fp32 failed: took too long")
+				d.failed("vision-net", "4", engine.KindTimeout) // and repeats are known again
+				d.flush()
+				d.want()
+			})
+		})
+	}
+}
+
 func TestAttemptsBackOffAndNothingIsLost(t *testing.T) {
 	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.breaks("chat", true)

@@ -187,7 +187,7 @@ func (d *derivation) failure(r history.Record) error {
 			return err
 		}
 		end := first.Created.Add(d.cfg.Notifications.Repeat)
-		if !found || !d.now.Before(end) {
+		if !found || !d.now.Before(end) || first.Created.Sub(d.now) > time.Minute { // or it was sent before the clock was set back
 			if err := d.add(to, failureTopic(r), msg, d.now); err != nil {
 				return err
 			}

@@ -1,6 +1,7 @@
 package notify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nicholas-fedor/shoutrrr/pkg/router"
@@ -39,74 +39,42 @@ func (e *Error) Error() string {
 }
 
 // Services sends through the service that a receiver's URL names, by the
-// library shoutrrr. The zero value is ready; it is safe for concurrent use.
+// library shoutrrr, in a process of its own for each message: the library takes
+// neither a context nor, for most services, an HTTP client, and what a receiver
+// answers must not grow the daemon. It is safe for concurrent use.
 type Services struct {
+	// Command starts a process that runs Main.
+	Command []string
 	// Timeout for one message; 0 is 30 s.
 	Timeout time.Duration
-
-	mu   sync.Mutex
-	busy map[string]bool // receivers with a call that has not come back
 }
 
-// Send gives m to r. Its error is an *Error, whatever happens.
-//
-// The library takes no context: a call that does not come back in time is left
-// behind, and until it ends the receiver gets no other, so there is at most one
-// for each receiver.
+// Send gives m to r. Its error is an *Error, whatever happens. Nothing of an
+// attempt is left when it returns.
 func (s *Services) Send(ctx context.Context, r config.Receiver, m Message) error {
 	raw, err := address(r)
 	if err != nil {
 		return &Error{Receiver: r.Name, Reason: err.Error()}
 	}
-	service, name, err := locate(raw)
+	name, err := serviceOf(raw)
 	if err != nil {
-		return &Error{r.Name, name, err.Error()}
+		return &Error{Receiver: r.Name, Reason: err.Error()}
 	}
-	if !s.begin(r.Name) {
-		return &Error{r.Name, name, "it has not answered the attempt before this one yet"}
-	}
-	text, params := dress(name, raw, m)
-	done := make(chan error, 1)
-	go func() {
-		defer s.end(r.Name)
-		done <- guarded(func() error { return service.Send(text, params) })
-	}()
-	timeout := s.Timeout
-	if timeout == 0 {
-		timeout = sendTimeout
-	}
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	select {
-	case err = <-done:
-		if err == nil {
-			return nil
-		}
-		return &Error{r.Name, name, reason(err.Error(), raw)}
-	case <-timer.C:
-		return &Error{r.Name, name, fmt.Sprintf("no answer within %s", timeout)}
-	case <-ctx.Done():
+	timeout := cmp.Or(s.Timeout, sendTimeout)
+	attempt, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	why, err := s.run(attempt, delivery{raw, m})
+	switch {
+	case ctx.Err() != nil:
 		return &Error{r.Name, name, "interrupted"}
+	case attempt.Err() != nil:
+		return &Error{r.Name, name, fmt.Sprintf("no answer within %s", timeout)}
+	case err != nil:
+		return &Error{r.Name, name, "the process that sends it failed: " + reason(err.Error(), raw)}
+	case why != "":
+		return &Error{r.Name, name, why}
 	}
-}
-
-func (s *Services) begin(receiver string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.busy[receiver] {
-		return false
-	}
-	if s.busy == nil {
-		s.busy = map[string]bool{}
-	}
-	s.busy[receiver] = true
-	return true
-}
-
-func (s *Services) end(receiver string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.busy, receiver)
+	return nil
 }
 
 // guarded makes an error of a panic: its text could show the URL.
@@ -168,17 +136,25 @@ func address(r config.Receiver) (string, error) {
 // message and report nothing.
 var services = slices.DeleteFunc(new(router.ServiceRouter).ListServices(), func(s string) bool { return s == "logger" })
 
+// serviceOf is the name of the service that a URL names. It is safe to show.
+func serviceOf(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errNoService
+	}
+	name, _, _ := strings.Cut(u.Scheme, "+")
+	if !slices.Contains(services, name) {
+		return "", errNoService // and not the scheme, which could be part of a token
+	}
+	return name, nil
+}
+
 var errNoService = errors.New(`its URL names no service: it begins with that, such as "slack://", "smtp://" or "generic+https://" for a webhook (docs/notifications.md)`)
 
 // locate finds the service of a URL. name is safe to show.
 func locate(raw string) (service types.Service, name string, err error) {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, "", errNoService
-	}
-	name, _, _ = strings.Cut(u.Scheme, "+")
-	if !slices.Contains(services, name) {
-		return nil, "", errNoService // and not the scheme, which could be part of a token
+	if name, err = serviceOf(raw); err != nil {
+		return nil, "", err
 	}
 	err = guarded(func() error {
 		service, err = new(router.ServiceRouter).Locate(raw)

@@ -13,7 +13,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +62,7 @@ func (h *hook) host() string { return strings.TrimPrefix(h.URL, "http://") }
 
 func TestAWebhookGetsTheMessage(t *testing.T) {
 	h := newHook(t, http.StatusOK)
-	var s Services
+	s := sending(0)
 	if err := s.Send(t.Context(), fromFile(t, "generic+"+h.URL+"/hook"), message); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +89,7 @@ func TestAWebhookGetsTheMessage(t *testing.T) {
 
 func TestASlackLikeChatGetsTheMessage(t *testing.T) {
 	h := newHook(t, http.StatusOK)
-	if err := new(Services).Send(t.Context(), fromFile(t, "mattermost://"+h.host()+"/hunter2token?disabletls=yes"), message); err != nil {
+	if err := sending(0).Send(t.Context(), fromFile(t, "mattermost://"+h.host()+"/hunter2token?disabletls=yes"), message); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(h.bodies[0], "P99 42 ms") || !strings.Contains(h.bodies[0], message.Title) {
@@ -159,7 +158,7 @@ func smtpServer(t *testing.T) (address string, mail <-chan string) {
 func TestAMailHasTheTitleAsItsSubject(t *testing.T) {
 	address, mail := smtpServer(t)
 	url := "smtp://" + address + "/?from=plancast@example.com&to=vision@example.com&encryption=None&starttls=no&auth=None"
-	if err := new(Services).Send(t.Context(), config.Receiver{Name: "mail", URL: url}, message); err != nil {
+	if err := sending(0).Send(t.Context(), config.Receiver{Name: "mail", URL: url}, message); err != nil {
 		t.Fatal(err)
 	}
 	got := <-mail
@@ -245,7 +244,7 @@ func TestNoSecretReachesAnErrorALogAMetricOrTheOutbox(t *testing.T) {
 		}
 		cfg := configuration(t, everybody)
 		cfg.Notifications.Receivers = []config.Receiver{fromFile(t, url)}
-		n, err := New(t.Context(), Options{Store: store, Config: cfg, Send: (&Services{Timeout: 5 * time.Second}).Send, Now: time.Now,
+		n, err := New(t.Context(), Options{Store: store, Config: cfg, Send: sending(time.Minute).Send, Now: time.Now,
 			Log: slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 		if err != nil {
 			t.Fatal(err)
@@ -275,7 +274,7 @@ func TestNoSecretReachesAnErrorALogAMetricOrTheOutbox(t *testing.T) {
 			t.Errorf("%s: %q is in the outbox, %v", name, exposed(string(file)), err)
 		}
 		// The error itself, in every form, with all that it wraps.
-		err = (&Services{Timeout: 5 * time.Second}).Send(t.Context(), cfg.Notifications.Receivers[0], message)
+		err = sending(time.Minute).Send(t.Context(), cfg.Notifications.Receivers[0], message)
 		for e := err; e != nil; e = errors.Unwrap(e) {
 			if s := exposed(fmt.Sprintf("%v %+v %#v", e, e, e), url); s != "" {
 				t.Errorf("%s: %q is in the error: %#v", name, s, e)
@@ -313,30 +312,79 @@ func TestNoSecretReachesAnErrorALogAMetricOrTheOutbox(t *testing.T) {
 	}
 }
 
-func TestAReceiverThatHangsHoldsUpOneCallOnly(t *testing.T) {
-	release := make(chan struct{})
-	calls := make(chan struct{}, 10)
+func TestNothingIsLeftOfAnAttemptThatIsInterrupted(t *testing.T) {
+	arrived, gone := make(chan struct{}, 2), make(chan struct{}, 2)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		calls <- struct{}{}
-		<-release
+		_, _ = io.Copy(io.Discard, r.Body)
+		arrived <- struct{}{}
+		<-r.Context().Done() // its process has ended
+		gone <- struct{}{}
 	}))
-	s := &Services{Timeout: 50 * time.Millisecond}
+	defer server.Close()
 	r := fromFile(t, "generic+"+server.URL+"/hunter2")
-	if err := s.Send(t.Context(), r, message); err == nil || !strings.Contains(err.Error(), "no answer within 50ms") {
-		t.Errorf("first: %v", err)
+	for range 2 { // the one before does not hold up the next
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { <-arrived; cancel() }()
+		if err := sending(time.Hour).Send(ctx, r, message); err == nil || !strings.Contains(err.Error(), "interrupted") {
+			t.Fatalf("%v", err)
+		}
+		<-gone
 	}
-	<-calls
-	if err := s.Send(t.Context(), r, message); err == nil || !strings.Contains(err.Error(), "not answered the attempt before") {
-		t.Errorf("second: %v", err)
+}
+
+func TestAnAttemptThatIsNotAnsweredEnds(t *testing.T) {
+	s := &Services{Command: []string{"sleep", "1000000"}, Timeout: 10 * time.Millisecond}
+	if err := s.Send(t.Context(), fromFile(t, "generic://example.org"), message); err == nil || !strings.Contains(err.Error(), "no answer within 10ms") {
+		t.Errorf("%v", err)
 	}
-	// A goroutine dump shows no secret while it hangs.
-	dump := make([]byte, 1<<20)
-	if s := exposed(string(dump[:runtime.Stack(dump, true)])); s != "" {
-		t.Errorf("%q is in the goroutine dump", s)
+	if err := new(Services).Send(t.Context(), fromFile(t, "generic://example.org"), message); err == nil || !strings.Contains(err.Error(), "no program is set") {
+		t.Errorf("%v", err)
 	}
-	close(release)
-	server.Close()
-	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestAnAnswerIsReadInPartAndStaysPacked(t *testing.T) {
+	written := make(chan int64, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if got := r.Header.Get("Accept-Encoding"); got != "identity" {
+			t.Errorf("it asks for %q", got)
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		n, _ := io.CopyN(w, endlessText{}, 1<<30) // until nobody reads any more
+		written <- n
+	}))
+	defer server.Close()
+	if err := sending(time.Minute).Send(t.Context(), fromFile(t, "generic+"+server.URL), message); err == nil || !strings.Contains(err.Error(), "500") {
+		t.Errorf("%v", err)
+	}
+	if n := <-written; n > 64<<20 {
+		t.Errorf("%d bytes of the answer were taken", n)
+	}
+}
+
+type endlessText struct{}
+
+func (endlessText) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = 'x'
+	}
+	return len(p), nil
+}
+
+func TestTheSendingProcessHasNoVariablesOfTheDaemon(t *testing.T) {
+	t.Setenv("PLANCAST_TEST_SECRET", "hunter2")
+	file := filepath.Join(t.TempDir(), "environment")
+	program := filepath.Join(t.TempDir(), "program")
+	if err := os.WriteFile(program, []byte("#!/bin/sh\nenv > "+file+"\ncat > /dev/null\necho '{}'\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s := &Services{Command: []string{program}}
+	if err := s.Send(t.Context(), fromFile(t, "generic://example.org"), message); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil || strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), "PATH=") {
+		t.Errorf("%v: %s", err, text)
+	}
 }
 
 func TestSendingEndsWithItsContext(t *testing.T) {
@@ -344,7 +392,7 @@ func TestSendingEndsWithItsContext(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-release }))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := new(Services).Send(ctx, fromFile(t, "generic+"+server.URL), message); err == nil || !strings.Contains(err.Error(), "interrupted") {
+	if err := sending(0).Send(ctx, fromFile(t, "generic+"+server.URL), message); err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("error %v", err)
 	}
 	close(release)

@@ -52,7 +52,7 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 	if err != nil || !remembered || len(p.Jobs) == 0 {
 		return p, err
 	}
-	// Before anything is measured, the machine is looked at again.
+	// Before anything is measured, the backend is described again.
 	fresh, _, err := r.choose(ctx, true)
 	if err != nil {
 		return Plan{Scan: scan}, err

@@ -19,7 +19,7 @@ func (v View) Of(only func(model string) bool) View {
 	for _, m := range v.Models {
 		if only(m.Name) {
 			one.Models = append(one.Models, m)
-			one.Summary.count(m)
+			one.Summary.count(m.Status, slices.ContainsFunc(m.Rows, func(r Row) bool { return r.Result != nil }))
 			for _, x := range m.Verdicts {
 				concerned[x.Name] = concerned[x.Name] || x.Kind == standing.KindMilestone
 			}

@@ -15,8 +15,20 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 )
 
+// Selection is which models a view shows; the zero value is all of them.
+// Everything else of the view is about all models.
+type Selection struct {
+	Model string // this one only
+	After string // those whose names come later, as the page before ends with it
+	Limit int    // at most so many; 0: all
+}
+
 // Build makes the view of a state.
-func Build(s *standing.State) View {
+func Build(s *standing.State) View { return BuildPart(s, Selection{}) }
+
+// BuildPart makes the view of a state that shows some of its models. Of a
+// repository of hundreds a page costs what it shows.
+func BuildPart(s *standing.State, of Selection) View {
 	v := View{
 		SchemaVersion: SchemaVersion, Generated: s.Now, Backend: s.Backend,
 		Running: []JobView{}, Queue: []JobView{}, Milestones: []MilestoneView{}, Models: []ModelView{}, Gone: []string{},
@@ -47,9 +59,14 @@ func Build(s *standing.State) View {
 		v.NextPass = new(next.UTC())
 	}
 	for _, m := range s.Models {
-		x := modelView(m, s)
-		v.Models = append(v.Models, x)
-		v.Summary.count(x)
+		v.Summary.count(m.Status, m.Current != nil && m.Current.Measured())
+		switch {
+		case of.Model != "" && m.Name != of.Model, m.Name <= of.After:
+		case of.Limit > 0 && len(v.Models) == of.Limit:
+			v.Next = v.Models[of.Limit-1].Name
+		default:
+			v.Models = append(v.Models, modelView(m, s))
+		}
 	}
 	for _, m := range s.Milestones {
 		v.Milestones = append(v.Milestones, milestoneView(m, s.Now))
@@ -57,9 +74,10 @@ func Build(s *standing.State) View {
 	return v
 }
 
-func (s *Summary) count(m ModelView) {
+// count counts a model; measured says that its newest candidate has a result.
+func (s *Summary) count(status standing.Status, measured bool) {
 	s.Models++
-	switch m.Status {
+	switch status {
 	case standing.StatusMet:
 		s.Met++
 	case standing.StatusMissed:
@@ -69,7 +87,7 @@ func (s *Summary) count(m ModelView) {
 	case standing.StatusNoResult:
 		s.NoResult++
 	}
-	if slices.ContainsFunc(m.Rows, func(r Row) bool { return r.Result != nil }) {
+	if measured {
 		s.Measured++
 	}
 	s.Judged = s.Met + s.Missed

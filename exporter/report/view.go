@@ -31,6 +31,7 @@ type View struct {
 	Milestones    []MilestoneView    `json:"milestones"`
 	Track         *forecast.Score    `json:"forecast_track,omitempty"` // the forecast's own record on this history
 	Models        []ModelView        `json:"models"`                   // in the repository, by name
+	Next          string             `json:"next_after,omitempty"`     // more models follow: ask for those after this name
 	Gone          []string           `json:"gone"`                     // models of the history that the repository no longer holds
 	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders rejected by name
 	Unmatched     []Unmatched        `json:"unmatched,omitempty"`      // targets and milestones without any model

@@ -21,6 +21,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -115,7 +116,7 @@ func (s *Site) Options() daemon.Options {
 	}
 	return daemon.Options{
 		Config: cfg, ConfigFile: s.File(), Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Worker: []string{os.Args[0], WorkerCommand}, Backends: []string{fake.Name}, Lifecycle: true,
+		Worker: []string{os.Args[0], WorkerCommand}, Sender: []string{os.Args[0], SenderCommand}, Backends: []string{fake.Name}, Lifecycle: true,
 	}
 }
 
@@ -160,16 +161,22 @@ func (s *Site) Records() []string {
 	return out
 }
 
-// WorkerCommand makes a test binary a worker, by WorkerMain.
-const WorkerCommand = "worker"
+// Commands that make a test binary a process of plancast's, by WorkerMain.
+const (
+	WorkerCommand = "worker"
+	SenderCommand = "notifier"
+)
 
 // UsedAgain is a variable that makes a worker one whose process does several jobs.
 const UsedAgain = "PLANCAST_TEST_USED_AGAIN"
 
-// WorkerMain runs a worker, and ends the process, when the test binary was
-// started as one. Call it first in TestMain. Backends other than the scripted
+// WorkerMain runs a worker, or sends a notification, and ends the process, when
+// the test binary was started for that. Call it first in TestMain. Backends other than the scripted
 // one come from open, which may be nil.
 func WorkerMain(open worker.Opener) {
+	if len(os.Args) == 2 && os.Args[1] == SenderCommand {
+		os.Exit(notify.Main(os.Stdin, os.Stdout))
+	}
 	if len(os.Args) != 2 || os.Args[1] != WorkerCommand {
 		return
 	}
