@@ -39,7 +39,7 @@ sys.exit(not (r["models"] and r.get("last_pass") and not r["running"] and not r[
 
 until done_measuring; do
   kill -0 "$server" 2>/dev/null || { wait "$server"; exit; }
-  sleep 1
+  sleep 5 # each question starts a Python, which the measurements would notice
 done
 echo
 fetch '/api/v1/report?format=text'
