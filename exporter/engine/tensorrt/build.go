@@ -3,13 +3,8 @@ package tensorrt
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,28 +12,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
-
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/onnx"
-	"github.com/plancast/plancast/exporter/tensorio"
 	"github.com/plancast/plancast/trt"
 )
-
-// metadata lies beside a plan, as <plan>.json: what it was built from, and what
-// a loaded plan no longer shows.
-type metadata struct {
-	Key    string              `json:"key"`    // of everything that the plan depends on
-	SHA256 string              `json:"sha256"` // of the plan
-	Plan   engine.Plan         `json:"plan"`   // as Build returned it
-	Inputs []engine.TensorInfo `json:"inputs"` // with the model's names for open dimensions, in its order
-
-	Outputs     []engine.TensorInfo `json:"outputs"`
-	Environment engine.Environment  `json:"environment"`
-	Built       time.Time           `json:"built"` // UTC
-}
-
-func metadataPath(plan string) string { return plan + ".json" }
 
 var precisions = map[engine.Precision]trt.Precision{engine.FP32: trt.FP32, engine.FP16: trt.FP16, engine.INT8: trt.INT8}
 
@@ -292,215 +269,6 @@ func options(req engine.BuildRequest) trt.BuildOptions {
 		req.Progress(engine.Progress{Stage: "build", Done: p.Fraction, Total: 1, Message: p.Phase})
 	}
 	return o
-}
-
-// planName is <digest>-<precision>-<key>: the key is a digest of everything else
-// that decides what is built.
-func planName(req engine.BuildRequest, env engine.Environment) (string, error) {
-	s := req.Settings
-	s.CUDAGraph, s.SpinWait, s.Transfers, s.Threads, s.GraphOptimization = false, false, false, 0, "" // of the run, not of the build
-	key, err := engine.Fingerprint(env, s, struct {
-		Precision engine.Precision          `json:"precision"`
-		Profiles  map[string]engine.Profile `json:"profiles"`
-	}{req.Precision, req.Profiles})
-	digest := "model"
-	if len(req.Digest) >= 12 {
-		digest = req.Digest[:12]
-	}
-	return fmt.Sprintf("%s-%s-%s", digest, req.Precision, key), err
-}
-
-// reuse finds a plan that is whole.
-func reuse(path, name string) (engine.Plan, bool) {
-	text, err := os.ReadFile(metadataPath(path))
-	if err != nil {
-		return engine.Plan{}, false
-	}
-	var m metadata
-	if json.Unmarshal(text, &m) != nil || m.Key != name {
-		return engine.Plan{}, false
-	}
-	sum, err := hashFile(path)
-	if err != nil || sum != m.SHA256 {
-		return engine.Plan{}, false
-	}
-	p := m.Plan
-	p.Path, p.Reused, p.Duration, p.TimingCacheHit = path, true, 0, nil
-	now := time.Now()
-	_ = os.Chtimes(path, now, now) // the newest are kept
-	return p, true
-}
-
-func hashFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
-// write puts the plan down, and then its metadata: a plan without is not used.
-func write(path string, plan []byte, m metadata) error {
-	sum := sha256.Sum256(plan)
-	m.SHA256 = hex.EncodeToString(sum[:])
-	text, err := json.MarshalIndent(m, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := renameio.WriteFile(path, plan, 0o644); err != nil {
-		return err
-	}
-	return renameio.WriteFile(metadataPath(path), append(text, '\n'), 0o644)
-}
-
-// kept is a file that later builds can use; with no folder it is nowhere.
-type kept struct{ path string }
-
-func newKept(dir, name string) kept {
-	if dir == "" {
-		return kept{}
-	}
-	return kept{filepath.Join(dir, name)}
-}
-
-func (k kept) read() []byte {
-	if k.path == "" {
-		return nil
-	}
-	b, err := os.ReadFile(k.path)
-	if err != nil {
-		return nil // the first build, or one that is done in full
-	}
-	return b
-}
-
-func (k kept) write(b []byte) error {
-	if k.path == "" || len(b) == 0 {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Dir(k.path), 0o755); err != nil {
-		return err
-	}
-	return renameio.WriteFile(k.path, b, 0o644)
-}
-
-// timingsName names the timing cache of an environment: TensorRT refuses those
-// of others.
-func timingsName(env engine.Environment) string {
-	clean := strings.Map(func(r rune) rune {
-		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' {
-			return r
-		}
-		return '-'
-	}, env.Device+"-"+env.BackendVersion+"-"+env.CUDA)
-	return clean + ".timing"
-}
-
-// calibrating feeds calibration.npz to the builder.
-type calibrating struct {
-	trt     trt.Calibration
-	kept    kept
-	samples int64 // in the file
-}
-
-// calibration prepares the data for an int8 build; nil when it takes none.
-func (b *Backend) calibration(req engine.BuildRequest, model *onnx.Model, net trt.NetworkInfo, env engine.Environment) (*calibrating, error) {
-	if req.Precision != engine.INT8 || req.CalibrationPath == "" || net.QuantizeLayers > 0 {
-		return nil, nil
-	}
-	calls, samples, err := calibrationCalls(model.Inputs, req.Profiles, req.CalibrationPath)
-	if err != nil {
-		return nil, err
-	}
-	digest := req.Digest
-	if len(digest) > 12 {
-		digest = digest[:12]
-	}
-	c := &calibrating{samples: samples}
-	if digest != "" {
-		// The ranges are those of the FP32 network on this TensorRT; profile and
-		// other settings do not change them.
-		c.kept = newKept(req.Kept.Calibrations, digest+"-"+env.BackendVersion+".calibration")
-	}
-	c.trt.Cache = c.kept.read()
-	c.trt.Shapes = map[string]trt.Shape{}
-	for i, t := range model.Inputs {
-		c.trt.Shapes[t.Name] = calls[0][i].Shape
-	}
-	next := 0
-	c.trt.Next = func() (map[string][]float32, error) {
-		if next == len(calls) {
-			return nil, io.EOF
-		}
-		batch := map[string][]float32{}
-		for _, t := range calls[next] {
-			values := make([]float32, t.Len())
-			for i := range values {
-				v := t.At(i)
-				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return nil, engine.Errorf(engine.KindInvalidInput, "calibrate", "calibration.npz", "input %q holds %v in batch %d", t.Name, v, next+1)
-				}
-				values[i] = float32(v)
-			}
-			batch[t.Name] = values
-		}
-		next++
-		req.Progress(engine.Progress{Stage: "build", Message: fmt.Sprintf("calibrating, batch %d of %d", next, len(calls))})
-		return batch, nil
-	}
-	return c, nil
-}
-
-// calibrationCalls cuts calibration.npz into whole batches of the shapes that the
-// profiles are tuned for, and counts their samples. A last batch that is not full
-// is left out, unless it is the only one.
-func calibrationCalls(inputs []engine.TensorInfo, profiles map[string]engine.Profile, path string) ([][]engine.Tensor, int64, error) {
-	arrays, err := tensorio.ReadNPZ(path, tensorio.ForInputs(inputs))
-	if err != nil {
-		return nil, 0, err
-	}
-	shapes := make([][]int64, len(inputs))
-	for i, in := range inputs {
-		if p, ok := profiles[in.Name]; ok {
-			shapes[i] = slices.Clone(p.Opt)
-			continue
-		}
-		for _, d := range in.Dims {
-			shapes[i] = append(shapes[i], d.Size)
-		}
-	}
-	calls, err := tensorio.Calls(filepath.Base(path), inputs, shapes, arrays)
-	if err != nil {
-		return nil, 0, err
-	}
-	first := func(call []engine.Tensor) int64 {
-		if len(call) == 0 || len(call[0].Shape) == 0 {
-			return 1
-		}
-		return call[0].Shape[0]
-	}
-	if last := len(calls) - 1; last > 0 && first(calls[last]) != first(calls[0]) {
-		calls = calls[:last]
-	}
-	return calls, int64(len(calls)) * first(calls[0]), nil
-}
-
-func (c *calibrating) result(r *trt.CalibrationResult) *engine.Calibration {
-	out := &engine.Calibration{Samples: c.samples, FromCache: r.FromCache}
-	if cache, err := trt.ParseCalibrationCache(r.Cache); err == nil {
-		out.Tensors = len(cache.Scales)
-		for _, scale := range cache.Scales {
-			if scale > 0 && !math.IsInf(float64(scale), 0) {
-				out.Ranged++
-			}
-		}
-	}
-	return out
 }
 
 // mostWarnings is how many kinds of the builder's warnings a report quotes.
