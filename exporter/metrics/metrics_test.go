@@ -2,18 +2,11 @@ package metrics
 
 import (
 	"bytes"
-	"compress/gzip"
-	"errors"
 	"flag"
-	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -21,11 +14,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	dto "github.com/prometheus/client_model/go"
-	"github.com/prometheus/common/expfmt"
 
-	"github.com/plancast/plancast/alerts/alertstest"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
@@ -156,79 +146,6 @@ func scrape(t testing.TB, c prometheus.Collector, accept string) []byte {
 		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
 	return w.Body.Bytes()
-}
-
-func TestExposition(t *testing.T) {
-	c := collector(t, everyFigure())
-	golden(t, "testdata/exposition.txt", scrape(t, c, "text/plain"))
-	golden(t, "testdata/exposition.openmetrics", scrape(t, c, "application/openmetrics-text; version=1.0.0"))
-}
-
-func TestLint(t *testing.T) {
-	for name, in := range map[string]standing.Evidence{"everything": everyFigure(), "empty": {Now: reporttest.Now}} {
-		problems, err := testutil.CollectAndLint(collector(t, in))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, p := range problems {
-			t.Errorf("%s: %s: %s", name, p.Metric, p.Text)
-		}
-	}
-}
-
-func TestPromtoolAcceptsTheExposition(t *testing.T) {
-	promtool := alertstest.Find(t, "promtool")
-	cmd := exec.Command(promtool, "check", "metrics")
-	cmd.Stdin = bytes.NewReader(scrape(t, collector(t, everyFigure()), "text/plain"))
-	if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
-		t.Errorf("promtool check metrics: %v\n%s", err, out)
-	}
-}
-
-func TestDoc(t *testing.T) {
-	var b bytes.Buffer
-	if err := WriteDoc(&b); err != nil {
-		t.Fatal(err)
-	}
-	golden(t, filepath.Join("..", "..", "docs", "metrics.md"), b.Bytes())
-}
-
-// The table says what is exported, label by label.
-func TestEveryFamilyIsInTheTableAndUsed(t *testing.T) {
-	got := gather(t, everyFigure())
-	for _, f := range Families() {
-		g := got[f.Name]
-		if g == nil {
-			t.Errorf("%s is in the table and never exported", f.Name)
-			continue
-		}
-		if want := strings.ToUpper(string(f.Type)); g.GetType().String() != want {
-			t.Errorf("%s is a %s, the table says %s", f.Name, g.GetType(), want)
-		}
-	}
-}
-
-// everyFigure is reporttest.Input with the figures a CPU does not have.
-func everyFigure() standing.Evidence {
-	in := reporttest.Input()
-	for i, r := range in.Records {
-		if r.OK() {
-			m := *r.Measurement
-			v := func(x float64) *float64 { return &x }
-			m.Telemetry = &bench.Telemetry{
-				Device: "GPU-5f1e", Duration: 4, Utilization: v(0.9), MemoryUtilization: v(0.4), Power: v(500), Energy: v(2000), Temperature: v(60),
-				SMClock: v(1.9e9), MemoryClock: v(3.2e9), Discarded: i % 3,
-			}
-			m.Plan.TimingCacheHit, m.Calibration = new(i%2 == 0), &bench.Calibration{Samples: 500, Coverage: 0.97}
-			if m.Layers != nil {
-				l := *m.Layers
-				l.Changes = &bench.LayerChanges{Against: "1", Counts: map[engine.ChangeKind]int{engine.PrecisionChanged: 3, engine.TacticChanged: 9}}
-				m.Layers = &l
-			}
-			in.Records[i].Measurement = &m
-		}
-	}
-	return in
 }
 
 func TestUnknownIsAbsent(t *testing.T) {
@@ -389,187 +306,6 @@ func TestDeletedModelsAndOldEnvironmentsVanish(t *testing.T) {
 	}
 	if v, ok := value(got, "plancast_iteration", "model=resnet50"); !ok || v != 6 {
 		t.Errorf("iteration %v; the out-of-order version is none", v)
-	}
-}
-
-func TestCollectorSwapsSnapshots(t *testing.T) {
-	c := NewCollector(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "before"}}}))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 50 {
-			c.Set(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "after"}}}))
-		}
-	}()
-	for range 50 {
-		if s := string(scrape(t, c, "text/plain")); strings.Contains(s, "before") && strings.Contains(s, "after") {
-			t.Fatal("one scrape saw two snapshots")
-		}
-	}
-	<-done
-	if s := string(scrape(t, c, "text/plain")); !strings.Contains(s, "after") {
-		t.Error("the new snapshot is not exported")
-	}
-}
-
-func TestLabelValuesAreBounded(t *testing.T) {
-	in := reporttest.Input()
-	in.Models[0].Owner = strings.Repeat("ü", 5000) + "\xff"
-	for i := range in.Records {
-		in.Records[i].Device = strings.Repeat("x", 5000) + "\xff"
-		if f := in.Records[i].Failure; f != nil {
-			f.Kind = engine.Kind(fmt.Sprint("surprise ", i))
-		}
-	}
-	for name, f := range gather(t, in) {
-		for _, m := range f.GetMetric() {
-			for _, l := range m.GetLabel() {
-				if len(l.GetValue()) > maxLabel || strings.Contains(l.GetValue(), "surprise") {
-					t.Errorf("%s has %s of %d bytes: %.40q", name, l.GetName(), len(l.GetValue()), l.GetValue())
-				}
-			}
-		}
-	}
-}
-
-func TestNativeHistogramHoldsEveryQuery(t *testing.T) {
-	for _, m := range gather(t, reporttest.Input())["plancast_engine_latency_distribution_seconds"].GetMetric() {
-		h := m.GetHistogram()
-		var n, last int64
-		for _, d := range h.GetPositiveDelta() {
-			last += d
-			n += last
-		}
-		if h.GetSchema() != bench.BucketSchema || n != 662 || h.GetSampleCount() != 662 {
-			t.Errorf("schema %d, %d queries in the buckets, count %d", h.GetSchema(), n, h.GetSampleCount())
-		}
-	}
-}
-
-// The text of a criterion or a version is not limited to what Prometheus likes.
-func TestExpositionParses(t *testing.T) {
-	in := reporttest.Input()
-	in.Models[0].Owner = "a \"quoted\"\nowner \\"
-	in.Milestones[0].Name = "line\nbreak"
-	p := expfmt.NewTextParser(2)
-	if _, err := p.TextToMetricFamilies(bytes.NewReader(scrape(t, NewCollector(snapshot(t, in)), "text/plain"))); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestFamiliesFollowTheConventions(t *testing.T) {
-	name := regexp.MustCompile(`^plancast_[a-z0-9_]+$`)
-	for _, f := range Families() {
-		if !name.MatchString(f.Name) || !strings.HasSuffix(f.Help, ".") {
-			t.Errorf("%s: %q", f.Name, f.Help)
-		}
-		if strings.HasSuffix(f.Name, "_seconds") && !strings.Contains(f.Help, "seconds") {
-			t.Errorf("%s: the help text lacks the unit", f.Name)
-		}
-	}
-}
-
-// What the handler serves is what a registry would, in every format, plain and
-// compressed.
-func TestHandlerServesWhatARegistryWould(t *testing.T) {
-	rest := prometheus.NewRegistry()
-	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "zz_other", Help: "Of another collector."})
-	up.Set(7)
-	rest.MustRegister(up)
-	for _, accept := range []string{
-		"", "text/plain", "application/openmetrics-text;version=1.0.0",
-		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
-	} {
-		c := collector(t, reporttest.Input())
-		all := prometheus.NewPedanticRegistry()
-		all.MustRegister(c, up)
-		want := parse(t, promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true}), accept, "")
-		for _, encoding := range []string{"", "gzip", "br, gzip;q=0.5", "gzip;q=0"} {
-			for range 2 { // made, then from the cache
-				got := parse(t, c.Handler(rest, nil), accept, encoding)
-				if !slices.Equal(got, want) {
-					t.Fatalf("Accept %q, encoding %q: %d lines, want %d", accept, encoding, len(got), len(want))
-				}
-			}
-		}
-	}
-}
-
-// parse scrapes h and returns the sorted lines, or the sorted families of the
-// protobuf format.
-func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
-	t.Helper()
-	w := httptest.NewRecorder()
-	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-	r.Header.Set("Accept", accept)
-	r.Header.Set("Accept-Encoding", encoding)
-	h.ServeHTTP(w, r)
-	if w.Code != http.StatusOK {
-		t.Fatalf("%d: %s", w.Code, w.Body)
-	}
-	var body io.Reader = w.Body
-	if w.Header().Get("Content-Encoding") == "gzip" {
-		if n := w.Header().Get("Content-Length"); n != "" && n != fmt.Sprint(w.Body.Len()) {
-			t.Errorf("Content-Length %s, %d bytes", n, w.Body.Len())
-		}
-		z, err := gzip.NewReader(w.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		z.Multistream(false) // one member, for clients that read no more
-		body = z
-	} else if strings.HasPrefix(encoding, "gzip;q=0") == false && strings.Contains(encoding, "gzip") {
-		t.Errorf("%q was not compressed", encoding)
-	}
-	format := expfmt.ResponseFormat(w.Header())
-	if strings.Contains(string(format), "protobuf") {
-		var out []string
-		d := expfmt.NewDecoder(body, format)
-		for {
-			var f dto.MetricFamily
-			if err := d.Decode(&f); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatal(err)
-			}
-			out = append(out, f.String())
-		}
-		slices.Sort(out)
-		return out
-	}
-	b, err := io.ReadAll(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if strings.Contains(string(format), "openmetrics") && !strings.HasSuffix(string(b), "\n# EOF\n") {
-		t.Error("the OpenMetrics text does not end with # EOF")
-	}
-	lines := strings.Split(string(b), "\n")
-	slices.Sort(lines)
-	return lines
-}
-
-func TestHandlerReportsWhatIsWrong(t *testing.T) {
-	rest := prometheus.NewRegistry()
-	rest.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "plancast_iteration", Help: "Twice."}))
-	var reported error
-	w := httptest.NewRecorder()
-	collector(t, reporttest.Input()).Handler(rest, func(err error) { reported = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	if w.Code != http.StatusInternalServerError || reported == nil || !strings.Contains(reported.Error(), "plancast_iteration") {
-		t.Errorf("%d, %v", w.Code, reported)
-	}
-}
-
-func TestCacheOfFormatsIsBounded(t *testing.T) {
-	c := collector(t, standing.Evidence{})
-	h := c.Handler(prometheus.NewRegistry(), nil)
-	for i := range 100 {
-		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
-		r.Header.Set("Accept", fmt.Sprintf("text/plain;version=0.0.%d;escaping=x%d, application/openmetrics-text;version=%d", i, i, i))
-		h.ServeHTTP(httptest.NewRecorder(), r)
-	}
-	if n := len(c.current.Load().served()); n > 8 {
-		t.Errorf("%d formats are kept", n)
 	}
 }
 

@@ -1,0 +1,145 @@
+package metrics
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+
+	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/standing"
+)
+
+func TestCollectorSwapsSnapshots(t *testing.T) {
+	c := NewCollector(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "before"}}}))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 50 {
+			c.Set(snapshot(t, standing.Evidence{Models: []standing.Held{{Name: "after"}}}))
+		}
+	}()
+	for range 50 {
+		if s := string(scrape(t, c, "text/plain")); strings.Contains(s, "before") && strings.Contains(s, "after") {
+			t.Fatal("one scrape saw two snapshots")
+		}
+	}
+	<-done
+	if s := string(scrape(t, c, "text/plain")); !strings.Contains(s, "after") {
+		t.Error("the new snapshot is not exported")
+	}
+}
+
+// What the handler serves is what a registry would, in every format, plain and
+// compressed.
+func TestHandlerServesWhatARegistryWould(t *testing.T) {
+	rest := prometheus.NewRegistry()
+	up := prometheus.NewGauge(prometheus.GaugeOpts{Name: "zz_other", Help: "Of another collector."})
+	up.Set(7)
+	rest.MustRegister(up)
+	for _, accept := range []string{
+		"", "text/plain", "application/openmetrics-text;version=1.0.0",
+		"application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited",
+	} {
+		c := collector(t, reporttest.Input())
+		all := prometheus.NewPedanticRegistry()
+		all.MustRegister(c, up)
+		want := parse(t, promhttp.HandlerFor(all, promhttp.HandlerOpts{EnableOpenMetrics: true}), accept, "")
+		for _, encoding := range []string{"", "gzip", "br, gzip;q=0.5", "gzip;q=0"} {
+			for range 2 { // made, then from the cache
+				got := parse(t, c.Handler(rest, nil), accept, encoding)
+				if !slices.Equal(got, want) {
+					t.Fatalf("Accept %q, encoding %q: %d lines, want %d", accept, encoding, len(got), len(want))
+				}
+			}
+		}
+	}
+}
+
+// parse scrapes h and returns the sorted lines, or the sorted families of the
+// protobuf format.
+func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+	r.Header.Set("Accept", accept)
+	r.Header.Set("Accept-Encoding", encoding)
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%d: %s", w.Code, w.Body)
+	}
+	var body io.Reader = w.Body
+	if w.Header().Get("Content-Encoding") == "gzip" {
+		if n := w.Header().Get("Content-Length"); n != "" && n != fmt.Sprint(w.Body.Len()) {
+			t.Errorf("Content-Length %s, %d bytes", n, w.Body.Len())
+		}
+		z, err := gzip.NewReader(w.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		z.Multistream(false) // one member, for clients that read no more
+		body = z
+	} else if strings.HasPrefix(encoding, "gzip;q=0") == false && strings.Contains(encoding, "gzip") {
+		t.Errorf("%q was not compressed", encoding)
+	}
+	format := expfmt.ResponseFormat(w.Header())
+	if strings.Contains(string(format), "protobuf") {
+		var out []string
+		d := expfmt.NewDecoder(body, format)
+		for {
+			var f dto.MetricFamily
+			if err := d.Decode(&f); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, f.String())
+		}
+		slices.Sort(out)
+		return out
+	}
+	b, err := io.ReadAll(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(format), "openmetrics") && !strings.HasSuffix(string(b), "\n# EOF\n") {
+		t.Error("the OpenMetrics text does not end with # EOF")
+	}
+	lines := strings.Split(string(b), "\n")
+	slices.Sort(lines)
+	return lines
+}
+
+func TestHandlerReportsWhatIsWrong(t *testing.T) {
+	rest := prometheus.NewRegistry()
+	rest.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "plancast_iteration", Help: "Twice."}))
+	var reported error
+	w := httptest.NewRecorder()
+	collector(t, reporttest.Input()).Handler(rest, func(err error) { reported = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusInternalServerError || reported == nil || !strings.Contains(reported.Error(), "plancast_iteration") {
+		t.Errorf("%d, %v", w.Code, reported)
+	}
+}
+
+func TestCacheOfFormatsIsBounded(t *testing.T) {
+	c := collector(t, standing.Evidence{})
+	h := c.Handler(prometheus.NewRegistry(), nil)
+	for i := range 100 {
+		r := httptest.NewRequest(http.MethodGet, "/metrics", nil)
+		r.Header.Set("Accept", fmt.Sprintf("text/plain;version=0.0.%d;escaping=x%d, application/openmetrics-text;version=%d", i, i, i))
+		h.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	if n := len(c.current.Load().served()); n > 8 {
+		t.Errorf("%d formats are kept", n)
+	}
+}
