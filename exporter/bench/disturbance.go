@@ -86,7 +86,7 @@ type Disturbance struct {
 	Waited   float64  `json:"waited"`             // share of the time that the timed threads wanted a core and had none
 	Stolen   float64  `json:"stolen"`             // share of the cores that the hypervisor gave to others
 	Others   float64  `json:"others"`             // share of the cores that other processes took
-	Device   float64  `json:"device,omitempty"`   // share of the time that other processes kept the GPU at work
+	Device   float64  `json:"device,omitempty"`   // share of the GPU, or of its time, that other processes took
 	Switches int64    `json:"switches"`           // involuntary context switches
 	Cores    int      `json:"cores"`              // that the worker may use
 	Clock    *float64 `json:"clock_hz,omitempty"` // mean of the cores in use; nil when not known
@@ -102,8 +102,10 @@ func (m Measurement) Disturbed() bool { return m.Disturbance != nil && m.Disturb
 
 // observation is what was observed during one window.
 type observation struct {
-	load   Load
-	device *Telemetry // nil without a sampler
+	load    Load
+	device  *Telemetry // nil without a sampler
+	idle    Idle       // before and after it, the worse of both
+	surplus float64    // share of the SMs at work beyond what the engine's own queries take
 }
 
 // disturbance condenses what was observed in one window or in several.
@@ -113,8 +115,9 @@ type observation struct {
 // process as well: what it waited for others is at most what they ran.
 func (g Guard) disturbance(observed ...observation) Disturbance {
 	var d Disturbance
-	var duration, ran, waited, others, stolen, device, cores, clock float64
+	var duration, ran, waited, others, stolen, device, surplus, cores, clock float64
 	clocks, onDevice := 0, false
+	var idle Idle
 	for _, o := range observed {
 		l := o.load
 		duration += l.Duration
@@ -134,6 +137,11 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 			if u := o.device.OthersUtilization; u != nil {
 				device += *u * l.Duration
 			}
+			surplus += o.surplus * l.Duration
+		}
+		a, _ := idle.others()
+		if b, _ := o.idle.others(); b > a {
+			idle = o.idle
 		}
 	}
 	if clocks > 0 {
@@ -145,7 +153,7 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 		}
 		return min(max(x/of, 0), 1)
 	}
-	d.Waited, d.Stolen, d.Others, d.Device = share(waited, ran+waited), share(stolen, cores), share(others, cores), share(device, duration)
+	d.Waited, d.Stolen, d.Others = share(waited, ran+waited), share(stolen, cores), share(others, cores)
 
 	percent := func(s float64) float64 { return math.Max(1, 100*s) }
 	taken := fmt.Sprintf("other processes took %.0f %% of a core", percent(share(others, duration)))
@@ -160,7 +168,14 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 	if !onDevice {
 		consider(d.Others, g.MaxDisturbance, taken)
 	}
-	consider(d.Device, g.MaxDisturbance, fmt.Sprintf("other processes kept the GPU at work %.0f %% of the time", percent(d.Device)))
+	onGPU := func(s float64, cause string) {
+		d.Device = max(d.Device, s)
+		consider(s, g.MaxDisturbance, cause)
+	}
+	onGPU(idle.others())
+	at, beyond := share(device, duration), share(surplus, duration)
+	onGPU(at, fmt.Sprintf("other processes kept the GPU at work %.0f %% of the time", percent(at)))
+	onGPU(beyond, fmt.Sprintf("another process on the GPU (SM activity %.0f %% beyond what plancast's queries take)", percent(beyond)))
 	consider(d.Stolen, g.interruption(), fmt.Sprintf("the hypervisor gave %.1f %% of the cores to others", 100*d.Stolen))
 	consider(d.Waited, g.interruption(), fmt.Sprintf("%s, for which the timed threads waited %.1f %% of their time", taken, 100*d.Waited))
 	return d
@@ -203,6 +218,7 @@ func (r *run) watched(ctx context.Context, e engine.Engine, inputs []engine.Tens
 // it counts, and the round says so. once returns the seconds that it timed.
 func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once func() (x round, elapsed float64, err error)) (round, error) {
 	for {
+		before := r.before(ctx)
 		stop := func() Load { return Load{} }
 		if r.host != nil {
 			stop = r.host.Start()
@@ -212,6 +228,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 		if err != nil {
 			return x, err
 		}
+		x.observed.idle = r.between(ctx, before)
 		if t := x.observed.device; t != nil {
 			if t.Problem != "" {
 				r.warn("the device could not be watched all the time, so throttling may have gone unnoticed: %s", t.Problem)
@@ -240,7 +257,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 		r.spent += time.Duration(max(elapsed, x.observed.load.Duration) * float64(time.Second))
 		if most := leave - r.spent; most > 0 && ctx.Err() == nil {
 			r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("thrown away, since %s: waiting for a quiet moment, %v at most", d.Cause, most.Round(time.Second))})
-			r.spent += r.host.Quiet(ctx, r.job.Guard.MaxDisturbance, most)
+			r.spent += r.rest(ctx, d.Device > r.job.Guard.MaxDisturbance, most)
 		}
 		if ctx.Err() != nil {
 			return x, ctx.Err()
@@ -275,6 +292,7 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 			elapsed += w.Elapsed
 			if observed != nil && e == r.engine {
 				watched = append(watched, *observed)
+				x.observed.surplus += r.effort.surplus(*observed, w) / float64(parts)
 			}
 			return nil
 		}

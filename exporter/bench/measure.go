@@ -54,6 +54,8 @@ type run struct {
 	throttled int           // windows thrown away because the device was
 	disturbed int           // windows thrown away because of other work
 	spent     time.Duration // of the patience
+	idle      *Idle         // the last look at the idle device; nil before the first
+	effort    effort        // of the candidate's engine
 	partner   *partner      // nil without one
 	warm      engine.Window // of the warm-up
 	points    []round       // of the sweep

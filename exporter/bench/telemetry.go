@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,10 @@ type Sampler interface {
 	// Start begins to watch. The function that it returns is called once, after
 	// the window; it ends the watch and says what it observed.
 	Start() (stop func() Telemetry)
+	// Idle watches the device for a moment in which this process gives it nothing to
+	// do. It may take longer, a second or two, while more than the share limit of the
+	// device seems to be at work.
+	Idle(ctx context.Context, limit float64) Idle
 }
 
 // Telemetry is what the device did during timed windows. A nil figure is one

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
@@ -18,8 +19,22 @@ import (
 type scripted struct {
 	t       *testing.T
 	script  []Telemetry
+	idle    []float64 // SM activity at each look at the idle device, the last one from then on; nil is none
+	looks   int
 	windows int
 	open    bool
+}
+
+func (s *scripted) Idle(context.Context, float64) Idle {
+	if s.open {
+		s.t.Error("the device is not idle while a window is timed")
+	}
+	s.looks++
+	i := Idle{Took: 200 * time.Millisecond}
+	if len(s.idle) > 0 {
+		i.SMActivity = &s.idle[min(s.looks, len(s.idle))-1]
+	}
+	return i
 }
 
 func (s *scripted) Start() func() Telemetry {

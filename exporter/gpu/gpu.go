@@ -70,6 +70,14 @@ const (
 // Values are the figures that a device reported.
 type Values map[Quantity]float64
 
+// figure is nil where the device does not report it.
+func (v Values) figure(q Quantity) *float64 {
+	if x, ok := v[q]; ok {
+		return &x
+	}
+	return nil
+}
+
 // throttled takes the reasons out of v: of every one whether it holds the clocks
 // back. It is nil when the device does not report them.
 func (v Values) throttled() map[bench.ThrottleReason]bool {
@@ -119,10 +127,7 @@ func one[N uint32 | uint64](q Quantity, unit float64, read func(nvml.Device) (N,
 
 // readings are the calls of one sample of a GPU.
 var readings = []reading{
-	{symbol: "nvmlDeviceGetUtilizationRates", window: true, read: func(d nvml.Device) (Values, nvml.Return) {
-		u, ret := d.GetUtilizationRates()
-		return Values{Utilization: float64(u.Gpu) * percent, MemoryUtilization: float64(u.Memory) * percent}, ret
-	}},
+	utilizationReading,
 	memoryReading,
 	{symbol: "nvmlDeviceGetPowerUsage", window: true, read: one(Power, milli, nvml.Device.GetPowerUsage)},
 	{symbol: "nvmlDeviceGetEnforcedPowerLimit", read: one(PowerLimit, milli, nvml.Device.GetEnforcedPowerLimit)},
@@ -141,6 +146,11 @@ var readings = []reading{
 		return d.GetTotalEccErrors(nvml.MEMORY_ERROR_TYPE_UNCORRECTED, nvml.VOLATILE_ECC)
 	})},
 }
+
+var utilizationReading = reading{symbol: "nvmlDeviceGetUtilizationRates", window: true, read: func(d nvml.Device) (Values, nvml.Return) {
+	u, ret := d.GetUtilizationRates()
+	return Values{Utilization: float64(u.Gpu) * percent, MemoryUtilization: float64(u.Memory) * percent}, ret
+}}
 
 var memoryReading = reading{symbol: "nvmlDeviceGetMemoryInfo", read: func(d nvml.Device) (Values, nvml.Return) {
 	m, ret := d.GetMemoryInfo()

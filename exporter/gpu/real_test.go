@@ -205,8 +205,39 @@ func TestRealOthers(t *testing.T) {
 	if got.OthersUtilization != nil {
 		share = fmt.Sprintf("%.2f", *got.OthersUtilization)
 	}
-	t.Logf("%d other processes kept the GPU at work for a share of %s; utilization %v", got.Others, share, got.Utilization)
+	t.Logf("%d other processes kept the GPU at work for a share of %s", got.Others, share)
 	if os.Getenv("PLANCAST_GPU_LOAD") != "" && (got.Others == 0 || got.OthersUtilization == nil || *got.OthersUtilization < 0.1) {
 		t.Error("the load was not seen")
+	}
+}
+
+// What others do shows on a GPU to which this process gives nothing to do, in a
+// container as well: set PLANCAST_GPU_LOAD to the number of processes that keep it
+// at work, and leave it unset where there is none.
+func TestRealIdle(t *testing.T) {
+	devices, err := open(nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := devices.gpus[0].Info
+	devices.close()
+	w, err := NewWatcher(Options{}, ID{UUID: first.UUID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	const limit = 0.05
+	loaded := os.Getenv("PLANCAST_GPU_LOAD") != ""
+	for range 10 {
+		i := w.Idle(t.Context(), limit)
+		text, _ := json.Marshal(i)
+		t.Logf("%s", text)
+		busy := i.SMActivity != nil && *i.SMActivity > limit || i.Utilization != nil && *i.Utilization > limit
+		if busy != loaded {
+			t.Errorf("others at work: %t, want %t", busy, loaded)
+		}
+		if hasCounters(first.Name) && i.SMActivity == nil {
+			t.Error("the counters are missing")
+		}
 	}
 }

@@ -216,13 +216,8 @@ func (x *watch) finish() bench.Telemetry {
 	}
 	counters, err := x.dev.meter.read()
 	x.note(err)
-	figure := func(q Quantity) *float64 {
-		if v, ok := counters[q]; ok {
-			return &v
-		}
-		return nil
-	}
-	t.SMActivity, t.SMOccupancy, t.TensorActivity, t.DRAMBandwidth = figure(SMActivity), figure(SMOccupancy), figure(TensorActivity), figure(DRAMBandwidth)
+	t.SMActivity, t.SMOccupancy = counters.figure(SMActivity), counters.figure(SMOccupancy)
+	t.TensorActivity, t.DRAMBandwidth = counters.figure(TensorActivity), counters.figure(DRAMBandwidth)
 	for r, n := range x.throttled {
 		if t.Throttled == nil {
 			t.Throttled = map[bench.ThrottleReason]float64{}

@@ -262,6 +262,8 @@ func (w *watching) Start() func() bench.Telemetry {
 	}
 }
 
+func (w *watching) Idle(context.Context, float64) bench.Idle { return bench.Idle{} }
+
 func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "model.json")
 	if err := fake.Write(path, fake.Script{Latency: fake.Duration(time.Millisecond)}); err != nil {

@@ -1,0 +1,96 @@
+package bench
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
+)
+
+// A container's process list holds plancast alone, so a neighbour on the GPU shows
+// by what the device does while plancast gives it nothing to do.
+func TestANeighbourShowsOnTheIdleGPU(t *testing.T) {
+	for name, c := range map[string]struct {
+		idle             []float64 // before the first window, then after each and while waiting
+		limit            float64   // 0 is the default
+		timed, discarded int
+		cause            string
+	}{
+		"nobody":                                {[]float64{0}, 0, 2, 0, ""},
+		"the display's share":                   {[]float64{0.04}, 0, 2, 0, ""},
+		"a device without counters":             {nil, 0, 2, 0, ""},
+		"a neighbour that stays":                {[]float64{0.43}, 0, 3, 1, "another process on the GPU (SM activity 43 % while plancast was idle)"},
+		"one that goes while plancast waits":    {[]float64{0.43, 0.43, 0.43, 0}, 0, 3, 1, ""},
+		"one that comes with a window":          {[]float64{0, 0.43, 0}, 0, 3, 1, ""},
+		"max_disturbance of 100 % lets it pass": {[]float64{0.43}, 1, 2, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, s := &scriptedHost{loads: []Load{load(nil)}}, &scripted{t: t, script: []Telemetry{device()}, idle: c.idle}
+			j := job(t, fake.Script{Latency: ms(2)[0]})
+			j.Options.Concurrency, j.Guard.Patience = nil, 5*time.Second
+			if c.limit != 0 {
+				j.Guard.MaxDisturbance = c.limit
+			}
+			m, err := Measure(context.Background(), fake.New(), j, nil, On(h), Watched(s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m.Disturbed() != (c.cause != "") || c.cause != "" && m.Disturbance.Cause != c.cause || s.windows != c.timed || m.Disturbance.Discarded != c.discarded {
+				t.Errorf("%d windows timed, %+v", s.windows, m.Disturbance)
+			}
+			if m.Disturbance.Spent > 5+2.1 || len(h.waited) > 0 {
+				t.Errorf("%v s of patience were spent, %v of them on the processors", m.Disturbance.Spent, h.waited)
+			}
+		})
+	}
+}
+
+// An engine's queries take the same of the device in each turn; what a turn takes
+// more belongs to others. Clocks that change are not taken for that.
+func TestASurplusOfActivityIsOthers(t *testing.T) {
+	turn := func(activity, clock float64, queries int) (Telemetry, engine.Window) {
+		return Telemetry{SMActivity: &activity, SMClock: &clock}, engine.Window{Latencies: make([]float64, queries), Elapsed: 1}
+	}
+	for name, c := range map[string]struct {
+		activity, clock float64
+		queries         int
+		low, high       float64
+	}{
+		"the same again":                         {0.4, 2e9, 1000, 0, 1e-9},
+		"fewer queries, less activity":           {0.2, 2e9, 500, 0, 1e-9},
+		"a lower clock, SM bound":                {0.4, 1.8e9, 900, 0, 1e-9},
+		"a lower clock, memory bound":            {0.4, 1.8e9, 1000, 0, 1e-9},
+		"a neighbour for a fifth of the time":    {0.45, 2e9, 900, 0.0899, 0.0901},
+		"a neighbour that takes half the GPU":    {0.7, 2e9, 500, 0.499, 0.501},
+		"a device that does not say what it did": {-1, 2e9, 500, 0, 1e-9},
+	} {
+		var e effort
+		e.surplus(turn(0.4, 2e9, 1000))
+		tel, w := turn(c.activity, c.clock, c.queries)
+		if c.activity < 0 {
+			tel.SMActivity = nil
+		}
+		if got := e.surplus(tel, w); got < c.low || got > c.high {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestABurstOnTheGPUDisturbsItsWindow(t *testing.T) {
+	at := func(activity float64) Telemetry { x := device(); x.SMActivity = &activity; return x }
+	s := &scripted{t: t, script: []Telemetry{at(0.3), at(0.5), at(0.3)}, idle: []float64{0}}
+	var said []string
+	j := job(t, fake.Script{Latency: ms(2)[0]})
+	j.Options.Concurrency = nil
+	m, err := Measure(context.Background(), fake.New(), j, func(p engine.Progress) { said = append(said, p.Message) }, On(&scriptedHost{loads: []Load{load(nil)}}), Watched(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "thrown away, since another process on the GPU (SM activity 20 % beyond what plancast's queries take): waiting for a quiet moment, 28s at most"
+	if m.Disturbance.Discarded != 1 || m.Disturbed() || !slices.Contains(said, want) {
+		t.Errorf("%+v, %q", m.Disturbance, said)
+	}
+}
