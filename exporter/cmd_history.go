@@ -9,7 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -78,8 +77,12 @@ type authorFlags struct {
 func newAuthorFlags(cmd *kingpin.CmdClause) authorFlags {
 	return authorFlags{
 		because: cmd.Flag("because", "Why: it stands in the audit trail and in the list.").Required().String(),
-		who:     cmd.Flag("who", "Who does it; without it, the user of the operating system.").String(),
+		who:     whoFlag(cmd),
 	}
+}
+
+func whoFlag(cmd *kingpin.CmdClause) *string {
+	return cmd.Flag("who", "Who does it; without it, the user of the operating system.").String()
 }
 
 func (f authorFlags) author(now time.Time) history.Author {
@@ -89,20 +92,7 @@ func (f authorFlags) author(now time.Time) history.Author {
 			who = u.Username
 		}
 	}
-	return history.Author{Who: line(who), Because: line(*f.because), At: now.UTC()}
-}
-
-// line is text from outside on one line, without control characters.
-func line(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, s))
+	return history.Author{Who: history.OneLine(who), Because: history.OneLine(*f.because), At: now.UTC()}
 }
 
 // historyList is plancast history list.
@@ -192,7 +182,7 @@ func markOf(ctx context.Context, s *history.Store, e history.Entry) (string, err
 		parts = append(parts, fmt.Sprintf("superseded by %d", r.SupersededBy))
 	}
 	if x := r.Excluded; x != nil {
-		parts = append(parts, fmt.Sprintf("excluded by %s on %s: %s", line(x.By), x.At.Format(time.DateOnly), line(x.Because)))
+		parts = append(parts, fmt.Sprintf("excluded by %s on %s: %s", history.OneLine(x.By), x.At.Format(time.DateOnly), history.OneLine(x.Because)))
 	}
 	return strings.Join(parts, "; "), nil
 }
@@ -218,7 +208,7 @@ func writeLine(w io.Writer, e history.Entry, mark string) {
 	if mark != "" {
 		outcome += "; " + mark
 	}
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Finished.Time().Format(time.RFC3339), line(e.Model), line(e.Version), iteration,
+	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Finished.Time().Format(time.RFC3339), history.OneLine(e.Model), history.OneLine(e.Version), iteration,
 		e.Precision, e.Fingerprint, figure("p99", units.Seconds), figure("throughput", units.PerSec), outcome)
 }
 

@@ -101,7 +101,7 @@ func (c *historyAudit) run(ctx context.Context, p program) (int, error) {
 		if a.Record != 0 {
 			record = fmt.Sprint(a.Record)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.RFC3339), line(a.Who), a.Action, record, line(a.Because))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.RFC3339), history.OneLine(a.Who), a.Action, record, history.OneLine(a.Because))
 	}
 	return exitOK, tw.Flush()
 }

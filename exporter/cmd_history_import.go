@@ -50,7 +50,7 @@ func (c *historyImport) run(ctx context.Context, p program) (int, error) {
 			return 0, err
 		}
 		defer f.Close()
-		in, c.options.Source = f, line(filepath.Base(file))
+		in, c.options.Source = f, history.OneLine(filepath.Base(file))
 	}
 	records, skipped, err := read(in, c.options)
 	if err != nil {

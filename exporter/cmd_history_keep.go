@@ -61,7 +61,7 @@ func (c *historySalvage) run(ctx context.Context, p program) (int, error) {
 	}
 	none := ""
 	by := authorFlags{who: &none, because: &none}.author(p.now())
-	by.Because = "salvaged from " + line(path)
+	by.Because = "salvaged from " + history.OneLine(path)
 	got, err := history.Salvage(ctx, path, *c.to, by)
 	if err != nil {
 		return 0, err

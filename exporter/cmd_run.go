@@ -16,6 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
+	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
 )
 
@@ -28,6 +29,7 @@ func configFlag(cmd *kingpin.CmdClause) *string {
 type runCommand struct {
 	config *string
 	models *[]string
+	again  againFlags
 	once   *bool
 	format *string
 	output *string
@@ -39,6 +41,7 @@ func registerRun(app *kingpin.Application) (string, command) {
 	return cmd.FullCommand(), &runCommand{
 		config: configFlag(cmd),
 		models: cmd.Flag("model", "Only this model, or models that match this pattern. Repeatable.").Strings(),
+		again:  newAgainFlags(cmd),
 		once:   cmd.Flag("once", "Make exactly one pass and take every file as it is: for a checkout, which is complete.").Bool(),
 		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
@@ -55,17 +58,24 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	again, err := c.again.request(cfg, only, p.now())
+	if err != nil {
+		return 0, err
+	}
 	if *c.once {
 		cfg.Repository.Quiet = 0 // a checkout is complete
 	}
 	o := p.daemon(cfg)
 	o.Only, o.Unnotified = only, !*c.notify
 	d, err := daemon.New(o)
+	if errors.Is(err, daemon.ErrBusy) && len(again) > 0 {
+		return 0, fmt.Errorf("%w; a plancast serve with --web.enable-lifecycle takes POST /api/v1/run?again=true", err)
+	}
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
-	if err := c.measure(ctx, p, d, only); err != nil {
+	if err := c.measure(ctx, p, d, only, again); err != nil {
 		v := d.View()
 		if !d.Scanned() {
 			return 0, err
@@ -99,12 +109,14 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	return v.ExitCode(nil), nil
 }
 
-// measure makes passes until nothing is left that time will change.
-func (c *runCommand) measure(ctx context.Context, p program, d *daemon.Daemon, only func(string) bool) error {
+// measure makes passes until nothing is left that time will change. The first one
+// measures again what was asked for.
+func (c *runCommand) measure(ctx context.Context, p program, d *daemon.Daemon, only func(string) bool, again []pass.Again) error {
 	for {
-		if err := d.Pass(ctx, only); err != nil {
+		if err := d.Pass(ctx, only, again...); err != nil {
 			return err
 		}
+		again = nil
 		pending := d.Pending(only)
 		if *c.once || len(pending) == 0 {
 			return nil

@@ -4,12 +4,16 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/promslog"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
 )
 
 var update = flag.Bool("update", false, "write the flag tables of docs/configuration.md anew")
@@ -79,21 +83,6 @@ func flagTables(app *kingpin.ApplicationModel) string {
 	return b.String()
 }
 
-// leaves are the commands that can be run.
-func leaves(list []*kingpin.CmdModel) []*kingpin.CmdModel {
-	var out []*kingpin.CmdModel
-	for _, c := range list {
-		switch {
-		case c.Hidden || c.Name == "help":
-		case len(c.Commands) > 0:
-			out = append(out, leaves(c.Commands)...)
-		default:
-			out = append(out, c)
-		}
-	}
-	return out
-}
-
 func usage(c *kingpin.CmdModel) string {
 	s := c.FullCommand
 	for _, a := range c.Args {
@@ -134,4 +123,23 @@ func code(s string) string {
 		return ""
 	}
 	return "`" + s + "`"
+}
+
+// kingpin takes every --version for its own, and gives no defaults beside it.
+func TestAFlagKeepsItsDefaultBesideAVersion(t *testing.T) {
+	s := newSite(t, "")
+	store, err := history.Open(filepath.Join(t.TempDir(), "history.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for range 101 {
+		r := history.Record{Model: "net", Version: "1", Digest: "d", Precision: engine.FP32, Failure: &history.Failure{Error: engine.Error{Kind: engine.KindTimeout}}}
+		if _, err := store.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if status, _, errs := s.plancast("history", "list", "--history.file", store.Path(), "--version", "1"); status != exitOK || !strings.Contains(errs, "These are the newest 100.") {
+		t.Errorf("status %d, %s", status, errs)
+	}
 }

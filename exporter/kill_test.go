@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -17,12 +18,13 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 )
 
-// killed runs plancast run as a process of its own and kills it, with SIGKILL,
-// after the delay. It returns the jobs that it reported as measured and
+// killed runs plancast run, with args, as a process of its own and kills it, with
+// SIGKILL, after the delay. It returns the jobs that it reported as measured and
 // whether it came to its end first.
-func (s *site) killed(delay time.Duration) (reported []string, ended bool) {
+func (s *site) killed(delay time.Duration, args ...string) (reported []string, ended bool) {
 	s.t.Helper()
-	cmd := exec.Command(os.Args[0], "run", "--once", "--config.file", s.File(), "--output", filepath.Join(s.Dir, "report.txt"))
+	args = append([]string{"run", "--once", "--config.file", s.File(), "--output", filepath.Join(s.Dir, "report.txt")}, args...)
+	cmd := exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), actAsProgram+"=1")
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -105,5 +107,59 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.Dir, "state", "work", "*")); len(left) > 0 {
 		t.Errorf("work left behind: %v", left)
+	}
+}
+
+// However a repetition ends, each job has exactly one result that counts, and what
+// was reported is there.
+func TestKilledWhileMeasuringAgainEachJobKeepsOneResult(t *testing.T) {
+	s := newSite(t, "")
+	const models = 6
+	for m := range models {
+		s.Push(fmt.Sprint("m", m), "1", fake.Script{})
+	}
+	if _, ended := s.killed(time.Hour); !ended {
+		t.Fatal("the first run failed")
+	}
+	random := rand.New(rand.NewPCG(2, 2))
+	measured, ends := models, 0
+	for kills := 0; ends < 2 && kills < 60; kills++ {
+		reported, ended := s.killed(time.Duration(random.IntN(40*(kills+1)))*time.Millisecond, "--again")
+		measured += len(reported)
+		if ended {
+			ends++
+		}
+		store, err := history.Open(filepath.Join(s.Dir, "state", "history.db"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counting, stored := map[string]int{}, 0
+		for e, err := range store.Entries(t.Context(), history.Filter{Whole: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stored++; e.Counts() {
+				counting[e.Model]++
+			}
+		}
+		trail, err := store.Audit(t.Context(), 0)
+		if err := errors.Join(err, store.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if stored < measured || len(trail) != stored-models {
+			t.Errorf("kill %d: %d results were reported, %d are stored, with %d lines in the trail", kills, measured, stored, len(trail))
+		}
+		measured = stored // what was killed between storing and saying so
+		for m, n := range counting {
+			if n != 1 {
+				t.Errorf("kill %d: %d results of %s count", kills, n, m)
+			}
+		}
+		if len(counting) != models {
+			t.Errorf("kill %d: only %v count", kills, counting)
+		}
+	}
+	if ends < 2 {
+		t.Errorf("%d of the runs came to their end", ends)
 	}
 }

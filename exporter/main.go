@@ -100,6 +100,10 @@ func run(ctx context.Context, args []string, p program) (status int) {
 			status = int(t)
 		}
 	}()
+	if err := setDefaults(app.Model().FlagGroupModel, leaves(app.Model().Commands)); err != nil {
+		fmt.Fprintf(p.stderr, "plancast: %v\n", err)
+		return exitError
+	}
 	name, err := app.Parse(joinDashes(args))
 	if err != nil {
 		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
@@ -139,6 +143,41 @@ func application(logConfig *promslog.Config) (*kingpin.Application, map[string]c
 	app.Command(workerCommand, "Runs one job for plancast itself.").Hidden()
 	app.Command(senderCommand, "Sends one notification for plancast itself.").Hidden()
 	return app, commands
+}
+
+// setDefaults gives flags their defaults before arguments are parsed: kingpin gives
+// none where it sees a flag named --version, which it takes for its own.
+func setDefaults(global *kingpin.FlagGroupModel, commands []*kingpin.CmdModel) error {
+	flags := slices.Clone(global.Flags)
+	for _, c := range commands {
+		flags = append(flags, c.Flags...)
+	}
+	for _, f := range flags {
+		if r, ok := f.Value.(interface{ IsCumulative() bool }); ok && r.IsCumulative() {
+			continue // a default would be added to what is given
+		}
+		for _, text := range f.Default {
+			if err := f.Value.Set(text); err != nil {
+				return fmt.Errorf("--%s: %w", f.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// leaves are the commands that can be run.
+func leaves(list []*kingpin.CmdModel) []*kingpin.CmdModel {
+	var out []*kingpin.CmdModel
+	for _, c := range list {
+		switch {
+		case c.Hidden || c.Name == "help":
+		case len(c.Commands) > 0:
+			out = append(out, leaves(c.Commands)...)
+		default:
+			out = append(out, c)
+		}
+	}
+	return out
 }
 
 // joinDashes writes "--csv -" as "--csv=-": kingpin takes a lone dash for an

@@ -20,9 +20,10 @@ import (
 // by its own limit: while the repository is read and a candidate is copied.
 const scanPatience = time.Hour
 
-// Pass makes one pass over the models that only selects; nil selects all. It
-// returns why the pass could not go on; what was measured until then is kept.
-func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
+// Pass makes one pass over the models that only selects; nil selects all. What
+// again asks for is measured once more. It returns why the pass could not go on;
+// what was measured until then is kept.
+func (d *Daemon) Pass(ctx context.Context, only func(model string) bool, again ...pass.Again) error {
 	d.passing.Lock()
 	defer d.passing.Unlock()
 	started := d.now()
@@ -36,7 +37,7 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 		if err != nil {
 			return err
 		}
-		runner := d.options.newRunner(cfg, d.store, repo, observer{d}, &d.chosen, d.known())
+		runner := d.options.newRunner(cfg, d.store, repo, observer{d}, &d.chosen, d.known(), again...)
 		if d.options.Unmeasured {
 			return runner.Scan(ctx)
 		}
@@ -53,9 +54,9 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool) error {
 
 // newRunner makes the runner of one pass; store and observer may be nil for one
 // that only plans.
-func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candidate.Repository, observer pass.Observer, chosen *pass.Chosen, known []history.Record) *pass.Runner {
+func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candidate.Repository, observer pass.Observer, chosen *pass.Chosen, known []history.Record, again ...pass.Again) *pass.Runner {
 	return pass.New(pass.Options{
-		Config: cfg, Store: store, Repository: repo, Backends: o.Backends, Chosen: chosen,
+		Config: cfg, Store: store, Repository: repo, Backends: o.Backends, Chosen: chosen, Again: again,
 		Worker: func() pass.Worker {
 			return &limited{command: o.Worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
 		},

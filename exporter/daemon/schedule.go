@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/pass"
 )
 
 // renewEvery is how often the forecasts are made anew while nothing else
@@ -27,9 +28,9 @@ func (d *Daemon) schedule(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var ended chan error // has the result of the running pass; nil while none runs
-	begin := func(only func(model string) bool) {
+	begin := func(only func(model string) bool, again ...pass.Again) {
 		ended = make(chan error, 1)
-		go func() { ended <- d.Pass(ctx, only) }()
+		go func() { ended <- d.Pass(ctx, only, again...) }()
 	}
 	for {
 		wake := d.requests.wake
@@ -52,7 +53,8 @@ func (d *Daemon) schedule(ctx context.Context) error {
 			table = newTimetable(cfg.Schedule, cfg.Location, d.now())
 			d.requests.add("")
 		case <-wake:
-			begin(d.requests.take())
+			only, again := d.requests.take()
+			begin(only, again...)
 		case err := <-ended:
 			ended = nil
 			switch {
@@ -71,14 +73,14 @@ func (d *Daemon) schedule(ctx context.Context) error {
 			}
 			return err
 		}
-		pass, step := table.check(d.now())
+		scheduled, step := table.check(d.now())
 		if step != 0 {
 			d.log.Warn("The clock was set; the schedule goes on from the new time", "step", step, "next", table.next)
 		}
 		switch {
-		case pass && ended == nil:
+		case scheduled && ended == nil:
 			begin(nil)
-		case pass:
+		case scheduled:
 			d.log.Debug("Scheduled pass left out: another runs")
 		}
 		d.act(func(a *activity) { a.next = table.next })

@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/report"
 )
 
@@ -152,19 +151,6 @@ func (d *Daemon) serveReload(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "success"})
-}
-
-func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
-	if !d.allowed(w, r) {
-		return
-	}
-	model := r.URL.Query().Get("model")
-	if model != "" && !candidate.ValidModel(model) {
-		refuse(w, http.StatusBadRequest, "%q cannot be a model's name", model)
-		return
-	}
-	d.requests.add(model)
-	reply(w, http.StatusAccepted, map[string]string{"status": "success"})
 }
 
 // allowed says whether a request may change something; if not, it is answered.

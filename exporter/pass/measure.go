@@ -113,7 +113,7 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// What is measured is kept, even when plancast is asked to stop meanwhile.
-	rec, err = r.Store.Append(context.WithoutCancel(ctx), rec)
+	rec, err = r.keep(context.WithoutCancel(ctx), job, rec)
 	if errors.Is(err, history.ErrDuplicate) {
 		r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
 		r.Observe.Dropped(job)
@@ -125,6 +125,17 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	r.note(rec)
 	r.Observe.Recorded(rec)
 	return nil
+}
+
+// keep makes the record of a job durable, in one transaction with what it means
+// for an earlier result.
+func (r *Runner) keep(ctx context.Context, job Job, rec history.Record) (history.Record, error) {
+	if job.Again == nil {
+		return r.Store.Append(ctx, rec)
+	}
+	by := *job.Again
+	by.At = rec.Finished
+	return r.Store.Supersede(ctx, rec, by)
 }
 
 // run does one job in a worker and returns its record.
@@ -150,7 +161,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
 		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept(calibrationsDir, c.Model), Timings: kept("timings")},
 	}}
-	before := r.before(ctx, lineage{c.Model, b.Name, job.Precision})
+	before := r.before(ctx, job, b)
 	if before != nil && before.Measurement.Layers != nil {
 		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
 	}

@@ -29,16 +29,25 @@ func (r *Runner) partners() []candidate.Version {
 	return out
 }
 
-// before is the newest measured record of a lineage; nil without one. The
-// history has it, whoever measured it and however long ago.
-func (r *Runner) before(ctx context.Context, l lineage) *history.Record {
+// before is the newest measured record of the job's lineage, of a job that is
+// done again that of the version before; nil without one. The history has it,
+// whoever measured it and however long ago.
+func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.Record {
+	l := lineage{job.Candidate.Model, backend.Name, job.Precision}
 	r.mu.Lock()
-	b, ok := r.previous[l]
+	b := r.previous[l]
 	r.mu.Unlock()
-	if !ok {
+	var err error
+	if job.Again != nil {
+		b, err = r.predecessor(ctx, job)
+	}
+	if err == nil && b == (built{}) {
 		return nil
 	}
-	rec, err := r.Store.Record(ctx, b.record)
+	var rec history.Record
+	if err == nil {
+		rec, err = r.Store.Record(ctx, b.record)
+	}
 	if err != nil {
 		r.Log.Warn("The result before cannot be read: what changed since stays unknown", "model", l.model, "version", b.version, "precision", l.precision, "err", err)
 		return nil

@@ -32,6 +32,8 @@ type Options struct {
 	Backends []string
 	// Chosen remembers the backend from pass to pass; nil asks a worker each time.
 	Chosen *Chosen
+	// Again are the results to be measured once more in this pass.
+	Again []Again
 
 	surroundings surroundings // "" is "/"
 	// Worker makes a worker for jobs of one candidate on one device.
@@ -117,11 +119,15 @@ func New(o Options, known []history.Record) *Runner {
 }
 
 func (r *Runner) note(rec history.Record) {
+	if rec.SupersededBy != 0 {
+		return // another record says how the job ended
+	}
 	var e ending
 	if rec.OK() {
 		r.used[rec.Backend] = true
-		if l := (lineage{rec.Model, rec.Backend, rec.Precision}); r.previous[l].record <= rec.ID {
-			r.previous[l] = built{rec.ID, rec.Version}
+		l, b := lineage{rec.Model, rec.Backend, rec.Precision}, built{rec.ID, rec.Version}
+		if !b.before(r.previous[l]) {
+			r.previous[l] = b
 		}
 	} else {
 		e = ending{rec.Failure.Kind, rec.Failure.Limits}
@@ -163,7 +169,7 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	busy := map[string]bool{}
 	groups := byCandidate(plan.Jobs)
 	ended := make(chan string, len(groups))
-	var left []error // of candidates that never came to a worker; r.mu guards it
+	left := r.unheard(plan) // and of candidates that never came to a worker; r.mu guards it
 	for len(groups) > 0 && within.Err() == nil {
 		next := slices.IndexFunc(groups, func(g []Job) bool { return !busy[g[0].Candidate.Model] })
 		if next < 0 || len(busy) == len(plan.Backend.Devices) {

@@ -17,6 +17,8 @@ type Job struct {
 	Candidate   candidate.Candidate
 	Precision   engine.Precision
 	Fingerprint string
+	// Again is who wants it measured once more; nil for a job without a result.
+	Again *history.Author
 }
 
 // String reads like "squeezenet version 3 int8".
@@ -40,7 +42,7 @@ type Plan struct {
 // Plan scans the repository and says what a pass would do to the models that
 // only selects; nil selects all.
 func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, error) {
-	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog, r.partners()...)
+	scan, err := r.scanned(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -70,8 +72,12 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
 		var jobs []Job
 		for _, c := range scan.Models[name] {
-			if c.Digest == "" {
-				continue // older than the backlog reaches
+			older := c.Digest == "" // than the backlog reaches: measured only when somebody wants it again
+			if older {
+				var found bool
+				if c, found = scan.Find(name, c.Version); !found {
+					continue
+				}
 			}
 			fingerprint, err := engine.Fingerprint(backend.Environment, r.Config.Settings(backend.Name, backend.Environment), r.conditions(c))
 			if err != nil {
@@ -84,7 +90,11 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 					return p, fmt.Errorf("plan %s: %w", name, err)
 				}
 				planned := slices.ContainsFunc(jobs, func(j Job) bool { return j.Candidate.Digest == c.Digest && j.Precision == precision })
+				job.Again = r.wanting(c, precision, newest(scan.Models[name]))
 				switch failure := r.done[k].kind; {
+				case job.Again != nil && !planned:
+					jobs = append(jobs, job)
+				case older: // a partner
 				case r.wanted(k, limits) && !planned:
 					jobs = append(jobs, job)
 				case failure != "" && failure != engine.KindUnsupportedPrecision && !planned:

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/pass"
+)
+
+// againFlags say what plancast run measures once more.
+type againFlags struct {
+	again              *bool
+	version, precision *string
+	by                 authorFlags
+}
+
+func newAgainFlags(cmd *kingpin.CmdClause) againFlags {
+	return againFlags{
+		again:     cmd.Flag("again", "Measure once more what has a result: the newest version, or --version. The newer result counts; the earlier one is kept and marked superseded.").Bool(),
+		version:   cmd.Flag("version", "With --again: this version, also when it is an older one.").String(),
+		precision: cmd.Flag("precision", "With --again: only this precision.").String(),
+		by:        authorFlags{because: cmd.Flag("because", "With --again: why. It stands in the audit trail.").String(), who: whoFlag(cmd)},
+	}
+}
+
+// request is what to measure once more, of the models that only selects.
+func (f againFlags) request(cfg config.Config, only func(string) bool, now time.Time) ([]pass.Again, error) {
+	if !*f.again {
+		if *f.version != "" || *f.precision != "" || *f.by.because != "" || *f.by.who != "" {
+			return nil, errors.New("--version, --precision, --because and --who need --again")
+		}
+		return nil, nil
+	}
+	precision := engine.Precision(*f.precision)
+	if precision != "" && !slices.Contains(cfg.Precisions, precision) {
+		return nil, fmt.Errorf("--precision %s: the configuration has %v", precision, cfg.Precisions)
+	}
+	by := f.by.author(now)
+	by.Because = cmp.Or(by.Because, pass.OnRequest)
+	return []pass.Again{{Models: only, Version: *f.version, Precision: precision, By: by}}, nil
+}
