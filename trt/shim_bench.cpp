@@ -4,6 +4,8 @@
 
 #include "shim_execution.h"
 
+#include <limits>
+
 using namespace shim;
 
 namespace {
@@ -147,7 +149,9 @@ struct BenchState : Counted<kBenchers> {
     samples.reserve(1 << 14);
     std::vector<int64_t> counted(lanes.size());
     int64_t warmup = 0;
-    double reached = 0;  // the latest start of a query on the device
+    // The earliest and the latest start on the device of the queries that count. On a busy
+    // host the first of them starts well after the warm-up, and the window with it.
+    double opened = std::numeric_limits<double>::infinity(), reached = 0;
     auto collect = [&](size_t i) {
       Lane& l = *lanes[i];
       Lane::Query& q = l.queries[l.next];
@@ -168,11 +172,12 @@ struct BenchState : Counted<kBenchers> {
       } else {
         s.end = elapsed(zero, *q.at[Lane::kEnd]);
       }
-      reached = std::max(reached, compute_start);
       if (compute_start < w.warmup) {
         ++warmup;
         return;
       }
+      opened = std::min(opened, compute_start);
+      reached = std::max(reached, compute_start);
       s.enqueue = seconds(q.enqueue_end - q.enqueue_start);
       s.end_to_end = seconds(completed - q.submitted);
       s.submitted = q.submitted;
@@ -191,7 +196,7 @@ struct BenchState : Counted<kBenchers> {
       if (__atomic_load_n(abort, __ATOMIC_RELAXED)) fail(TRT_E_CANCELED, "stopped");
       if (samples.empty()) return false;
       if (w.max_duration > 0 && seconds(Clock::now() - begun) >= w.warmup + w.max_duration) return true;
-      bool enough = reached >= w.warmup + w.min_duration;
+      bool enough = reached >= opened + w.min_duration;
       for (int64_t n : counted) enough = enough && n >= w.min_queries;
       return enough;
     };

@@ -3,6 +3,7 @@
 package advice
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"regexp"
@@ -19,13 +20,14 @@ var table []byte
 
 // Rejection is one entry of the table.
 type Rejection struct {
-	Title    string `yaml:"title"`
-	Backend  string `yaml:"backend"`  // "" is any
-	Operator string `yaml:"operator"` // regular expressions, "" fits anything
-	Message  string `yaml:"message"`
-	Example  string `yaml:"example"` // a message that it fits
-	Cause    string `yaml:"cause"`
-	Advice   string `yaml:"advice"`
+	Title    string      `yaml:"title"`
+	Backend  string      `yaml:"backend"`  // "" is any
+	Operator string      `yaml:"operator"` // regular expressions, "" fits anything
+	Message  string      `yaml:"message"`
+	Kind     engine.Kind `yaml:"kind"`    // of the failure, where the runtime's own word for it misleads
+	Example  string      `yaml:"example"` // a message that it fits
+	Cause    string      `yaml:"cause"`
+	Advice   string      `yaml:"advice"`
 
 	operator, message *regexp.Regexp
 }
@@ -57,8 +59,8 @@ var rejecting = map[engine.Kind]bool{
 	engine.KindRunFailed: true, engine.KindCrashed: true,
 }
 
-// Apply gives a failure of the backend the cause and the advice of the first entry
-// that it fits. A failure that none fits keeps its own advice.
+// Apply gives a failure of the backend the cause, the advice and, where the entry has
+// one, the kind of the first entry that it fits. A failure that none fits keeps its own advice.
 func Apply(backend string, e *engine.Error) {
 	list, err := Rejections()
 	if err != nil || !rejecting[e.Kind] {
@@ -67,6 +69,7 @@ func Apply(backend string, e *engine.Error) {
 	for _, r := range list {
 		if r.fits(backend, e) {
 			e.Hint = r.Cause + ": " + r.Advice
+			e.Kind = cmp.Or(r.Kind, e.Kind)
 			return
 		}
 	}

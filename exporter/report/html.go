@@ -86,10 +86,10 @@ type card struct {
 }
 
 type htmlLine struct {
-	Mode  string
-	Old   bool
-	Cells []htmlCell // empty when there is no result
-	Why   string     // there is none
+	Precision string
+	Old       bool
+	Cells     []htmlCell // empty when there is no result
+	Why       string     // there is none
 }
 
 // htmlCell is a figure with what goes below it in small print.
@@ -126,7 +126,7 @@ func htmlCells(l line) []htmlCell {
 			cell.Text, cell.Class = c.cell(l), cellClass(c, l)
 		}
 		switch c.title {
-		case "Mode":
+		case "Precision":
 			continue
 		case "P99 bound (n)":
 			if l.result != nil {
@@ -219,9 +219,9 @@ func newCard(m ModelView, i int, full bool) card {
 	if !full {
 		return c
 	}
-	c.Header = append([]htmlCell{{Title: "Mode"}}, htmlCells(line{})...)
+	c.Header = append([]htmlCell{{Title: "Precision"}}, htmlCells(line{})...)
 	for _, l := range lines(m) {
-		h := htmlLine{Mode: l.mode(), Old: l.old}
+		h := htmlLine{Precision: l.precision(), Old: l.old}
 		if l.result == nil {
 			h.Why = l.why()
 		} else {

@@ -40,7 +40,7 @@ func Markdown(w io.Writer, v View) error {
 				p("|")
 				if l.result == nil {
 					// A table row cannot span columns: the reason follows below.
-					p(" %s | %s | %s |%s\n", md(l.mode()), md(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
+					p(" %s | %s | %s |%s\n", md(l.precision()), md(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
 					continue
 				}
 				for _, c := range columns {

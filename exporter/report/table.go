@@ -36,7 +36,7 @@ func lines(m ModelView) []line {
 	return out
 }
 
-func (l line) mode() string {
+func (l line) precision() string {
 	s := string(l.row.Precision)
 	if l.old {
 		s += ", last good"
@@ -75,7 +75,7 @@ func quantity(v *float64, u units.Unit) string {
 }
 
 var columns = []column{
-	{"Mode", false, line.mode},
+	{"Precision", false, line.precision},
 	{"Version", false, func(l line) string { return l.result.Version }},
 	{"Mean", true, func(l line) string { return quantity(l.result.Mean, units.Seconds) }},
 	{"P99", true, func(l line) string {

@@ -55,7 +55,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 			if l.result == nil {
 				version := m.Candidate.Version
 				spans[len(grid)] = l.why()
-				grid = append(grid, []string{l.mode(), version})
+				grid = append(grid, []string{l.precision(), version})
 				continue
 			}
 			cells := make([]string, len(columns))

@@ -155,7 +155,7 @@ func table(order []engineOf, columns []*column, change map[string]float64, exec 
 	}
 	f := data.NewFrame("report",
 		text("model", func(r engineOf) string { return r.model }),
-		text("mode", func(r engineOf) string { return r.precision }))
+		text("precision", func(r engineOf) string { return r.precision }))
 	for _, c := range columns {
 		of := func(key string) (float64, bool) { v, ok := c.values[key]; return v, ok }
 		switch c.title {
