@@ -269,53 +269,68 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 // the partner.
 func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, paired bool) (round, error) {
 	o := r.job.Options
-	options := engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow}
-	parts := 1
+	t := turns{count: 1, first: index, options: engine.TimeOptions{Concurrency: 1, Queries: o.MinQueries, Duration: o.MinWindow, MaxDuration: o.MaxWindow}}
 	if paired {
-		parts = r.turns()
-		options.Queries = (o.MinQueries + parts - 1) / parts
-		options.Duration /= time.Duration(parts)
-		options.MaxDuration /= time.Duration(parts)
-		options.WarmUp = settling(options.Duration)
+		t.count = r.turns()
+		t.partners = t.count
+		if index == 1 {
+			t.partners -= r.reserve(t.count)
+		}
+		t.options.Queries = (o.MinQueries + t.count - 1) / t.count
+		t.options.Duration /= time.Duration(t.count)
+		t.options.MaxDuration /= time.Duration(t.count)
+		t.options.WarmUp = settling(t.options.Duration)
 	}
-	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (x round, elapsed float64, err error) {
-		var watched []Telemetry
-		clock := func(e engine.Engine, into *[]engine.Window) error {
-			w, observed, err := r.watched(ctx, e, inputs, options)
-			if err != nil {
-				return err
-			}
-			if len(w.Latencies) == 0 || !(w.Elapsed > 0) {
-				return engine.Errorf(engine.KindInternal, "time a window", r.job.Model, "the backend returned %d queries in %v s", len(w.Latencies), w.Elapsed)
-			}
-			*into = append(*into, w)
-			elapsed += w.Elapsed
-			if observed != nil && e == r.engine {
-				watched = append(watched, *observed)
-				x.observed.surplus += r.effort.surplus(*observed, w) / float64(parts)
-			}
-			return nil
+	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, &r.effort) })
+}
+
+// turns are to be timed: so many of the candidate, and beside the first of them so
+// many of the partner.
+type turns struct {
+	count, partners int
+	first           int                // which engine begins: the candidate's when it is even
+	options         engine.TimeOptions // of each
+}
+
+// alternate times turns and returns the seconds that they took. own is what the
+// candidate's queries are known to take of the device.
+func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, own *effort) (x round, elapsed float64, err error) {
+	var watched []Telemetry
+	clock := func(e engine.Engine, into *[]engine.Window) error {
+		w, observed, err := r.watched(ctx, e, inputs, t.options)
+		if err != nil {
+			return err
 		}
-		for i := range parts {
-			steps := []func() error{func() error { return clock(r.engine, &x.own) }}
-			if paired {
-				steps = append(steps, func() error { return clock(r.partner.engine, &x.partner) })
-			}
-			if (index+i)%2 == 1 {
-				slices.Reverse(steps)
-			}
-			for _, step := range steps {
-				if err := step(); err != nil {
-					return x, elapsed, err
-				}
+		if len(w.Latencies) == 0 || !(w.Elapsed > 0) {
+			return engine.Errorf(engine.KindInternal, "time a window", r.job.Model, "the backend returned %d queries in %v s", len(w.Latencies), w.Elapsed)
+		}
+		*into = append(*into, w)
+		elapsed += w.Elapsed
+		if observed != nil && e == r.engine {
+			watched = append(watched, *observed)
+			x.observed.surplus += own.surplus(*observed, w) / float64(t.count)
+		}
+		return nil
+	}
+	for i := range t.count {
+		steps := []func() error{func() error { return clock(r.engine, &x.own) }}
+		if i < t.partners {
+			steps = append(steps, func() error { return clock(r.partner.engine, &x.partner) })
+		}
+		if (t.first+i)%2 == 1 {
+			slices.Reverse(steps)
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
+				return x, elapsed, err
 			}
 		}
-		if watched != nil {
-			pooled := poolTelemetry(watched)
-			x.observed.device = &pooled
-		}
-		return x, elapsed, nil
-	})
+	}
+	if watched != nil {
+		pooled := poolTelemetry(watched)
+		x.observed.device = &pooled
+	}
+	return x, elapsed, nil
 }
 
 // suffer sums up what was observed in the windows that count, or only in those of

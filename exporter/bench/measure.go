@@ -59,6 +59,7 @@ type run struct {
 	partner   *partner      // nil without one
 	warm      engine.Window // of the warm-up
 	points    []round       // of the sweep
+	laps      []round       // whose turns show the change of the throughput
 
 	inputs  []engine.TensorInfo
 	arrays  []engine.Tensor // inputs.npz, nil without
@@ -137,15 +138,16 @@ func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
 
 func (r *run) load(ctx context.Context) error {
 	r.progress(engine.Progress{Stage: "load"})
-	e, err := r.backend.Load(ctx, r.m.Plan, engine.LoadOptions{
-		Settings: r.job.Settings, Concurrency: slices.Max(append([]int{1}, r.job.Options.Concurrency...)),
-	})
+	e, err := r.backend.Load(ctx, r.m.Plan, engine.LoadOptions{Settings: r.job.Settings, Concurrency: r.lanes()})
 	if err != nil {
 		return err
 	}
 	r.engine = e
 	return r.plan(e.Inputs())
 }
+
+// lanes is how many requests may be in flight at once.
+func (r *run) lanes() int { return slices.Max(append([]int{1}, r.job.Options.Concurrency...)) }
 
 // memory is read before the accuracy run, whose outputs are kept on purpose.
 func (r *run) memory(context.Context) error {

@@ -42,8 +42,8 @@ type Comparison struct {
 
 // Change is the ratio of one figure of the candidate to the partner's.
 type Change struct {
-	Quantity string  `json:"quantity"` // "mean", "p50", "p90", "p95", "p99"
-	Ratio    float64 `json:"ratio"`    // below 1: the candidate is faster
+	Quantity string  `json:"quantity"` // "mean", "p50", "p90", "p95", "p99", "throughput"
+	Ratio    float64 `json:"ratio"`    // of a time below 1: the candidate is faster
 	// The ratio lies between Low and High with IntervalConfidence.
 	Low     float64 `json:"low"`
 	High    float64 `json:"high"`
@@ -127,7 +127,7 @@ func alike(a, b engine.TensorInfo) bool {
 }
 
 func (r *run) loadPartner(ctx context.Context, p Partner) (engine.Engine, error) {
-	load := engine.LoadOptions{Settings: r.job.Settings, Concurrency: 1}
+	load := engine.LoadOptions{Settings: r.job.Settings, Concurrency: r.lanes()}
 	if p.Plan != nil {
 		if _, err := os.Stat(p.Plan.Path); err == nil {
 			return r.backend.Load(ctx, *p.Plan, load)
@@ -172,11 +172,14 @@ func (r *run) compare(rounds []round) {
 	}
 	quiet := pairs(rounds, true)
 	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest}
-	if len(quiet) < 2 {
+	if len(quiet) == 0 {
 		quiet, c.Disturbed = pairs(rounds, false), true
 	}
 	c.Windows = len(quiet)
 	c.Changes = r.changes(quiet)
+	if x, ok := r.throughputChange(); ok {
+		c.Changes = append(c.Changes, x)
+	}
 	for i := range c.Changes {
 		x := &c.Changes[i]
 		if c.Disturbed {
@@ -199,21 +202,36 @@ func (r *run) compare(rounds []round) {
 func (r *run) changes(rounds []round) []Change {
 	var own, other [][]float64
 	for _, x := range rounds {
-		for i, w := range x.own {
-			own, other = append(own, w.Latencies), append(other, x.partner[i].Latencies)
+		for i, w := range x.partner {
+			own, other = append(own, x.own[i].Latencies), append(other, w.Latencies)
 		}
 	}
 	var out []Change
 	add := func(quantity string, figure func([]float64) float64, least int) {
-		if ratio, low, high, ok := Ratio(own, other, figure, least); ok {
-			out = append(out, Change{Quantity: quantity, Ratio: ratio, Low: low, High: high, Verdict: r.job.Guard.verdict(low, high)})
+		if c, ok := r.job.Guard.change(quantity, own, other, figure, least); ok {
+			out = append(out, c)
 		}
 	}
 	add("mean", func(v []float64) float64 { return stat.Mean(v, nil) }, 1)
 	for _, q := range Percentiles {
-		add(QuantityOf(q), func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), q) }, int(math.Ceil(2/(1-q))))
+		add(QuantityOf(q), func(v []float64) float64 { return NearestRank(slices.Sorted(slices.Values(v)), q) }, leastQueries(q))
 	}
 	return out
+}
+
+// leastQueries is how many queries a section takes for a percentile: two beyond it.
+func leastQueries(q float64) int { return int(math.Ceil(2 / (1 - q))) }
+
+// sections is how many turns of so many queries make a section of least queries.
+func sections(least, queries int) int {
+	queries = max(queries, 1)
+	return (max(least, 1) + queries - 1) / queries
+}
+
+// change is the Ratio of a figure with its verdict.
+func (g Guard) change(quantity string, own, other [][]float64, figure func([]float64) float64, least int) (Change, bool) {
+	ratio, low, high, ok := Ratio(own, other, figure, least)
+	return Change{Quantity: quantity, Ratio: ratio, Low: low, High: high, Verdict: g.verdict(low, high)}, ok
 }
 
 // QuantityOf names a percentile as history.Quantities do: "p99".
@@ -257,7 +275,7 @@ func Ratio(own, other [][]float64, figure func([]float64) float64, least int) (r
 	if len(own) == 0 || size == 0 {
 		return 0, 0, 0, false
 	}
-	group := (max(least, 1) + size - 1) / size
+	group := sections(least, size)
 	own, other = joinedTurns(own, group), joinedTurns(other, group)
 	n := len(own)
 	if n < fewestSections {
@@ -330,27 +348,32 @@ func student(freedom int) float64 {
 	return distuv.StudentsT{Sigma: 1, Nu: float64(freedom)}.Quantile((1 + IntervalConfidence) / 2)
 }
 
-// undecided tells whether more turns are to be taken with the partner: there are
-// fewer than two quiet rounds of them, or the comparison is open and the windows
-// that are left could decide it. The interval shrinks with the root of their
-// number. A comparison costs no window more than the latency then.
+// undecided tells whether more turns are to be taken with the partner: the
+// comparison is open after one quiet round of them, or after more where the
+// windows that are left could decide it. The interval shrinks with the root of
+// their number. A comparison costs no window more than the latency then.
 func (r *run) undecided(rounds []round) bool {
 	if r.partner == nil {
 		return false
 	}
 	quiet := pairs(rounds, true)
-	if len(quiet) < 2 || r.partner.Rebuild {
+	if len(quiet) == 0 || r.partner.Rebuild {
 		return len(quiet) < 2
 	}
 	quantity := QuantityOf(r.job.Guard.percentile())
 	changes := r.changes(quiet)
 	i := slices.IndexFunc(changes, func(c Change) bool { return c.Quantity == quantity })
-	if i < 0 || changes[i].Verdict != Inconclusive {
+	switch {
+	case i >= 0 && changes[i].Verdict != Inconclusive:
+		return false
+	case len(quiet) < 2:
+		return true
+	case i < 0:
 		return false
 	}
 	have := 0
 	for _, x := range quiet {
-		have += len(x.own)
+		have += len(x.partner)
 	}
 	most := have / len(quiet) * (len(quiet) + r.job.Options.MaxWindows - len(rounds))
 	c := changes[i]

@@ -18,10 +18,11 @@ type round struct {
 	suffered     bool // it counts although it was disturbed
 }
 
-// A window has this many parts when two engines take turns. Four make the
-// smallest sequence (A B, B A, A B, B A) in which a steady drift cancels twice;
-// the shorter they are, the better what slows the machine down meets both.
-const fewestTurns, mostTurns = 4, 20
+// A window has this many parts when two engines take turns (A B, B A, A B, …). An
+// even number lets a steady drift cancel, and the fewest are enough for an interval
+// of one window; the shorter they are, the better what slows the machine down meets
+// both.
+const fewestTurns, mostTurns = 6, 20
 
 // turn is how long one lasts at least, and turnQueries how many queries it has.
 const (
@@ -32,14 +33,21 @@ const (
 // turns is the number of parts, from the warm-up's pace. A device's counters of
 // energy and work need longer ones.
 func (r *run) turns() int {
-	o := r.job.Options
 	if r.sampler != nil || len(r.warm.Latencies) == 0 {
 		return fewestTurns
 	}
 	pace := r.warm.Elapsed / float64(len(r.warm.Latencies))
-	window := max(o.MinWindow.Seconds(), pace*float64(o.MinQueries))
-	n := min(window/turn.Seconds(), window/pace/turnQueries)
+	n := min(r.window()/turn.Seconds(), r.window()/pace/turnQueries)
 	return 2 * int(min(max(n/2, fewestTurns/2), mostTurns/2))
+}
+
+// window is how long a window will take by the warm-up's pace, in seconds.
+func (r *run) window() float64 {
+	o, pace := r.job.Options, 0.0
+	if n := len(r.warm.Latencies); n > 0 {
+		pace = r.warm.Elapsed / float64(n)
+	}
+	return min(max(o.MinWindow.Seconds(), pace*float64(o.MinQueries)), o.MaxWindow.Seconds())
 }
 
 // settling is how much of a turn is run untimed first, so that each engine
@@ -88,7 +96,7 @@ func (r *run) latency(ctx context.Context) error {
 	for {
 		r.progress(engine.Progress{
 			Stage: "latency", Done: float64(len(rounds)), Total: float64(o.MaxWindows),
-			Message: fmt.Sprintf("window %d of at most %d, %s", len(rounds)+1, o.MaxWindows, expected(r.warm, o)),
+			Message: fmt.Sprintf("window %d of at most %d, %s", len(rounds)+1, o.MaxWindows, r.expected()),
 		})
 		x, err := r.round(ctx, inputs, len(rounds), r.partner != nil && r.undecided(rounds))
 		if err != nil {
@@ -103,6 +111,9 @@ func (r *run) latency(ctx context.Context) error {
 		if len(rounds) >= o.MaxWindows || r.enough(rounds) {
 			break
 		}
+	}
+	if err := r.contest(ctx, rounds); err != nil {
+		return err
 	}
 	r.conclude(batch, rounds)
 	return nil
@@ -218,13 +229,13 @@ func (r *run) conclude(batch int, rounds []round) {
 }
 
 // expected says what a window will take, from the warm-up's pace.
-func expected(warm engine.Window, o Options) string {
-	if len(warm.Latencies) == 0 {
+func (r *run) expected() string {
+	o := r.job.Options
+	if len(r.warm.Latencies) == 0 {
 		return fmt.Sprintf("%d queries", o.MinQueries)
 	}
-	each := warm.Elapsed / float64(len(warm.Latencies))
-	d := time.Duration(math.Max(each*float64(o.MinQueries), o.MinWindow.Seconds()) * float64(time.Second))
-	return fmt.Sprintf("%d queries or more, about %v", o.MinQueries, min(d, o.MaxWindow).Round(100*time.Millisecond))
+	d := time.Duration(r.window() * float64(time.Second))
+	return fmt.Sprintf("%d queries or more, about %v", o.MinQueries, d.Round(100*time.Millisecond))
 }
 
 // judge says in words why a figure of the latency is not to be trusted; what
