@@ -71,6 +71,13 @@ var (
 		"Lower end of the 90 % interval of plancast_engine_latency_change_ratio.", "", false}
 	latencyChangeUpper = Family{"plancast_engine_latency_change_upper_ratio", Gauge, withEngine("percentile"),
 		"Upper end of the 90 % interval of plancast_engine_latency_change_ratio.", "", false}
+	throughputChange = Family{"plancast_engine_throughput_change_ratio", Gauge, engineLabels,
+		"Change of the throughput from the candidate before, timed in turns with it: 0.08 is 8 % more.",
+		"Of both engines at the best point of the newer one. Absent where the two were not timed there in turns.", false}
+	throughputChangeLower = Family{"plancast_engine_throughput_change_lower_ratio", Gauge, engineLabels,
+		"Lower end of the 90 % interval of plancast_engine_throughput_change_ratio.", "", false}
+	throughputChangeUpper = Family{"plancast_engine_throughput_change_upper_ratio", Gauge, engineLabels,
+		"Upper end of the 90 % interval of plancast_engine_throughput_change_ratio.", "", false}
 	disturbed = Family{"plancast_engine_disturbed", Gauge, engineLabels,
 		"Whether other work disturbed the measurement so much that its times decide nothing: 1 or 0.",
 		"A criterion on a time or throughput that would be missed is undecided then, and the result is no iteration for forecasts. Absent where nobody watched.", false}
@@ -250,7 +257,8 @@ var gpuFigures = []struct {
 // Families lists every metric this package exports.
 func Families() []Family {
 	return []Family{
-		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper, throughput, stable, disturbed, effective, memory, size, accuracy, deviation, layers, fusedLayers,
+		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper,
+		throughputChange, throughputChangeLower, throughputChangeUpper, throughput, stable, disturbed, effective, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,

@@ -21,6 +21,9 @@ var gauges = []struct {
 	{latencyChange, changes(func(c bench.Change) float64 { return c.Ratio })},
 	{latencyChangeLower, changes(func(c bench.Change) float64 { return c.Low })},
 	{latencyChangeUpper, changes(func(c bench.Change) float64 { return c.High })},
+	{throughputChange, throughputChanges(func(c bench.Change) float64 { return c.Ratio })},
+	{throughputChangeLower, throughputChanges(func(c bench.Change) float64 { return c.Low })},
+	{throughputChangeUpper, throughputChanges(func(c bench.Change) float64 { return c.High })},
 	{disturbed, func(r history.Record, emit func(float64, ...string)) {
 		if r.Measurement.Disturbance != nil {
 			emit(oneIf(r.Measurement.Disturbed()))
@@ -153,6 +156,15 @@ func changes(of func(bench.Change) float64) func(history.Record, func(float64, .
 			if c, ok := r.Measurement.Comparison.Of(bench.QuantityOf(q)); ok {
 				emit(of(c)-1, bench.QuantityOf(q))
 			}
+		}
+	}
+}
+
+// throughputChanges emits a figure of the throughput that was compared in turns.
+func throughputChanges(of func(bench.Change) float64) func(history.Record, func(float64, ...string)) {
+	return func(r history.Record, emit func(float64, ...string)) {
+		if c, ok := r.Measurement.Comparison.Of("throughput"); ok {
+			emit(of(c) - 1)
 		}
 	}
 }

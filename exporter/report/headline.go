@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
@@ -122,6 +123,9 @@ func headline(m ModelView) string {
 	}
 	if r.Throughput != nil {
 		s += ", " + units.Format(*r.Throughput, units.PerSec)
+		if c := r.ThroughputChange; c != nil && c.Verdict == bench.Changed {
+			s += " " + c.Text
+		}
 	}
 	if t := thresholdText(m); t != "" {
 		s += ", " + t

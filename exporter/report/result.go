@@ -69,6 +69,11 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 		x.Disturbance = &Disturbance{Disturbed: m.Disturbed(), Share: d.Share, Cause: d.Cause, Discarded: d.Discarded}
 	}
 	x.Change = change(of.Series, r)
+	if t, ok := m.Comparison.Of("throughput"); ok && x.Change != nil && x.Change.Paired {
+		x.ThroughputChange = &ThroughputChange{
+			Ratio: t.Ratio - 1, Low: t.Low - 1, High: t.High - 1, Verdict: t.Verdict, WithinRebuild: t.WithinRebuild, Text: pairText(t),
+		}
+	}
 	return x
 }
 
@@ -147,7 +152,7 @@ func change(s history.Series, r history.Record) *Change {
 	case ok && c.Same && pair.Digest == old.Digest:
 		c.Ratio, c.Paired, c.Verdict, c.WithinRebuild = x.Ratio-1, true, x.Verdict, x.WithinRebuild
 		c.Low, c.High = num(x.Low-1), num(x.High-1)
-		c.Text = pairText(*c, x)
+		c.Text = pairText(x)
 	case e.Disturbed || old.Disturbed:
 		c.Verdict, c.Text = bench.Inconclusive, "change unknown (disturbed)"
 	default:
@@ -158,12 +163,12 @@ func change(s history.Series, r history.Record) *Change {
 
 // pairText says what a pair shows: "down 38 % (36-40 %)", "no change (within
 // 1.2 %)", "change unclear (down 3 % to up 5 %)".
-func pairText(c Change, x bench.Change) string {
+func pairText(x bench.Change) string {
 	between := func() string { return units.Change(x.Low-1) + " to " + units.Change(x.High-1) }
 	switch x.Verdict {
 	case bench.Changed:
 		s := units.ChangeWithin(x.Ratio-1, x.Low-1, x.High-1)
-		if c.WithinRebuild {
+		if x.WithinRebuild {
 			s += ", as much as building the same candidate twice"
 		}
 		return s

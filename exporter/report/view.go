@@ -198,8 +198,10 @@ type Result struct {
 	// Disturbance is what else used the machine; nil where nobody watched it.
 	Disturbance *Disturbance `json:"disturbance,omitempty"`
 	Change      *Change      `json:"p99_change,omitempty"`
-	Telemetry   *Telemetry   `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
-	Warnings    []string     `json:"warnings,omitempty"`
+	// ThroughputChange is nil unless both engines' throughput was measured in turns.
+	ThroughputChange *ThroughputChange `json:"throughput_change,omitempty"`
+	Telemetry        *Telemetry        `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
+	Warnings         []string          `json:"warnings,omitempty"`
 }
 
 // Percentile is a percentile with its evidence.
@@ -248,6 +250,17 @@ type Change struct {
 	Precision     engine.Precision `json:"precision"`
 	Same          bool             `json:"same_precision"` // false: compared with the earlier candidate's best engine
 	Text          string           `json:"text"`           // "down 38 % (36-40 %)"
+}
+
+// ThroughputChange is the throughput of both engines at the best point of the newer
+// one, timed in turns.
+type ThroughputChange struct {
+	Ratio         float64       `json:"ratio"` // new/old - 1: 0.08 is 8 % more
+	Low           float64       `json:"low"`   // it lies between Low and High with 90 % confidence
+	High          float64       `json:"high"`
+	Verdict       bench.Verdict `json:"verdict"`
+	WithinRebuild bool          `json:"within_rebuild,omitempty"`
+	Text          string        `json:"text"` // "up 8 % (7-9 %)"
 }
 
 // Failure says in plain words why there is no result.
