@@ -124,7 +124,7 @@ func headline(m ModelView) string {
 	if r.Throughput != nil {
 		s += ", " + units.Format(*r.Throughput, units.PerSec)
 		if c := r.ThroughputChange; c != nil && c.Verdict == bench.Changed {
-			s += " " + c.Text
+			s += ", " + c.Text
 		}
 	}
 	if t := thresholdText(m); t != "" {

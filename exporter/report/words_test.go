@@ -18,7 +18,7 @@ import (
 func TestHeadlines(t *testing.T) {
 	v := build(reporttest.Input())
 	for name, want := range map[string]string{
-		"squeezenet":        "squeezenet on Intel Xeon Processor @ 2.90GHz: P99 40.8 ms with int8, down 16 % (14-18 %), 47.8/s, meets the launch threshold",
+		"squeezenet":        "squeezenet on Intel Xeon Processor @ 2.90GHz: P99 40.8 ms with int8, down 16 % (14-18 %), 47.8/s, up 19 % (17-21 %), meets the launch threshold",
 		"resnet50":          "resnet50 on Intel Xeon Processor @ 2.90GHz: P99 61 ms with fp32, down 49 % (unpaired), 32/s, misses the launch threshold (P99 latency 61 ms, wanted < 50 ms)",
 		"silero-vad":        "silero-vad on Intel Xeon Processor @ 2.90GHz: version 3 failed, unsupported operator; last good result: version 2, P99 2.6 ms, 15 d ago",
 		"inception-v1":      "inception-v1 on Intel Xeon Processor @ 2.90GHz: version 1 failed, the worker crashed",
