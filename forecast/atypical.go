@@ -33,6 +33,10 @@ var (
 // correlated; the rate is then 4 % for normal and 5 % for heavy-tailed noise
 // (Student's t, 3), and 6 % for heavy-tailed gains: TestAtypicalFalseAlarms.
 //
+// Where the newest two results were measured in turns, the newest gain is the
+// pair's, and has to be atypical at the best end of its interval; one that may be
+// no change is not.
+//
 // It returns nil when there are not six gains between valid results.
 func atypical(h *history) *Atypical {
 	n := len(h.values)
@@ -51,7 +55,6 @@ func atypical(h *history) *Atypical {
 		return nil
 	}
 	var gains [atypicalGains]float64
-	newest := z[1] - z[0]
 	mean := 0.0
 	for i := range gains {
 		gains[i] = z[i+2] - z[i+1]
@@ -67,13 +70,28 @@ func atypical(h *history) *Atypical {
 	if h.concern != "" {
 		level, lowest = ConcernedAlarms, concerned
 	}
+	newest, best := h.newestGain(z[1], z[0])
 	chance := gainLaw.CDF((newest - mean) / sigma)
 	return &Atypical{
-		Is:       chance < level,
+		Is:       gainLaw.CDF((best-mean)/sigma) < level,
 		Gain:     ratio(h, newest),
 		Expected: ratio(h, mean),
 		Lowest:   ratio(h, mean+sigma*lowest),
 		Chance:   chance,
 		Concern:  h.concern,
 	}
+}
+
+// newestGain is that of the newest result and the most that it may be, on the scale:
+// what a pair shows or, without one, the difference of the two results.
+func (h *history) newestGain(before, now float64) (gain, most float64) {
+	p := h.pair
+	if !(p.Ratio > 0 && p.Low > 0 && p.High > 0) || !h.scale.Log {
+		return before - now, before - now
+	}
+	of := func(ratio float64) float64 { return before - h.scale.To(h.scale.From(before)*ratio) }
+	if !p.Changed {
+		return of(p.Ratio), math.Inf(1)
+	}
+	return of(p.Ratio), max(of(p.Low), of(p.High))
 }

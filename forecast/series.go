@@ -40,6 +40,18 @@ type Series struct {
 	// Environment is the one whose results count; "" is that of the newest
 	// result.
 	Environment string
+	// Newest is how the newest result differs from the one before it; the zero Pair
+	// where the two were not measured in turns.
+	Newest Pair
+}
+
+// Pair is a ratio of two results that were measured in turns, so that the
+// machine's drift is not in it. It lies between Low and High with confidence.
+type Pair struct {
+	Ratio, Low, High float64
+	// Changed says that the interval clears the change that does not matter. A
+	// difference that may be none is never taken for out of the ordinary.
+	Changed bool
 }
 
 // history is a series made ready: sorted, of one environment, on one scale.
@@ -55,6 +67,7 @@ type history struct {
 	apart       []time.Time // memory of times where they are not the iterations
 	concern     string      // of the newest valid result
 	disturbed   bool        // the newest valid result is
+	pair        Pair        // of the newest valid result
 	missed      int
 	ignored     int // results of other environments
 	warnings    []string
@@ -72,7 +85,7 @@ func (h *history) clean(s Series) error {
 		return err
 	}
 	*h = history{
-		criterion: s.Criterion, values: h.values[:0], z: h.z[:0], valid: h.valid[:0],
+		criterion: s.Criterion, pair: s.Newest, values: h.values[:0], z: h.z[:0], valid: h.valid[:0],
 		iterations: h.iterations[:0], apart: h.apart[:0],
 	}
 	obs := s.Observations

@@ -136,14 +136,18 @@ func observations(criteria []forecast.Criterion, all []iteration, fingerprint st
 
 // series are the histories of one model for a threshold, one for each
 // criterion, of all environments. environment is the one that counts; "" is that
-// of the newest result.
-func series(t Threshold, h history.Model, expected []engine.Precision, environment string, known, since time.Time) []forecast.Series {
+// of the newest result. pairs may be nil.
+func series(t Threshold, h history.Model, expected []engine.Precision, environment string, known, since time.Time, pairs comparing) []forecast.Series {
 	out := make([]forecast.Series, len(t.Criteria))
 	for i, c := range t.Criteria {
 		out[i] = forecast.Series{Model: h.Name, Criterion: c, Environment: environment}
 	}
 	for _, s := range h.Series {
-		for k, list := range observations(t.Criteria, iterations(t, s, expected, known, since), s.Fingerprint) {
+		all := iterations(t, s, expected, known, since)
+		for k, list := range observations(t.Criteria, all, s.Fingerprint) {
+			if pairs != nil && s.Fingerprint == environment {
+				out[k].Newest = newest(k, all, pairs)
+			}
 			if out[k].Observations == nil {
 				out[k].Observations = list
 			} else {
@@ -163,7 +167,7 @@ func lookBack(now time.Time) time.Time {
 // Series is the history of one model for one criterion, from the engines that
 // sel counts: the evidence of plancast forecast and backtest.
 func Series(sel config.Select, c forecast.Criterion, h history.Model, now time.Time) forecast.Series {
-	return series(Threshold{Select: sel, Criteria: []forecast.Criterion{c}}, h, nil, "", now, lookBack(now))[0]
+	return series(Threshold{Select: sel, Criteria: []forecast.Criterion{c}}, h, nil, "", now, lookBack(now), nil)[0]
 }
 
 // goal is the milestone in the terms of package forecast, without its series.

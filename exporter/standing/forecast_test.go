@@ -66,7 +66,7 @@ func launch(precision string, criteria ...forecast.Criterion) config.Milestone {
 // evidence is the evidence of model m for a milestone, as known at a moment.
 func (d *diary) evidence(m config.Milestone, precisions []engine.Precision, now time.Time) []forecast.Series {
 	h := history.ByModel(history.Entries(d.records))[0]
-	return series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, ""}, h, precisions, "", now, lookBack(now))
+	return series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, ""}, h, precisions, "", now, lookBack(now), nil)
 }
 
 // values are those of the first series: "value" or "missed" per iteration.

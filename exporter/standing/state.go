@@ -228,12 +228,13 @@ func (m *Model) status() Status {
 	return status
 }
 
-// shown are the entries whose full records are kept.
+// shown are the entries whose full records are kept: those of the newest two
+// candidates, since the newest may not be through yet, and the last good ones.
 func shown(h history.Model) map[int64]bool {
 	out := map[int64]bool{}
 	for _, s := range h.Series {
 		out[s.Newest.ID] = true
-		if c, ok := s.Current(); ok {
+		for _, c := range s.Trials[max(0, len(s.Trials)-2):] {
 			for _, e := range c.Entries {
 				out[e.ID] = true
 			}

@@ -342,14 +342,14 @@ func sameGoal(a, b config.Milestone) bool {
 func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) []forecast.Series {
 	held := t.of(x.name)
 	e := evidence{since: lookBack(at), known: never}
-	h, expected, environment := held.history, []engine.Precision(nil), m.Environment
+	h, expected, environment, pairs := held.history, []engine.Precision(nil), m.Environment, comparing(nil)
 	switch {
 	case x.model == nil:
 		h, e.since = history.Model{Name: x.name}, time.Time{} // absent: nothing that it did counts
 	case past:
 		e.known, expected = at, x.model.Precisions
 	default:
-		environment, expected = cmp.Or(m.Environment, x.model.Series.Fingerprint), x.model.Precisions
+		environment, expected, pairs = cmp.Or(m.Environment, x.model.Series.Fingerprint), x.model.Precisions, held.comparison
 	}
 	key := use{m.Name, past}
 	e.environment = environment
@@ -357,7 +357,7 @@ func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) 
 	if !old.stale && old.series != nil && old.since.Equal(e.since) && old.known.Equal(e.known) && old.environment == environment {
 		return old.series
 	}
-	e.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, environment, e.known, e.since)
+	e.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, environment, e.known, e.since, pairs)
 	if slices.EqualFunc(e.series, old.series, sameSeries) {
 		e.series = old.series // so that it compares as the same
 	}
@@ -369,7 +369,7 @@ func (t *Tracker) series(m config.Milestone, x member, at time.Time, past bool) 
 }
 
 func sameSeries(a, b forecast.Series) bool {
-	return a.Model == b.Model && a.Criterion == b.Criterion && a.Environment == b.Environment && slices.Equal(a.Observations, b.Observations)
+	return a.Model == b.Model && a.Criterion == b.Criterion && a.Environment == b.Environment && a.Newest == b.Newest && slices.Equal(a.Observations, b.Observations)
 }
 
 // Histories are the very ones that the milestones of a state rest on, each once:
