@@ -48,6 +48,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
+	fmt.Fprintf(w, "Worker      %s\n", workerSentence(cfg.Worker, plan.Backend))
 	fmt.Fprintf(w, "History     %s, %s\n", daemon.HistoryFile(cfg), count(records, "record"))
 	writePlan(w, plan)
 	for _, a := range daemon.Absences(cfg, plan) {
@@ -68,6 +69,17 @@ func backendSentence(b pass.Backend) string {
 		device += fmt.Sprintf(" (%d side by side)", n)
 	}
 	return fmt.Sprintf("%s %s on %s: %s", b.Name, b.Environment.BackendVersion, device, b.Reason)
+}
+
+// workerSentence says what a worker is kept from.
+func workerSentence(w config.Worker, b pass.Backend) string {
+	switch {
+	case w.Unconfined:
+		return "not confined (worker.sandbox: off): it can read and reach what plancast can"
+	case len(b.Gaps) > 0:
+		return "confined in part: " + strings.Join(b.Gaps, "; ")
+	}
+	return "confined to its candidate's files, without network and other processes"
 }
 
 func cadence(cron string) string {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/pass"
@@ -35,7 +36,7 @@ milestones:
 	for _, want := range []string{
 		"is valid", "launch: p99 < 5 ms by the best engine of every model",
 		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %",
-		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake",
+		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake", "Worker      confined",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("check lacks %q", want)
@@ -50,5 +51,21 @@ milestones:
 	s.Open() // as plancast serve would
 	if status, out, errs := s.plancast("check", "--config.file", s.File()); status != exitOK {
 		t.Errorf("beside another plancast: status %d\n%s%s", status, out, errs)
+	}
+}
+
+func TestCheckSaysWhatAWorkerIsNotKeptFrom(t *testing.T) {
+	for _, c := range []struct {
+		w    config.Worker
+		b    pass.Backend
+		want string
+	}{
+		{w: config.Worker{}, want: "confined to its candidate's files, without network and other processes"},
+		{b: pass.Backend{Gaps: []string{"no Landlock", "no filter"}}, want: "confined in part: no Landlock; no filter"},
+		{w: config.Worker{Unconfined: true}, want: "not confined (worker.sandbox: off): it can read and reach what plancast can"},
+	} {
+		if got := workerSentence(c.w, c.b); got != c.want {
+			t.Errorf("%q; want %q", got, c.want)
+		}
 	}
 }

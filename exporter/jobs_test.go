@@ -31,7 +31,7 @@ func TestAFaultCostsThatJobAlone(t *testing.T) {
 		t.Run(fmt.Sprint(c.fault, " at ", c.at), func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, "")
-			s.Edit("{timeout: 20s, memory: 1GiB}", "{timeout: 3s, memory: 400MiB}")
+			s.Edit("{timeout: 20s, memory: 1GiB,", "{timeout: 3s, memory: 400MiB,")
 			s.Push("bad", "1", fake.Script{Fault: c.fault, At: c.at})
 			s.Push("good", "1", fake.Script{})
 			_, out, errs := s.plancast("run", "--config.file", s.File())

@@ -45,6 +45,10 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == senderCommand {
 		os.Exit(notify.Main(os.Stdin, os.Stdout))
 	}
+	// Workers run as the same user, and the environment may hold secrets.
+	if err := worker.Hide(); err != nil {
+		fmt.Fprintf(os.Stderr, "plancast: %v\n", err)
+	}
 	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: own(workerCommand), sender: own(senderCommand), backends: backendNames()}))
 }
 

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -19,13 +20,33 @@ type Worker struct {
 	Timeout time.Duration
 	Memory  int64 // bytes resident; 0 is what the backend needs for most models
 	Cores   []int // that it may use; nil is all that plancast may. It is benchmark.cores
+	// Env names variables that it gets besides those that runtimes need.
+	Env []string `json:",omitempty"`
+	// Unconfined leaves it the files, the network and the processes of plancast's user.
+	Unconfined bool `json:",omitempty"`
 }
 
 func (c *Config) worker(d *decoder, key string, n *yaml.Node) {
 	d.mapping(key, n, map[string]field{
 		"timeout": d.duration(&c.Worker.Timeout, time.Second, 7*24*time.Hour),
 		"memory":  d.bytes(&c.Worker.Memory, 64<<20, 1<<50),
+		"env":     d.list(d.scalar(c.workerVariable)),
+		"sandbox": d.scalar(func(s string) error {
+			if s != "on" && s != "off" {
+				return fmt.Errorf("%q is neither on nor off", s)
+			}
+			c.Worker.Unconfined = s == "off"
+			return nil
+		}),
 	})
+}
+
+func (c *Config) workerVariable(name string) error {
+	if name == "" || strings.ContainsAny(name, "= ") {
+		return fmt.Errorf("%q is not the name of an environment variable", name)
+	}
+	c.Worker.Env = append(c.Worker.Env, name)
+	return nil
 }
 
 func (c *Config) precisions(d *decoder, key string, n *yaml.Node) {

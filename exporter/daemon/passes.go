@@ -58,7 +58,10 @@ func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candid
 	return pass.New(pass.Options{
 		Config: cfg, Store: store, Repository: repo, Backends: o.Backends, Chosen: chosen, Again: again,
 		Worker: func() pass.Worker {
-			return &limited{command: o.Worker, env: notify.Environ(os.Environ(), cfg.Notifications)}
+			return &limited{
+				command: o.Worker, scratch: scratch(cfg),
+				env: notify.Environ(worker.Environ(os.Environ(), cfg.Worker.Env), cfg.Notifications),
+			}
 		},
 		Now: o.Now, Log: o.Log, Observe: observer,
 	}, known)
@@ -68,12 +71,27 @@ func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candid
 type limited struct {
 	worker.Worker
 	command, env []string
+	scratch      string
+}
+
+// scratch is where workers have their temporary folders: what a killed daemon leaves
+// there is cleared by the next. plancast check makes no folder of its own.
+func scratch(cfg config.Config) string {
+	dir := pass.WorkDir(cfg.State)
+	if _, err := os.Stat(dir); err != nil {
+		return ""
+	}
+	return dir
 }
 
 func (w *limited) Run(ctx context.Context, limits config.Worker, req worker.Request, progress func(engine.Progress)) (worker.Outcome, error) {
-	return w.Worker.Run(ctx, worker.Spec{
-		Command: w.command, Env: w.env, Timeout: limits.Timeout, Memory: limits.Memory, Progress: progress,
-	}, req)
+	spec := w.spec(limits)
+	spec.Progress = progress
+	return w.Worker.Run(ctx, spec, req)
+}
+
+func (w *limited) spec(limits config.Worker) worker.Spec {
+	return worker.Spec{Command: w.command, Env: w.env, Scratch: w.scratch, Timeout: limits.Timeout, Memory: limits.Memory, Cores: limits.Cores}
 }
 
 // logWait logs what a pass waits for, "" for nothing any more.

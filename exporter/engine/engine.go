@@ -72,6 +72,19 @@ type Lister interface {
 	Environments(ctx context.Context) ([]Environment, error)
 }
 
+// Placed is a Backend that needs more of the machine than the system's libraries and
+// the files of its job.
+type Placed interface {
+	// Places are known before anything of the runtime is loaded.
+	Places() Places
+}
+
+// Places are what a backend opens on the machine.
+type Places struct {
+	Libraries []string // files and folders, to read
+	Devices   []string // patterns of files and folders, to read, write and control
+}
+
 // Engine is a loaded plan. It is not safe for concurrent use: concurrency
 // inside Time is the engine's own affair.
 type Engine interface {

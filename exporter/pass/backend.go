@@ -18,6 +18,7 @@ type Backend struct {
 	Reason      string
 	Environment engine.Environment // of each of Devices
 	Devices     []int              // to measure on side by side
+	Gaps        []string           // what this system does not keep a worker from
 }
 
 // Chosen remembers the backend from pass to pass, so that a pass that finds
@@ -26,12 +27,13 @@ type Chosen struct {
 	backend   Backend
 	libraries []string // that were loaded to describe it
 	from      string   // the configuration and the surroundings that it was chosen in
+	gaps      string   // that were logged
 }
 
 // choose returns the backend; remembered says that no worker was started.
 func (r *Runner) choose(ctx context.Context, fresh bool) (b Backend, remembered bool, err error) {
 	config := r.Config.BackendConfig(0)
-	chosenBy, err := json.Marshal([]any{r.Backends, r.Config.Backend, config, r.Config.TensorRT.Devices})
+	chosenBy, err := json.Marshal([]any{r.Backends, r.Config.Backend, config, r.Config.TensorRT.Devices, r.Config.Worker.Unconfined, r.Config.Worker.Env})
 	if err != nil {
 		return Backend{}, false, err
 	}
@@ -42,10 +44,14 @@ func (r *Runner) choose(ctx context.Context, fresh bool) (b Backend, remembered 
 	}
 	b, libraries, err := r.describe(ctx)
 	if err != nil {
-		*c = Chosen{}
+		*c = Chosen{gaps: c.gaps}
 		return Backend{}, false, err
 	}
-	*c = Chosen{backend: b, libraries: libraries, from: from(libraries)}
+	gaps := strings.Join(b.Gaps, "; ")
+	if gaps != "" && gaps != c.gaps {
+		r.Log.Warn("This system does not confine workers fully (SECURITY.md)", "gaps", gaps)
+	}
+	*c = Chosen{backend: b, libraries: libraries, from: from(libraries), gaps: gaps}
 	return b, false, nil
 }
 
@@ -63,8 +69,13 @@ func (r *Runner) describe(ctx context.Context) (b Backend, libraries []string, e
 	var errs []error
 	w := r.Worker()
 	defer w.Close()
+	var nothing *worker.Confinement // of anybody's files
+	if !r.Config.Worker.Unconfined {
+		nothing = &worker.Confinement{}
+	}
 	for _, name := range names {
-		o, err := w.Run(ctx, r.Config.Limits(name), worker.Request{Backend: name, Config: r.Config.BackendConfig(0)}, func(engine.Progress) {})
+		req := worker.Request{Backend: name, Config: r.Config.BackendConfig(0), Confine: nothing}
+		o, err := w.Run(ctx, r.Config.Limits(name), req, func(engine.Progress) {})
 		switch {
 		case err != nil:
 			return Backend{}, nil, err
@@ -76,7 +87,7 @@ func (r *Runner) describe(ctx context.Context) (b Backend, libraries []string, e
 			errs = append(errs, fmt.Errorf("backend %s: %w", name, o.Failure))
 			continue
 		}
-		b = Backend{Name: name}
+		b = Backend{Name: name, Gaps: o.Gaps}
 		apart, err := b.take(o.Environments, r.Config.Devices(name))
 		if err != nil {
 			return Backend{}, nil, err

@@ -66,12 +66,13 @@ func (r *Runner) keepReference(c candidate.Candidate, p engine.Precision, output
 	return nil
 }
 
-// What is kept of models, in folders of the state, each with a folder for each
-// model.
+// What is kept of models, in folders of the state, each but the last with a folder
+// for each model.
 const (
 	plansDir        = "plans"
 	calibrationsDir = "calibrations"
 	referencesDir   = "references"
+	timingsDir      = "timings" // of all models
 
 	planSuffix        = ".plan"
 	calibrationSuffix = ".calibration"

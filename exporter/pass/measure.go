@@ -34,8 +34,14 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 		return fmt.Errorf("make room for work: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	staged := filepath.Join(dir, "candidate")
-	if err := os.Mkdir(staged, 0o755); err != nil {
+	staged, work := filepath.Join(dir, "candidate"), filepath.Join(dir, "work")
+	for _, folder := range []string{staged, work} {
+		if err := os.Mkdir(folder, 0o755); err != nil {
+			return fmt.Errorf("make room for work: %w", err)
+		}
+	}
+	confine, err := r.confinement(b, jobs[0].Candidate.Model, staged, work)
+	if err != nil {
 		return fmt.Errorf("make room for work: %w", err)
 	}
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
@@ -71,7 +77,7 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 				if len(queue) == 0 {
 					taken.open()
 				}
-				if err := r.record(within, w, b, job, device, staged, filepath.Join(dir, string(job.Precision))); err != nil {
+				if err := r.record(within, confined{w, confine}, b, job, device, staged, filepath.Join(work, string(job.Precision))); err != nil {
 					return err
 				}
 				compared.open()
@@ -151,7 +157,6 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		return filepath.Join(staged, name)
 	}
 	m := r.Config.ModelFor(c.Model)
-	kept := func(what ...string) string { return filepath.Join(append([]string{r.Config.State}, what...)...) }
 	req := worker.Request{Backend: b.Name, Config: r.Config.BackendConfig(device), Job: &bench.Job{
 		Backend: b.Name, BackendConfig: r.Config.BackendConfig(device),
 		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
@@ -159,7 +164,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
-		Kept: engine.Kept{Plans: kept(plansDir, c.Model), Calibrations: kept(calibrationsDir, c.Model), Timings: kept("timings")},
+		Kept: r.kept(c.Model),
 	}}
 	before := r.before(ctx, job, b)
 	if before != nil && before.Measurement.Layers != nil {

@@ -43,6 +43,14 @@ func misbehave(how string) {
 		os.Exit(3)
 	}
 	switch how {
+	case "serve a backend that looks around":
+		os.Exit(Serve(os.Stdin, out, func(string, bench.BackendConfig) (engine.Backend, error) { return curious{fake.New()}, nil }, Watch{}))
+	case "be killed, then measure":
+		if os.Remove(os.Getenv(killMark)) == nil {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			<-forever
+		}
+		say(Event{Measurement: &bench.Measurement{Throughput: 7}})
 	case "serve", "serve a backend that can be used again", "serve a backend that crashes when it is used again":
 		os.Exit(Serve(os.Stdin, out, func(string, bench.BackendConfig) (engine.Backend, error) {
 			b := process{fake.New()}

@@ -20,6 +20,12 @@ type Request struct {
 	Backend string              `json:"backend"`
 	Config  bench.BackendConfig `json:"config"`
 	Job     *bench.Job          `json:"job,omitempty"`
+	// Confine is what the child may use, from its first request on; nil leaves it
+	// whatever its user may.
+	Confine *Confinement `json:"confine,omitempty"`
+	// FileBytes is how long a file may be that the child writes; 0 is no limit. Run
+	// sets it.
+	FileBytes int64 `json:"file_bytes,omitempty"`
 }
 
 // Event is one line from the child. Exactly one field is set, except that
@@ -29,8 +35,10 @@ type Event struct {
 	Environment *engine.Environment `json:"environment,omitempty"`
 	// Environments answer a request without a job: one for each device.
 	Environments []engine.Environment `json:"environments,omitempty"`
-	// Libraries come with Environments: the shared libraries that were loaded.
+	// Libraries and Gaps come with Environments: the shared libraries that were
+	// loaded, and what this system does not keep the child from.
 	Libraries   []string           `json:"libraries,omitempty"`
+	Gaps        []string           `json:"gaps,omitempty"`
 	Measurement *bench.Measurement `json:"measurement,omitempty"`
 	Failure     *engine.Error      `json:"failure,omitempty"`
 	// Ready comes with the outcome: the child waits for another request.
@@ -46,10 +54,13 @@ func (e Event) last() bool {
 type Outcome struct {
 	Environment *engine.Environment // what the job ran on; nil when it did not get that far
 	// Environments answer a request without a job; Libraries are the shared
-	// libraries that were loaded for that.
+	// libraries that were loaded for that, and Gaps what a confined child is not kept
+	// from on this system.
 	Environments []engine.Environment
 	Libraries    []string
+	Gaps         []string
 	Measurement  *bench.Measurement
 	Failure      *engine.Error
 	Log          []string // the last lines of stderr and stdout, when the job failed
+	killed       bool     // by a signal that this package did not send
 }

@@ -69,6 +69,10 @@ func Serve(stdin io.Reader, out io.Writer, open Opener, watch Watch) int {
 		emit(Event{Failure: engine.Errorf(engine.KindInternal, "read request", "", "%v", err)})
 		return 2
 	}
+	if err := harden(req.FileBytes); err != nil {
+		emit(Event{Failure: engine.Errorf(engine.KindInternal, "start worker", "", "%v", err)})
+		return 2
+	}
 	var waiting atomic.Bool // for a request
 	requests := make(chan Request)
 	go func() {
@@ -110,6 +114,7 @@ type server struct {
 	open    Opener
 	watch   Watch
 	backend engine.Backend // nil before the first
+	gaps    []string       // of the confinement
 }
 
 func (s *server) close() {
@@ -126,11 +131,27 @@ func (s *server) answer(ctx context.Context, req Request, progress func(engine.P
 		if s.backend, err = s.open(req.Backend, req.Config); err != nil {
 			return Event{Failure: engine.AsError(err)}
 		}
+		// It has loaded nothing of the runtime or the model yet.
+		if s.gaps, err = confine(req.Confine, s.backend); err != nil {
+			return Event{Failure: engine.Errorf(engine.KindUnavailable, "start worker", "", "%v: correct that, or set worker.sandbox: off (SECURITY.md)", err)}
+		}
 	}
 	e := s.do(ctx, req, progress)
 	r, ok := s.backend.(engine.Reusable)
 	e.Ready = ok && e.Failure == nil && r.Reusable()
 	return e
+}
+
+// confine confines this process to what c and the backend name; a nil c does not.
+func confine(c *Confinement, backend engine.Backend) (gaps []string, err error) {
+	if c == nil {
+		return nil, nil
+	}
+	var places engine.Places
+	if p, ok := backend.(engine.Placed); ok {
+		places = p.Places()
+	}
+	return c.apply(places)
 }
 
 func (s *server) do(ctx context.Context, req Request, progress func(engine.Progress)) Event {
@@ -140,7 +161,7 @@ func (s *server) do(ctx context.Context, req Request, progress func(engine.Progr
 		if err != nil {
 			return Event{Failure: engine.AsError(err)}
 		}
-		return Event{Environments: list, Libraries: libraries("/proc/self/maps")}
+		return Event{Environments: list, Libraries: libraries("/proc/self/maps"), Gaps: s.gaps}
 	}
 	env, err := backend.Environment(ctx)
 	if err != nil {

@@ -49,7 +49,7 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 		{how: "measure, then crash"},
 		{how: "fail", kind: engine.KindUnsupportedOperator, log: "what the library said"},
 		{how: "crash", kind: engine.KindCrashed, message: "during build without a result: exit status 2, SIGABRT", log: "line 4"},
-		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL", log: "last words"},
+		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL, twice and not by plancast", log: "last words"},
 		{how: "exit", kind: engine.KindCrashed, message: "exit status 7"},
 		{how: "hang", limit: func(s *Spec) { s.Timeout = enough }, kind: engine.KindTimeout, message: "still at build after " + enough.String()},
 		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" where an event belongs`},
@@ -78,6 +78,25 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 				t.Errorf("log of %d lines is %q; want %q in it", len(o.Log), o.Log, c.log)
 			}
 		})
+	}
+}
+
+// killMark names a variable with a file that a child removes before it is killed.
+const killMark = "PLANCAST_TEST_KILL_MARK"
+
+func TestAJobIsDoneOnceMoreWhenItsChildIsKilledFromOutside(t *testing.T) {
+	mark := filepath.Join(t.TempDir(), "mark")
+	if err := os.WriteFile(mark, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	spec := playing("be killed, then measure")
+	spec.Env = append(spec.Env, killMark+"="+mark)
+	o, err := run(t.Context(), spec, Request{})
+	if err != nil || o.Measurement == nil || o.Failure != nil {
+		t.Errorf("outcome %+v, %v; want the measurement of the second child", o, err)
+	}
+	if _, err := os.Stat(mark); err == nil {
+		t.Error("the first child was not killed")
 	}
 }
 

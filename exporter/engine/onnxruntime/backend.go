@@ -42,21 +42,44 @@ type Backend struct {
 	opts Options
 	// sources is the candidate of each plan built here, to describe its layers by.
 	sources map[string]string
+	peak    *os.File // see openPeak
 }
 
-var _ engine.Backend = (*Backend)(nil)
+var (
+	_ engine.Backend = (*Backend)(nil)
+	_ engine.Placed  = (*Backend)(nil)
+)
 
 // New makes a backend. It loads nothing: Environment, Build and Load do, and
 // say so with KindUnavailable when there is nothing to load.
 func New(opts Options) *Backend {
-	return &Backend{opts: opts, sources: map[string]string{}}
+	return &Backend{opts: opts, sources: map[string]string{}, peak: openPeak()}
+}
+
+// Places is the folder of the library, and where a link to it leads.
+func (b *Backend) Places() engine.Places {
+	path, err := FindLibrary(b.opts.Library)
+	if err != nil {
+		return engine.Places{} // loading it says why
+	}
+	out := engine.Places{Libraries: []string{filepath.Dir(path)}}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		out.Libraries = append(out.Libraries, filepath.Dir(real))
+	}
+	return out
 }
 
 // Name returns "onnxruntime".
 func (b *Backend) Name() string { return Name }
 
-// Close does nothing: the library stays loaded for the life of the process.
-func (b *Backend) Close() error { return nil }
+// Close leaves the library loaded for the life of the process.
+func (b *Backend) Close() error {
+	if b.peak != nil {
+		_ = b.peak.Close() // nothing is buffered
+		b.peak = nil
+	}
+	return nil
+}
 
 // Environment reports the library's version and the CPU.
 func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
@@ -231,7 +254,7 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 	if err != nil {
 		return nil, engine.Errorf(engine.KindBuildFailed, op, plan.Path, "%v", err)
 	}
-	resetPeak()
+	b.resetPeak()
 	s, err := openSession(plan.Path, model, o)
 	if err != nil {
 		return nil, failure(engine.KindRunFailed, op, plan.Path, err)

@@ -100,9 +100,22 @@ func (r root) quotas() []float64 {
 	return out
 }
 
-// resetPeak starts a new high-water mark of resident memory; kernels without
-// it leave the process's own.
-func resetPeak() { _ = os.WriteFile("/proc/self/clear_refs", []byte("5"), 0) }
+// openPeak opens what starts a new high-water mark of resident memory; nil where the
+// kernel has none. It is opened before the process is confined.
+func openPeak() *os.File {
+	f, err := os.OpenFile("/proc/self/clear_refs", os.O_WRONLY, 0)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+// resetPeak starts a new high-water mark; without one the mark is the process's own.
+func (b *Backend) resetPeak() {
+	if b.peak != nil {
+		_, _ = b.peak.WriteString("5")
+	}
+}
 
 // peakResident is the high-water mark in bytes, and false where there is none.
 func (r root) peakResident() (int64, bool) {

@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -43,11 +45,31 @@ var (
 	_ engine.Backend  = (*Backend)(nil)
 	_ engine.Lister   = (*Backend)(nil)
 	_ engine.Reusable = (*Backend)(nil)
+	_ engine.Placed   = (*Backend)(nil)
 )
 
 // New makes a backend. It loads nothing: Environment, Build and Load do, and
 // say so with KindUnavailable when TensorRT cannot be used.
 func New(opts Options) *Backend { return &Backend{opts: opts} }
+
+// Places are the folders in which TensorRT is searched first, and what the driver
+// opens: the devices, memory shared with its own processes, and the folder of its
+// multi-process service.
+func (b *Backend) Places() engine.Places {
+	out := engine.Places{
+		Libraries: slices.Concat(b.opts.Libraries, filepath.SplitList(os.Getenv(trt.LibraryPathVariable))),
+		Devices:   []string{"/dev/nvidia*", "/dev/nv[hmg]*", "/dev/dri", "/dev/dxg", "/dev/shm", "/tmp/nvidia-mps"},
+	}
+	for _, name := range []string{"CUDA_HOME", "CUDA_PATH"} {
+		if dir := os.Getenv(name); dir != "" {
+			out.Libraries = append(out.Libraries, dir)
+		}
+	}
+	if dir := os.Getenv("CUDA_MPS_PIPE_DIRECTORY"); dir != "" {
+		out.Devices = append(out.Devices, dir)
+	}
+	return out
+}
 
 // Name returns "tensorrt".
 func (b *Backend) Name() string { return Name }
