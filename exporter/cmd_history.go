@@ -107,6 +107,10 @@ func registerHistoryList(app *kingpin.Application) (string, command) {
 	cmd.Flag("model", "Only this model.").StringVar(&c.filter.Model)
 	cmd.Flag("version", "Only this version.").StringVar(&c.filter.Version)
 	cmd.Flag("precision", "Only this precision.").StringVar((*string)(&c.filter.Precision))
+	cmd.Flag("author", "Only candidates whose change is by this author.").StringVar(&c.filter.By.Author)
+	cmd.Flag("branch", "Only candidates whose change comes from this branch.").StringVar(&c.filter.By.Branch)
+	cmd.Flag("commit", "Only candidates of this commit.").StringVar(&c.filter.By.Commit)
+	cmd.Flag("kind", "Only candidates whose change is of this kind, such as quantization.").StringVar((*string)(&c.filter.By.Kind))
 	cmd.Flag("limit", "How many records; 0 for all.").Default("100").IntVar(&c.filter.Limit)
 	cmd.Flag("before", "Only records before this ID: the page before.").Int64Var(&c.filter.BeforeID)
 	return cmd.FullCommand(), c
@@ -143,7 +147,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	switch {
 	case damaged > 0:
 		return exitError, nil
-	case n == 0 && c.filter.Model != "":
+	case n == 0 && c.filter.Model != "" && c.filter.By == (history.By{}):
 		return 0, nothingOf(s, c.filter.Model)
 	case n == 0:
 		fmt.Fprintln(p.stderr, "There are no such records.")

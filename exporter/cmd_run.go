@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/pass"
@@ -34,6 +35,7 @@ type runCommand struct {
 	format *string
 	output *string
 	notify *bool
+	meta   *map[string]string
 }
 
 func registerRun(app *kingpin.Application) (string, command) {
@@ -45,6 +47,7 @@ func registerRun(app *kingpin.Application) (string, command) {
 		once:   cmd.Flag("once", "Make exactly one pass and take every file as it is: for a checkout, which is complete.").Bool(),
 		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
+		meta:   cmd.Flag("meta", "What the change was that led to the candidates measured now: "+strings.Join(change.Keys, ", ")+", or a free tag, as key=value. It outweighs change.yml. Repeatable.").PlaceHolder("KEY=VALUE").StringMap(),
 		notify: cmd.Flag("notify", "Notify the receivers of the configuration, and try each message once before the end; the next plancast sends what is left.").Bool(),
 	}
 }
@@ -62,11 +65,15 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	meta, err := change.FromTags(*c.meta)
+	if err != nil {
+		return 0, fmt.Errorf("--meta %w", err)
+	}
 	if *c.once {
 		cfg.Repository.Quiet = 0 // a checkout is complete
 	}
 	o := p.daemon(cfg)
-	o.Only, o.Unnotified = only, !*c.notify
+	o.Only, o.Unnotified, o.Change = only, !*c.notify, meta
 	d, err := daemon.New(o)
 	if errors.Is(err, daemon.ErrBusy) && len(again) > 0 {
 		return 0, fmt.Errorf("%w; a plancast serve with --web.enable-lifecycle takes POST /api/v1/run?again=true", err)

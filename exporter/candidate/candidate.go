@@ -17,6 +17,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/plancast/plancast/exporter/change"
 )
 
 // ModelFile is the name of a version's model.
@@ -32,6 +34,10 @@ const (
 	ConfigFile      = "config.pbtxt"    // shapes
 )
 
+// ChangeFile lies in a version's folder and says what the change was that led to
+// it. It is no part of the candidate.
+const ChangeFile = "change.yml"
+
 var (
 	evaluationFiles = []string{InputsFile, LabelsFile, ReferenceFile}
 	// besideFiles are all files that count besides the model and its weights.
@@ -46,7 +52,7 @@ type Candidate struct {
 	// all there is, else of a list, as sha256sum prints it, of every file that
 	// a build reads. Empty when the version is older than the backlog.
 	Digest   string
-	Modified time.Time // of the newest of its files
+	Modified time.Time // when it was made: as its change says, else of the newest of its files
 
 	// DataDigest identifies the evaluation data (inputs, labels, reference),
 	// "" when there is none.
@@ -54,6 +60,10 @@ type Candidate struct {
 
 	// Shapes is what the model's config.pbtxt says; zero without one.
 	Shapes Shapes
+
+	// Change is what the version's change.yml says; nil without a usable one.
+	// Versions older than the backlog have it as well.
+	Change *change.Change
 
 	// Inputs are the dimensions of the model's inputs by name, as its file
 	// declares them; nil when the file could not be read as a model.
@@ -162,6 +172,9 @@ type Options struct {
 	// Inspect reads an ONNX file of that size. An error says why the file is no
 	// complete model: in a folder, a reason to wait while the file is new.
 	Inspect func(r io.ReaderAt, size int64) (Contents, error)
+	// ParseChange reads a change.yml; name stands for it in errors. Without it
+	// such files are not read.
+	ParseChange func(name string, text []byte) (change.Change, error)
 	// MaxSize is how many bytes the files of a candidate may have together;
 	// 0 is no limit.
 	MaxSize int64

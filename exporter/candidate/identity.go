@@ -15,15 +15,19 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/plancast/plancast/exporter/change"
 )
 
 // fact is what is remembered of a file.
 type fact struct {
 	stamp
-	Digest   string    `json:"digest,omitempty"`
-	Shapes   *Shapes   `json:"shapes,omitempty"`   // of config.pbtxt
-	Contents *Contents `json:"contents,omitempty"` // of a model
-	Verified time.Time `json:"verified"`           // when it was last read
+	Digest   string         `json:"digest,omitempty"`
+	Shapes   *Shapes        `json:"shapes,omitempty"`   // of config.pbtxt
+	Contents *Contents      `json:"contents,omitempty"` // of a model
+	Change   *change.Change `json:"change,omitempty"`   // of change.yml
+	Unusable string         `json:"unusable,omitempty"` // why a change.yml cannot be used
+	Verified time.Time      `json:"verified"`           // when it was last read
 }
 
 // settling is a reason to wait: time is going to fix it.
@@ -47,6 +51,7 @@ type identification struct {
 	learnt map[string]fact   // new facts, by key
 	unread map[string]object // of files, those that do not count
 	now    time.Time
+	note   func(Note) // of a file that is not used
 	read   int
 }
 
@@ -103,7 +108,10 @@ func (i *identification) identify(ctx context.Context, c *Candidate) error {
 		delete(i.unread, name)
 	}
 	c.Digest, c.DataDigest = combine(digests), combine(data)
-	return nil
+	if c.Change, err = i.change(ctx); err == nil && c.Change != nil && !c.Change.Time.IsZero() {
+		c.Modified = c.Change.Time
+	}
+	return err
 }
 
 // external is the name in the version's folder of a file that holds weights; ""
@@ -190,6 +198,8 @@ func (i *identification) readFact(ctx context.Context, name string, o object) (f
 			err = &settling{bad.Error(), until}
 		}
 		return f, err
+	case ChangeFile:
+		return i.readChange(ctx, o)
 	}
 	digest, err := i.copyObject(ctx, o.key, o.Size, io.Discard)
 	return fact{Digest: digest}, err
@@ -278,7 +288,7 @@ func (r *Repository) recallAll(ctx context.Context) error {
 	r.facts = map[string]fact{}
 	for key, text := range texts {
 		var f fact // one that cannot be read is read again from its file
-		if json.Unmarshal([]byte(text), &f) != nil || f.Digest == "" && f.Shapes == nil {
+		if json.Unmarshal([]byte(text), &f) != nil || f.Digest == "" && f.Shapes == nil && f.Change == nil && f.Unusable == "" {
 			f = fact{}
 		}
 		r.facts[key] = f

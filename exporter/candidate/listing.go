@@ -131,8 +131,10 @@ func (l *lister) addShared(o object, model, file string) {
 		l.refuse(o.key, model, "", "a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)
 	case slices.Contains(besideFiles, file):
 		l.model(model).shared[file] = o
+	case file == ChangeFile:
+		l.note(Note{Path: o.key, Text: fmt.Sprintf("it is not read: it is about one version and lies in its folder, %s/1/%s", model, ChangeFile)})
 	case strings.EqualFold(path.Ext(file), ".onnx"):
-		l.notes[o.key] = Note{Path: o.key, Text: fmt.Sprintf("a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)}
+		l.note(Note{Path: o.key, Text: fmt.Sprintf("a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)})
 	default:
 		l.noteMisnamed(o.key, file)
 	}
@@ -141,13 +143,15 @@ func (l *lister) addShared(o object, model, file string) {
 // noteMisnamed notes a file whose name is nearly one that is read.
 func (l *lister) noteMisnamed(key, file string) {
 	stem := strings.ToLower(strings.TrimSuffix(file, path.Ext(file)))
-	for _, known := range besideFiles {
+	for _, known := range append(slices.Clip(besideFiles), ChangeFile) {
 		want := strings.TrimSuffix(known, path.Ext(known))
 		if file != known && (stem == want || stem+"s" == want || stem == want+"s") {
-			l.notes[key] = Note{Path: key, Text: fmt.Sprintf("it is not read: the file that is read is named %s", known)}
+			l.note(Note{Path: key, Text: fmt.Sprintf("it is not read: the file that is read is named %s", known)})
 		}
 	}
 }
+
+func (l *lister) note(n Note) { l.notes[n.Path] = n }
 
 // finish judges what can be judged only of the whole listing.
 func (l *lister) finish() {

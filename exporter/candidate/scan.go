@@ -41,7 +41,7 @@ func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) 
 			if v.Model != name {
 				continue
 			}
-			if err := r.scanEarlier(ctx, &s, l.models[name], v, learnt); err != nil {
+			if err := r.scanEarlier(ctx, &s, l, v, learnt); err != nil {
 				return Scan{}, err
 			}
 		}
@@ -60,7 +60,8 @@ func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) 
 type Version struct{ Model, Version string }
 
 // scanEarlier identifies one version that is not among the wanted ones.
-func (r *Repository) scanEarlier(ctx context.Context, s *Scan, m *listing, v Version, learnt map[string]fact) error {
+func (r *Repository) scanEarlier(ctx context.Context, s *Scan, l *lister, v Version, learnt map[string]fact) error {
+	m := l.models[v.Model]
 	if _, listed := m.versions[v.Version]; !listed {
 		return nil
 	}
@@ -68,7 +69,7 @@ func (r *Repository) scanEarlier(ctx context.Context, s *Scan, m *listing, v Ver
 		return nil
 	}
 	c := Candidate{Model: v.Model, Version: v.Version}
-	i := identification{Repository: r, files: m.effective(v.Version), learnt: learnt, now: r.opts.Now()}
+	i := identification{Repository: r, files: m.effective(v.Version), learnt: learnt, now: r.opts.Now(), note: l.note}
 	err := i.identify(ctx, &c)
 	s.Read += i.read
 	var wait *settling
@@ -92,10 +93,14 @@ func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name str
 	for _, version := range slices.Backward(versions) {
 		c := Candidate{Model: name, Version: version}
 		if wanted > backlog {
+			var err error
+			if c.Change, err = r.olderChange(ctx, l, m.versions[version], learnt); err != nil {
+				return fmt.Errorf("read model repository %s: %w", r.opts.URL, err)
+			}
 			found = append(found, c)
 			continue
 		}
-		i := identification{Repository: r, files: m.effective(version), learnt: learnt, now: r.opts.Now()}
+		i := identification{Repository: r, files: m.effective(version), learnt: learnt, now: r.opts.Now(), note: l.note}
 		err := i.identify(ctx, &c)
 		s.Read += i.read
 		var wait *settling
@@ -113,7 +118,7 @@ func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name str
 		for _, file := range slices.Sorted(maps.Keys(i.unread)) {
 			if strings.HasSuffix(strings.ToLower(file), ".onnx") && !strings.Contains(file, "/") && !hidden(file) {
 				key := i.unread[file].key
-				l.notes[key] = Note{Path: key, Text: "it is not read: a version's model is named " + ModelFile}
+				l.note(Note{Path: key, Text: "it is not read: a version's model is named " + ModelFile})
 			}
 		}
 		wanted++

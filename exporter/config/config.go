@@ -119,23 +119,35 @@ func Parse(r io.Reader, name string) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	root, err := document(name, text)
+	if err != nil {
+		return Config{}, err
+	}
+	c := Default()
+	d := &decoder{file: name}
+	if root != nil {
+		c.decode(d, root)
+	}
+	return c, d.err()
+}
+
+// document is the one document of a YAML file; nil when the file is empty.
+func document(name string, text []byte) (*yaml.Node, error) {
 	var doc yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		if line := tabbed(text); line > 0 {
-			return Config{}, fmt.Errorf("%s:%d: it is indented with a tab, which YAML does not take: use spaces", name, line)
+			return nil, fmt.Errorf("%s:%d: it is indented with a tab, which YAML does not take: use spaces", name, line)
 		}
-		return Config{}, fmt.Errorf("%s: not YAML: %w", name, err)
+		return nil, fmt.Errorf("%s: not YAML: %w", name, err)
 	}
 	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return Config{}, fmt.Errorf("%s: there is more than one YAML document: keep one", name)
+		return nil, fmt.Errorf("%s: there is more than one YAML document: keep one", name)
 	}
-	c := Default()
-	d := &decoder{file: name}
-	if len(doc.Content) > 0 {
-		c.decode(d, doc.Content[0])
+	if len(doc.Content) == 0 {
+		return nil, nil
 	}
-	return c, d.err()
+	return doc.Content[0], nil
 }
 
 // tabbed is the first line whose indentation holds a tab; 0 without any.

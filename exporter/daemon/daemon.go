@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
@@ -45,6 +46,9 @@ type Options struct {
 	Log      *slog.Logger
 	// Only selects the models that the report shows; nil selects all.
 	Only func(model string) bool
+	// Change completes what is known of the change of every candidate that a pass
+	// measures.
+	Change change.Change
 	// Unmeasured makes passes scan the repository and measure nothing.
 	Unmeasured bool
 	// Unnotified marks what is recorded as known: nobody is notified of it.

@@ -28,6 +28,9 @@ func (d observer) Scanned(p pass.Plan) {
 	d.mu.Unlock()
 	d.note(p)
 	d.logHeldUp(before, p.Scan)
+	if err := d.trace(before, p); err != nil {
+		d.log.Error("What is known of the candidates' changes is not recorded", "err", err)
+	}
 	if changed {
 		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
 			"pending", len(p.Scan.Pending), "rejected", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
@@ -37,11 +40,17 @@ func (d observer) Scanned(p pass.Plan) {
 	d.notify(0) // of what a predecessor recorded before it was killed
 }
 
-// logHeldUp names the versions that wait or are rejected for a new reason.
+// logHeldUp names the versions that wait or are rejected, and the files that are
+// not used, for a new reason.
 func (d observer) logHeldUp(before, now candidate.Scan) {
 	for _, x := range now.Refused {
 		if !slices.Contains(before.Refused, x) {
 			d.log.Warn("Candidate rejected", "path", x.Path, "reason", x.Reason)
+		}
+	}
+	for _, x := range now.Notes {
+		if !slices.Contains(before.Notes, x) {
+			d.log.Warn("File is not used", "path", x.Path, "note", x.Text)
 		}
 	}
 	for _, x := range now.Pending {

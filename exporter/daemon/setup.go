@@ -77,7 +77,7 @@ func (d *Daemon) waitFor(what string) {
 func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time, waiting func(string)) (*candidate.Repository, error) {
 	return candidate.Open(ctx, candidate.Options{
 		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, MaxSize: cfg.Repository.MaxSize,
-		Memory: memory, Now: now, Inspect: inspect, Waiting: waiting,
+		Memory: memory, Now: now, Inspect: inspect, ParseChange: config.ParseChange, Waiting: waiting,
 	})
 }
 

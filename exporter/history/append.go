@@ -12,7 +12,8 @@ import (
 // Append stores r durably before it returns, and returns it with its ID and
 // iteration. A candidate's iteration is that of its earlier records in this
 // environment, or the next one, or 0 when a higher version already has one. A
-// second measurement of the same job is refused with ErrDuplicate.
+// second measurement of the same job is refused with ErrDuplicate. A change that r
+// brings is recorded as imported.
 func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
 	return s.append(ctx, r, refuseSecond)
 }
@@ -42,7 +43,7 @@ func (s *Store) AppendAll(ctx context.Context, records iter.Seq2[Record, error])
 		p := prepared{tx: tx, statements: map[string]*sql.Stmt{}}
 		for r, err := range records {
 			if err == nil {
-				_, err = appendTx(ctx, p, r, refuseSecond)
+				_, err = s.appendTx(ctx, p, r, refuseSecond)
 			}
 			if err != nil {
 				return fmt.Errorf("record of %s version %s %s: %w", r.Model, r.Version, r.Precision, err)
@@ -119,7 +120,7 @@ type settler func(tx execer, r Record, earlier int64) (supersededBy int64, err e
 func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, error) {
 	what := fmt.Sprintf("append record of %s version %s %s to %s", r.Model, r.Version, r.Precision, s.path)
 	err := s.write(ctx, func(tx *sql.Tx) (err error) {
-		r, err = appendTx(ctx, tx, r, settle)
+		r, err = s.appendTx(ctx, tx, r, settle)
 		return err
 	})
 	if err != nil {
@@ -128,7 +129,7 @@ func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, e
 	return r, nil
 }
 
-func appendTx(ctx context.Context, tx execer, r Record, settle settler) (_ Record, err error) {
+func (s *Store) appendTx(ctx context.Context, tx execer, r Record, settle settler) (_ Record, err error) {
 	if (r.Measurement == nil) == (r.Failure == nil) {
 		return Record{}, errors.New("it must hold a measurement or a failure, and not both")
 	}
@@ -157,6 +158,15 @@ func appendTx(ctx context.Context, tx execer, r Record, settle settler) (_ Recor
 		return Record{}, err
 	}
 	if err := insertEntry(ctx, tx, newEntryRow(r, row.sum(), row.layersSum())); err != nil {
+		return Record{}, err
+	}
+	if r.Change != nil {
+		t := tracer{tx: tx, at: r.Finished}
+		if _, err := t.trace(ctx, Traced{r.Model, r.Version, r.Digest, OriginImport, *r.Change}); err != nil {
+			return Record{}, err
+		}
+	}
+	if r.Change, err = s.changeOf(ctx, tx, r); err != nil {
 		return Record{}, err
 	}
 	return r, addTotals(ctx, tx, r)

@@ -208,6 +208,10 @@ func (s *Store) walk(ctx context.Context, q querier, f Filter) iter.Seq2[*entryR
 }
 
 func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func(*entryRow, error) bool) error {
+	var err error
+	if f.candidates, err = s.candidatesBy(ctx, q, f); err != nil {
+		return err
+	}
 	names, err := property(ctx, q, propertyQuantities)
 	if err != nil {
 		return err
@@ -291,6 +295,9 @@ func (r *entryReader) byID(ctx context.Context, q querier, ids []int64) ([]entry
 // walkRecords is walk for a file that has no entries yet.
 func (s *Store) walkRecords(ctx context.Context, q querier, f Filter) iter.Seq2[*entryRow, error] {
 	return func(yield func(*entryRow, error) bool) {
+		if f.By != (By{}) {
+			return // it knows of no changes
+		}
 		var kept []entryRow
 		for st, err := range readStored(ctx, q, false, "id > ? AND (? = '' OR model = ?)", f.AfterID, f.Model, f.Model) {
 			var e entryRow

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/units"
 )
 
@@ -41,7 +42,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 	for _, q := range Quantities {
 		head = append(head, column(q))
 	}
-	head = append(head, "superseded_by", "excluded", "excluded_by", "excluded_at")
+	head = append(head, "superseded_by", "excluded", "excluded_by", "excluded_at", "commit", "branch", "author", "link", "kinds")
 	if err := c.Write(head); err != nil {
 		return fmt.Errorf("export the history: %w", err)
 	}
@@ -75,6 +76,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 			excluded = *r.Excluded
 		}
 		row = append(row, superseded, cell(excluded.Because), cell(excluded.By), moment(excluded.At))
+		row = append(row, changeCells(r.Change)...)
 		if err := c.Write(row); err != nil {
 			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
 		}
@@ -84,6 +86,13 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		return fmt.Errorf("export the history: %w", err)
 	}
 	return nil
+}
+
+func changeCells(c *change.Change) []string {
+	if c == nil {
+		c = &change.Change{}
+	}
+	return []string{cell(c.Commit), cell(c.Branch), cell(c.Author), cell(c.Link), c.KindsText()}
 }
 
 // column is the name of a figure with its unit: "p99_seconds".

@@ -26,6 +26,7 @@ type Filter struct {
 	Digest      string
 	Precision   engine.Precision
 	Fingerprint string
+	By          By // what the candidate's change was
 	AfterID     int64
 	BeforeID    int64 // 0: no bound
 	Limit       int   // the newest so many; 0: all
@@ -42,12 +43,15 @@ type Filter struct {
 	Whole bool
 
 	Layers bool // read the layers as well; only for Records
+
+	candidates map[candidate]bool // that By selects; nil: all
 }
 
 // selects repeats in Go what the query selects, for Whole.
 func (f Filter) selects(e *Entry) bool {
 	return (f.ID == 0 || e.ID == f.ID) && (f.IDs == nil || slices.Contains(f.IDs, e.ID)) && (f.Model == "" || e.Model == f.Model) && (f.Version == "" || e.Version == f.Version) &&
 		(f.Digest == "" || e.Digest == f.Digest) && (f.Precision == "" || e.Precision == f.Precision) &&
+		(f.candidates == nil || f.candidates[candidateOf(e.Model, e.Version, e.Digest)]) &&
 		(f.Fingerprint == "" || e.Fingerprint == f.Fingerprint) && e.ID > f.AfterID && (f.BeforeID == 0 || e.ID < f.BeforeID) &&
 		(f.Since.IsZero() || f.Standing || e.Finished >= MomentOf(f.Since))
 }
@@ -76,6 +80,10 @@ func (f Filter) query() (string, []any) {
 		if c.value != "" {
 			add(c.column+" = ?", c.value)
 		}
+	}
+	if f.candidates != nil {
+		list, _ := json.Marshal(slices.Collect(maps.Keys(f.candidates))) // texts always encode
+		add("(model, version, digest) IN (SELECT value->>0, value->>1, value->>2 FROM json_each(?))", string(list))
 	}
 	if f.AfterID > 0 {
 		add("id > ?", f.AfterID)

@@ -123,6 +123,13 @@ func prune(ctx context.Context, tx *sql.Tx, ids []int64) error {
 	if err != nil {
 		return err
 	}
+	// What is known of the change of a candidate goes with its last record.
+	if _, err := tx.ExecContext(ctx, `DELETE FROM changes
+		WHERE (model, version, digest) IN (SELECT model, version, digest FROM entries WHERE id IN (SELECT value FROM json_each(?1)))
+		AND NOT EXISTS (SELECT 1 FROM entries e WHERE e.model=changes.model AND e.version=changes.version AND e.digest=changes.digest
+			AND e.id NOT IN (SELECT value FROM json_each(?1)))`, string(list)); err != nil {
+		return err
+	}
 	for _, table := range []string{"records", "entries"} {
 		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE id IN (SELECT value FROM json_each(?))", string(list)); err != nil {
 			return err

@@ -128,6 +128,20 @@ CREATE TABLE properties (
 	name  TEXT PRIMARY KEY,
 	value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+`, `
+-- What is said of the change that led to a candidate: the newest row of each
+-- origin counts.
+CREATE TABLE changes (
+	id      INTEGER PRIMARY KEY AUTOINCREMENT,
+	model   TEXT    NOT NULL,
+	version TEXT    NOT NULL,
+	digest  TEXT    NOT NULL,
+	origin  TEXT    NOT NULL, -- 'import', 'repository' or 'run'
+	at      INTEGER NOT NULL, -- Unix nanoseconds
+	body    TEXT    NOT NULL, -- JSON
+	sum     INTEGER NOT NULL  -- CRC-32C of this row
+) STRICT;
+CREATE INDEX changes_of ON changes (model, version, digest, id);
 `,
 }
 
@@ -155,8 +169,12 @@ func (s *Store) upgrade(ctx context.Context, o Options) error {
 				return fmt.Errorf("from version %d to %d: %w: it stays at version %d; copy the file away and tell the authors", i, i+1, err, version)
 			}
 		}
-		if err := derive(ctx, tx, version < entriesSince, o); err != nil {
+		if names, err := property(ctx, tx, propertyQuantities); err != nil {
 			return err
+		} else if names != quantityNames() {
+			if err := derive(ctx, tx, version < entriesSince, o); err != nil {
+				return err
+			}
 		}
 		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", schemaVersion))
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 )
 
@@ -41,6 +42,10 @@ type Record struct {
 	// Source says where a measurement that was made elsewhere came from; "" for
 	// plancast's own.
 	Source string `json:"source,omitempty"`
+
+	// Change is what is known today of the change that led to the candidate; nil
+	// when nothing is. Trace is what keeps it.
+	Change *change.Change `json:"change,omitempty"`
 
 	Measurement *bench.Measurement `json:"measurement,omitempty"`
 	Failure     *Failure           `json:"failure,omitempty"`

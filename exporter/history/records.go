@@ -173,7 +173,10 @@ func (s *Store) records(ctx context.Context, f Filter, yield func(Record, error)
 		return err
 	}
 	defer tx.Rollback() //nolint:errcheck // it has only read
-	b := bodies{tx: tx, layers: f.Layers, shared: interner{}, path: s.path, yield: yield}
+	b := bodies{store: s, tx: tx, layers: f.Layers, shared: interner{}, yield: yield}
+	if b.traced, err = s.anyChange(ctx, tx); err != nil {
+		return err
+	}
 	for e, err := range s.walk(ctx, tx, f) {
 		var one *RecordError
 		switch {
@@ -206,10 +209,12 @@ type wanted struct {
 
 // bodies reads the records of entries.
 type bodies struct {
+	store   *Store
 	tx      *sql.Tx
 	layers  bool
 	shared  interner
-	path    string
+	traced  bool    // some changes are known
+	last    *Record // whose change is known; most often the next one is of the same candidate
 	yield   func(Record, error) bool
 	waiting []wanted
 }
@@ -247,7 +252,7 @@ func (b *bodies) flush(ctx context.Context) (bool, error) {
 			}
 		}
 		if err != nil {
-			err = fmt.Errorf("read history %s: %w", b.path, err)
+			err = fmt.Errorf("read history %s: %w", b.store.path, err)
 		}
 		if !b.yield(r, err) {
 			return false, nil
@@ -299,6 +304,16 @@ func (b *bodies) record(ctx context.Context, w wanted, rows map[int64]storedResu
 		return Record{}, err
 	}
 	b.shared.intern(&r)
+	switch {
+	case !b.traced:
+	case b.last != nil && b.last.Model == r.Model && b.last.Version == r.Version && b.last.Digest == r.Digest:
+		r.Change = b.last.Change
+	default:
+		if r.Change, err = b.store.changeOf(ctx, b.tx, r); err != nil {
+			return Record{}, err
+		}
+		b.last = &r
+	}
 	r.SupersededBy = w.superseded
 	if w.excluded != 0 {
 		if r.Excluded, err = exclusion(ctx, b.tx, w.excluded); err != nil {

@@ -19,7 +19,7 @@ type Salvaged struct {
 }
 
 // Salvage makes a new history at to of every record in the damaged one at from
-// that can be read, with its ID, exclusions, audit trail and outbox. from is not
+// that can be read, with its ID, exclusions, audit trail, changes and outbox. from is not
 // touched, and to must not exist.
 func Salvage(ctx context.Context, from, to string, by Author) (out Salvaged, err error) {
 	defer func() {
@@ -219,6 +219,14 @@ func (g *salvager) rest(ctx context.Context) error {
 		}
 		if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 			g.out.Other = append(g.out.Other, fmt.Errorf("audit trail: %w", err))
+		}
+	}
+	for row, err := range g.old.rawChanges(ctx) {
+		if err == nil {
+			err = insertChange(ctx, g.tx, row.Traced, row.at)
+		}
+		if err != nil {
+			g.out.Other = append(g.out.Other, err)
 		}
 	}
 	for _, t := range []struct{ table, columns string }{

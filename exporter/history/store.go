@@ -18,10 +18,12 @@ const (
 	applicationID = 0x706c616e
 	// schemaVersion is what this program writes. A lower one is upgraded, a
 	// higher one is refused.
-	schemaVersion = 3
+	schemaVersion = 4
 	// entriesSince is the first version with the table entries. A file that is
 	// only read is not upgraded: its entries are derived from its records.
 	entriesSince = 3
+	// changesSince is the first version with the table changes.
+	changesSince = 4
 )
 
 // Errors that callers branch on.

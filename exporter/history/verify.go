@@ -18,8 +18,8 @@ type Verification struct {
 func (v Verification) OK() bool { return len(v.Damaged) == 0 && len(v.Other) == 0 }
 
 // Verify reads the whole history at path: SQLite's structure and indexes, the
-// checksum of every record, of its layers, of its entry and of every line of
-// the audit trail, and whether each entry says what its record says. It writes
+// checksum of every record, of its layers, of its entry, of every change and of
+// every line of the audit trail, and whether each entry says what its record says. It writes
 // nothing. Its error says that the file cannot be read as a history at all.
 func Verify(ctx context.Context, path string) (v Verification, err error) {
 	s, err := openUnchecked(path)
@@ -52,6 +52,11 @@ func Verify(ctx context.Context, path string) (v Verification, err error) {
 	}
 	if _, err := s.Audit(ctx, 0); err != nil {
 		v.Other = append(v.Other, err)
+	}
+	for _, err := range s.rawChanges(ctx) {
+		if err != nil {
+			v.Other = append(v.Other, err)
+		}
 	}
 	return v, ctx.Err()
 }

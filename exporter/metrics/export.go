@@ -47,8 +47,8 @@ var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
 // WriteOpenMetrics writes the history as OpenMetrics text with timestamps, for
 // promtool tsdb create-blocks-from openmetrics. Names and labels are those of
-// /metrics: the gauges and summaries of an engine, plancast_candidate_info and
-// plancast_environment_info. The native histogram has no text form, and the
+// /metrics: the gauges and summaries of an engine, plancast_candidate_info,
+// plancast_candidate_change and plancast_environment_info. The native histogram has no text form, and the
 // counters and what depends on today's configuration are left out without
 // ExportOptions.Replay.
 //
@@ -161,6 +161,21 @@ func (e *exporter) write() error {
 			}
 			series := e.series(environmentInfo.Name, environmentInfo.Labels, s.labels)
 			e.carry(s.start, end, func(at int64) { e.sample(series, 1, at) })
+		}
+	}
+	e.header(candidateChange)
+	for _, name := range slices.Sorted(maps.Keys(e.models)) {
+		changes := e.models[name].changes
+		for i, s := range changes {
+			end := e.options.Until.UnixMilli() + 1
+			if i+1 < len(changes) {
+				end = changes[i+1].start
+			}
+			if s.labels == nil {
+				continue
+			}
+			series := e.series(candidateChange.Name, candidateChange.Labels, s.labels)
+			e.carry(s.start, end, func(at int64) { e.sample(series, s.value, at) })
 		}
 	}
 	if e.options.Replay != nil {

@@ -13,12 +13,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/plancast/plancast/alerts/alertstest"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
@@ -312,6 +314,36 @@ func BenchmarkExport300x3x20(b *testing.B) {
 	for b.Loop() {
 		if err := WriteOpenMetrics(io.Discard, seq(records), ExportOptions{TempDir: b.TempDir()}); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// The change of a candidate is exported as long as it is the newest one.
+func TestExportHasTheChangeOfEachCandidate(t *testing.T) {
+	b := reporttest.NewBuilder(reporttest.Now)
+	env := reporttest.Environment("1.32.0")
+	for i, author := range []string{"ann", "", "bob", "bob"} {
+		edit := reporttest.Measured(0.01)
+		if author != "" {
+			edit = func(r *history.Record) {
+				reporttest.Measured(0.01)(r)
+				reporttest.Traced(change.Change{Author: author})(r)
+			}
+		}
+		for _, p := range []engine.Precision{engine.FP32, engine.INT8} {
+			b.Add("net", fmt.Sprint(i+1), i+1, p, env, edit)
+		}
+	}
+	at := func(i int) float64 { return unix(b.Records[i].Finished) }
+	samples := check(t, export(t, b.Records, 0))
+	for labels, want := range map[string][][2]float64{
+		`version="1",commit="",branch="",author="ann"`: {{at(0), 1}},
+		`version="2",commit="",branch="",author=""`:    nil,
+		`version="3",commit="",branch="",author="bob"`: {{at(4), 3}},
+		`version="4",commit="",branch="",author="bob"`: {{at(6), 4}},
+	} {
+		if got := samples[`plancast_candidate_change{model="net",`+labels+`,link="",kinds=""}`]; !slices.Equal(got, want) {
+			t.Errorf("%s: %v; want %v", labels, got, want)
 		}
 	}
 }

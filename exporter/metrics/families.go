@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/plancast/plancast/exporter/gpu"
+	"github.com/plancast/plancast/terms"
 )
 
 // Type is a Prometheus metric type.
@@ -123,6 +124,10 @@ var (
 	buildDuration = Family{"plancast_build_duration_seconds", Gauge, engineLabels, "How long building the engine took, in seconds.", "Absent when the engine was reused.", false}
 	candidateInfo = Family{"plancast_candidate_info", Gauge, withEngine("version", "digest", "fingerprint"),
 		"The candidate that the engine's metrics show: always 1.", "digest is the SHA-256 of the candidate, fingerprint that of the environment.", false}
+
+	candidateChange = Family{terms.ChangeSeries, Gauge, []string{"model", "version", "commit", "branch", "author", "link", "kinds"},
+		"Iteration of a model's newest candidate; the labels say what the change was that led to it.",
+		"One series for each model, and none for a candidate of whose change nothing is known (change.yml, --meta). kinds has commas between several. The value joins it to plancast_iteration; a link longer than 200 bytes is left out.", false}
 
 	environmentInfo = Family{"plancast_environment_info", Gauge, []string{"model", "backend", "device", "fingerprint", "backend_version", "cores", "governor", "driver", "cuda", "platform"},
 		"The environment that the model's results hold in: always 1.", "Results of different fingerprints must not be compared.", false}
@@ -262,7 +267,7 @@ func Families() []Family {
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
-		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo,
+		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
 		notifications, notificationQueue, notificationAge,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
@@ -237,9 +238,24 @@ func (b *snapshotBuilder) model(m *standing.Model) {
 	for _, v := range m.Versions {
 		n[v.State]++
 	}
+	if c := m.Change(); c != nil {
+		b.gauge(candidateChange, float64(m.Current.Iteration), changeLabels(m.Name, m.Current.Version, c)...)
+	}
 	for _, s := range []standing.VersionState{standing.Accepted, standing.Pending, standing.Refused} {
 		b.gauge(candidates, float64(n[s]), m.Name, string(s))
 	}
+}
+
+// changeLabels are the labels of a candidate's change; nil when nothing is known.
+func changeLabels(model, version string, c *change.Change) []string {
+	if c == nil {
+		return nil
+	}
+	link := c.Link
+	if len(link) > maxLabel {
+		link = "" // a part of it leads nowhere
+	}
+	return bounded([]string{model, version, c.Commit, c.Branch, c.Author, link, c.KindsText()})
 }
 
 // engines adds the results in the environment that counts.

@@ -46,11 +46,26 @@ type chain struct {
 type environments struct {
 	current string
 	spans   []span
+	changes []span // of the candidates that were measured in turn
 }
 
 type span struct {
 	start  int64
-	labels []string
+	labels []string // of a change: nil when nothing is known of it
+	value  float64
+}
+
+// change notes what the change was that led to the candidate of r.
+func (e *environments) change(r history.Record, at int64) {
+	labels := changeLabels(r.Model, r.Version, r.Change)
+	last := span{}
+	if n := len(e.changes); n > 0 {
+		last = e.changes[n-1]
+		at = max(at, last.start+1)
+	}
+	if value := float64(r.Iteration); value != last.value || !slices.Equal(labels, last.labels) {
+		e.changes = append(e.changes, span{at, labels, value})
+	}
 }
 
 type spool struct {
@@ -96,9 +111,10 @@ func (s *spool) add(r history.Record) error {
 			at = max(at, m.spans[n-1].start+1)
 		}
 		m.current = r.Fingerprint
-		m.spans = append(m.spans, span{at, bounded([]string{r.Model, r.Backend, r.Device, r.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform})})
+		m.spans = append(m.spans, span{start: at, labels: bounded([]string{r.Model, r.Backend, r.Device, r.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform})})
 	}
 
+	m.change(r, at)
 	key := strings.Join(labels, "\xff")
 	c := s.engines[key]
 	if c == nil {

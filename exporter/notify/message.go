@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -70,6 +71,9 @@ func result(m *standing.Model, words Words, milestones []milestoneNews, changed 
 		}
 	}
 	lines := []string{headline}
+	if s := words.ChangeText(); s != "" {
+		lines = append(lines, "What changed: "+s)
+	}
 	for _, x := range milestones {
 		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
 			lines = append(lines, clean(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
@@ -131,8 +135,12 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 	title := fmt.Sprintf("%s version %s %s failed: %s", r.Model, r.Version, r.Precision, kind)
 	what := clean(strings.TrimSpace(f.Op+" "+f.Subject), 200)
 	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, clean(r.Environment.DeviceName(), 80), clean(r.Version, 100), r.Precision, kind, f.Kind)}
+	var changed change.Change
+	if r.Change != nil {
+		changed = *r.Change
+	}
 	for _, x := range []struct{ name, text string }{
-		{"Operator", clean(f.Operator, 100)}, {"Node", clean(f.Node, 200)}, {"While", what},
+		{"What changed", strings.TrimSpace(changed.Text() + " " + changed.Link)}, {"Operator", clean(f.Operator, 100)}, {"Node", clean(f.Node, 200)}, {"While", what},
 		{"Why", clean(f.Message, 1000)}, {"What to do", clean(f.Hint, 500)}, {"Last good result", lastGood},
 	} {
 		if x.text != "" {

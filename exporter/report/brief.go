@@ -3,7 +3,9 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -71,6 +73,20 @@ func (m ModelView) EnvironmentText() string {
 		return ""
 	}
 	return m.Changed.Text
+}
+
+// ChangeText says what the change was that led to the newest candidate, with its
+// link; "" when that is not known.
+func (m ModelView) ChangeText() string {
+	c := m.change()
+	return strings.TrimSpace(c.Text() + " " + c.Link)
+}
+
+func (m ModelView) change() change.Change {
+	if m.Candidate == nil || m.Candidate.Change == nil {
+		return change.Change{}
+	}
+	return *m.Candidate.Change
 }
 
 // FailureTexts says which precisions of the newest candidate failed, and why.

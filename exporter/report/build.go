@@ -127,6 +127,7 @@ func modelView(m *standing.Model, s *standing.State) ModelView {
 		return v
 	}
 	v.Candidate = new(candidateView(m, *m.Current))
+	v.Candidate.Change = m.Change()
 	v.Rows = rows(m, s.Now)
 	v.Verdicts = verdictViews(m)
 	v.History, v.Truncated = points(m.Series)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/chart"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
@@ -113,6 +114,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"legend":  func(s chart.Shape) string { return s.Path(7, 7) },
 	"legendx": func() string { return chart.Cross.Path(7, 7) },
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"short":   shortLink,
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).Parse(pageText))
 
@@ -203,6 +205,24 @@ func (p page) Undecided() int {
 
 // Full reports whether the cards are shown, or the overview alone.
 func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
+
+// WhatChanged is the change that led to the newest candidate; nil when nothing is
+// known of it.
+func (m ModelView) WhatChanged() *change.Change {
+	if c := m.change(); !c.Empty() {
+		return &c
+	}
+	return nil
+}
+
+// shortLink is a link as it is shown: without its scheme and parameters.
+func shortLink(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return shorten(link, 60)
+	}
+	return shorten(u.Host+strings.TrimSuffix(u.Path, "/"), 60)
+}
 
 func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }
 

@@ -67,6 +67,13 @@ func Markdown(w io.Writer, v View) error {
 		for _, n := range append(details(m), notes(m)...) {
 			items = append(items, md(n))
 		}
+		if s := m.ChangeText(); s != "" {
+			item := "What changed: " + md(m.change().Text())
+			if link := m.change().Link; link != "" {
+				item = strings.TrimSpace(item) + " <" + strings.NewReplacer("<", "%3C", ">", "%3E").Replace(link) + ">"
+			}
+			items = append(items, item)
+		}
 		if len(items) > 0 {
 			p("\n")
 		}

@@ -68,7 +68,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 	if d := m.Disturbance; d != nil {
 		x.Disturbance = &Disturbance{Disturbed: m.Disturbed(), Share: d.Share, Cause: d.Cause, Discarded: d.Discarded}
 	}
-	x.Change = change(of.Series, r)
+	x.Change = changeOf(of.Series, r)
 	if t, ok := m.Comparison.Of("throughput"); ok && x.Change != nil && x.Change.Paired {
 		x.ThroughputChange = &ThroughputChange{
 			Ratio: t.Ratio - 1, Low: t.Low - 1, High: t.High - 1, Verdict: t.Verdict, WithinRebuild: t.WithinRebuild, Text: pairText(t),
@@ -113,11 +113,11 @@ func telemetry(m *bench.Measurement) *Telemetry {
 	return x
 }
 
-// change compares r with the candidate before it: with the same precision when
+// changeOf compares r with the candidate before it: with the same precision when
 // that was measured then (or, when it failed then, with its last good result),
 // otherwise with that candidate's best engine. Where the two were timed in turns,
 // that is what counts.
-func change(s history.Series, r history.Record) *Change {
+func changeOf(s history.Series, r history.Record) *Change {
 	e := history.EntryOf(r)
 	now, ok := p99(e)
 	before, found := s.TrialBefore(e.Iteration)

@@ -45,6 +45,9 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		for _, n := range notes(m) {
 			p("  %s\n", n)
 		}
+		if s := m.ChangeText(); s != "" {
+			p("  What changed: %s\n", s)
+		}
 		grid, spans := [][]string{}, map[int]string{}
 		head := make([]string, len(columns))
 		for i, c := range columns {

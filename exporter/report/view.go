@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
@@ -123,6 +124,8 @@ type CandidateView struct {
 	Finished  time.Time     `json:"finished"`
 	Mark      CandidateMark `json:"mark,omitempty"`
 	Note      string        `json:"note,omitempty"` // the mark in words
+	// Change is what is known of the change that led to the newest candidate.
+	Change *change.Change `json:"change,omitempty"`
 }
 
 // VersionView is a version that is not measured.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -51,6 +52,20 @@ type Model struct {
 func (m *Model) Record(e history.Entry) (history.Record, bool) {
 	r, ok := m.records[e.ID]
 	return r, ok
+}
+
+// Change is what is known of the change that led to the newest candidate; nil when
+// nothing is.
+func (m *Model) Change() *change.Change {
+	if m.Current == nil {
+		return nil
+	}
+	for _, e := range m.Current.Entries {
+		if r, ok := m.Record(e); ok {
+			return r.Change
+		}
+	}
+	return nil
 }
 
 // Environment is what the results of a series were measured on. It is false

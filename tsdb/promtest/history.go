@@ -21,6 +21,9 @@ type Result struct {
 	Environment string
 	Unquantized int
 	NoEffect    bool // of an int8 engine: nothing in it computes in 8 bits
+	// Author and Link say what the change was that led to the candidate; where
+	// they are set, it is published with this result.
+	Author, Link string
 }
 
 // Engine is a model at a precision, and its results.
@@ -97,6 +100,9 @@ func (h History) OpenMetrics() string {
 		add("plancast_iteration_timestamp_seconds", l, t, float64(r.Time.UnixMilli())/1000)
 		add("plancast_engine_last_build_success", l, t, 1)
 		add("plancast_candidate_info", l+fmt.Sprintf(`,version="%d",digest="d%d",fingerprint=%q`, r.Number, r.Number, r.Environment), t, 1)
+		if r.Author != "" {
+			add("plancast_candidate_change", fmt.Sprintf(`model=%q,version="%d",author=%q,link=%q,kinds="quantization"`, e.Model, r.Number, r.Author, r.Link), t, float64(r.Number))
+		}
 		if e.Precision == "int8" {
 			add("plancast_engine_unquantized_layers", l, t, float64(r.Unquantized))
 			effective := 1.0

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/engine"
@@ -104,6 +105,20 @@ func (s *Site) Push(model, version string, script fake.Script) {
 	}
 }
 
+// Change writes the change.yml of a version, old enough to be taken for whole;
+// when orders those of one version.
+func (s *Site) Change(model, version, text string, when int) {
+	s.t.Helper()
+	file := filepath.Join(s.Dir, "models", model, version, candidate.ChangeFile)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		s.t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour + time.Duration(when)*time.Second)
+	if err := os.Chtimes(file, old, old); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Milliseconds is n ms in a script.
 func Milliseconds(n float64) fake.Duration { return fake.Duration(n * float64(time.Millisecond)) }
 
@@ -142,6 +157,29 @@ func (s *Site) Open(change ...func(*daemon.Options)) *daemon.Daemon {
 // Records are what the history holds, as "model/version iteration outcome".
 func (s *Site) Records() []string {
 	s.t.Helper()
+	return s.read(func(r history.Record) string {
+		outcome := "measured"
+		if !r.OK() {
+			outcome = string(r.Failure.Kind)
+		}
+		return fmt.Sprintf("%s/%s %d %s", r.Model, r.Version, r.Iteration, outcome)
+	})
+}
+
+// Changes are what is known of the changes of what the history holds, in words.
+func (s *Site) Changes() []string {
+	s.t.Helper()
+	return s.read(func(r history.Record) string {
+		if r.Change == nil {
+			return ""
+		}
+		return r.Change.Text()
+	})
+}
+
+// read reads the history from its file.
+func (s *Site) read(text func(history.Record) string) []string {
+	s.t.Helper()
 	store, err := history.OpenReadOnly(filepath.Join(s.Dir, "state", "history.db"))
 	if err != nil {
 		s.t.Fatal(err)
@@ -152,11 +190,7 @@ func (s *Site) Records() []string {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		outcome := "measured"
-		if !r.OK() {
-			outcome = string(r.Failure.Kind)
-		}
-		out = append(out, fmt.Sprintf("%s/%s %d %s", r.Model, r.Version, r.Iteration, outcome))
+		out = append(out, text(r))
 	}
 	return out
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -125,6 +126,11 @@ func Disturbed(r *history.Record) {
 	r.Measurement.Warnings = append(r.Measurement.Warnings, "disturbed: "+cause+", so the times decide nothing")
 }
 
+// Traced completes a record with what its candidate's change was.
+func Traced(c change.Change) func(*history.Record) {
+	return func(r *history.Record) { r.Change = &c }
+}
+
 // Idle completes a measured record of an int8 engine: nothing in it computes in 8 bits.
 func Idle(r *history.Record) {
 	l := r.Measurement.Layers
@@ -202,6 +208,12 @@ func Input() standing.Evidence {
 		if i == 3 {
 			fp32 = and(fp32, Paired("3", 0.84, 0.83, 0.85, bench.Changed))
 			int8 = and(int8, Paired("3", 0.84, 0.825, 0.856, bench.Changed))
+		}
+		if i == 3 {
+			fp32 = and(fp32, Traced(change.Change{
+				Kinds: []change.Kind{change.Quantization, change.Fusion}, Author: "Ann <ann@example.org>", Branch: "int8-heads",
+				Commit: "0123456789abcdef0123456789abcdef01234567", Link: "https://git.example.org/vision/squeezenet/pull/42?tab=files",
+			}))
 		}
 		b.Add("squeezenet", version, i+1, engine.FP32, now, fp32)
 		b.Add("squeezenet", version, i+1, engine.FP16, now, Unsupported)

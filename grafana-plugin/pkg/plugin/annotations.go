@@ -40,12 +40,16 @@ func (d *Datasource) annotations(ctx context.Context, a *request) (data.Frames, 
 	if err := d.load(ctx, a); err != nil {
 		return nil, err
 	}
+	changes, err := d.changes(ctx, a)
+	if err != nil {
+		return nil, err
+	}
 	var events []event
 	for _, s := range a.history.Series {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		events = append(events, a.story(s, plain)...)
+		events = append(events, a.story(s, plain, changes)...)
 	}
 	failures, err := d.failures(ctx, a)
 	if err != nil {
@@ -98,7 +102,7 @@ func unique(events []event) []event {
 }
 
 // story is what happened to one series.
-func (a *request) story(s tsdb.Series, plain bool) (out []event) {
+func (a *request) story(s tsdb.Series, plain bool, changes changes) (out []event) {
 	met := false
 	var before *iterations.Iteration
 	for i := range s.Iterations {
@@ -106,10 +110,10 @@ func (a *request) story(s tsdb.Series, plain bool) (out []event) {
 		tags := []string{"iteration", s.Model}
 		switch {
 		case !it.Valid:
-			out = append(out, event{it.Time, fmt.Sprintf("%s: iteration %s has no result", s.Model, units.Number(it.Number)), "", []string{"failed", s.Model}})
+			out = append(out, event{it.Time, fmt.Sprintf("%s: iteration %s has no result", s.Model, units.Number(it.Number)), changes.text("", s.Model, *it), []string{"failed", s.Model}})
 			continue
 		case plain:
-			out = append(out, event{it.Time, fmt.Sprintf("%s: iteration %s", s.Model, units.Number(it.Number)), "", tags})
+			out = append(out, event{it.Time, fmt.Sprintf("%s: iteration %s", s.Model, units.Number(it.Number)), changes.text("", s.Model, *it), tags})
 			continue
 		}
 		text := s.Criterion.Metric + " " + units.Format(it.Value, s.Criterion.Unit)
@@ -142,7 +146,7 @@ func (a *request) story(s tsdb.Series, plain bool) (out []event) {
 				}
 			}
 		}
-		out = append(out, event{it.Time, title, text, tags})
+		out = append(out, event{it.Time, title, changes.text(text, s.Model, *it), tags})
 		before = it
 	}
 	return out
