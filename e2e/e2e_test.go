@@ -163,7 +163,7 @@ func TestBrokenModelIsAnAlertAndSilencesItsStaleResults(t *testing.T) {
 }
 
 // An exporter that is killed while it measures is an alert that ends after its
-// restart, and nothing of the history is lost.
+// restart, and the history loses nothing.
 func TestKilledExporterIsAnAlertThatEndsWithItsRestart(t *testing.T) {
 	t.Parallel()
 	s := newSite(t, "")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the form of everything. A tool that is missing is told; with
+# Checks the form of everything. A tool that is missing is reported; with
 # LINT_REQUIRE=1, as in continuous integration, it is an error.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

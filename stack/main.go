@@ -389,7 +389,7 @@ func (s *stack) relink(ctx context.Context) error {
 
 func (s *stack) printAddresses() {
 	fmt.Fprintf(s.out, `
-  Everything shown is an invented demo; nothing of it was measured.
+  Everything shown is an invented demo; none of it was measured.
 
   Report         %s
   Prometheus     %s

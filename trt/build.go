@@ -371,7 +371,7 @@ func cacheUse(supplied, valid bool, reason string, log []LogLine) TimingCacheUse
 	case valid && len(counts) == 2:
 		u.Before, u.After = counts[0], counts[1]
 		if u.Before == 0 && u.After > 0 {
-			// TensorRT takes bytes that are no cache, without a word, as an empty one. A
+			// TensorRT silently takes bytes that are no cache as an empty one. A
 			// build that times nothing leaves an empty one as well.
 			u.Valid, u.Reason = false, "it holds no entry"
 		}

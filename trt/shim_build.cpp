@@ -300,7 +300,7 @@ int32_t trt_build_run(trt_build* b, trt_error* err) {
     if (!b->timing_cache.empty()) {
       cache.reset(config->createTimingCache(b->timing_cache.data(), b->timing_cache.size()), OnDevice<nvinfer1::ITimingCache>{device});
       b->cache_valid = cache && config->setTimingCache(*cache, false);
-      // Serializing logs the number of entries, which is otherwise not to be had.
+      // Serializing logs the number of entries, which nothing else reveals.
       if (b->cache_valid) std::unique_ptr<nvinfer1::IHostMemory, OnDevice<nvinfer1::IHostMemory>> counted(cache->serialize(), {device});
       if (!b->cache_valid) b->cache_reason = cache ? "it is of another GPU or TensorRT version" : "its content is damaged";
     }

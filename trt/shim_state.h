@@ -18,7 +18,7 @@ namespace shim {
 
 // ---- log ----------------------------------------------------------------------
 
-// One logger for the process and for ever: TensorRT keeps the first it sees.
+// One logger for the life of the process: TensorRT keeps the first one it sees.
 class Logger final : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* text) noexcept override {

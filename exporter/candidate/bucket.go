@@ -146,7 +146,7 @@ func (b *bucket) open(ctx context.Context, key string) (io.ReadCloser, error) {
 }
 
 // readError distinguishes an endpoint that does not answer from an object that cannot
-// be had.
+// be read.
 func (b *bucket) readError(key string, err error) error {
 	if errors.Is(err, errNoAnswer) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("read %s: %w", key, err)

@@ -18,7 +18,7 @@ type Event string
 // The events. One notification may be several: a result that misses a target
 // in a new environment is a result, missed and environment.
 const (
-	EventResult      Event = "result"      // a candidate is measured through
+	EventResult      Event = "result"      // a candidate is measured at every precision
 	EventMissed      Event = "missed"      // ... and misses a target
 	EventEnvironment Event = "environment" // ... and is the first notified of another environment
 	EventFailure     Event = "failure"     // a job failed

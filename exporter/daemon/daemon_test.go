@@ -149,7 +149,7 @@ func TestCancellingLeavesNoHalfResult(t *testing.T) {
 		t.Errorf("after the pass %v run and %v wait", v.Running, v.Queue)
 	}
 	if got := s.Records(); !slices.Equal(got, []string{"net/1 1 measured"}) {
-		t.Errorf("records %q; want what was through, and nothing of the other", got)
+		t.Errorf("records %q; want what was through, and none of the other", got)
 	}
 	if left, _ := filepath.Glob(filepath.Join(s.Dir, "state", "work", "*")); len(left) > 0 {
 		t.Errorf("work left behind: %v", left)

@@ -61,7 +61,7 @@ type Backend interface {
 // Reusable is a Backend that takes seconds to start: the process that did one job
 // with it does the next of the same candidate, as long as nothing goes wrong.
 type Reusable interface {
-	// Reusable reports whether nothing of the jobs so far can show in the next one.
+	// Reusable reports whether the jobs so far leave no trace in the next one.
 	Reusable() bool
 }
 

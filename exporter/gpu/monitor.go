@@ -82,7 +82,7 @@ func (m *Monitor) States() []State {
 }
 
 // Run samples until ctx ends. On a machine without NVML it says so in the log
-// and returns at once. When it returns, nothing of it is left but calls that hang
+// and returns at once. When it returns, all that is left are calls that hang
 // in the driver.
 func (m *Monitor) Run(ctx context.Context) {
 	s, err := m.open(ctx)
@@ -292,6 +292,6 @@ func (m *Monitor) xid(s *system, e nvml.EventData) {
 	state := m.state(d)
 	state.XIDs[e.EventData]++
 	if state.XIDs[e.EventData] == 1 {
-		m.o.Log.Warn("GPU reports an XID error; it is told once for each number and counted further", "gpu", d.GPU, "uuid", d.UUID, "xid", e.EventData)
+		m.o.Log.Warn("GPU reports an XID error; further ones of this number are counted only", "gpu", d.GPU, "uuid", d.UUID, "xid", e.EventData)
 	}
 }

@@ -44,7 +44,7 @@ func measured(model, version, digest string) history.Record {
 func failed(model, version, digest string) history.Record {
 	r := measured(model, version, digest)
 	r.Measurement = nil
-	r.Failure = &history.Failure{Error: *engine.Errorf(engine.KindCrashed, "run worker", "", "it died"), Log: []string{"last words"}}
+	r.Failure = &history.Failure{Error: *engine.Errorf(engine.KindCrashed, "run worker", "", "it died"), Log: []string{"the end of the log"}}
 	return r
 }
 

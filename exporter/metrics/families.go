@@ -49,17 +49,17 @@ func withEngine(extra ...string) []string { return slices.Concat(engineLabels, e
 var (
 	latency = Family{"plancast_engine_latency_seconds", Summary, engineLabels,
 		"Latency of one query at concurrency 1 and the first batch size, in seconds.",
-		"Quantiles 0.5, 0.9, 0.95 and 0.99 of the pooled queries of the accepted windows, with their sum and count. A 0.99 of fewer than 459 queries is refused, so it is absent.", false}
+		"Quantiles 0.5, 0.9, 0.95 and 0.99 of the pooled queries of the accepted windows, with their sum and count. The 0.99 quantile is absent below 459 queries.", false}
 	latencyHistogram = Family{"plancast_engine_latency_distribution_seconds", Histogram, engineLabels,
 		"Latency of one query at concurrency 1 as a native histogram, in seconds.",
-		"Schema 5: neighbouring buckets are 2.2 % apart. The buckets travel in the protobuf exposition format only; the text formats show sum and count.", false}
+		"Schema 5: neighboring buckets are 2.2 % apart. Only the protobuf format carries the buckets; the text formats show sum and count.", false}
 	latencyUpper = Family{"plancast_engine_latency_upper_seconds", Summary, engineLabels,
 		"Early-stopping upper bounds of the latency quantiles at 99 % confidence, in seconds.",
 		"MLPerf's bound: the true quantile is not above it with 99 % confidence. A quantile without enough queries for a bound is absent. Sum and count are those of plancast_engine_latency_seconds.", false}
 	throughput = Family{"plancast_engine_throughput_inferences_per_second", Gauge, engineLabels,
 		"Highest throughput of the sweep over batch sizes and concurrency, in inferences per second.", "", false}
 	stable = Family{"plancast_engine_stable", Gauge, engineLabels,
-		"Whether the latency is known well enough to be trusted: 1 or 0.",
+		"Whether the latency is known well enough to rely on: 1 or 0.",
 		"1 says that the throughput of the accepted windows agreed, that half of the 90 % interval of the percentile that decides is within its tolerance, and that no window that counts was disturbed or throttled.", false}
 	latencyLow = Family{"plancast_engine_latency_interval_lower_seconds", Gauge, withEngine("percentile"),
 		"Lower end of the 90 % interval of a latency percentile, in seconds.", "The interval holds when queries depend on each other (docs/benchmark.md).", false}
@@ -81,10 +81,10 @@ var (
 		"Upper end of the 90 % interval of plancast_engine_throughput_change_ratio.", "", false}
 	disturbed = Family{"plancast_engine_disturbed", Gauge, engineLabels,
 		"Whether other work disturbed the measurement so much that its times decide nothing: 1 or 0.",
-		"A criterion on a time or throughput that would be missed is undecided then, and the result is no iteration for forecasts. Absent where nobody watched.", false}
+		"A criterion on a time or throughput that would be missed is then undecided, and forecasts ignore the result. Absent if disturbance was not recorded.", false}
 	effective = Family{"plancast_engine_precision_effective", Gauge, engineLabels,
 		"Whether anything that counts in an int8 engine computes in 8 bits: 1 or 0.",
-		"A 0 says that quantization brought nothing: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines whose layers are known have it.", false}
+		"0 means that quantization brought nothing: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines with known layers have it.", false}
 	windowDisturbed = Family{"plancast_engine_window_disturbed_ratio", Gauge, engineLabels,
 		"Share of disturbance in the windows that the latency rests on.",
 		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, or of the time that other processes kept the GPU at work. Of a disturbed result it is that of the disturbed windows.", false}
@@ -104,7 +104,7 @@ var (
 	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}
 	unquantizedLayers = Family{"plancast_engine_unquantized_layers", Gauge, engineLabels, "Arithmetic layers of an int8 engine that are not int8.", "Only int8 engines have it.", false}
 	calibration       = Family{"plancast_calibration_coverage_ratio", Gauge, engineLabels,
-		"How far the calibration data of an int8 engine meet their limits, a ratio: 1 is all of them.",
+		"How well the calibration data of an int8 engine meet their limits, a ratio: 1 means all of them.",
 		"The least of: samples over those wanted; the share of tensors whose range was found; the share of the evaluation inputs' values inside the range of the calibration data; the share of input channels so covered; the share of the classes predicted for evaluation inputs that are predicted for calibration data as well; each over its limit in tensorrt.calibration, at most 1. docs/gpu.md defines them. Absent without calibration.", false}
 	layerChanges = Family{"plancast_engine_layer_changes", Gauge, withEngine("change"),
 		"Layers that differ from the plan before of the same model and precision.",
@@ -120,8 +120,8 @@ var (
 		"time() minus this is the age of the result.", false}
 	lastBuildSuccess = Family{"plancast_engine_last_build_success", Gauge, engineLabels,
 		"Whether the newest job of this precision gave a result: 1 or 0.",
-		"A 0 beside the other metrics of an engine says that those show an earlier result. A precision that the backend does not support at all has none of these metrics.", false}
-	buildDuration = Family{"plancast_build_duration_seconds", Gauge, engineLabels, "How long building the engine took, in seconds.", "Absent when the engine was reused.", false}
+		"0 beside the other metrics of an engine means that those show an earlier result. A precision that the backend does not support at all has none of these metrics.", false}
+	buildDuration = Family{"plancast_build_duration_seconds", Gauge, engineLabels, "Time to build the engine, in seconds.", "Absent when the engine was reused.", false}
 	candidateInfo = Family{"plancast_candidate_info", Gauge, withEngine("version", "digest", "fingerprint"),
 		"The candidate that the engine's metrics show: always 1.", "digest is the SHA-256 of the candidate, fingerprint that of the environment.", false}
 
@@ -130,8 +130,8 @@ var (
 		"One series for each model, and none for a candidate of whose change nothing is known (change.yml, --meta). kinds has commas between several. The value joins it to plancast_iteration; a link longer than 200 bytes is left out.", false}
 
 	environmentInfo = Family{"plancast_environment_info", Gauge, []string{"model", "backend", "device", "fingerprint", "backend_version", "cores", "governor", "driver", "cuda", "platform"},
-		"The environment that the model's results hold in: always 1.", "Results of different fingerprints must not be compared.", false}
-	modelInfo = Family{"plancast_model_info", Gauge, []string{"model", "owner"}, "A model of the repository and who owns it: always 1.", "", false}
+		"The environment of the model's results: always 1.", "Results of different fingerprints must not be compared.", false}
+	modelInfo = Family{"plancast_model_info", Gauge, []string{"model", "owner"}, "A model of the repository and its owner: always 1.", "", false}
 	builds    = Family{"plancast_builds_total", Counter, []string{"model", "result"},
 		"Finished jobs by result, over the whole history.",
 		"result is success or a failure kind. It is counted from the history, so a restart does not reset it; every result value exists from the first scrape of a model.", false}
@@ -143,27 +143,27 @@ var (
 		"Versions in the repository by state.", "state is accepted, pending (left alone for now) or refused; each exists from the first scrape.", false}
 
 	models       = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
-	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "How long the last pass over the repository took, in seconds.", "Absent before the first.", true}
+	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "Duration of the last pass over the repository, in seconds.", "Absent before the first.", true}
 	passTime     = Family{"plancast_pass_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
-	passOK       = Family{"plancast_pass_last_success", Gauge, nil, "Whether the last pass over the repository went through: 1 or 0.", "A candidate that fails is no failure of the pass.", true}
+	passOK       = Family{"plancast_pass_last_success", Gauge, nil, "Whether the last pass over the repository succeeded: 1 or 0.", "A failing candidate does not fail the pass.", true}
 	passStalled  = Family{"plancast_pass_stalled", Gauge, nil, "Whether the running pass has shown no progress beyond every limit: 1 or 0.", "The limit is worker.timeout and an hour. /-/healthy fails as well.", true}
-	reloadOK     = Family{"plancast_config_last_reload_successful", Gauge, nil, "Whether the last reading of the configuration succeeded: 1 or 0.", "A 0 says that the configuration before stays in force.", true}
+	reloadOK     = Family{"plancast_config_last_reload_successful", Gauge, nil, "Whether the last reload of the configuration succeeded: 1 or 0.", "0 means that the previous configuration stays in force.", true}
 	reloadTime   = Family{"plancast_config_last_reload_success_timestamp_seconds", Gauge, nil, "When the configuration in force was read, in seconds since the epoch.", "", true}
-	jobProgress  = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "How far the running stage of a running job is, a ratio.",
+	jobProgress  = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "Progress of the running stage of a running job, a ratio.",
 		"stage is build, latency, throughput, accuracy or calibration. Absent while nothing runs and where the end of a stage is not known.", true}
-	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs that wait.", "", true}
+	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs waiting to run.", "", true}
 	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
 		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
 	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
-	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. Minutes say that a receiver does not take its messages.", true}
+	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. An age of minutes means that a receiver does not accept its messages.", true}
 	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
-	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that have to be ready: the milestone's share of those that it selects.", "", false}
+	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that must be ready: the milestone's share of those that it selects.", "", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
 	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision"}, "The precision that the milestone names, or best: always 1.", "", false}
-	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that have to meet all criteria, a ratio, from the configuration.", "", false}
+	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that must meet all criteria, a ratio, from the configuration.", "", false}
 	horizon        = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
 )
@@ -188,11 +188,11 @@ var (
 
 	trackBrier       = Family{Name: "plancast_forecast_brier_score", Type: Gauge, Help: "Brier score of the forecast on this history, walked through from its beginning: 0 is perfect.", Note: "The four are absent until there is a question that can be answered."}
 	trackSkill       = Family{Name: "plancast_forecast_skill_score", Type: Gauge, Help: "Brier skill against the base rate: above 0 is better than quoting how often such questions come true."}
-	trackCalibration = Family{Name: "plancast_forecast_calibration_error", Type: Gauge, Help: "Mean distance between the probabilities that were said and the shares that came true."}
+	trackCalibration = Family{Name: "plancast_forecast_calibration_error", Type: Gauge, Help: "Mean distance between forecast probabilities and the shares that came true."}
 	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
 )
 
-// What the device did during the accepted windows of the latency. Nothing of it
+// What the device did during the accepted windows of the latency. None of it
 // is known on a CPU.
 var (
 	windowUtilization = Family{Name: "plancast_engine_window_utilization_ratio", Type: Gauge, Labels: engineLabels, Help: "Mean share of the time in which a kernel ran during the accepted windows, a ratio.",
@@ -205,8 +205,8 @@ var (
 		Note: "At concurrency 1 and the first batch size, what the board needs at rest included."}
 	windowTemperature = Family{Name: "plancast_engine_window_temperature_celsius", Type: Gauge, Labels: engineLabels, Help: "Highest temperature of the GPU during the accepted windows, in degrees Celsius."}
 	windowClock       = Family{Name: "plancast_engine_window_clock_hertz", Type: Gauge, Labels: withEngine("clock"), Help: "Mean clock during the accepted windows, in hertz.", Note: "clock is sm or memory."}
-	windowThrottled   = Family{Name: "plancast_engine_window_throttled", Type: Gauge, Labels: engineLabels, Help: "Windows that were thrown away because the device was throttled by heat or a power brake.",
-		Note: "0 where the device was watched and ran freely. After 3 of them throttled windows count, and plancast_engine_stable is 0. A power cap is usual under full load and throws no window away."}
+	windowThrottled   = Family{Name: "plancast_engine_window_throttled", Type: Gauge, Labels: engineLabels, Help: "Windows that were discarded because heat or a power brake throttled the device.",
+		Note: "0 if the device was watched and not throttled. After 3 of them throttled windows count, and plancast_engine_stable is 0. A power cap is normal under full load and discards no window."}
 )
 
 // gpuLabels are those of every metric of a GPU.
@@ -230,15 +230,15 @@ var (
 	gpuClock             = gpuFamily("plancast_gpu_clock_hertz", Gauge, []string{"clock"}, "Clock, in hertz.", "clock is sm or memory.")
 	gpuClockMax          = gpuFamily("plancast_gpu_clock_max_hertz", Gauge, []string{"clock"}, "Highest clock that the GPU can have, in hertz.", "clock is sm or memory.")
 	gpuThrottled         = gpuFamily("plancast_gpu_throttled", Gauge, []string{"reason"}, "Whether a reason holds the clocks back: 1 or 0.",
-		"reason is thermal, power_brake, power_cap, hardware (a hardware slowdown; thermal or power_brake says why, where the GPU knows), sync_boost or board_limit; each exists where the GPU tells. That it idles or was told a lower clock is no throttling.")
+		"reason is thermal, power_brake, power_cap, hardware (a hardware slowdown; thermal or power_brake says why, where the GPU knows), sync_boost or board_limit; each exists where the GPU reports it. Idling and a lower configured clock are not throttling.")
 	gpuECC            = gpuFamily("plancast_gpu_ecc_errors_total", Counter, []string{"kind"}, "ECC errors since the driver was loaded.", "kind is corrected or uncorrected. Absent without ECC.")
 	gpuXID            = gpuFamily("plancast_gpu_xid_errors_total", Counter, []string{"xid"}, "XID errors that the driver reported since plancast started, by number.", "A number appears with its first error. NVIDIA's XID documentation says what each means.")
-	gpuSMActivity     = gpuFamily("plancast_gpu_sm_activity_ratio", Gauge, nil, "Share of the SMs at work, mean since the sample before, a ratio.", "This and the next three are hardware counters of Hopper and newer (NVML's GPM); they take no profiler.")
+	gpuSMActivity     = gpuFamily("plancast_gpu_sm_activity_ratio", Gauge, nil, "Share of the SMs at work, mean since the sample before, a ratio.", "This and the next three are hardware counters of Hopper and newer (NVML's GPM); they need no profiler.")
 	gpuSMOccupancy    = gpuFamily("plancast_gpu_sm_occupancy_ratio", Gauge, nil, "Share of the SMs' warps in use, mean since the sample before, a ratio.", "")
 	gpuTensorActivity = gpuFamily("plancast_gpu_tensor_activity_ratio", Gauge, nil, "Share of the time in which tensor cores were at work, mean since the sample before, a ratio.", "")
 	gpuDRAMBandwidth  = gpuFamily("plancast_gpu_dram_bandwidth_ratio", Gauge, nil, "Share of the bandwidth of device memory in use, mean since the sample before, a ratio.", "")
-	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "What a GPU does not support is no failure. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three samples that did not come.")
-	gpuTime           = gpuFamily("plancast_gpu_sample_timestamp_seconds", Gauge, nil, "When the GPU was last sampled, in seconds since the epoch.", "")
+	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "Unsupported calls do not count. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three samples that did not come.")
+	gpuTime           = gpuFamily("plancast_gpu_sample_timestamp_seconds", Gauge, nil, "Time of the GPU's last sample, in seconds since the epoch.", "")
 )
 
 // gpuFigures are the families that are plain figures of a sample.
@@ -287,7 +287,7 @@ func WriteDoc(w io.Writer) error {
 This page is generated from the table in exporter/metrics: change it there and run ` + "`go test ./exporter/metrics -run TestDoc -update`" + `.
 
 All values are in base units. What is unknown is absent, never zero. A failure keeps the last good result of the same
-environment visible: ` + "`plancast_engine_last_build_success`" + ` is 0 then, and ` + "`plancast_iteration_timestamp_seconds`" + ` tells the age.
+environment visible: ` + "`plancast_engine_last_build_success`" + ` is 0 then, and ` + "`plancast_iteration_timestamp_seconds`" + ` gives the age.
 Results of another environment than the newest are not exported, and a model that leaves the repository takes its series along.
 
 A result is scraped hundreds of times but is one point: whoever computes with the history must take one value for each

@@ -49,7 +49,7 @@ func failing(t *testing.T) map[string]string {
 		out["gotify "+name] = "gotify://" + host + "/AT0KENhunter2s/?disabletls=yes"
 		out["ntfy "+name] = "ntfy://B0TUSER:hunter2@" + host + "/s3cret?scheme=http"
 		out["matrix "+name] = "matrix://B0TUSER:hunter2@" + host + "/?rooms=s3cret&disabletls=yes"
-		if name == "refused" || name == "no such host" { // the others do not speak SMTP, and the library waits for ever
+		if name == "refused" || name == "no such host" { // the others do not speak SMTP, and the library waits forever
 			out["smtp "+name] = "smtp://B0TUSER:hunter2@" + host + "/?from=s3cret@example.com&to=Sesame@example.com&timeout=1s"
 		}
 		out["opsgenie "+name] = "opsgenie://" + host + "/T0KENhunter2-s3cret"

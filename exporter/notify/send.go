@@ -21,7 +21,7 @@ import (
 // sendTimeout is how long a receiver has to take a message.
 const sendTimeout = 30 * time.Second
 
-// Error says why a receiver did not take a message. It holds nothing of the
+// Error says why a receiver did not take a message. It holds no part of the
 // receiver's URL and wraps nothing that does.
 type Error struct {
 	Receiver string

@@ -49,7 +49,7 @@ func (d *decoder) model() error {
 			err = d.opset(f)
 		case 25: // functions
 			err = d.function(f, functions)
-		case 20: // training_info: nothing of it is run, and its weights are read
+		case 20: // training_info: none of it is run, and its weights are read
 			err = d.message(f, "training_info", func(f field) error {
 				if f.num != 1 && f.num != 2 { // initialization, algorithm
 					return nil

@@ -40,7 +40,7 @@ type machine struct {
 func (m *machine) worker() Worker { return &played{machine: m} }
 
 // played checks that a worker is used for one candidate on one device, and that
-// nothing of it is left when the device does something else.
+// none of it is left when the device does something else.
 type played struct {
 	*machine
 	candidate string

@@ -69,7 +69,7 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 		running.Go(func() error {
 			defer func() { free <- device }()
 			w := r.Worker()
-			defer w.Close() // nothing of it is left when the device is free
+			defer w.Close() // none of it is left when the device is free
 			for job := range queue {
 				if err := within.Err(); err != nil {
 					return err

@@ -147,7 +147,7 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 			launch("int8", fast), both, []string{"60 ms"},
 		},
 		{
-			"the newest candidate waits until it is measured through",
+			"the newest candidate waits until it is measured at every precision",
 			func(d *diary) {
 				d.add("m", 1, engine.FP32, "f", p99(0.090, 0))
 				d.add("m", 1, engine.INT8, "f", p99(0.060, 0))

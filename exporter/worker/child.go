@@ -188,7 +188,7 @@ func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 			why += ", " + line
 		}
 		o.Failure = &engine.Error{Kind: engine.KindCrashed, Op: "run worker",
-			Message: fmt.Sprintf("it ended during %s without a result: %s", stage, why), Hint: "the log holds its last words"}
+			Message: fmt.Sprintf("it ended during %s without a result: %s", stage, why), Hint: "read the end of its log"}
 		advice.Apply(c.backend, o.Failure)
 	}
 	if o.Failure != nil {

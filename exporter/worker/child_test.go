@@ -86,7 +86,7 @@ func misbehave(how string) {
 		for i := range 100 {
 			fmt.Fprintln(os.Stderr, "line", i)
 		}
-		fmt.Fprint(os.Stderr, "last words")
+		fmt.Fprint(os.Stderr, "last log line")
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		<-forever
 	case "exit":

@@ -49,7 +49,7 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 		{how: "measure, then crash"},
 		{how: "fail", kind: engine.KindUnsupportedOperator, log: "what the library said"},
 		{how: "crash", kind: engine.KindCrashed, message: "during build without a result: exit status 2, SIGABRT", log: "line 4"},
-		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL, twice and not by plancast", log: "last words"},
+		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL, twice and not by plancast", log: "last log line"},
 		{how: "exit", kind: engine.KindCrashed, message: "exit status 7"},
 		{how: "hang", limit: func(s *Spec) { s.Timeout = enough }, kind: engine.KindTimeout, message: "still at build after " + enough.String()},
 		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" where an event belongs`},

@@ -24,7 +24,7 @@ test('a Prometheus that is down is named', async ({ gotoDataSourceConfigPage }) 
   await expect(config).toHaveAlert('error', { hasText: /cannot be reached/ });
 });
 
-test('a wrong password is told apart and not shown', async ({ gotoDataSourceConfigPage, page }) => {
+test('a wrong password is reported as such and not shown', async ({ gotoDataSourceConfigPage, page }) => {
   const config = await gotoDataSourceConfigPage('wrong');
   await expect(config.saveAndTest()).not.toBeOK();
   await expect(config).toHaveAlert('error', { hasText: /refuses the credentials \(401\)/ });

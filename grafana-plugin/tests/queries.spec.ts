@@ -81,7 +81,7 @@ test('a hostile variable stays a value', async ({ page, request, gotoDashboardPa
   await expect(board.getPanelByTitle('Probability').locator.getByText('No data')).toBeVisible();
 });
 
-test('a mistake is told in its own panel and hides no other', async ({ request }) => {
+test('a mistake is shown in its own panel and hides no other', async ({ request }) => {
   for (const [name, q, uid, text] of [
     [
       'bad PromQL',

@@ -104,7 +104,7 @@ type Group struct {
 }
 
 // Start starts p and waits until it answers. Whatever the outcome, Stop leaves
-// nothing of it. The error of a program that ended holds the end of its log.
+// none of it. The error of a program that ended holds the end of its log.
 func (g *Group) Start(ctx context.Context, p Program) (out *Process, err error) {
 	if p.Address != "" {
 		return g.start(ctx, p, p.Address)

@@ -239,7 +239,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 	refused("a missing file is an invalid model", f.Model+".missing", engine.FP32, engine.KindInvalidModel)
 	refused("garbage is an invalid model", f.Invalid, engine.FP32, engine.KindInvalidModel)
 	refused("an unknown operator is named", f.Unsupported, engine.FP32, engine.KindUnsupportedOperator)
-	refused("a precision that cannot be had is unsupported", f.Model, f.Refused, engine.KindUnsupportedPrecision)
+	refused("a precision that does not exist is unsupported", f.Model, f.Refused, engine.KindUnsupportedPrecision)
 
 	for name, c := range map[string]struct {
 		model     string
