@@ -45,3 +45,21 @@ func TestRelativeDeadlines(t *testing.T) {
 		}
 	}
 }
+
+func TestTheFurthestRelativeDeadlineIsTheFurthestLookBack(t *testing.T) {
+	furthest := "now+" + FormatDuration(MaxLookBack)
+	if got, err := ParseRelativeDeadline(furthest, time.UTC, now); err != nil || got != now.Add(MaxLookBack) {
+		t.Errorf("%s: got %s, %v", furthest, got, err)
+	}
+	if got, err := ParseRelativeDeadline(furthest+"1s", time.UTC, now); err == nil {
+		t.Errorf("a second more is accepted as %s", got)
+	}
+}
+
+func TestAZoneDependsOnNoMachine(t *testing.T) {
+	for _, text := range []string{"", "Local"} {
+		if zone, err := ParseZone(text); err == nil {
+			t.Errorf("%q is accepted as %s", text, zone)
+		}
+	}
+}

@@ -53,13 +53,14 @@ func (c *Config) precisions(d *decoder, key string, n *yaml.Node) {
 	c.Precisions = nil
 	d.nonEmpty("one of fp32, fp16, int8", d.scalar(func(s string) error {
 		p, err := engine.ParsePrecision(s)
-		if err == nil && slices.Contains(c.Precisions, p) {
-			err = fmt.Errorf("%s is there twice", p)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			c.Precisions = append(c.Precisions, p)
+		if slices.Contains(c.Precisions, p) {
+			return fmt.Errorf("%s is there twice", p)
 		}
-		return err
+		c.Precisions = append(c.Precisions, p)
+		return nil
 	}))(key, n)
 }
 

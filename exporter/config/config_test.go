@@ -3,11 +3,14 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -102,7 +105,8 @@ func TestBadFilesAreRefusedWithTheirPlace(t *testing.T) {
 func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "plancast.yml")
-	if err := os.WriteFile(file, []byte("repository: {url: m}\nstate: s\n"), 0o644); err != nil {
+	text := "repository: {url: m}\nstate: s\nonnxruntime: {library: ort.so}\ntensorrt: {libraries: [trt, /opt/trt]}\n"
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Load(file)
@@ -111,6 +115,9 @@ func TestRelativePathsAreRelativeToTheFile(t *testing.T) {
 	}
 	if c.Repository.URL != filepath.Join(dir, "m") || c.State != filepath.Join(dir, "s") {
 		t.Errorf("repository %s, state %s", c.Repository.URL, c.State)
+	}
+	if got, want := c.TensorRT.Libraries, []string{filepath.Join(dir, "trt"), "/opt/trt"}; c.ONNXRuntime.Library != filepath.Join(dir, "ort.so") || !slices.Equal(got, want) {
+		t.Errorf("libraries are %s and %q, want %q", c.ONNXRuntime.Library, got, want)
 	}
 	if _, err := Load(filepath.Join(dir, "none.yml")); err == nil || !strings.Contains(err.Error(), "--config.file") {
 		t.Errorf("a missing file gives %v", err)
@@ -126,10 +133,75 @@ func TestPathsThatOnlyLookLikeAShellsAreTaken(t *testing.T) {
 }
 
 func TestSchedulesThatFireAreTaken(t *testing.T) {
-	for _, text := range []string{"@every 1s", "@hourly", "0 0 29 2 *", "*/5 * * * *", "TZ=Asia/Tokyo 0 5 * * *"} {
-		if _, err := Parse(strings.NewReader("schedule: '"+text+"'\n"), "x.yml"); err != nil {
+	noon := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	for text, next := range map[string]time.Time{
+		"@every 1s":               noon.Add(time.Second),
+		"@hourly":                 noon.Add(time.Hour),
+		"0 0 29 2 *":              time.Date(2028, 2, 29, 0, 0, 0, 0, time.UTC),
+		"*/7 * * * *":             noon.Add(7 * time.Minute),
+		"TZ=Asia/Tokyo 0 5 * * *": time.Date(2026, 6, 1, 20, 0, 0, 0, time.UTC),
+	} {
+		c, err := Parse(strings.NewReader("schedule: '"+text+"'\n"), "x.yml")
+		if err != nil || c.Cron != text || !c.Schedule.Next(noon).Equal(next) {
+			t.Errorf("%s: %q, %v", text, c.Cron, err)
+		}
+	}
+}
+
+// What is refused beyond a limit is taken at it.
+func TestLimitsThemselvesAreTaken(t *testing.T) {
+	for _, text := range []string{
+		"benchmark: {patience: 0s, max_disturbance: 100%, margin: 0.1%, cores: [0, 1023]}",
+		"benchmark: {patience: 1h, max_disturbance: 0.1%, margin: 50%, min_queries: 1}",
+		"worker: {timeout: 1s}",
+		"worker: {timeout: 168h}",
+		"onnxruntime: {threads: 1024}",
+		"tensorrt: {profile: {min: 4, opt: 4, max: 4}, devices: [0, 1]}",
+		"benchmark: {min_window: 10s, max_window: 10s}",
+		"targets: [{name: az AZ-09_., models: a model, criteria: [p99 < 50ms]}]",
+		"targets: [{name: " + strings.Repeat("n", 100) + ", criteria: [p99 < 50ms]}]",
+	} {
+		if _, err := Parse(strings.NewReader(text), "x.yml"); err != nil {
 			t.Errorf("%s: %v", text, err)
 		}
+	}
+}
+
+// A list in the file takes the place of the default.
+func TestAListReplacesTheDefault(t *testing.T) {
+	c, err := Parse(strings.NewReader("precisions: [int8]\nbenchmark: {batches: [4, 8]}\n"), "x.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(c.Precisions, []engine.Precision{engine.INT8}) || !slices.Equal(c.Benchmark.Batches, []int{4, 8}) {
+		t.Errorf("precisions %v, batches %v", c.Precisions, c.Benchmark.Batches)
+	}
+}
+
+func TestAThresholdJudgesTheBestPrecisionUnlessItNamesOne(t *testing.T) {
+	c, err := Parse(strings.NewReader("targets: [{name: a, criteria: [p99 < 50ms]}, {name: b, precision: int8, criteria: [p99 < 50ms]}]"), "x.yml")
+	if err != nil || c.Targets[0].Precision != Best || c.Targets[1].Precision != "int8" {
+		t.Errorf("targets %+v, %v", c.Targets, err)
+	}
+}
+
+func TestAModelHasItsOwnDeviationAndProfiles(t *testing.T) {
+	c, err := Parse(strings.NewReader(`
+benchmark: {deviation: top1}
+models:
+  - {match: own, deviation: relative_l2, profiles: {x: {min: [1, 3], opt: [8, 3], max: [16, 3]}}}
+`), "x.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"own": "relative_l2", "other": "top1"} {
+		if got := c.BenchmarkFor(name).Deviation; got != want {
+			t.Errorf("%s: deviation %s, want %s", name, got, want)
+		}
+	}
+	want := engine.Profile{Min: []int64{1, 3}, Opt: []int64{8, 3}, Max: []int64{16, 3}}
+	if got := c.ModelFor("own").Profiles["x"]; !reflect.DeepEqual(got, want) {
+		t.Errorf("profile %v, want %v", got, want)
 	}
 }
 

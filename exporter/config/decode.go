@@ -37,7 +37,6 @@ type field func(key string, n *yaml.Node)
 
 // mapping decodes a mapping whose keys are all known.
 func (d *decoder) mapping(key string, n *yaml.Node, fields map[string]field) {
-	n = resolve(n)
 	if isNull(n) {
 		return
 	}

@@ -63,7 +63,7 @@ type Route struct {
 
 // Matches reports whether news of one of the events about the model goes this way.
 func (r Route) Matches(model, owner string, events []Event) bool {
-	if len(r.Owners) > 0 && !(Select{Models: r.Owners}).Matches(owner) || !(Select{Models: r.Models}).Matches(model) {
+	if !(Select{Models: r.Owners}).Matches(owner) || !(Select{Models: r.Models}).Matches(model) {
 		return false
 	}
 	return len(r.Events) == 0 || slices.ContainsFunc(events, func(e Event) bool { return slices.Contains(r.Events, e) })
@@ -212,7 +212,7 @@ var (
 func openURL(s string) error {
 	wayOut := errors.New("may hold a secret, which has no place in this file: put the URL into a file and name that with url_file, or into an environment variable and name that with url_env")
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Opaque != "" || u.Fragment != "" || u.User != nil || !slices.Contains([]string{"generic", "generic+http", "generic+https", "smtp"}, u.Scheme) {
+	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || !slices.Contains([]string{"generic", "generic+http", "generic+https", "smtp"}, u.Scheme) {
 		return wayOut
 	}
 	for k := range u.Query() {

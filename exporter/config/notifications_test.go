@@ -26,6 +26,9 @@ notifications:
 	if err != nil {
 		t.Fatal(err)
 	}
+	if r := c.Notifications.Receivers; r[0].URL != "generic+http://alerts.internal:8080/plancast?template=json" || r[1].URLEnv != "VISION_URL" || r[2].URLFile != "speech.url" {
+		t.Errorf("receivers are %+v", r)
+	}
 	for _, x := range []struct {
 		model, owner string
 		events       []Event
@@ -63,6 +66,7 @@ func TestOnlyOpenURLsMayStandInTheFile(t *testing.T) {
 		"generic://alerts.internal/?$secret=x":                         false,
 		"generic://alerts.internal/hook#token":                         false,
 		"generic://hooks.slack.com/services/a/b/c":                     false,
+		"generic://discord.com/api/webhooks/1/a":                       false,
 		"generic://alerts.internal/T00000000B00000000":                 false,
 		"smtp://plancast:hunter2@mail.internal/?from=a@b.c&to=d@e.f":   false,
 		"slack://hook:T00000000-B00000000-xxxxxxxx@webhook":            false,
@@ -75,6 +79,19 @@ func TestOnlyOpenURLsMayStandInTheFile(t *testing.T) {
 		}
 		if err != nil && (strings.Contains(err.Error(), "hunter2") || !strings.Contains(err.Error(), "url_file")) {
 			t.Errorf("%s: the error repeats the secret or has no way out: %v", url, err)
+		}
+	}
+}
+
+func TestTheReportIsWhereABrowserFindsIt(t *testing.T) {
+	for url, ok := range map[string]bool{
+		"http://gpu-host:9833/": true, "https://plancast.internal/report": true,
+		"": false, "://": false, "gpu-host:9833": false, "ftp://gpu-host/": false, "http:///report": false,
+		"http://user@gpu-host/": false, "http://gpu-host/?a=b": false, "http://gpu-host/#model": false,
+	} {
+		var c Config
+		if err := c.reportURL(url); (err == nil) != ok || ok != (c.Notifications.ReportURL == url && url != "") {
+			t.Errorf("%q: %v, and the report is at %q", url, err, c.Notifications.ReportURL)
 		}
 	}
 }
