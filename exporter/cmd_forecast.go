@@ -232,7 +232,6 @@ func (c *backtestCommand) run(ctx context.Context, p program) (int, error) {
 	}
 	bar := progressBar{w: p.stderr}
 	report := forecast.Backtest(series, forecast.BacktestOptions{Peers: true, Progress: bar.show})
-	bar.end()
 	return exitOK, toFile(*c.output, p.stdout, func(w io.Writer) error {
 		switch *c.format {
 		case "json":
@@ -302,19 +301,12 @@ func (c *backtestCommand) fromFiles() ([]forecast.Series, error) {
 // progressBar shows how far a long command is, on a terminal or in a log.
 type progressBar struct {
 	w     io.Writer
-	shown int // in twentieths
+	shown int // in tenths
 }
 
 func (b *progressBar) show(done, total int) {
-	const width = 20
-	if n := done * width / max(total, 1); n > b.shown {
+	if n := done * 10 / max(total, 1); n > b.shown {
 		b.shown = n
-		fmt.Fprintf(b.w, "\r%3d %% of %d %s", n*100/width, total, "histories")
-	}
-}
-
-func (b *progressBar) end() {
-	if b.shown > 0 {
-		fmt.Fprintln(b.w)
+		fmt.Fprintf(b.w, "%3d %% of %d histories\n", n*10, total)
 	}
 }

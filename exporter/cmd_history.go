@@ -15,6 +15,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -92,7 +93,7 @@ func (f authorFlags) author(now time.Time) history.Author {
 			who = u.Username
 		}
 	}
-	return history.Author{Who: history.OneLine(who), Because: history.OneLine(*f.because), At: now.UTC()}
+	return history.Author{Who: outside.Line(who, 0), Because: outside.Line(*f.because, 0), At: now.UTC()}
 }
 
 // historyList is plancast history list.
@@ -186,7 +187,7 @@ func markOf(ctx context.Context, s *history.Store, e history.Entry) (string, err
 		parts = append(parts, fmt.Sprintf("superseded by %d", r.SupersededBy))
 	}
 	if x := r.Excluded; x != nil {
-		parts = append(parts, fmt.Sprintf("excluded by %s on %s: %s", history.OneLine(x.By), x.At.Format(time.DateOnly), history.OneLine(x.Because)))
+		parts = append(parts, fmt.Sprintf("excluded by %s on %s: %s", x.By, x.At.Format(time.DateOnly), x.Because))
 	}
 	return strings.Join(parts, "; "), nil
 }
@@ -212,8 +213,14 @@ func writeLine(w io.Writer, e history.Entry, mark string) {
 	if mark != "" {
 		outcome += "; " + mark
 	}
-	fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.ID, e.Finished.Time().Format(time.RFC3339), history.OneLine(e.Model), history.OneLine(e.Version), iteration,
-		e.Precision, e.Fingerprint, figure("p99", units.Seconds), figure("throughput", units.PerSec), outcome)
+	cells := []string{
+		fmt.Sprint(e.ID), e.Finished.Time().Format(time.RFC3339), e.Model, e.Version, iteration,
+		string(e.Precision), e.Fingerprint, figure("p99", units.Seconds), figure("throughput", units.PerSec), outcome,
+	}
+	for i, s := range cells {
+		cells[i] = outside.Line(s, 0)
+	}
+	fmt.Fprintln(w, strings.Join(cells, "\t"))
 }
 
 // historyShow is plancast history show.

@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -101,7 +102,7 @@ func (c *historyAudit) run(ctx context.Context, p program) (int, error) {
 		if a.Record != 0 {
 			record = fmt.Sprint(a.Record)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.RFC3339), history.OneLine(a.Who), a.Action, record, history.OneLine(a.Because))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", a.At.Format(time.RFC3339), outside.Line(a.Who, 0), a.Action, record, outside.Line(a.Because, 0))
 	}
 	return exitOK, tw.Flush()
 }

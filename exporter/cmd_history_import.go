@@ -11,6 +11,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -50,7 +51,7 @@ func (c *historyImport) run(ctx context.Context, p program) (int, error) {
 			return 0, err
 		}
 		defer f.Close()
-		in, c.options.Source = f, history.OneLine(filepath.Base(file))
+		in, c.options.Source = f, outside.Line(filepath.Base(file), 0)
 	}
 	records, skipped, err := read(in, c.options)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -61,7 +62,7 @@ func (c *historySalvage) run(ctx context.Context, p program) (int, error) {
 	}
 	none := ""
 	by := authorFlags{who: &none, because: &none}.author(p.now())
-	by.Because = "salvaged from " + history.OneLine(path)
+	by.Because = "salvaged from " + outside.Line(path, 0)
 	got, err := history.Salvage(ctx, path, *c.to, by)
 	if err != nil {
 		return 0, err

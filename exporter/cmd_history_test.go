@@ -13,7 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
@@ -79,6 +81,49 @@ func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
 	_, out, _ := s.plancast("history", "export", "--config.file", s.File())
 	if strings.Contains(out, `version="1"`) || !strings.Contains(out, `version="2"`) {
 		t.Errorf("the export for Prometheus:\n%s", out)
+	}
+}
+
+// Names and messages of models, and what somebody typed, are shown on terminals.
+func TestNothingThatIsPrintedCommandsATerminal(t *testing.T) {
+	const hostile = "\x1b]0;title\x07\r\x9b31m \u009b31m \x7f \u202e end"
+	path := filepath.Join(t.TempDir(), "history.db")
+	s, err := history.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := reporttest.NewBuilder(reporttest.Now)
+	b.Add("net", hostile, 1, engine.FP32, reporttest.Environment(hostile), reporttest.Measured(0.05))
+	b.Add("net", hostile, 2, engine.FP32, reporttest.Environment(hostile), reporttest.Failed(engine.Error{Kind: hostile, Op: hostile, Node: hostile, Message: hostile, Hint: hostile}, hostile))
+	for _, r := range b.Records {
+		if _, err := s.Append(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"list"}, {"show", "1"}, {"show", "2"}, {"export", "--format=csv"}, {"export", "--format=jsonl"}, {"export", "--format=openmetrics"},
+		{"list", "--model=" + hostile}, {"show", hostile}, {hostile},
+	} {
+		var out, errs bytes.Buffer
+		run(t.Context(), append(append([]string{"history"}, args...), "--history.file="+path), testProgram(&out, &errs))
+		printed := out.String() + errs.String()
+		if !strings.Contains(printed, "end") && !strings.Contains(printed, "plancast_") {
+			t.Errorf("history %q does not show the text:\n%s", args, printed)
+		}
+		for _, r := range printed {
+			if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+				t.Errorf("history %q prints %U raw:\n%q", args, r, printed)
+				break
+			}
+		}
+	}
+	var out, errs bytes.Buffer
+	var r history.Record
+	if run(t.Context(), []string{"history", "show", "2", "--history.file=" + path}, testProgram(&out, &errs)); json.Unmarshal(out.Bytes(), &r) != nil || r.Failure == nil || r.Failure.Hint != strings.ToValidUTF8(hostile, "\uFFFD") {
+		t.Errorf("the JSON of a record means something else:\n%s", out.String())
 	}
 }
 

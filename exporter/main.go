@@ -25,6 +25,7 @@ import (
 	"github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/notify"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -66,7 +67,7 @@ func own(command string) []string { return []string{"/proc/self/exe", command} }
 // terminal, the clock and the operating system.
 type program struct {
 	stdin          io.Reader
-	stdout, stderr io.Writer
+	stdout, stderr io.Writer // through outside.Terminal
 	now            func() time.Time
 	worker         []string // starts a worker
 	sender         []string // starts a process that sends a notification
@@ -85,6 +86,7 @@ type terminated int
 // run parses the arguments, runs the command that they name and returns the
 // exit status.
 func run(ctx context.Context, args []string, p program) (status int) {
+	p.stdout, p.stderr = outside.Terminal(p.stdout), outside.Terminal(p.stderr)
 	// By hand, for kingpin's own flag would leave no --version to the commands.
 	if slices.Equal(args, []string{"--version"}) {
 		fmt.Fprintln(p.stdout, promversion.Print("plancast"))

@@ -13,6 +13,7 @@ import (
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/pass"
 )
 
@@ -63,7 +64,7 @@ func (d *Daemon) againOf(r *http.Request, q url.Values) ([]pass.Again, error) {
 		return nil, err
 	}
 	a.By = history.Author{
-		Who: cmp.Or(history.OneLine(q.Get("who")), "web") + " from " + host(r.RemoteAddr), Because: cmp.Or(history.OneLine(q.Get("because")), pass.OnRequest), At: d.now().UTC(),
+		Who: cmp.Or(outside.Line(q.Get("who"), 0), "web") + " from " + host(r.RemoteAddr), Because: cmp.Or(outside.Line(q.Get("because"), 0), pass.OnRequest), At: d.now().UTC(),
 	}
 	return []pass.Again{a}, nil
 }

@@ -5,9 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
-	"unicode"
 )
 
 // Author says who changes the history and why: both stand in the audit trail.
@@ -27,20 +25,6 @@ func (a Author) check() error {
 		return errors.New("no time is given")
 	}
 	return nil
-}
-
-// OneLine is text from outside on one line, without control characters: fit for
-// the audit trail and for a terminal.
-func OneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r):
-			return ' '
-		case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, s))
 }
 
 // Action is what somebody did to the history.

@@ -7,10 +7,10 @@ import (
 	"io"
 	"iter"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/change"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -57,10 +57,10 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		if r.OK() {
 			stable, queries = strconv.FormatBool(r.Measurement.Stable), strconv.Itoa(r.Measurement.Latency.Queries)
 		}
-		row := []string{
-			strconv.FormatInt(r.ID, 10), cell(r.Model), cell(r.Version), r.Digest, string(r.Precision), cell(r.Backend), cell(r.Environment.BackendVersion),
-			cell(r.Device), r.Fingerprint, strconv.Itoa(r.Iteration), moment(r.CandidateTime), moment(r.Started), moment(r.Finished), result, cell(failure), stable, queries,
-		}
+		row := cells(
+			strconv.FormatInt(r.ID, 10), r.Model, r.Version, r.Digest, string(r.Precision), r.Backend, r.Environment.BackendVersion,
+			r.Device, r.Fingerprint, strconv.Itoa(r.Iteration), moment(r.CandidateTime), moment(r.Started), moment(r.Finished), result, failure, stable, queries,
+		)
 		for _, q := range Quantities {
 			text := ""
 			if v, ok := q.Of(r); ok {
@@ -75,8 +75,9 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		if r.Excluded != nil {
 			excluded = *r.Excluded
 		}
-		row = append(row, superseded, cell(excluded.Because), cell(excluded.By), moment(excluded.At))
-		row = append(row, changeCells(r.Change)...)
+		made := changeOf(r)
+		row = append(row, cells(superseded, excluded.Because, excluded.By, moment(excluded.At),
+			made.Commit, made.Branch, made.Author, made.Link, made.KindsText())...)
 		if err := c.Write(row); err != nil {
 			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
 		}
@@ -88,11 +89,11 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 	return nil
 }
 
-func changeCells(c *change.Change) []string {
-	if c == nil {
-		c = &change.Change{}
+func changeOf(r Record) change.Change {
+	if r.Change == nil {
+		return change.Change{}
 	}
-	return []string{cell(c.Commit), cell(c.Branch), cell(c.Author), cell(c.Link), c.KindsText()}
+	return *r.Change
 }
 
 // column is the name of a figure with its unit: "p99_seconds".
@@ -110,10 +111,10 @@ func moment(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// cell keeps a spreadsheet from taking text from outside for a formula.
-func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
+// cells are texts as a spreadsheet may read them.
+func cells(texts ...string) []string {
+	for i, s := range texts {
+		texts[i] = outside.Cell(s)
 	}
-	return s
+	return texts
 }

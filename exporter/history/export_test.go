@@ -49,11 +49,36 @@ func TestCSVHoldsEveryFigure(t *testing.T) {
 	if at(1, "p99_seconds") != "0.25" || at(1, "p50_seconds") != "" || at(1, "result") != "success" {
 		t.Errorf("measured: %v", rows[1])
 	}
-	if at(2, "result") != "crashed" || !strings.Contains(at(2, "failure"), "two\nlines") || at(2, "p99_seconds") != "" {
+	if at(2, "result") != "crashed" || !strings.Contains(at(2, "failure"), "two lines, \"quoted\"") || at(2, "p99_seconds") != "" {
 		t.Errorf("failed: %v", rows[2])
 	}
-	if at(2, "version") != "'=SUM(A1)" {
-		t.Errorf("a formula reached the spreadsheet: %s", at(2, "version"))
+}
+
+// Whatever text of a record comes from outside: a history may be imported.
+func TestNoCellOfACSVIsAFormula(t *testing.T) {
+	const hostile = "\t=HYPERLINK(\"http://evil.example\")\x1b[31m"
+	r := rec(1, hostile, hostile, hostile, hostile, 1, 0)
+	r.Digest, r.Backend, r.Device, r.Environment.BackendVersion = hostile, hostile, hostile, hostile
+	r.Failure.Kind, r.Failure.Op, r.Failure.Message = hostile, hostile, hostile
+	r.Excluded = &Exclusion{Because: hostile, By: hostile, At: r.Finished}
+	var b bytes.Buffer
+	if err := WriteCSV(&b, all([]Record{r}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := csv.NewReader(&b).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	guarded := 0
+	for i, cell := range rows[1] {
+		if cell == "'=HYPERLINK(\"http://evil.example\") [31m" {
+			guarded++
+		} else if strings.IndexAny(strings.TrimSpace(cell), "=+-@") == 0 || strings.ContainsAny(cell, "\x1b\t\r\n") {
+			t.Errorf("%s holds %q", rows[0][i], cell)
+		}
+	}
+	if guarded < 10 {
+		t.Errorf("only %d cells hold the text: %q", guarded, rows[1])
 	}
 }
 

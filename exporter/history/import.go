@@ -20,6 +20,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/units"
 )
 
@@ -237,7 +238,7 @@ func (c columns) record(row []string) (r Record, ok bool, err error) {
 		if text == "" {
 			continue
 		}
-		text = strings.TrimPrefix(text, "'") // as WriteCSV writes what looks like a formula
+		text = outside.FromCell(text)
 		if q := c.quantities[i]; q != nil {
 			v, err := c.value(i, text)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/gpu"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 )
 
@@ -363,15 +364,11 @@ func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []s
 // maxLabel bounds a label value, in bytes.
 const maxLabel = 200
 
-// bounded makes outside text fit for label values: valid UTF-8 of bounded length.
+// bounded makes outside text fit for label values.
 func bounded(labels []string) []string {
 	out := make([]string, len(labels))
 	for i, s := range labels {
-		s = strings.ToValidUTF8(s, "\uFFFD")
-		if len(s) > maxLabel {
-			s = strings.ToValidUTF8(s[:maxLabel], "")
-		}
-		out[i] = s
+		out[i] = outside.Label(s, maxLabel)
 	}
 	return out
 }

@@ -7,12 +7,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
@@ -55,7 +55,7 @@ type milestoneNews struct {
 // says that the environment is another than that of the result before.
 func result(m *standing.Model, words Words, milestones []milestoneNews, changed bool, in place) Message {
 	events := []config.Event{config.EventResult}
-	name := fmt.Sprintf("%s version %s", m.Name, clean(m.Current.Version, 100))
+	name := fmt.Sprintf("%s version %s", m.Name, outside.Line(m.Current.Version, 100))
 	title := name + " is measured"
 	switch m.Status {
 	case standing.StatusMissed:
@@ -76,7 +76,7 @@ func result(m *standing.Model, words Words, milestones []milestoneNews, changed 
 	}
 	for _, x := range milestones {
 		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
-			lines = append(lines, clean(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
+			lines = append(lines, outside.Line(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
 		}
 	}
 	if text := words.EnvironmentText(); changed && text != "" {
@@ -133,15 +133,15 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 	f := r.Failure
 	kind := titleOf(f.Kind)
 	title := fmt.Sprintf("%s version %s %s failed: %s", r.Model, r.Version, r.Precision, kind)
-	what := clean(strings.TrimSpace(f.Op+" "+f.Subject), 200)
-	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, clean(r.Environment.DeviceName(), 80), clean(r.Version, 100), r.Precision, kind, f.Kind)}
+	what := outside.Line(strings.TrimSpace(f.Op+" "+f.Subject), 200)
+	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, outside.Line(r.Environment.DeviceName(), 80), outside.Line(r.Version, 100), r.Precision, kind, f.Kind)}
 	var changed change.Change
 	if r.Change != nil {
 		changed = *r.Change
 	}
 	for _, x := range []struct{ name, text string }{
-		{"What changed", strings.TrimSpace(changed.Text() + " " + changed.Link)}, {"Operator", clean(f.Operator, 100)}, {"Node", clean(f.Node, 200)}, {"While", what},
-		{"Why", clean(f.Message, 1000)}, {"What to do", clean(f.Hint, 500)}, {"Last good result", lastGood},
+		{"What changed", strings.TrimSpace(changed.Text() + " " + changed.Link)}, {"Operator", outside.Line(f.Operator, 100)}, {"Node", outside.Line(f.Node, 200)}, {"While", what},
+		{"Why", outside.Line(f.Message, 1000)}, {"What to do", outside.Line(f.Hint, 500)}, {"Last good result", lastGood},
 	} {
 		if x.text != "" {
 			lines = append(lines, x.name+": "+x.text)
@@ -150,7 +150,7 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 	if tail := f.Log[max(len(f.Log)-logLines, 0):]; len(tail) > 0 {
 		lines = append(lines, "The end of the worker's log:")
 		for _, l := range tail {
-			lines = append(lines, "    "+clean(l, logWidth))
+			lines = append(lines, "    "+outside.Line(l, logWidth))
 		}
 	}
 	m := in.message(r.Model, r.Version, owner, title, lines, []config.Event{config.EventFailure})
@@ -159,21 +159,21 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 }
 
 // titleOf is a failure kind in words.
-func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), clean(string(k), 60)) }
+func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), outside.Line(string(k), 60)) }
 
 // repeated is the news that a failure came again after it was sent, and was
 // only counted since. Its count is known when it is sent.
 func repeated(r history.Record, owner string, since time.Time, in place) Message {
 	kind := titleOf(r.Failure.Kind)
 	title := fmt.Sprintf("%s failed again: %s", r.Model, kind)
-	m := in.message(r.Model, r.Version, owner, title, []string{fmt.Sprintf("the last time with version %s %s", clean(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
+	m := in.message(r.Model, r.Version, owner, title, []string{fmt.Sprintf("the last time with version %s %s", outside.Line(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
 	m.Since = since.UTC()
 	return m
 }
 
 // counted completes the text of repeated news.
 func (m Message) counted(n int) Message {
-	m.Text = fmt.Sprintf("%s: the same failure came %s more since %s, %s", m.Model, units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
+	m.Text = fmt.Sprintf("%s: the same failure came %s more since %s, %s", outside.Message(outside.Line(m.Model, 100)), units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
 	return m
 }
 
@@ -192,7 +192,7 @@ type place struct {
 }
 
 func (p place) message(model, version, owner, title string, lines []string, events []config.Event) Message {
-	m := Message{Events: events, Model: model, Version: clean(version, 100), Owner: clean(owner, 100)}
+	m := Message{Events: events, Model: outside.Line(model, 100), Version: outside.Line(version, 100), Owner: outside.Line(owner, 100)}
 	if p.reportURL != "" && model != "" {
 		m.Link = strings.TrimSuffix(p.reportURL, "/") + "/?" + url.Values{"model": {model}}.Encode()
 	}
@@ -200,38 +200,13 @@ func (p place) message(model, version, owner, title string, lines []string, even
 		lines = append(lines, "Owner: "+m.Owner)
 	}
 	for i, l := range lines {
-		lines[i] = harmless(l)
+		lines[i] = outside.Message(l)
 	}
 	if m.Link != "" {
 		lines = append(lines, m.Link)
 	}
-	m.Title, m.Text = harmless(clean(title, 200)), strings.Join(lines, "\n")
+	m.Title, m.Text = outside.Message(outside.Line(title, 200)), strings.Join(lines, "\n")
 	return m
-}
-
-// harmless keeps text from outside from calling a whole channel: a zero-width
-// space breaks what chat services take for a mention.
-func harmless(s string) string {
-	return strings.NewReplacer("<!", "<\u200b!", "<@", "<\u200b@",
-		"@everyone", "@\u200beveryone", "@here", "@\u200bhere", "@channel", "@\u200bchannel", "@all", "@\u200ball").Replace(s)
-}
-
-// clean makes one line of outside text: control characters and what changes
-// the direction of text are left out, and it is cut after limit characters.
-func clean(s string, limit int) string {
-	out := strings.Join(strings.Fields(strings.Map(func(r rune) rune {
-		switch {
-		case unicode.IsSpace(r) || unicode.IsControl(r):
-			return ' '
-		case unicode.Is(unicode.Cf, r):
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, "\uFFFD"))), " ")
-	if runes := []rune(out); len(runes) > limit {
-		return string(runes[:limit]) + "…"
-	}
-	return out
 }
 
 // resultKey names the news that a candidate is measured.

@@ -82,11 +82,14 @@ func TestADeadlineHasTheDateOfItsOwnZone(t *testing.T) {
 }
 
 func TestOutsideTextIsHarmless(t *testing.T) {
-	r := history.Record{Model: "m", Version: "1\x1b[31m\n2", Precision: "fp32", Failure: &history.Failure{Log: []string{"<!channel> @here", strings.Repeat("x", 1000), "a\x00b\u202ec"}}}
+	r := history.Record{Model: "m", Version: "1\x1b[31m\n2 <@U024BE7LH>", Precision: "fp32", Failure: &history.Failure{Log: []string{
+		"<!channel> @here", strings.Repeat("x", 1000), "a\x00b\u202ec", "![](https://evil.example/i.png)", "# heading", "**bold** _it_ ~~s~~ <b>x</b>",
+	}}}
 	r.Failure.Message = reporttest.Hostile
-	m := failure(r, "", "", here)
-	for _, bad := range []string{"\x1b", "\x00", "\u202e", "@everyone", "<!channel", "@here"} {
-		if strings.Contains(m.Title+m.Text, bad) {
+	r.Failure.Kind, r.Failure.Op, r.Failure.Operator, r.Failure.Node, r.Failure.Hint = "<!here>", "<!here>", "<!here>", "<!here>", "<!here>"
+	m := failure(r, "<!here>", "", here)
+	for _, bad := range []string{"\x1b", "\x00", "\u202e", "@everyone", "<!", "<@", "@here", "](", "![", "://evil", "evil.example", "<script", "<b>", "**", "`", " _it_", "    #"} {
+		if strings.Contains(m.Title+strings.ReplaceAll(m.Text, m.Link, ""), bad) {
 			t.Errorf("%q is in\n%s\n%s", bad, m.Title, m.Text)
 		}
 	}

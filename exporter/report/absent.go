@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 )
 
@@ -47,7 +48,7 @@ func (v *View) absent(a standing.Absence) {
 }
 
 func absent(a standing.Absence) Absent {
-	x := Absent{Kind: a.Kind, Name: a.Threshold, Model: oneLine(a.Model, 100), Counts: a.Counts}
+	x := Absent{Kind: a.Kind, Name: a.Threshold, Model: outside.Line(a.Model, 100), Counts: a.Counts}
 	x.Text = fmt.Sprintf("%s %s", a.Kind, a.Threshold)
 	if a.Listed {
 		x.Text += fmt.Sprintf(" lists %s, which the repository does not hold", x.Model)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 )
 
@@ -41,7 +42,7 @@ func BuildPart(s *standing.State, of Selection) View {
 		v.absent(a)
 	}
 	for _, r := range s.Refused {
-		v.Refused = append(v.Refused, standing.Refusal{Name: oneLine(r.Name, 100), Reason: oneLine(r.Reason, 500)})
+		v.Refused = append(v.Refused, standing.Refusal{Name: outside.Line(r.Name, 100), Reason: outside.Line(r.Reason, 500)})
 	}
 	for _, g := range s.Gaps() {
 		v.Gaps = append(v.Gaps, gap(g))
@@ -94,7 +95,7 @@ func (s *Summary) count(status standing.Status, measured bool) {
 }
 
 func jobView(j standing.Job, now time.Time) JobView {
-	v := JobView{Model: j.Model, Version: j.Version, Precision: j.Precision, Stage: oneLine(j.Progress.Stage, 60), Message: oneLine(j.Progress.Message, 200)}
+	v := JobView{Model: j.Model, Version: j.Version, Precision: j.Precision, Stage: outside.Line(j.Progress.Stage, 60), Message: outside.Line(j.Progress.Message, 200)}
 	if p := j.Progress; p.Total > 0 {
 		v.Progress = num(min(max(p.Done/p.Total, 0), 1))
 	}
@@ -107,12 +108,12 @@ func jobView(j standing.Job, now time.Time) JobView {
 // modelView writes down one model of a state.
 func modelView(m *standing.Model, s *standing.State) ModelView {
 	v := ModelView{
-		Name: m.Name, Owner: oneLine(m.Owner, 100), Status: m.Status,
+		Name: m.Name, Owner: outside.Line(m.Owner, 100), Status: m.Status,
 		Rows: []Row{}, Verdicts: []VerdictView{}, History: []History{},
 	}
 	for _, x := range m.Versions {
 		if x.State == standing.Pending || x.State == standing.Refused {
-			v.Waiting = append(v.Waiting, VersionView{oneLine(x.Version, 100), x.State, oneLine(x.Reason, 500)})
+			v.Waiting = append(v.Waiting, VersionView{outside.Line(x.Version, 100), x.State, outside.Line(x.Reason, 500)})
 		}
 	}
 	if r, ok := m.Environment(m.Series); ok {
@@ -138,12 +139,12 @@ func modelView(m *standing.Model, s *standing.State) ModelView {
 
 // candidateView says what has become of a candidate's version since it was tried.
 func candidateView(m *standing.Model, c history.Trial) CandidateView {
-	v := CandidateView{Version: oneLine(c.Version, 100), Digest: c.Digest, Iteration: c.Iteration, Finished: c.Finished().UTC()}
+	v := CandidateView{Version: outside.Line(c.Version, 100), Digest: c.Digest, Iteration: c.Iteration, Finished: c.Finished().UTC()}
 	switch i := slices.IndexFunc(m.Versions, func(x standing.Version) bool { return x.Version == c.Version }); {
 	case i < 0:
 		v.Mark, v.Note = MarkWithdrawn, "version "+v.Version+" is no longer in the repository"
 		if j := slices.IndexFunc(m.Versions, func(x standing.Version) bool { return x.Digest != "" && x.Digest == c.Digest }); j >= 0 {
-			v.Mark, v.Note = MarkRenamed, "the same file is now version "+oneLine(m.Versions[j].Version, 100)
+			v.Mark, v.Note = MarkRenamed, "the same file is now version "+outside.Line(m.Versions[j].Version, 100)
 		}
 	case m.Versions[i].Digest != "" && m.Versions[i].Digest != c.Digest:
 		v.Mark, v.Note = MarkReplaced, "another file has been put in place of version "+v.Version

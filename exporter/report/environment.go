@@ -8,12 +8,13 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
 func environmentText(e engine.Environment) string {
-	parts := []string{strings.TrimSpace(backendTitle(e.Backend) + " " + e.BackendVersion), oneLine(e.DeviceName(), 80)}
+	parts := []string{strings.TrimSpace(backendTitle(e.Backend) + " " + e.BackendVersion), outside.Line(e.DeviceName(), 80)}
 	if e.Cores > 0 {
 		parts = append(parts, units.Count(e.Cores, "core"))
 	}
@@ -26,7 +27,7 @@ func environmentText(e engine.Environment) string {
 	if e.CUDA != "" {
 		parts = append(parts, "CUDA "+e.CUDA)
 	}
-	return oneLine(strings.Join(append(parts, e.Platform), ", "), 300)
+	return outside.Line(strings.Join(append(parts, e.Platform), ", "), 300)
 }
 
 func backendTitle(name string) string {
@@ -36,7 +37,7 @@ func backendTitle(name string) string {
 	case "tensorrt":
 		return "TensorRT"
 	}
-	return oneLine(name, 60)
+	return outside.Line(name, 60)
 }
 
 // environmentChange compares the environment that counts with the one before it.
@@ -65,7 +66,7 @@ func environmentChange(m *standing.Model) *EnvironmentChange {
 	if a.Backend == b.Backend {
 		add(backendTitle(b.Backend), a.BackendVersion, b.BackendVersion)
 	}
-	add("the device", oneLine(a.DeviceName(), 80), oneLine(b.DeviceName(), 80))
+	add("the device", outside.Line(a.DeviceName(), 80), outside.Line(b.DeviceName(), 80))
 	if a.Cores != b.Cores {
 		what = append(what, fmt.Sprintf("%s became %s", units.Count(a.Cores, "core"), units.Count(b.Cores, "core")))
 	}
@@ -76,7 +77,7 @@ func environmentChange(m *standing.Model) *EnvironmentChange {
 	if len(what) == 0 {
 		what = []string{"the benchmark settings or inputs changed"}
 	}
-	c.What = oneLine(strings.Join(what, ", "), 400)
+	c.What = outside.Line(strings.Join(what, ", "), 400)
 	c.Text = fmt.Sprintf("New environment since %s: %s. %s measured before that are not compared.",
 		c.At.Format("2 January 2006"), c.What, upperFirst(units.Count(c.Iterations, "iteration")))
 	return c

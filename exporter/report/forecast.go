@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
@@ -43,7 +44,7 @@ func forecastView(f *standing.Forecast) *ForecastView {
 		if p.Forecast.Met {
 			continue
 		}
-		h := HoldsBack{Model: p.Model, Criterion: p.Criterion.String(), Attained: numOf(p.Forecast.Attained), Summary: oneLine(p.Forecast.Summary, 300)}
+		h := HoldsBack{Model: p.Model, Criterion: p.Criterion.String(), Attained: numOf(p.Forecast.Attained), Summary: outside.Line(p.Forecast.Summary, 300)}
 		if p.Forecast.Probability != nil {
 			h.Probability = num(p.Forecast.Probability.Value)
 		}
@@ -131,7 +132,7 @@ func sentences(list []string) []string {
 	var out []string
 	for _, s := range list {
 		if s != "" {
-			out = append(out, upperFirst(oneLine(s, 400)))
+			out = append(out, upperFirst(outside.Line(s, 400)))
 		}
 	}
 	return out

@@ -3,6 +3,7 @@ package report
 import (
 	"slices"
 
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 )
 
@@ -16,12 +17,12 @@ type Gap struct {
 }
 
 func gap(g standing.Gap) Gap {
-	x := Gap{Model: oneLine(g.Model, 100), Version: oneLine(g.Version, 100), Cause: g.Cause}
+	x := Gap{Model: outside.Line(g.Model, 100), Version: outside.Line(g.Version, 100), Cause: g.Cause}
 	subject := x.Model
 	if x.Version != "" {
 		subject += " version " + x.Version
 	}
-	because := oneLine(g.Reason, 500)
+	because := outside.Line(g.Reason, 500)
 	switch g.Cause {
 	case standing.GapPending:
 		because = "it waits: " + because

@@ -9,6 +9,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -64,12 +65,12 @@ func noResult(m ModelView, a standing.Activity) string {
 	s := m.Name + ": no result yet"
 	for _, j := range a.Running {
 		if j.Model == m.Name {
-			return s + "; version " + oneLine(j.Version, 100) + " is being measured"
+			return s + "; version " + outside.Line(j.Version, 100) + " is being measured"
 		}
 	}
 	for _, j := range a.Queue {
 		if j.Model == m.Name {
-			return s + "; version " + oneLine(j.Version, 100) + " is queued"
+			return s + "; version " + outside.Line(j.Version, 100) + " is queued"
 		}
 	}
 	if len(m.Waiting) > 0 {
@@ -86,7 +87,7 @@ func noResult(m ModelView, a standing.Activity) string {
 func headline(m ModelView) string {
 	s := m.Name
 	if m.Environment != nil {
-		s += " on " + oneLine(m.Environment.DeviceName(), 80)
+		s += " on " + outside.Line(m.Environment.DeviceName(), 80)
 	}
 	s += ": "
 	if m.Best == "" {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/chart"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -185,7 +186,7 @@ func HTML(w io.Writer, v View, o HTMLOptions) error {
 	if p.One {
 		p.Title = o.Model + " · plancast"
 		if len(p.Cards) == 0 {
-			p.NotFound = oneLine(o.Model, 100)
+			p.NotFound = outside.Line(o.Model, 100)
 		}
 	}
 	if !full {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"unicode"
 
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 )
 
@@ -16,12 +16,12 @@ import (
 func Markdown(w io.Writer, v View) error {
 	b := bufio.NewWriter(w)
 	p := func(format string, args ...any) { fmt.Fprintf(b, format, args...) }
-	p("## %s\n", md(summaryText(v)))
+	p("## %s\n", outside.Markdown(summaryText(v)))
 	if v.Partial != "" {
-		p("\n**Partial:** %s\n", md(v.Partial))
+		p("\n**Partial:** %s\n", outside.Markdown(v.Partial))
 	}
 	for _, m := range v.Models {
-		p("\n### %s\n\n%s **%s**\n", md(m.Name), statusMark(m.Status), md(m.Headline))
+		p("\n### %s\n\n%s **%s**\n", outside.Markdown(m.Name), statusMark(m.Status), outside.Markdown(m.Headline))
 		if ls := lines(m); len(ls) > 0 {
 			p("\n|")
 			for _, c := range columns {
@@ -40,11 +40,11 @@ func Markdown(w io.Writer, v View) error {
 				p("|")
 				if l.result == nil {
 					// A table row cannot span columns: the reason follows below.
-					p(" %s | %s | %s |%s\n", md(l.precision()), md(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
+					p(" %s | %s | %s |%s\n", outside.Markdown(l.precision()), outside.Markdown(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
 					continue
 				}
 				for _, c := range columns {
-					p(" %s |", md(c.cell(l)))
+					p(" %s |", outside.Markdown(c.cell(l)))
 				}
 				p("\n")
 			}
@@ -56,19 +56,19 @@ func Markdown(w io.Writer, v View) error {
 				if l.row.State == RowFailed {
 					head := *f
 					head.Message = ""
-					s += ": " + md(head.Text())
+					s += ": " + outside.Markdown(head.Text())
 				}
 				if f.Message != "" {
-					s += ": " + code(f.Message)
+					s += ": " + outside.Code(f.Message)
 				}
 				items = append(items, s)
 			}
 		}
 		for _, n := range append(details(m), notes(m)...) {
-			items = append(items, md(n))
+			items = append(items, outside.Markdown(n))
 		}
 		if s := m.ChangeText(); s != "" {
-			item := "What changed: " + md(m.change().Text())
+			item := "What changed: " + outside.Markdown(m.change().Text())
 			if link := m.change().Link; link != "" {
 				item = strings.TrimSpace(item) + " <" + strings.NewReplacer("<", "%3C", ">", "%3E").Replace(link) + ">"
 			}
@@ -85,38 +85,38 @@ func Markdown(w io.Writer, v View) error {
 		p("\n### Milestones\n\n| Milestone | Condition | Ready | Probability | State |\n| --- | --- | ---: | ---: | --- |\n")
 	}
 	for _, m := range v.Milestones {
-		p("| %s | %s | %d of %d, %d needed | %s | %s |\n", md(m.Name), md(m.Text), m.Ready, m.Total, m.Needed, md(probabilityText(m.Forecast)), md(milestoneState(m)))
+		p("| %s | %s | %d of %d, %d needed | %s | %s |\n", outside.Markdown(m.Name), outside.Markdown(m.Text), m.Ready, m.Total, m.Needed, outside.Markdown(probabilityText(m.Forecast)), outside.Markdown(milestoneState(m)))
 	}
 	for _, m := range v.Milestones {
 		if m.Forecast != nil {
 			for _, s := range append(m.Forecast.Lines(), m.Forecast.Notes()...) {
-				p("\n%s: %s\n", md(m.Name), md(s))
+				p("\n%s: %s\n", outside.Markdown(m.Name), outside.Markdown(s))
 			}
 		}
 	}
 	if t := v.TrackText(); t != "" {
-		p("\n%s\n", md(t))
+		p("\n%s\n", outside.Markdown(t))
 	}
 	for _, u := range v.Unmatched {
-		p("\n**Attention:** %s: look for a misspelt name.\n", md(u.String()))
+		p("\n**Attention:** %s: look for a misspelt name.\n", outside.Markdown(u.String()))
 	}
 	for _, a := range v.Absent {
-		p("\n**Attention:** %s.\n", md(a.Text))
+		p("\n**Attention:** %s.\n", outside.Markdown(a.Text))
 	}
 	for i, g := range v.listedGaps() {
 		if i == 0 {
 			p("\n### No result for the newest version\n\n")
 		}
-		p("- %s\n", md(g.Text))
+		p("- %s\n", outside.Markdown(g.Text))
 	}
 	for i, r := range v.Refused {
 		if i == 0 {
 			p("\n### Rejected\n\n")
 		}
-		p("- %s: %s\n", code(r.Name), md(r.Reason))
+		p("- %s: %s\n", outside.Code(r.Name), outside.Markdown(r.Reason))
 	}
 	if len(v.Gone) > 0 {
-		p("\nNo longer in the repository: %s\n", md(goneText(v.Gone)))
+		p("\nNo longer in the repository: %s\n", outside.Markdown(goneText(v.Gone)))
 	}
 	return b.Flush()
 }
@@ -133,49 +133,4 @@ func statusMark(s standing.Status) string {
 		return "📏"
 	}
 	return "⏳"
-}
-
-// md escapes text for running Markdown and table cells.
-func md(s string) string {
-	var b strings.Builder
-	runes := []rune(s)
-	for i, r := range runes {
-		next := i+1 < len(runes) && (unicode.IsLetter(runes[i+1]) || unicode.IsDigit(runes[i+1]))
-		switch {
-		case strings.ContainsRune("\\`*_[]|~#!$", r):
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '<':
-			b.WriteString("&lt;")
-		case r == '>':
-			b.WriteString("&gt;")
-		case r == '&':
-			b.WriteString("&amp;")
-		case r == '@' && next:
-			// A zero-width space keeps @name from calling somebody, and below
-			// a bare address from becoming a link.
-			b.WriteString("@\u200b")
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return strings.NewReplacer("://", ":\u200b//", "www.", "www\u200b.").Replace(b.String())
-}
-
-// code is s as a code span, fenced by more backticks than s holds in a row.
-func code(s string) string {
-	longest, run := 0, 0
-	for _, r := range s {
-		if r == '`' {
-			run++
-			longest = max(longest, run)
-		} else {
-			run = 0
-		}
-	}
-	fence := strings.Repeat("`", longest+1)
-	if strings.HasPrefix(s, "`") || strings.HasSuffix(s, "`") {
-		s = " " + s + " "
-	}
-	return fence + s + fence
 }

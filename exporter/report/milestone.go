@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
@@ -13,7 +14,7 @@ import (
 // milestoneView writes down where a milestone stands.
 func milestoneView(m standing.Milestone, now time.Time) MilestoneView {
 	v := MilestoneView{
-		Name: m.Name, Description: oneLine(m.Description, 500), Precision: m.Precision, Share: m.Share,
+		Name: m.Name, Description: outside.Line(m.Description, 500), Precision: m.Precision, Share: m.Share,
 		Total: m.ModelsTotal, Ready: m.ModelsReady, Needed: m.ModelsNeeded, Met: m.Met, State: m.State,
 		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: forecastView(m.Forecast),
 	}

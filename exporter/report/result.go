@@ -9,6 +9,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -23,7 +24,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 		return nil
 	}
 	x := &Result{
-		Version: oneLine(r.Version, 100), Iteration: r.Iteration, Finished: r.Finished.UTC(), Age: age(now, r.Finished),
+		Version: outside.Line(r.Version, 100), Iteration: r.Iteration, Finished: r.Finished.UTC(), Age: age(now, r.Finished),
 		Mean: num(m.Latency.Mean), P50: at(0.5), P90: at(0.9), P95: at(0.95),
 		Queries: m.Latency.Queries, Batch: m.Latency.Batch, Throughput: num(m.Throughput),
 		Size: num(float64(m.Plan.SizeBytes)), Stable: m.Stable,
@@ -36,7 +37,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 		x.P99.Low, x.P99.High = numOf(q.Low), numOf(q.High)
 	}
 	if a := m.Accuracy; a != nil {
-		x.Deviation, x.Measure, x.Reference = num(a.Deviation), a.Measure, oneLine(a.Reference, 100)
+		x.Deviation, x.Measure, x.Reference = num(a.Deviation), a.Measure, outside.Line(a.Reference, 100)
 		x.Top1, x.Top1Agreement = numOf(a.Top1), numOf(a.Top1Agreement)
 	}
 	if p := m.Memory.PeakBytes; p != nil {
@@ -57,13 +58,13 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 		x.Warnings = append(x.Warnings, fmt.Sprintf("no P99: it takes 459 queries, there were %s", units.Number(float64(m.Latency.Queries))))
 	}
 	if l := m.Layers; l != nil && l.NoEffect != "" {
-		x.NoEffect = oneLine(l.Nothing(r.Precision), 300)
+		x.NoEffect = outside.Line(l.Nothing(r.Precision), 300)
 	}
 	for _, w := range slices.Concat(m.Plan.Warnings, m.Warnings) {
-		if x.NoEffect != "" && oneLine(w, 300) == x.NoEffect {
+		if x.NoEffect != "" && outside.Line(w, 300) == x.NoEffect {
 			continue // which the row says itself
 		}
-		x.Warnings = append(x.Warnings, oneLine(w, 300))
+		x.Warnings = append(x.Warnings, outside.Line(w, 300))
 	}
 	if d := m.Disturbance; d != nil {
 		x.Disturbance = &Disturbance{Disturbed: m.Disturbed(), Share: d.Share, Cause: d.Cause, Discarded: d.Discarded}
@@ -143,7 +144,7 @@ func changeOf(s history.Series, r history.Record) *Change {
 		return nil
 	}
 	c := &Change{
-		Ratio: now/then - 1, From: then, Version: oneLine(old.Version, 100), Iteration: old.Iteration,
+		Ratio: now/then - 1, From: then, Version: outside.Line(old.Version, 100), Iteration: old.Iteration,
 		Precision: old.Precision, Same: old.Precision == e.Precision,
 	}
 	pair := r.Measurement.Comparison
@@ -207,12 +208,12 @@ func p99(e history.Entry) (float64, bool) {
 func failure(r history.Record, now time.Time) *Failure {
 	f := r.Failure
 	v := &Failure{
-		Kind: f.Kind, Title: kindTitle(f.Kind), Op: oneLine(strings.TrimSpace(f.Op+" "+f.Subject), 200),
-		Message: oneLine(f.Message, 1000), Node: oneLine(f.Node, 200), Operator: oneLine(f.Operator, 100), Hint: oneLine(f.Hint, 500),
-		Version: oneLine(r.Version, 100), Finished: r.Finished.UTC(), Age: age(now, r.Finished),
+		Kind: f.Kind, Title: kindTitle(f.Kind), Op: outside.Line(strings.TrimSpace(f.Op+" "+f.Subject), 200),
+		Message: outside.Line(f.Message, 1000), Node: outside.Line(f.Node, 200), Operator: outside.Line(f.Operator, 100), Hint: outside.Line(f.Hint, 500),
+		Version: outside.Line(r.Version, 100), Finished: r.Finished.UTC(), Age: age(now, r.Finished),
 	}
 	for _, l := range f.Log {
-		v.Log = append(v.Log, oneLine(l, 300))
+		v.Log = append(v.Log, outside.Line(l, 300))
 	}
 	return v
 }
@@ -253,7 +254,7 @@ func points(s history.Series) ([]History, bool) {
 			if !ok || e.Unsupported() {
 				continue
 			}
-			x := Point{Iteration: c.Iteration, Version: oneLine(c.Version, 100), Finished: e.Finished.Time()}
+			x := Point{Iteration: c.Iteration, Version: outside.Line(c.Version, 100), Finished: e.Finished.Time()}
 			if e.OK() {
 				if v, ok := p99(e); ok {
 					x.P99 = &v

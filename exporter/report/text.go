@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
@@ -91,7 +92,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 				}
 			}
 			if why, ok := spans[r]; ok {
-				s.WriteString("  " + oneLine(why, 200))
+				s.WriteString("  " + outside.Line(why, 200))
 			}
 			p("%s\n", strings.TrimRight(s.String(), " "))
 		}
@@ -165,7 +166,7 @@ func summaryText(v View) string {
 func backendText(b standing.Backend) string {
 	s := strings.TrimSpace(backendTitle(b.Name) + " " + b.Version)
 	if b.Reason != "" {
-		s += " (" + oneLine(b.Reason, 300) + ")"
+		s += " (" + outside.Line(b.Reason, 300) + ")"
 	}
 	return s
 }

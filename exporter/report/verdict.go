@@ -8,6 +8,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
@@ -60,7 +61,7 @@ func verdictViews(m *standing.Model) []VerdictView {
 	for _, x := range m.Verdicts {
 		v := VerdictView{Kind: x.Threshold.Kind, Name: x.Threshold.Name, Outcome: x.Outcome, Why: why(x), P99Target: p99Target(x.Threshold.Criteria)}
 		if x.Trial != nil {
-			v.Version = oneLine(x.Trial.Version, 100)
+			v.Version = outside.Line(x.Trial.Version, 100)
 		}
 		if x.Engine != nil {
 			v.Precision = x.Engine.Precision

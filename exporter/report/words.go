@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/outside"
 )
 
 func and(names []string) string {
@@ -25,7 +26,7 @@ func upperFirst(s string) string {
 }
 
 // kindTitle is a failure kind in words.
-func kindTitle(k engine.Kind) string { return cmp.Or(k.Title(), oneLine(string(k), 60)) }
+func kindTitle(k engine.Kind) string { return cmp.Or(k.Title(), outside.Line(string(k), 60)) }
 
 // num is a pointer to x, or nil when x is no number that can be shown.
 func num(x float64) *float64 {
@@ -45,33 +46,3 @@ func numOf(p *float64) *float64 {
 func age(now, then time.Time) float64 { return now.Sub(then).Seconds() }
 
 func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
-
-// oneLine makes outside text safe to show anywhere: control characters and
-// runs of white space become one space, invalid UTF-8 is replaced, characters
-// that change the direction of text are dropped, and it is cut after limit
-// characters.
-func oneLine(s string, limit int) string {
-	var b strings.Builder
-	n, space := 0, false
-	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
-		switch {
-		case unicode.IsSpace(r) || unicode.IsControl(r):
-			space = true
-			continue
-		case unicode.Is(unicode.Bidi_Control, r) || unicode.Is(unicode.Cf, r):
-			continue
-		}
-		if n >= limit {
-			b.WriteString("…")
-			return b.String()
-		}
-		if space && n > 0 {
-			b.WriteByte(' ')
-			n++
-		}
-		space = false
-		b.WriteRune(r)
-		n++
-	}
-	return b.String()
-}
