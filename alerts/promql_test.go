@@ -64,7 +64,7 @@ func newPromQL(t *testing.T) promQL {
 		output(t, promtool, "tsdb", "create-blocks-from", "--max-block-duration=744h", "--quiet", "openmetrics", file, data)
 	}
 
-	snapshot, err := metrics.NewSnapshot(reporttest.State(in), metrics.Build{Version: "0.1.0", Revision: "test", GoVersion: "go"})
+	snapshot, err := metrics.NewSnapshot(reporttest.State(in), metrics.Build{Version: "0.1.0", Revision: "test", GoVersion: "go"}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func writeSnapshots(w io.Writer, in standing.Evidence, skip map[string]bool) err
 		if err != nil {
 			return err
 		}
-		snapshot, err := metrics.NewSnapshot(then, metrics.Build{Version: "0.1.0"})
+		snapshot, err := metrics.NewSnapshot(then, metrics.Build{Version: "0.1.0"}, 0)
 		if err != nil {
 			return err
 		}

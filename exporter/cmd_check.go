@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alecthomas/kingpin/v2"
 
@@ -143,11 +144,19 @@ func writePlan(w io.Writer, plan pass.Plan) {
 	}
 	fmt.Fprintf(w, "\n%s\n", outlook(plan))
 	for _, j := range plan.Jobs {
-		fmt.Fprintf(w, "  measure %s\n", j)
+		fmt.Fprintf(w, "  measure %s%s\n", j, expectedWords(j))
 	}
 	for _, j := range plan.Failed {
 		fmt.Fprintf(w, "  not tried again: %s failed before\n", j)
 	}
+}
+
+// expectedWords say how long a job takes, if that is known.
+func expectedWords(j pass.Job) string {
+	if j.Expected < time.Second {
+		return ""
+	}
+	return fmt.Sprintf(", about %s", units.Format(j.Expected.Round(time.Second).Seconds(), units.Seconds))
 }
 
 // outlook says what a pass would do now.

@@ -111,8 +111,9 @@ type Scan struct {
 	Refused  []Refusal
 	Pending  []Pending
 	Notes    []Note
-	Versions int // listed in all
-	Read     int // files that had to be read for their digest
+	Surplus  []string // models beyond the limit, by name
+	Versions int      // listed in all
+	Read     int      // files that had to be read for their digest
 }
 
 // Find returns an identified version of a model, among the wanted ones or the
@@ -141,7 +142,8 @@ func (c Candidate) Bare() Candidate {
 // Holds reports whether the repository has anything under the model's name,
 // usable or not.
 func (s Scan) Holds(model string) bool {
-	return len(s.Models[model]) > 0 ||
+	_, surplus := slices.BinarySearch(s.Surplus, model)
+	return surplus || len(s.Models[model]) > 0 ||
 		slices.ContainsFunc(s.Pending, func(p Pending) bool { return p.Model == model }) ||
 		slices.ContainsFunc(s.Refused, func(r Refusal) bool { return r.Model == model || r.Path == model })
 }
@@ -178,6 +180,8 @@ type Options struct {
 	// MaxSize is how many bytes the files of a candidate may have together;
 	// 0 is no limit.
 	MaxSize int64
+	// MaxModels is how many models are looked at; 0 is all.
+	MaxModels int
 	// Patience is how long one answer of a bucket may take; 0 is a minute.
 	Patience time.Duration
 	// Waiting is called with what the repository waits for when an answer of a

@@ -256,6 +256,27 @@ func TestOneCandidatesErrorIsItsOwn(t *testing.T) {
 	}
 }
 
+func TestModelsBeyondTheLimitAreRefusedTogether(t *testing.T) {
+	r := newRepo(t, "m/1/model.onnx", "n/1/model.onnx")
+	r.scan(0)
+	for i := range 500 { // garbage that comes before them by name
+		r.write(fmt.Sprintf("a%03d/1/model.onnx", i), "garbage")
+		r.write(fmt.Sprintf("a%03d/x/model.onnx", i), "of no version")
+	}
+	r.opts.MaxModels = 10
+	s := r.scan(0)
+	if len(s.Models) != 10 || s.Models["m"] == nil || s.Models["n"] == nil {
+		t.Errorf("%d models; want 10, among them those that were there before", len(s.Models))
+	}
+	if len(s.Refused) != 9 || len(s.Surplus) != 492 || !s.Holds("a400") || s.Holds("b") {
+		t.Errorf("%d refusals, %d models left out", len(s.Refused), len(s.Surplus))
+	}
+	const want = "the repository holds 502 models and repository.max_models is 10: a008 and those after it by name that were not read before are not measured"
+	if x := s.Refused[0]; x.Path != "492 models" || !strings.HasPrefix(x.Reason, want) {
+		t.Errorf("refused %+v", x)
+	}
+}
+
 func TestAnEmptyRepositoryDoesNotWithdrawItsModelsAtOnce(t *testing.T) {
 	r := newRepo(t)
 	if s := r.scan(0); len(s.Models) != 0 {

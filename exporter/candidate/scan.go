@@ -31,7 +31,7 @@ func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) 
 	if err := r.guardEmpty(l); err != nil {
 		return Scan{}, err
 	}
-	s := Scan{Models: map[string][]Candidate{}}
+	s := Scan{Models: map[string][]Candidate{}, Surplus: r.trim(l)}
 	learnt := map[string]fact{}
 	for _, name := range slices.Sorted(maps.Keys(l.models)) {
 		if err := r.scanModel(ctx, &s, l, name, backlog, learnt); err != nil {
@@ -54,6 +54,38 @@ func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) 
 	}
 	s.Refused, s.Notes = sorted(l.refused), sorted(l.notes)
 	return s, nil
+}
+
+// trim leaves as many models as the options allow and refuses the others together:
+// a million folders must not become a million refusals. A model that was read before
+// keeps its place; of new ones the first by name get what is left.
+func (r *Repository) trim(l *lister) []string {
+	most := r.opts.MaxModels
+	if most <= 0 || len(l.models) <= most {
+		return nil
+	}
+	before := map[string]bool{}
+	for key := range r.facts {
+		name, _, _ := strings.Cut(key, "/")
+		before[name] = true
+	}
+	names := slices.SortedFunc(maps.Keys(l.models), func(a, b string) int {
+		if before[a] != before[b] {
+			if before[a] {
+				return -1
+			}
+			return 1
+		}
+		return cmp.Compare(a, b)
+	})
+	total, surplus := len(names), slices.Sorted(slices.Values(names[most:]))
+	for _, name := range surplus {
+		delete(l.models, name)
+	}
+	maps.DeleteFunc(l.refused, func(_ string, x Refusal) bool { _, found := slices.BinarySearch(surplus, x.Model); return found })
+	l.refuse(fmt.Sprintf("%d models", len(surplus)), "", "",
+		"the repository holds %d models and repository.max_models is %d: %s and those after it by name that were not read before are not measured; remove what is no model, or raise the limit", total, most, surplus[0])
+	return surplus
 }
 
 // Version names a version of a model.

@@ -45,6 +45,8 @@ type Config struct {
 	Models      []Model
 	Targets     []Target
 	Milestones  []Milestone
+	// MaxSeries is how many series of models /metrics has at most.
+	MaxSeries int
 	// Notifications says whom plancast notifies of its own accord.
 	Notifications Notifications
 	// Location is the time zone of dates without one.
@@ -54,7 +56,7 @@ type Config struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:  Repository{URL: "models", Quiet: 5 * time.Second, MaxSize: 64 << 30},
+		Repository:  Repository{URL: "models", Quiet: 5 * time.Second, MaxSize: 64 << 30, MaxModels: 1000},
 		State:       "plancast-data",
 		Cron:        "@every 1m",
 		Backend:     "auto",
@@ -68,6 +70,7 @@ func Default() Config {
 		Benchmark:     bench.DefaultOptions(),
 		Guard:         bench.DefaultGuard(),
 		Pair:          true,
+		MaxSeries:     250_000,
 		Location:      time.UTC,
 		Notifications: defaultNotifications(),
 	}
@@ -184,7 +187,10 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
 		"targets":       d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
 		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },
-		"milestones":    d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
+		"metrics": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{"max_series": d.integer(&c.MaxSeries, 1000, 10_000_000)})
+		},
+		"milestones": d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
 	})
 	for _, f := range late {
 		f()

@@ -21,6 +21,8 @@ type Repository struct {
 	Quiet time.Duration
 	// MaxSize is how many bytes the files of a candidate may have together.
 	MaxSize int64
+	// MaxModels is how many models are measured.
+	MaxModels int
 	// Backlog is how many versions older than the newest are measured when they
 	// have no result; they are taken oldest first.
 	Backlog int
@@ -28,10 +30,11 @@ type Repository struct {
 
 func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
 	d.mapping(key, n, map[string]field{
-		"url":      d.scalar(c.repositoryURL),
-		"quiet":    d.duration(&c.Repository.Quiet, 0, time.Hour),
-		"max_size": d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
-		"backlog":  d.integer(&c.Repository.Backlog, 0, 1_000_000),
+		"url":        d.scalar(c.repositoryURL),
+		"quiet":      d.duration(&c.Repository.Quiet, 0, time.Hour),
+		"max_size":   d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
+		"max_models": d.integer(&c.Repository.MaxModels, 1, 1_000_000),
+		"backlog":    d.integer(&c.Repository.Backlog, 0, 1_000_000),
 	})
 }
 

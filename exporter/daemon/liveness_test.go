@@ -18,7 +18,7 @@ import (
 // and by the metric, while the schedule, the web and the clock go on.
 func TestLivenessFollowsTheProgressOfThePass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, err := metrics.NewSnapshot(&standing.State{}, metrics.Build{})
+		s, err := metrics.NewSnapshot(&standing.State{}, metrics.Build{}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

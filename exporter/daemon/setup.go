@@ -76,7 +76,7 @@ func (d *Daemon) waitFor(what string) {
 
 func openRepository(ctx context.Context, cfg config.Config, memory candidate.Memory, now func() time.Time, waiting func(string)) (*candidate.Repository, error) {
 	return candidate.Open(ctx, candidate.Options{
-		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, MaxSize: cfg.Repository.MaxSize,
+		URL: cfg.Repository.URL, Quiet: cfg.Repository.Quiet, MaxSize: cfg.Repository.MaxSize, MaxModels: cfg.Repository.MaxModels,
 		Memory: memory, Now: now, Inspect: inspect, ParseChange: config.ParseChange, Waiting: waiting,
 	})
 }

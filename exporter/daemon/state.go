@@ -95,7 +95,7 @@ func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) 
 	if err != nil {
 		d.log.Error("A milestone has no forecast", "err", err)
 	}
-	m, err := metrics.NewSnapshot(s, d.options.Build)
+	m, err := metrics.NewSnapshot(s, d.options.Build, cfg.MaxSeries)
 	if err != nil {
 		d.log.Error("Some metrics are left out", "err", err)
 	}

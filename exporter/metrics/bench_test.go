@@ -112,7 +112,7 @@ func BenchmarkSnapshot300x3(b *testing.B) {
 	runtime.KeepAlive(s)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := NewSnapshot(state, testBuild); err != nil {
+		if _, err := NewSnapshot(state, testBuild, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

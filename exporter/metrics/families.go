@@ -142,7 +142,7 @@ var (
 	candidates = Family{"plancast_candidates", Gauge, []string{"model", "state"},
 		"Versions in the repository by state.", "state is accepted, pending (left alone for now) or refused; each exists from the first scrape.", false}
 
-	models       = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted or refused (by its name; the name itself is in the log and the report).", false}
+	models       = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted, refused (by its name; the name itself is in the log and the report) or left_out (without series: metrics.max_series).", false}
 	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "Duration of the last pass over the repository, in seconds.", "Absent before the first.", true}
 	passTime     = Family{"plancast_pass_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
 	passOK       = Family{"plancast_pass_last_success", Gauge, nil, "Whether the last pass over the repository succeeded: 1 or 0.", "A failing candidate does not fail the pass.", true}

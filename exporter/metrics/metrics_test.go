@@ -3,6 +3,7 @@ package metrics
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -30,7 +31,7 @@ var testBuild = Build{Version: "0.1.0", Revision: "abc", GoVersion: "go1.26"}
 
 func snapshot(t testing.TB, in standing.Evidence) *Snapshot {
 	t.Helper()
-	s, err := NewSnapshot(reporttest.State(in), testBuild)
+	s, err := NewSnapshot(reporttest.State(in), testBuild, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +77,13 @@ func gpus() []gpu.State {
 
 func gather(t testing.TB, in standing.Evidence) map[string]*dto.MetricFamily {
 	t.Helper()
+	return gatherFrom(t, collector(t, in))
+}
+
+func gatherFrom(t testing.TB, c *Collector) map[string]*dto.MetricFamily {
+	t.Helper()
 	reg := prometheus.NewPedanticRegistry()
-	if err := reg.Register(collector(t, in)); err != nil {
+	if err := reg.Register(c); err != nil {
 		t.Fatal(err)
 	}
 	families, err := reg.Gather()
@@ -309,12 +315,39 @@ func TestDeletedModelsAndOldEnvironmentsVanish(t *testing.T) {
 	}
 }
 
+func TestSeriesAreLimitedByLeavingOutModelsWithoutResults(t *testing.T) {
+	s := *reporttest.State(reporttest.Input())
+	garbage := []*standing.Model{}
+	for i := range 1500 {
+		garbage = append(garbage, &standing.Model{Held: standing.Held{Name: fmt.Sprintf("garbage%d", i)}})
+	}
+	all, err := NewSnapshot(&s, testBuild, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Models = append(garbage, s.Models...)
+	most := all.Len() + 100
+	snap, err := NewSnapshot(&s, testBuild, most)
+	if err == nil || !strings.Contains(err.Error(), "or raise metrics.max_series") {
+		t.Errorf("error %v", err)
+	}
+	got := gatherFrom(t, NewCollector(snap))
+	if snap.Len() > most+all.Len() {
+		t.Errorf("%d series; want about %d", snap.Len(), most)
+	}
+	left, _ := value(got, "plancast_models", "state=left_out")
+	measured, ok := value(got, "plancast_iteration", "model=resnet50")
+	if left < 1400 || left > 1500 || !ok || measured == 0 {
+		t.Errorf("%v models left out, iteration of resnet50 %v", left, measured)
+	}
+}
+
 // One wrong series must not freeze all others.
 func TestABadSeriesLeavesTheOthersAlone(t *testing.T) {
 	s := reporttest.State(reporttest.Input())
 	twice := *s
 	twice.Milestones = append(slices.Clone(s.Milestones), s.Milestones[0])
-	snap, err := NewSnapshot(&twice, testBuild)
+	snap, err := NewSnapshot(&twice, testBuild, 0)
 	if err == nil || !strings.Contains(err.Error(), `plancast_milestone_models_ready with labels ["spring-release"] is there twice`) {
 		t.Errorf("error %v", err)
 	}

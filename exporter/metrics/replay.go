@@ -105,7 +105,7 @@ func (e *exporter) replay() error {
 
 // values returns the values of the replayed families, by family and series.
 func (e *exporter) values(state *standing.State) (map[string]map[string]float64, error) {
-	s, err := NewSnapshot(state, Build{})
+	s, err := NewSnapshot(state, Build{}, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type Build struct {
 type Snapshot struct {
 	state *standing.State
 	build Build
+	most  int                                 // series; 0 is no limit
 	size  int                                 // metrics in all
 	made  atomic.Pointer[[]prometheus.Metric] // for whoever needs them first
 	cache expositions
@@ -148,10 +149,11 @@ var descs = func() map[string]*prometheus.Desc {
 	return m
 }()
 
-// NewSnapshot makes the metrics of a state. The snapshot is never nil: what is
-// wrong with one series, as the error says, does not hold up the others.
-func NewSnapshot(state *standing.State, build Build) (*Snapshot, error) {
-	s := &Snapshot{state: state, build: build}
+// NewSnapshot makes the metrics of a state, at most so many series of models; 0 is no
+// limit. The snapshot is never nil: what is wrong with one series, as the error says,
+// does not hold up the others.
+func NewSnapshot(state *standing.State, build Build, most int) (*Snapshot, error) {
+	s := &Snapshot{state: state, build: build, most: most}
 	metrics, err := s.make()
 	s.size = len(metrics)
 	s.made.Store(&metrics)
@@ -174,10 +176,7 @@ func (s *Snapshot) make() ([]prometheus.Metric, error) {
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
 	b.gauge(models, float64(len(state.Models)), "accepted")
 	b.gauge(models, float64(len(state.Refused)), "refused")
-	for _, m := range state.Models {
-		b.model(m)
-		b.engines(m)
-	}
+	b.gauge(models, float64(b.models(state.Models, s.most)), "left_out")
 	for _, m := range state.Milestones {
 		b.milestone(m)
 	}
@@ -187,7 +186,8 @@ func (s *Snapshot) make() ([]prometheus.Metric, error) {
 
 type snapshotBuilder struct {
 	metrics []prometheus.Metric
-	known   map[string]bool // series, by family and labels
+	keys    []string        // of the metrics: family and labels
+	known   map[string]bool // keys
 	errs    []error
 }
 
@@ -201,6 +201,7 @@ func (b *snapshotBuilder) add(f Family, m prometheus.Metric, err error, labels [
 		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is there twice: the second is left out", f.Name, labels))
 	default:
 		b.known[key] = true
+		b.keys = append(b.keys, key)
 		b.metrics = append(b.metrics, m)
 	}
 }
@@ -221,6 +222,38 @@ func (b *snapshotBuilder) gauge(f Family, v float64, labels ...string) {
 
 // success is the result value of a measured job; the others are failure kinds.
 const success = "success"
+
+// models adds the series of models, those with a result first, until there are most,
+// and returns how many models have none therefore.
+func (b *snapshotBuilder) models(list []*standing.Model, most int) (left int) {
+	if most > 0 {
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(x, y *standing.Model) int { return min(y.Totals.Measured, 1) - min(x.Totals.Measured, 1) })
+	}
+	for _, m := range list {
+		before := len(b.metrics)
+		if left == 0 {
+			b.model(m)
+			b.engines(m)
+		}
+		if left > 0 || most > 0 && len(b.metrics) > most {
+			left++
+			b.cut(before)
+		}
+	}
+	if left > 0 {
+		b.errs = append(b.errs, fmt.Errorf("%d of %d models have no series: together they have more than %d: remove what is no model from the repository, or raise metrics.max_series", left, len(list), most))
+	}
+	return left
+}
+
+// cut takes back the metrics from the n-th on.
+func (b *snapshotBuilder) cut(n int) {
+	for _, key := range b.keys[n:] {
+		delete(b.known, key)
+	}
+	b.metrics, b.keys = b.metrics[:n], b.keys[:n]
+}
 
 func (b *snapshotBuilder) model(m *standing.Model) {
 	b.gauge(modelInfo, 1, m.Name, m.Owner)

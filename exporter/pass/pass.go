@@ -72,10 +72,11 @@ type Runner struct {
 
 	mu       sync.Mutex // guards the rest, and calls of Observe
 	done     map[key]ending
-	used     map[string]bool   // backends that have measured
-	previous map[lineage]built // the newest of each
-	waiting  []Job             // of the pass, in order
-	scan     candidate.Scan    // of the pass
+	used     map[string]bool           // backends that have measured
+	previous map[lineage]built         // the newest of each
+	took     map[lineage]time.Duration // the newest job of each, failed or not
+	waiting  []Job                     // of the pass, in order
+	scan     candidate.Scan            // of the pass
 }
 
 // lineage is the plans of a model and precision, whatever the environment.
@@ -108,7 +109,7 @@ type ending struct {
 // and precision; they decide what has a result already. Of a long history the
 // others are read from the store when a job depends on them.
 func New(o Options, known []history.Record) *Runner {
-	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]built{}}
+	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]built{}, took: map[lineage]time.Duration{}}
 	if r.Chosen == nil {
 		r.Chosen = &Chosen{}
 	}
@@ -123,9 +124,11 @@ func (r *Runner) note(rec history.Record) {
 		return // another record says how the job ended
 	}
 	var e ending
+	l := lineage{rec.Model, rec.Backend, rec.Precision}
+	r.took[l] = max(0, rec.Finished.Sub(rec.Started))
 	if rec.OK() {
 		r.used[rec.Backend] = true
-		l, b := lineage{rec.Model, rec.Backend, rec.Precision}, built{rec.ID, rec.Version}
+		b := built{rec.ID, rec.Version}
 		if !b.before(r.previous[l]) {
 			r.previous[l] = b
 		}

@@ -1,10 +1,12 @@
 package pass
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
@@ -17,6 +19,9 @@ type Job struct {
 	Candidate   candidate.Candidate
 	Precision   engine.Precision
 	Fingerprint string
+	// Expected is how long it takes by what the model's last job at this precision
+	// took; 0 when there was none.
+	Expected time.Duration
 	// Again is who wants it measured once more; nil for a job without a result.
 	Again *history.Author
 }
@@ -85,7 +90,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
 			for _, precision := range r.Config.Precisions {
-				job, k := Job{Candidate: c, Precision: precision, Fingerprint: fingerprint}, key{c.Model, c.Digest, precision, fingerprint}
+				job, k := Job{Candidate: c, Precision: precision, Fingerprint: fingerprint, Expected: r.took[lineage{name, backend.Name, precision}]}, key{c.Model, c.Digest, precision, fingerprint}
 				if err := r.recall(ctx, k); err != nil {
 					return p, fmt.Errorf("plan %s: %w", name, err)
 				}
@@ -106,7 +111,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 			perModel = append(perModel, jobs)
 		}
 	}
-	p.Jobs = interleave(perModel)
+	p.Jobs = inOrder(perModel)
 	return p, nil
 }
 
@@ -150,27 +155,48 @@ func (r *Runner) limitsDigest(b Backend) (string, error) {
 	}{r.Config.Limits(b.Name), r.Config.Benchmark.MaxDeviation, r.Config.TensorRT.Calibration})
 }
 
-// interleave takes the oldest waiting version of each model in turn, so that
-// every model has its first result early.
-func interleave(perModel [][]Job) []Job {
-	var out []Job
-	for {
-		taken := false
-		for i, jobs := range perModel {
-			if len(jobs) == 0 {
-				continue
+// inOrder puts the jobs of all models in order: those of a model stay as they are,
+// and a candidate comes the later, the longer its model has then kept the machine in
+// this pass. So every model has its first result early, in turns where all take the
+// same, and one that takes minutes keeps none waiting that takes seconds. What a new
+// model takes is not known: it counts as one in the middle.
+func inOrder(perModel [][]Job) []Job {
+	usual := median(slices.Concat(perModel...))
+	type turn struct {
+		jobs []Job
+		kept time.Duration // the machine by the model, this turn included
+	}
+	var turns []turn
+	for _, jobs := range perModel {
+		var kept time.Duration
+		for _, group := range byCandidate(jobs) {
+			for _, j := range group {
+				kept += cmp.Or(j.Expected, usual)
 			}
-			n := slices.IndexFunc(jobs, func(j Job) bool { return j.Candidate.Version != jobs[0].Candidate.Version })
-			if n < 0 {
-				n = len(jobs)
-			}
-			out = append(out, jobs[:n]...)
-			perModel[i], taken = jobs[n:], true
-		}
-		if !taken {
-			return out
+			turns = append(turns, turn{group, kept})
 		}
 	}
+	slices.SortStableFunc(turns, func(a, b turn) int { return cmp.Compare(a.kept, b.kept) })
+	var out []Job
+	for _, t := range turns {
+		out = append(out, t.jobs...)
+	}
+	return out
+}
+
+// median is how long the jobs take of which that is known; a minute without any.
+func median(jobs []Job) time.Duration {
+	var known []time.Duration
+	for _, j := range jobs {
+		if j.Expected > 0 {
+			known = append(known, j.Expected)
+		}
+	}
+	if len(known) == 0 {
+		return time.Minute
+	}
+	slices.Sort(known)
+	return known[len(known)/2]
 }
 
 // byCandidate cuts jobs, in order, where the candidate changes.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -171,5 +172,49 @@ type sabotage struct {
 func (s *sabotage) Scanned(Plan) {
 	if err := errors.Join(os.Remove(s.model), os.Mkdir(s.model, 0o755)); err != nil {
 		s.t.Error(err)
+	}
+}
+
+func TestASlowModelKeepsNoOtherWaiting(t *testing.T) {
+	jobs := func(model string, took time.Duration, versions ...string) (out []Job) {
+		for _, v := range versions {
+			out = append(out, Job{Candidate: candidate.Candidate{Model: model, Version: v}, Precision: engine.FP32, Expected: took})
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name string
+		in   [][]Job
+		want string
+	}{
+		{"alike: in turns", [][]Job{jobs("a", 0, "1", "2"), jobs("b", 0, "1", "2")}, "a1 b1 a2 b2"},
+		{"a slow one comes last", [][]Job{jobs("a", 200*time.Second, "1"), jobs("b", 5*time.Second, "1", "2"), jobs("c", 2*time.Second, "1")}, "c1 b1 b2 a1"},
+		{"but before what a quick one has in plenty", [][]Job{jobs("a", 9*time.Second, "1"), jobs("b", 4*time.Second, "1", "2", "3")}, "b1 b2 a1 b3"},
+		{"a new one comes in the middle", [][]Job{jobs("new", 0, "1"), jobs("quick", time.Second, "1"), jobs("slow", time.Minute, "1"), jobs("usual", 9*time.Second, "1")}, "quick1 new1 usual1 slow1"},
+		{"a model's own come in order", [][]Job{append(jobs("a", time.Minute, "1"), jobs("a", time.Second, "2")...)}, "a1 a2"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []string
+			for _, j := range inOrder(c.in) {
+				got = append(got, j.Candidate.Model+j.Candidate.Version)
+			}
+			if strings.Join(got, " ") != c.want {
+				t.Errorf("%s; want %s", strings.Join(got, " "), c.want)
+			}
+		})
+	}
+}
+
+func TestAJobIsExpectedToTakeWhatTheLastOneTook(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}}
+	r := runner(t, m, func(c *config.Config) { c.Precisions = []engine.Precision{engine.FP32} }, map[string][]string{"net": {"1"}})
+	started := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
+	last := history.Record{
+		Model: "net", Version: "0", Digest: "d", Precision: engine.FP32, Backend: "tensorrt", Fingerprint: "f",
+		Started: started, Finished: started.Add(200 * time.Second), Failure: &history.Failure{Error: engine.Error{Kind: engine.KindTimeout}},
+	}
+	p, err := New(r.Options, []history.Record{last}).Plan(t.Context(), nil)
+	if err != nil || len(p.Jobs) != 1 || p.Jobs[0].Expected != 200*time.Second {
+		t.Errorf("%+v, %v", p.Jobs, err)
 	}
 }

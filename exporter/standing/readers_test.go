@@ -85,7 +85,7 @@ func ofJSON(t testing.TB, v report.View) answers {
 }
 
 func ofMetrics(t testing.TB, s *standing.State) answers {
-	snapshot, err := metrics.NewSnapshot(s, metrics.Build{})
+	snapshot, err := metrics.NewSnapshot(s, metrics.Build{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func gather(t *testing.T, in standing.Evidence) []*dto.MetricFamily {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := metrics.NewSnapshot(state, metrics.Build{})
+	s, err := metrics.NewSnapshot(state, metrics.Build{}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
