@@ -31,7 +31,11 @@ func historyCommand(app *kingpin.Application, name, help string) (*kingpin.CmdCl
 		parent = app.Command("history", "Reads, corrects and keeps the durable history, also while plancast serve writes to it.")
 	}
 	cmd := parent.Command(name, help)
-	return cmd, historyFlags{
+	return cmd, newHistoryFlags(cmd)
+}
+
+func newHistoryFlags(cmd *kingpin.CmdClause) historyFlags {
+	return historyFlags{
 		config: configFlag(cmd),
 		file:   cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String(),
 	}

@@ -141,7 +141,7 @@ func application(logConfig *promslog.Config) (*kingpin.Application, map[string]c
 	for _, register := range []func(*kingpin.Application) (string, command){
 		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
 		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune, registerHistoryImport,
-		registerForecast, registerBacktest,
+		registerCompare, registerForecast, registerBacktest,
 	} {
 		name, c := register(app)
 		commands[name] = c

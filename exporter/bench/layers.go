@@ -45,7 +45,7 @@ func (r *run) layers(ctx context.Context) error {
 		r.warn("%d of the layers that multiply stayed above 8 bits: %s", n, listed(s.Unquantized, 5))
 	}
 	if r.job.PreviousLayers != nil {
-		s.Changes = changes(r.job.PreviousVersion, engine.Diff(r.job.PreviousLayers, layers))
+		s.Changes = LayerChangesBetween(r.job.PreviousVersion, r.job.PreviousLayers, layers)
 	}
 	r.m.Layers = s
 	return nil
@@ -105,9 +105,11 @@ func listed(list []string, most int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
-// changes counts and names what is different from the plan of another version.
-func changes(against string, list []engine.Change) *LayerChanges {
-	c := &LayerChanges{Against: against, Counts: map[engine.ChangeKind]int{}, Lines: []string{}}
+// LayerChangesBetween counts and names what became of the layers of another
+// version's plan.
+func LayerChangesBetween(version string, before, after []engine.Layer) *LayerChanges {
+	list := engine.Diff(before, after)
+	c := &LayerChanges{Against: version, Counts: map[engine.ChangeKind]int{}, Lines: []string{}}
 	for _, kind := range engine.ChangeKinds {
 		for _, change := range list {
 			if change.Kind != kind {

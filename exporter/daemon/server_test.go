@@ -23,7 +23,7 @@ func TestEveryAnswerKeepsABrowserFromMisusingIt(t *testing.T) {
 		method, target string
 		code           int
 	}{
-		{"GET", "/", 200}, {"GET", "/?model=none", 404}, {"GET", "/metrics", 200}, {"GET", "/api/v1/report", 200}, {"GET", "/api/v1/report?format=pdf", 400},
+		{"GET", "/", 200}, {"GET", "/?model=none", 404}, {"GET", "/compare", 200}, {"GET", "/compare?model=none", 404}, {"GET", "/api/v1/compare", 400}, {"GET", "/api/v1/compare?a=1&b=2", 404}, {"GET", "/metrics", 200}, {"GET", "/api/v1/report", 200}, {"GET", "/api/v1/report?format=pdf", 400},
 		{"GET", "/-/healthy", 200}, {"GET", "/-/ready", 503}, {"GET", "/-/reload", 405}, {"POST", "/api/v1/run", 202}, {"GET", "/nowhere", 404}, {"POST", "/", 405},
 		{"GET", "/?" + strings.Repeat("x", 5000), 414},
 	} {

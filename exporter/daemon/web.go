@@ -32,6 +32,8 @@ func (d *Daemon) Handler() http.Handler {
 		d.log.Error("Scrape failed", "err", err)
 	})))
 	mux.HandleFunc("GET /api/v1/report", d.serveReport)
+	mux.HandleFunc("GET /compare", d.serveComparePage)
+	mux.HandleFunc("GET /api/v1/compare", d.serveCompare)
 	mux.HandleFunc("GET /-/healthy", d.serveHealthy)
 	mux.HandleFunc("GET /-/ready", d.serveReady)
 	mux.HandleFunc("/-/reload", d.serveReload)
@@ -41,14 +43,21 @@ func (d *Daemon) Handler() http.Handler {
 }
 
 func (d *Daemon) servePage(w http.ResponseWriter, r *http.Request) {
-	var b bytes.Buffer
 	model := r.URL.Query().Get("model")
 	v := d.part(report.Selection{Model: model})
 	status := http.StatusOK
 	if model != "" && !slices.ContainsFunc(v.Models, func(m report.ModelView) bool { return m.Name == model }) {
 		status = http.StatusNotFound // the page says so
 	}
-	if err := report.HTML(&b, v, report.HTMLOptions{Model: model, DocsURL: docsURL}); err != nil {
+	d.page(w, status, func(b *bytes.Buffer) error {
+		return report.HTML(b, v, report.HTMLOptions{Model: model, DocsURL: docsURL})
+	})
+}
+
+// page answers with a page.
+func (d *Daemon) page(w http.ResponseWriter, status int, write func(*bytes.Buffer) error) {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
 		d.log.Error("Page failed", "err", err)
 		http.Error(w, "the report cannot be shown; the log says why", http.StatusInternalServerError)
 		return

@@ -21,6 +21,11 @@ import (
 //go:embed page.html
 var pageText string
 
+// frameText is what stands above the content of every page.
+//
+//go:embed frame.html
+var frameText string
+
 //go:embed page.css
 var pageCSS string
 
@@ -37,20 +42,26 @@ const manyModels = 40
 // refresh is how often the page loads itself anew while a job runs.
 const refresh = 5 * time.Second
 
-// ContentSecurityPolicy is the header that the page is meant to be served with:
-// no script, nothing from elsewhere, only its own style sheet.
+// ContentSecurityPolicy is the header that pages are meant to be served with: no
+// script, nothing from elsewhere, only their own style sheet, and forms that ask
+// plancast itself.
 func ContentSecurityPolicy() string {
 	sum := sha256.Sum256([]byte(pageCSS))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+		"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+}
+
+// frame is what the frame of a page needs.
+type frame struct {
+	CSS     template.CSS
+	Title   string
+	DocsURL string
+	Refresh int // seconds after which the page loads itself anew; 0 never
 }
 
 type page struct {
+	frame
 	View
-	CSS      template.CSS
-	Title    string
-	DocsURL  string
-	Refresh  int
 	Summary  string
 	Cards    []card
 	Overview bool
@@ -117,7 +128,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"short":   shortLink,
 	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-}).Parse(pageText))
+}).Parse(frameText + pageText))
 
 // htmlCells are the columns of the page's table. It is narrower than the other
 // forms: what qualifies a figure stands below it.
@@ -167,7 +178,7 @@ func htmlCells(l line) []htmlCell {
 // HTML writes the view as one self-contained page without script. Everything
 // from outside is escaped by html/template.
 func HTML(w io.Writer, v View, o HTMLOptions) error {
-	p := page{View: v, CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL, Summary: summaryText(v), One: o.Model != ""}
+	p := page{frame: frame{CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL}, View: v, Summary: summaryText(v), One: o.Model != ""}
 	if len(v.Running) > 0 {
 		p.Refresh = int(refresh.Seconds())
 	}
