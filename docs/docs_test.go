@@ -58,7 +58,7 @@ func avoided(t *testing.T) *regexp.Regexp {
 
 func TestNobodyReadsWordsToAvoid(t *testing.T) {
 	words := avoided(t)
-	if !words.MatchString("Mend it.") || words.MatchString("commend it") {
+	if avoid := strings.ToUpper("for") + " ever"; !words.MatchString(avoid) || words.MatchString("forever") {
 		t.Fatalf("the table does not work: %v", words)
 	}
 	for _, name := range tracked(t, "*.go", "*.md", "*.html", "*.ts", "*.tsx", "*.yml", "*.yaml", "*.sh", "*.py", "*.json", "*.cpp", "*.h", "Makefile") {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/units"
@@ -88,13 +89,30 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	if f.State == InsufficientData {
 		f.Missing = j.missing()
 	}
-	for i, l := range j.outlooks {
-		for _, w := range l.forecast.Evidence.Warnings {
-			f.Evidence.Warnings = append(f.Evidence.Warnings, fmt.Sprintf("%s, %s: %s", m.Series[i].Model, m.Series[i].Criterion.Metric, w))
-		}
-	}
+	f.Evidence.Warnings = append(f.Evidence.Warnings, j.warnings(m)...)
 	j.words(&f, m)
 	return f
+}
+
+// warnings says each warning once for a model, with the criteria that it is about.
+func (j *joint) warnings(m Milestone) []string {
+	type warning struct{ model, text string }
+	var order []warning
+	about := map[warning][]string{}
+	for i, l := range j.outlooks {
+		for _, w := range l.forecast.Evidence.Warnings {
+			key := warning{m.Series[i].Model, w}
+			if about[key] == nil {
+				order = append(order, key)
+			}
+			about[key] = append(about[key], m.Series[i].Criterion.Metric)
+		}
+	}
+	var out []string
+	for _, w := range order {
+		out = append(out, fmt.Sprintf("%s (%s): %s", w.model, strings.Join(slices.Compact(about[w]), ", "), w.text))
+	}
+	return out
 }
 
 // unknown is how many models that are needed have no result for a criterion.
@@ -252,28 +270,27 @@ func (j *joint) binding() int {
 func (j *joint) words(f *Forecast, m Milestone) {
 	switch {
 	case f.Met:
-		f.Summary = fmt.Sprintf("met: %d of %d models ready, %d needed", f.ModelsReady, f.ModelsTotal, j.need)
+		f.Summary = "met"
 		return
 	case f.Probability == nil:
 		f.Summary = "no result yet"
 		if n := j.unknown(); f.Attained != nil {
-			f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; unknown: %s no result yet", f.ModelsReady, f.ModelsTotal, j.need, plural(n, "model that is needed has", "models that are needed have"))
+			f.Summary = fmt.Sprintf("unknown: %s no result yet", plural(n, "model that is needed has", "models that are needed have"))
 		}
 		return
 	}
-	f.Summary = fmt.Sprintf("%d of %d models ready, %d needed; %s of the way; %s %s",
-		f.ModelsReady, f.ModelsTotal, j.need, units.Percent(*f.Attained), f.Probability, m.Goal.until())
+	f.Summary = fmt.Sprintf("%s of the way; %s %s", units.Percent(*f.Attained), f.Probability, m.Goal.until())
 	if worst := j.binding(); worst >= 0 {
 		s, p := &m.Series[worst], &j.outlooks[worst].forecast
 		odds := "no result yet"
 		if p.Probability != nil {
 			odds = p.Probability.String()
 		}
-		f.Advice = append(f.Advice, fmt.Sprintf("%s of %s holds it back most: %s.", s.Criterion, s.Model, odds))
+		f.Advice = append(f.Advice, fmt.Sprintf("Held back most by %s of %s: %s.", s.Criterion, s.Model, odds))
 	}
 	for _, k := range j.models {
 		if k.apart {
-			f.Advice = append(f.Advice, fmt.Sprintf("%s has met each criterion, but never all in one iteration.", k.name))
+			f.Advice = append(f.Advice, fmt.Sprintf("Model %s has met each criterion, but never all in one iteration.", k.name))
 		}
 	}
 	for i, l := range j.outlooks {

@@ -264,7 +264,7 @@ func TestMilestoneSaysWhatHoldsItBack(t *testing.T) {
 	if f.Parts[0].Model != "model1" || f.Parts[0].Criterion.Metric != "p99" {
 		t.Errorf("first part is %s of %s", f.Parts[0].Criterion.Metric, f.Parts[0].Model)
 	}
-	if !strings.Contains(f.Advice[0], "of model1 holds it back most") {
+	if !strings.Contains(f.Advice[0], "Held back most by p99 < 12.8 ms of model1: ") {
 		t.Errorf("advice %q", f.Advice)
 	}
 	if f.ModelsTotal != 3 {

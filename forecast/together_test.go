@@ -59,7 +59,7 @@ func TestCriteriaThatTradeOffAreNotReadyTogether(t *testing.T) {
 	if f.Met || f.ModelsReady != 0 || f.Probability.Value > 0.2 || f.Probability.Value > 0.7*deviation.Probability.Value {
 		t.Errorf("both together %v, the deviation alone %v", f.Probability, deviation.Probability)
 	}
-	if !slices.Contains(f.Advice, "bert has met each criterion, but never all in one iteration.") {
+	if !slices.Contains(f.Advice, "Model bert has met each criterion, but never all in one iteration.") {
 		t.Errorf("advice %q", f.Advice)
 	}
 }

@@ -76,7 +76,7 @@ func result(m *standing.Model, words Words, milestones []milestoneNews, changed 
 	}
 	for _, x := range milestones {
 		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
-			lines = append(lines, outside.Line(x.Name+": "+strings.Join(append([]string{f.Summary}, f.Advice...), " "), 600))
+			lines = append(lines, outside.Line(fmt.Sprintf("%s: %d of %s ready; %s. %s", x.Name, x.ModelsReady, units.Count(x.ModelsTotal, "model"), f.Summary, strings.Join(f.Advice, " ")), 600))
 		}
 	}
 	if text := words.EnvironmentText(); changed && text != "" {

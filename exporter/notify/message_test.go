@@ -18,7 +18,7 @@ var here = place{now: reporttest.Now, location: time.UTC, reportURL: "http://gpu
 
 func forecasted(s forecast.State, p float64) *standing.Forecast {
 	return &standing.Forecast{Forecast: forecast.Forecast{State: s, Probability: &forecast.Probability{Value: p},
-		Summary: "76 % of the way to the target.", Advice: []string{"The gains of the last iterations shrink."}}}
+		Summary: "76 % of the way to the target", Advice: []string{"The gains of the last iterations shrink."}}}
 }
 
 func write(b *strings.Builder, m Message) {

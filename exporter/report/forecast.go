@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/outside"
@@ -123,16 +124,24 @@ func (f ForecastView) Notes() []string {
 	case f.Met:
 		return nil
 	case len(w) > shownWarnings+1:
-		return append(sentences(w[:shownWarnings]), "And "+units.Count(len(w)-shownWarnings, "further warning"))
+		return append(sentences(w[:shownWarnings]), "And "+units.Count(len(w)-shownWarnings, "further warning")+": /api/v1/report lists all")
 	}
 	return sentences(w)
 }
 
+// named matches a warning that starts with a model and its criteria.
+var named = regexp.MustCompile(`^\S+ \([\w, ]+\): `)
+
+// sentences start with a capital letter, but for a name.
 func sentences(list []string) []string {
 	var out []string
 	for _, s := range list {
-		if s != "" {
-			out = append(out, upperFirst(outside.Line(s, 400)))
+		switch s = outside.Line(s, 400); {
+		case s == "":
+		case named.MatchString(s):
+			out = append(out, s)
+		default:
+			out = append(out, upperFirst(s))
 		}
 	}
 	return out

@@ -297,7 +297,7 @@ func cellClass(c column, l line) string {
 }
 
 func newMilestoneBar(m MilestoneView) milestoneBar {
-	s := milestoneBar{MilestoneView: m, State: milestoneState(m), Shown: m.Missing, Class: "open"}
+	s := milestoneBar{MilestoneView: m, State: m.ReadyText(), Shown: m.Missing, Class: "open"}
 	width := func(n int) string {
 		if m.Total == 0 {
 			return "0"

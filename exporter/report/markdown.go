@@ -85,7 +85,7 @@ func Markdown(w io.Writer, v View) error {
 		p("\n### Milestones\n\n| Milestone | Condition | Ready | Probability | State |\n| --- | --- | ---: | ---: | --- |\n")
 	}
 	for _, m := range v.Milestones {
-		p("| %s | %s | %d of %d, %d needed | %s | %s |\n", outside.Markdown(m.Name), outside.Markdown(m.Text), m.Ready, m.Total, m.Needed, outside.Markdown(probabilityText(m.Forecast)), outside.Markdown(milestoneState(m)))
+		p("| %s | %s | %d of %d, %d needed | %s | %s |\n", outside.Markdown(m.Name), outside.Markdown(m.Text), m.Ready, m.Total, m.Needed, outside.Markdown(probabilityText(m.Forecast)), outside.Markdown(m.ReadyText()))
 	}
 	for _, m := range v.Milestones {
 		if m.Forecast != nil {

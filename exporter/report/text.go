@@ -104,7 +104,7 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		if i == 0 {
 			p("\nMilestones\n")
 		}
-		p("  %s: %s. %s\n", m.Name, m.Text, milestoneState(m))
+		p("  %s: %s. %s\n", m.Name, m.Text, m.ReadyText())
 		if f := m.Forecast; f != nil {
 			for _, s := range append(f.Lines(), f.Notes()...) {
 				p("    %s\n", s)
@@ -188,7 +188,8 @@ func jobText(j JobView) string {
 	return s
 }
 
-func milestoneState(m MilestoneView) string {
+// ReadyText reads "2 of 4 models ready, 3 needed: 65 d left".
+func (m MilestoneView) ReadyText() string {
 	s := fmt.Sprintf("%d of %s ready, %d needed", m.Ready, units.Count(m.Total, "model"), m.Needed)
 	switch {
 	case m.Met:

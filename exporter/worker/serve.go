@@ -131,7 +131,7 @@ func (s *server) answer(ctx context.Context, req Request, progress func(engine.P
 		if s.backend, err = s.open(req.Backend, req.Config); err != nil {
 			return Event{Failure: engine.AsError(err)}
 		}
-		// It has loaded nothing of the runtime or the model yet.
+		// It has loaded no part of the runtime or the model yet.
 		if s.gaps, err = confine(req.Confine, s.backend); err != nil {
 			return Event{Failure: engine.Errorf(engine.KindUnavailable, "start worker", "", "%v: correct that, or set worker.sandbox: off (SECURITY.md)", err)}
 		}
