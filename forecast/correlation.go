@@ -22,7 +22,7 @@ const (
 // not lower a milestone's probability.
 func correlation(outlooks []*outlook) float64 {
 	all := make([]gainRecord, len(outlooks))
-	spread(len(outlooks), func(i int) { all[i] = gainsOf(&outlooks[i].history) })
+	spread(len(outlooks), func(i int) { all[i] = outlooks[i].history.gains() })
 	// All pairs of few series; of many, each with its nearest neighbours, so
 	// that the cost grows with the series and not with their square.
 	neighbours := max(1, mostPairs/max(len(outlooks), 1))
@@ -57,7 +57,10 @@ type gainRecord struct {
 	ranks []float64 // of all; ties share their mean rank
 }
 
-func gainsOf(h *history) (r gainRecord) {
+func (h *history) gains() (r gainRecord) {
+	if h.prepared != nil {
+		return h.prepared.gains
+	}
 	n := max(0, len(h.values)-2)
 	r.times, r.gains, r.order = make([][2]int64, 0, n), make([]float64, 0, n), make([]int, 0, n)
 	for t := 1; t < len(h.values)-1; t++ {

@@ -57,7 +57,7 @@ func (l *outlook) fill(s Series, g Goal, now time.Time, o Options, siblings law.
 	if err := g.validate(); err != nil {
 		return err
 	}
-	if err := l.history.clean(s); err != nil {
+	if err := l.history.open(s); err != nil {
 		return err
 	}
 	h := &l.history

@@ -68,9 +68,8 @@ func (t *tallies) at(now time.Time) law.Tally {
 
 // tallyOf sums up what several series had shown at a moment.
 func tallyOf(series []Series, now time.Time, w *workspace) (sum law.Tally) {
-	for _, s := range series {
-		t := tallied(s, &w.sibling, &w.engine)
-		sum.Add(t.at(now))
+	for i := range series {
+		sum.Add(series[i].shownBy(now, w))
 	}
 	return sum
 }
@@ -81,8 +80,7 @@ func siblings(series []Series, now time.Time, o Options) []law.Tally {
 	spread(len(series), func(i int) {
 		w := workspaces.Get().(*workspace)
 		defer workspaces.Put(w)
-		t := tallied(series[i], &w.sibling, &w.engine)
-		own[i] = t.at(now)
+		own[i] = series[i].shownBy(now, w)
 	})
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)

@@ -43,6 +43,8 @@ type Series struct {
 	// Newest is how the newest result differs from the one before it; the zero Pair
 	// where the two were not measured in turns.
 	Newest Pair
+
+	prepared *prepared // nil unless it comes from Prepared
 }
 
 // Pair is a ratio of two results that were measured in turns, so that the
@@ -71,6 +73,7 @@ type history struct {
 	missed      int
 	ignored     int // results of other environments
 	warnings    []string
+	prepared    *prepared // that the memory belongs to; nil when it is the history's own
 }
 
 // clean makes a series ready. It keeps the given slice as it is.
@@ -83,6 +86,9 @@ func clean(s Series) (*history, error) {
 func (h *history) clean(s Series) error {
 	if err := s.Criterion.Validate(); err != nil {
 		return err
+	}
+	if h.prepared != nil {
+		*h = history{}
 	}
 	*h = history{
 		criterion: s.Criterion, pair: s.Newest, values: h.values[:0], z: h.z[:0], valid: h.valid[:0],
@@ -202,13 +208,16 @@ func (h *history) results() (n int) {
 
 // condense puts the history into an engine and returns the target on its scale.
 func (h *history) condense(e *law.History) (target float64) {
-	h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), nil)
+	if h.prepared == nil {
+		h.scale, _ = law.ScaleOf(h.values, h.criterion.Comparison.LowerIsBetter(), nil)
+		h.z = slices.Grow(h.z, len(h.values))
+		for _, v := range h.values {
+			h.z = append(h.z, h.scale.To(v))
+		}
+	}
 	e.Reset()
-	e.Grow(len(h.values))
-	h.z = slices.Grow(h.z, len(h.values))
-	for _, v := range h.values {
-		z := h.scale.To(v)
-		h.z = append(h.z, z)
+	e.Grow(len(h.z))
+	for _, z := range h.z {
 		e.Append(z)
 	}
 	return h.scale.To(h.criterion.Target)

@@ -96,8 +96,8 @@ func (e Entry) Counts() bool { return !e.Excluded && !e.Superseded }
 // Value returns a quantity in its base unit, and false when it was not measured
 // or there is no quantity of that name.
 func (e Entry) Value(quantity string) (float64, bool) {
-	for i, q := range Quantities {
-		if q.Name == quantity {
+	for i := range Quantities {
+		if Quantities[i].Name == quantity {
 			v := e.Values[i]
 			return v, !math.IsNaN(v)
 		}

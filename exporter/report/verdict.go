@@ -24,7 +24,10 @@ func rowVerdicts(m *standing.Model, e history.Entry) []RowVerdict {
 		}
 		r := standing.JudgeEngine(t.Criteria, e)
 		v := RowVerdict{Kind: t.Kind, Name: t.Name, Outcome: r.Outcome, Criteria: []CriterionView{}}
-		counts := slices.ContainsFunc(standing.Counting(t.Select, *m.Current), func(x history.Entry) bool { return x.ID == e.ID })
+		counts := false
+		for x := range standing.Counting(t.Select, *m.Current) {
+			counts = counts || x.ID == e.ID
+		}
 		if !counts { // its figures are those of another precision
 			v.Outcome = standing.Unknown
 		}

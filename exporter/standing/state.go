@@ -263,12 +263,6 @@ func shown(h history.Model) map[int64]bool {
 	return out
 }
 
-// member is a model that counts for a milestone.
-type member struct {
-	name  string
-	model *Model // nil when the repository lacks it
-}
-
 // milestone derives where a milestone stands, all but its forecast.
 func milestone(m config.Milestone, members []member) Milestone {
 	out := Milestone{Milestone: m, ModelsTotal: len(members), State: forecast.InsufficientData}

@@ -1,6 +1,7 @@
 package standing
 
 import (
+	"iter"
 	"math"
 	"slices"
 
@@ -66,17 +67,15 @@ func (r *EngineResult) Gap() float64 {
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
 	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
 	for i, c := range criteria {
-		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: math.NaN()}
-		if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
-			x.Value = v
-			switch {
-			case c.Met(v):
-				x.Outcome = Met
-			case e.Disturbed && c.Timed():
-				x.Outcome = Undecided
-			default:
-				x.Outcome = Missed
-			}
+		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(&e, c)}
+		switch {
+		case math.IsNaN(x.Value):
+		case c.Met(x.Value):
+			x.Outcome = Met
+		case e.Disturbed && c.Timed():
+			x.Outcome = Undecided
+		default:
+			x.Outcome = Missed
 		}
 		r.Criteria[i] = x
 		switch {
@@ -108,21 +107,15 @@ func broughtNothing(sel config.Select, t history.Trial) bool {
 
 // Counting are the engines of a candidate that may decide a threshold: one whose
 // precision has no effect only where there is no other.
-func Counting(sel config.Select, t history.Trial) []history.Entry {
-	var out, idle []history.Entry
-	for _, e := range t.Entries {
-		switch {
-		case !Counts(sel, e):
-		case e.NoEffect:
-			idle = append(idle, e)
-		default:
-			out = append(out, e)
+func Counting(sel config.Select, t history.Trial) iter.Seq[*history.Entry] {
+	idle := !slices.ContainsFunc(t.Entries, func(e history.Entry) bool { return Counts(sel, e) && !e.NoEffect })
+	return func(yield func(*history.Entry) bool) {
+		for i := range t.Entries {
+			if e := &t.Entries[i]; Counts(sel, *e) && e.NoEffect == idle && !yield(e) {
+				return
+			}
 		}
 	}
-	if len(out) == 0 {
-		return idle
-	}
-	return out
 }
 
 // Judge answers the criteria for a candidate: one and the same engine must meet
@@ -130,21 +123,29 @@ func Counting(sel config.Select, t history.Trial) []history.Entry {
 // meets all criteria, or else the one nearest to doing so. It is nil when no engine
 // that counts was measured.
 func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
-	var engines []EngineResult
-	var values [][]float64
-	for _, e := range Counting(sel, t) {
-		r := JudgeEngine(criteria, e)
-		engines = append(engines, r)
-		v := make([]float64, len(criteria))
-		for i, c := range r.Criteria {
-			v[i] = c.Value
+	// A long history has many candidates: only the answer is allocated.
+	engines := make([]*history.Entry, 0, 4)
+	results, values := make([][]float64, 0, 4), make([]float64, 0, 16)
+	for e := range Counting(sel, t) {
+		from := len(values)
+		for _, c := range criteria {
+			values = append(values, figure(e, c))
 		}
-		values = append(values, v)
+		engines, results = append(engines, e), append(results, values[from:])
 	}
 	if len(engines) == 0 {
 		return nil
 	}
-	return &engines[forecast.Nearest(criteria, values)]
+	r := JudgeEngine(criteria, *engines[forecast.Nearest(criteria, results)])
+	return &r
+}
+
+// figure is what a criterion asks of an entry; NaN when it is unknown.
+func figure(e *history.Entry, c forecast.Criterion) float64 {
+	if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
+		return v
+	}
+	return math.NaN()
 }
 
 // through reports whether t has been tried at all of the expected precisions

@@ -1,0 +1,240 @@
+package standing
+
+import (
+	"cmp"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/forecast"
+)
+
+// use is what the history of a model is evidence for: the forecast of a
+// milestone as of now, or of a week ago.
+type use struct {
+	milestone string
+	past      bool
+}
+
+// contribution is what a model contributes to the forecast of a milestone.
+type contribution struct {
+	since, known time.Time
+	environment  string
+	stale        bool   // something of the model changed since
+	sum          uint64 // of the series: what is the same has the same
+	// series has one for each criterion. It is nil as of a week ago: that forecast is
+	// rarely made, and the series would take as much memory as those of now.
+	series []forecast.Series
+}
+
+// outdate says that the contributions have to be made anew.
+func (m *tracked) outdate() {
+	for use, c := range m.contributions {
+		c.stale = true
+		m.contributions[use] = c
+	}
+}
+
+// foreseen is a forecast with what it was made from.
+type foreseen struct {
+	milestone  config.Milestone
+	now, week  moment
+	current    *forecast.Forecast
+	weekBefore *forecast.Forecast
+}
+
+// moment is what a forecast was made from.
+type moment struct {
+	at   time.Time
+	sums []uint64 // of the contributions
+}
+
+func (m moment) equal(o moment) bool { return m.at.Equal(o.at) && slices.Equal(m.sums, o.sums) }
+
+// member is a model that counts for a milestone.
+type member struct {
+	name  string
+	model *Model // nil when the repository lacks it
+}
+
+// members are the models that count for a milestone, by name.
+func (s *State) members(m config.Milestone) []member {
+	var out []member
+	for _, x := range s.Models {
+		if m.Matches(x.Name) {
+			out = append(out, member{name: x.Name, model: x})
+		}
+	}
+	for _, a := range s.Absences {
+		if a.Kind == KindMilestone && a.Threshold == m.Name && a.Counts && a.Model != "" {
+			out = append(out, member{name: a.Model})
+		}
+	}
+	slices.SortFunc(out, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+// foresee adds the forecast of a milestone: the one that there is, unless something
+// of its evidence changed.
+func (t *Tracker) foresee(m *Milestone, s *State) error {
+	members := s.members(m.Milestone)
+	if len(members) == 0 {
+		return nil // there is nothing to forecast yet
+	}
+	f := t.forecasts[m.Name]
+	if f == nil || !sameGoal(f.milestone, m.Milestone) {
+		f = &foreseen{milestone: m.Milestone}
+		if t.forecasts == nil {
+			t.forecasts = map[string]*foreseen{}
+		}
+		t.forecasts[m.Name] = f
+	}
+	if err := t.foreseeNow(f, members, s.Now); err != nil {
+		return err
+	}
+	t.foreseeWeek(f, members, s.Now.Add(-Week).Truncate(time.Hour))
+	m.Forecast, m.State = &Forecast{Forecast: *f.current}, f.current.State
+	if b := f.weekBefore; b != nil && b.Probability != nil {
+		m.Forecast.WeekAgo = &b.Probability.Value
+	}
+	return m.check()
+}
+
+func (t *Tracker) foreseeNow(f *foreseen, members []member, now time.Time) error {
+	is := moment{at: now.Truncate(time.Minute)}
+	var all []forecast.Series
+	for _, x := range members {
+		c := t.contribution(f.milestone, x, now, false)
+		is.sums, all = append(is.sums, c.sum), append(all, c.series...)
+	}
+	for _, one := range all { // never before its newest evidence
+		if n := len(one.Observations); n > 0 && one.Observations[n-1].Time.After(is.at) {
+			is.at = one.Observations[n-1].Time
+		}
+	}
+	if f.current != nil && f.now.equal(is) {
+		return nil
+	}
+	current, err := expect(f.milestone, all, is.at)
+	if err == nil {
+		f.current, f.now = current, is
+	}
+	return err
+}
+
+func (t *Tracker) foreseeWeek(f *foreseen, members []member, at time.Time) {
+	was := moment{at: at}
+	for _, x := range members {
+		was.sums = append(was.sums, t.contribution(f.milestone, x, at, true).sum)
+	}
+	if f.week.equal(was) {
+		return
+	}
+	f.week, f.weekBefore = was, nil
+	var all []forecast.Series
+	for _, x := range members {
+		all = append(all, t.contributed(f.milestone, x, at, true).series...)
+	}
+	if before, err := expect(f.milestone, all, at); err == nil && before.Evidence.Observations > 0 {
+		f.weekBefore = before
+	}
+}
+
+func sameGoal(a, b config.Milestone) bool {
+	return a.Name == b.Name && a.Share == b.Share && a.Deadline.Equal(b.Deadline) && a.Horizon == b.Horizon && a.Ready == b.Ready &&
+		Threshold{Criteria: a.Criteria, Select: a.Select, Environment: a.Environment}.equal(Threshold{Criteria: b.Criteria, Select: b.Select, Environment: b.Environment})
+}
+
+// contribution is what a member contributes to a milestone, as known at a moment:
+// what there is, unless something of the model changed. past leaves out what finished
+// later, and takes the environment of then.
+func (t *Tracker) contribution(m config.Milestone, x member, at time.Time, past bool) contribution {
+	held, key := t.of(x.name), use{m.Name, past}
+	old, ok := held.contributions[key]
+	c := t.frame(m, x, at, past)
+	if ok && !old.stale && old.since.Equal(c.since) && old.known.Equal(c.known) && old.environment == c.environment {
+		return old
+	}
+	c = t.contributed(m, x, at, past)
+	switch {
+	case past:
+		c.series = nil
+	case ok && c.sum == old.sum:
+		c.series = old.series // with what forecasts have worked out of it
+	default:
+		for i := range c.series {
+			c.series[i] = c.series[i].Prepared()
+		}
+	}
+	if held.contributions == nil {
+		held.contributions = map[use]contribution{}
+	}
+	held.contributions[key] = c
+	return c
+}
+
+// frame is which part of a model's history a contribution is made from.
+func (t *Tracker) frame(m config.Milestone, x member, at time.Time, past bool) contribution {
+	switch {
+	case x.model == nil:
+		return contribution{known: never, environment: m.Environment} // absent: nothing that it did counts
+	case past:
+		return contribution{known: at, since: lookBack(at), environment: m.Environment}
+	}
+	return contribution{known: never, since: lookBack(at), environment: cmp.Or(m.Environment, x.model.Series.Fingerprint)}
+}
+
+// contributed makes a contribution.
+func (t *Tracker) contributed(m config.Milestone, x member, at time.Time, past bool) contribution {
+	c := t.frame(m, x, at, past)
+	h, expected, pairs := history.Model{Name: x.name}, []engine.Precision(nil), comparing(nil)
+	if x.model != nil {
+		held := t.of(x.name)
+		h, expected = held.history, x.model.Precisions
+		if !past {
+			pairs = held.comparison
+		}
+	}
+	c.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, c.environment, c.known, c.since, pairs)
+	var sum maphash.Hash
+	sum.SetSeed(seed)
+	for _, one := range c.series {
+		maphash.WriteComparable(&sum, len(one.Observations))
+		maphash.WriteComparable(&sum, one.Environment)
+		maphash.WriteComparable(&sum, one.Newest)
+		for _, o := range one.Observations {
+			maphash.WriteComparable(&sum, o)
+		}
+	}
+	c.sum = sum.Sum64()
+	return c
+}
+
+var seed = maphash.MakeSeed()
+
+// Histories are the very ones that the milestones of a state rest on, each once:
+// what the method's own record is made from.
+func (t *Tracker) Histories(s *State) []forecast.Series {
+	type key struct{ model, metric, precision, environment string }
+	known := map[key]bool{}
+	var all []forecast.Series
+	for _, m := range s.Milestones {
+		for _, x := range s.Models {
+			if !m.Matches(x.Name) {
+				continue
+			}
+			for _, one := range t.contribution(m.Milestone, member{name: x.Name, model: x}, s.Now, false).series {
+				k := key{one.Model, one.Criterion.Metric, m.Precision, one.Environment}
+				if !known[k] {
+					known[k] = true
+					all = append(all, one)
+				}
+			}
+		}
+	}
+	return all
+}
