@@ -5,7 +5,9 @@
 //
 // The history is invented; making it takes some minutes. -file keeps it for the
 // next run. Each figure comes from a process of its own, so that its peak of
-// memory is known.
+// memory is known. The daemon is started with an empty repository and with one that
+// holds the newest version of each model. Other work on the machine changes elapsed
+// times more than processor time.
 package main
 
 import (
@@ -15,8 +17,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"iter"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,31 +24,24 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
-	"github.com/plancast/plancast/exporter/report/reporttest"
 	"github.com/plancast/plancast/exporter/standing"
-	"github.com/plancast/plancast/stack/local"
 )
-
-const models = 300
-
-// newest is when the newest record finished.
-var newest = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 func main() {
 	var b bench
 	flag.StringVar(&b.program, "plancast", "bin/plancast", "the program")
 	flag.StringVar(&b.file, "file", "", "the history: made when it is not there, and kept; without it, a temporary one")
 	flag.IntVar(&b.days, "days", 1112, "days of the history, 900 records each")
-	daemon := flag.Bool("daemon", true, "start the daemon as well")
+	files := flag.Bool("files", true, "measure what reads the history without a daemon")
+	daemon := flag.Bool("daemon", true, "measure the daemon")
 	part := flag.String("part", "", "internal: what to measure in this process")
 	flag.Parse()
 	var err error
 	if *part != "" {
 		err = b.part(*part)
 	} else {
-		err = b.all(*daemon)
+		err = b.all(*files, *daemon)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "history:", err)
@@ -61,7 +54,7 @@ type bench struct {
 	days          int
 }
 
-func (b *bench) all(daemon bool) error {
+func (b *bench) all(files, daemon bool) error {
 	dir, err := os.MkdirTemp("", "plancast-history-")
 	if err != nil {
 		return err
@@ -78,6 +71,19 @@ func (b *bench) all(daemon bool) error {
 		return err
 	}
 	fmt.Printf("%d records, %.1f GiB, %d CPUs\n", b.days*models*3, float64(size.Size())/(1<<30), runtime.NumCPU())
+	if files {
+		if err := b.read(dir); err != nil {
+			return err
+		}
+	}
+	if daemon {
+		return b.serve(dir)
+	}
+	return nil
+}
+
+// read measures what reads the history, each in a process of its own.
+func (b *bench) read(dir string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -107,9 +113,6 @@ func (b *bench) all(daemon bool) error {
 		}
 		_ = os.Remove(out)
 	}
-	if daemon {
-		return b.daemon(dir)
-	}
 	return nil
 }
 
@@ -121,65 +124,13 @@ func measured(what, aim string, cmd *exec.Cmd) error {
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	printed(what, aim, time.Since(start), cmd.ProcessState)
-	return nil
-}
-
-func printed(what, aim string, took time.Duration, s *os.ProcessState) {
+	took, s := time.Since(start), cmd.ProcessState
 	if aim != "" {
 		aim = " (aim: " + aim + ")"
 	}
 	peak := s.SysUsage().(*syscall.Rusage).Maxrss << 10
 	fmt.Printf("%s: %.2f s, %.2f s of processor time, %.0f MB at most%s\n", what, took.Seconds(), (s.UserTime() + s.SystemTime()).Seconds(), float64(peak)/1e6, aim)
-}
-
-// prepare makes the history, unless it is there.
-func (b *bench) prepare() error {
-	if _, err := os.Stat(b.file); err == nil {
-		return nil
-	}
-	part := b.file + ".part"
-	s, err := history.Open(part)
-	if err != nil {
-		return err
-	}
-	start := time.Now()
-	for day := range b.days {
-		if _, err := s.AppendAll(context.Background(), b.day(day)); err != nil {
-			return errors.Join(err, s.Close())
-		}
-	}
-	if err := s.Close(); err != nil {
-		return err
-	}
-	fmt.Printf("made in %.0f s\n", time.Since(start).Seconds())
-	return os.Rename(part, b.file)
-}
-
-// day is a candidate of each model, one in 40 of them failed.
-func (b *bench) day(day int) iter.Seq2[history.Record, error] {
-	env := reporttest.Environment("1.32.0")
-	fingerprint, err := engine.Fingerprint(env, engine.Settings{}, nil)
-	return func(yield func(history.Record, error) bool) {
-		for m := range models {
-			for k, p := range engine.Precisions {
-				at := newest.AddDate(0, 0, day+1-b.days).Add(time.Duration(m*3+k) * time.Second)
-				r := history.Record{
-					Model: fmt.Sprintf("model-%03d", m), Version: fmt.Sprint(day + 1), Digest: fmt.Sprintf("%032x%032x", m, day), Precision: p,
-					Backend: env.Backend, Device: env.Device, Environment: env, Fingerprint: fingerprint,
-					CandidateTime: at.Add(-time.Hour), Started: at.Add(-time.Minute), Finished: at,
-				}
-				if (m+day)%40 == 0 {
-					reporttest.Failed(*engine.Errorf(engine.KindCrashed, "run worker", "", "it died"))(&r)
-				} else {
-					reporttest.Measured((0.03 + 0.0002*float64(m)) * (1 + 2/float64(day+2)) * []float64{1, 0.7, 0.5}[k])(&r)
-				}
-				if !yield(r, err) {
-					return
-				}
-			}
-		}
-	}
+	return nil
 }
 
 // part is what a process of its own does.
@@ -238,56 +189,4 @@ func (b *bench) part(name string) error {
 		return fmt.Errorf("there is no part %s", name)
 	}
 	return nil
-}
-
-// daemon starts plancast serve with the history, and waits until it is ready.
-func (b *bench) daemon(dir string) error {
-	state := filepath.Join(dir, "state")
-	for _, folder := range []string{state, filepath.Join(dir, "models")} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
-			return err
-		}
-	}
-	file, err := filepath.Abs(b.file)
-	if err != nil {
-		return err
-	}
-	if err := os.Link(file, filepath.Join(state, "history.db")); err != nil {
-		return fmt.Errorf("the history must be on the file system of the temporary folder (TMPDIR): %w", err)
-	}
-	config := filepath.Join(dir, "plancast.yml")
-	if err := os.WriteFile(config, []byte(`
-repository: {url: `+filepath.Join(dir, "models")+`}
-state: `+state+`
-milestones:
-  - {name: launch, criteria: [p99 < 50ms, accuracy_deviation < 0.5%], share: 80%, horizon: 5}
-`), 0o644); err != nil {
-		return err
-	}
-	address, err := local.Address()
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(b.program, "serve", "--no-measure", "--config.file", config, "--web.listen-address", address, "--log.level", "warn")
-	cmd.Stderr = os.Stderr
-	start := time.Now()
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	for time.Since(start) < 10*time.Minute {
-		if r, err := http.Get("http://" + address + "/-/ready"); err == nil {
-			_, _ = io.Copy(io.Discard, r.Body)
-			r.Body.Close()
-			if r.StatusCode == http.StatusOK {
-				break
-			}
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	took := time.Since(start)
-	err = errors.Join(cmd.Process.Signal(os.Interrupt), cmd.Wait())
-	if cmd.ProcessState != nil {
-		printed("plancast serve, until it is ready", "2 s, 250 MB", took, cmd.ProcessState)
-	}
-	return err
 }

@@ -43,25 +43,40 @@ func (d *Daemon) notify(id int64) {
 	if d.options.Unnotified && id > 0 {
 		err = d.notifier.Skip(ctx, id)
 	} else {
-		var fresh []history.Record
-		if fresh, err = d.since(ctx, d.notifier.Observed()); err == nil && len(fresh) > 0 {
-			err = d.notifier.Observe(ctx, d.state(), fresh)
-		}
+		err = d.observe(ctx)
 	}
 	if err != nil {
 		d.log.Error("News is queued later", "err", err)
 	}
 }
 
-// since are the records after an ID. Those that cannot be read are left out: they
-// were named when the history was opened.
+// observe queues the news of all records that were not looked at yet.
+func (d *Daemon) observe(ctx context.Context) error {
+	for {
+		fresh, err := d.since(ctx, d.notifier.Observed())
+		if err != nil || len(fresh) == 0 {
+			return err
+		}
+		if err := d.notifier.Observe(ctx, d.state(), fresh); err != nil {
+			return err
+		}
+	}
+}
+
+// newsAtOnce is how many records are held to look for news in them.
+const newsAtOnce = 256
+
+// since are the next records after an ID. Those that cannot be read are left out:
+// they were named when the history was opened.
 func (d *Daemon) since(ctx context.Context, id int64) ([]history.Record, error) {
 	var out []history.Record
 	for r, err := range history.Skip(d.store.Records(ctx, history.Filter{AfterID: id}), func(error) {}) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, r)
+		if out = append(out, r); len(out) == newsAtOnce {
+			break
+		}
 	}
 	return out, nil
 }
