@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -64,12 +63,12 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 		o.Hosts = append(o.Hosts, u.Host)
 	}
 	o.Hosts = append(o.Hosts, *c.web.WebListenAddresses...)
+	boundHeap()
 	d, err := daemon.New(o)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
-	boundHeap()
 	server := d.Server()
 	serving := make(chan error, 1)
 	stopServing, err := listen(server, c.web, p.log, serving)
@@ -105,20 +104,14 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	}
 }
 
-// smallHeap is up to where the collector may let the heap grow as it likes.
-const smallHeap = 160 << 20
-
-// boundHeap keeps a daemon small that has loaded its history. The back-test leaves
-// several times the live heap behind, which the collector would let stand until the
-// heap has doubled. GOMEMLIMIT in the environment has precedence.
+// boundHeap keeps a daemon small that holds a long history: the heap may grow by half
+// of what is alive before it is collected, rather than to twice as much. A limit in
+// bytes would make the collector run all the time once more is alive than was thought.
+// GOGC and GOMEMLIMIT in the environment have precedence.
 func boundHeap() {
-	if os.Getenv("GOMEMLIMIT") != "" {
-		return
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(50)
 	}
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	debug.SetMemoryLimit(max(smallHeap, 3*int64(m.HeapAlloc)/2) + int64(m.Sys-m.HeapSys))
 }
 
 // listen serves in the background; errors arrive on serving. Plain TCP

@@ -40,7 +40,7 @@ func newEntryRow(r Record, record, layers uint32) entryRow {
 	return e
 }
 
-func (e *entryRow) flags() (f int64) {
+func (e *Entry) flags() (f int64) {
 	if e.Stable {
 		f |= flagStable
 	}
@@ -51,6 +51,10 @@ func (e *entryRow) flags() (f int64) {
 		f |= flagNoEffect
 	}
 	return f
+}
+
+func (e *Entry) setFlags(f int64) {
+	e.Stable, e.Disturbed, e.NoEffect = f&flagStable != 0, f&flagDisturbed != 0, f&flagNoEffect != 0
 }
 
 // sum is what sums.entry is to be; it is worked out behind b.
@@ -149,7 +153,7 @@ func (r *entryReader) parse(e *entryRow) bool {
 	e.Iteration, e.CandidateTime, e.Started, e.Finished = int(numbers[0]), Moment(numbers[1]), Moment(numbers[2]), Moment(numbers[3])
 	e.Unquantized, e.superseded, e.excluded = int32(numbers[4]), numbers[6], numbers[7]
 	flags := numbers[5]
-	e.Stable, e.Disturbed, e.NoEffect = flags&flagStable != 0, flags&flagDisturbed != 0, flags&flagNoEffect != 0
+	e.setFlags(flags)
 	e.Superseded, e.Excluded = e.superseded != 0, e.excluded != 0
 	for i, field := range [texts]*string{&e.Model, &e.Version, &e.Digest, (*string)(&e.Precision), &e.Fingerprint, (*string)(&e.Failure)} {
 		n := numbers[ints+i]

@@ -30,16 +30,6 @@ type Series struct {
 	Newest      Entry     // the entry of the highest ID
 }
 
-// Trial is one candidate in one environment: what became of it at each precision.
-type Trial struct {
-	Version   string
-	Digest    string
-	Iteration int // 0: out of order
-
-	// Entries holds the newest entry of each precision, most exact first.
-	Entries []Entry
-}
-
 // ByModel sorts entries, given in ascending order of ID, into models and
 // series, by name.
 func ByModel(entries []Entry) []Model {
@@ -91,6 +81,7 @@ type Growth struct {
 type seriesGrowth struct {
 	Series
 	index map[identity]place
+	of    *origin
 	next  int // entries to expect in the next new trial: as many as in the last
 }
 
@@ -139,7 +130,7 @@ func (g *Growth) Model() Model {
 
 func newSeriesGrowth(s Series) *seriesGrowth {
 	s.Trials, s.OutOfOrder = slices.Clone(s.Trials), slices.Clone(s.OutOfOrder)
-	g := &seriesGrowth{Series: s, index: make(map[identity]place, len(s.Trials)+len(s.OutOfOrder)), next: 1}
+	g := &seriesGrowth{Series: s, index: make(map[identity]place, len(s.Trials)+len(s.OutOfOrder)), of: &origin{s.Model, s.Fingerprint}, next: 1}
 	for i, t := range s.Trials {
 		g.index[identity{iteration: t.Iteration}] = place{at: i}
 	}
@@ -153,7 +144,7 @@ func (g *seriesGrowth) add(e Entry) {
 	id := identityOf(e)
 	p, ok := g.index[id]
 	if !ok {
-		t := Trial{Iteration: max(e.Iteration, 0)}
+		t := Trial{Iteration: max(e.Iteration, 0), of: g.of}
 		if t.Iteration > 0 {
 			p.at = len(g.Trials)
 			g.Trials = append(g.Trials, t)
@@ -169,30 +160,15 @@ func (g *seriesGrowth) add(e Entry) {
 		t = &g.OutOfOrder[-1-p.at]
 	}
 	if !p.owned {
-		t.Entries = append(make([]Entry, 0, max(len(t.Entries), g.next)), t.Entries...)
+		t.own(g.next)
 		g.index[id] = place{p.at, true}
 	}
 	t.add(e)
-	g.next = len(t.Entries)
+	g.next = t.Len()
 	if g.Newest.ID <= e.ID {
 		g.Newest = e
 	}
 	g.Last = later(g.Last, e.Finished.Time())
-}
-
-// add takes an entry; it replaces one of the same precision, such as a failure
-// that was tried again. The entries are the trial's own.
-func (t *Trial) add(e Entry) {
-	t.Version, t.Digest = e.Version, e.Digest
-	if i := slices.IndexFunc(t.Entries, func(x Entry) bool { return x.Precision == e.Precision }); i >= 0 {
-		t.Entries[i] = e
-		return
-	}
-	if len(t.Entries) == cap(t.Entries) { // exactly as long as it is: a long history holds many
-		t.Entries = append(make([]Entry, 0, len(t.Entries)+1), t.Entries...)
-	}
-	t.Entries = append(t.Entries, e)
-	slices.SortStableFunc(t.Entries, func(a, b Entry) int { return cmp.Compare(rank(a.Precision), rank(b.Precision)) })
 }
 
 func later(a, b time.Time) time.Time {
@@ -264,7 +240,7 @@ func (s Series) NewestWhere(ok func(Trial) bool) (Trial, bool) {
 func (s Series) Precisions() []engine.Precision {
 	var out []engine.Precision
 	for _, t := range s.Trials {
-		for _, e := range t.Entries {
+		for e := range t.Entries() {
 			if !slices.Contains(out, e.Precision) {
 				out = append(out, e.Precision)
 			}
@@ -274,40 +250,4 @@ func (s Series) Precisions() []engine.Precision {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b))
 	})
 	return out
-}
-
-// Entry returns the trial's entry of precision p.
-func (t Trial) Entry(p engine.Precision) (Entry, bool) {
-	for _, e := range t.Entries {
-		if e.Precision == p {
-			return e, true
-		}
-	}
-	return Entry{}, false
-}
-
-// Measured reports whether at least one engine of the candidate was measured.
-func (t Trial) Measured() bool { return slices.ContainsFunc(t.Entries, Entry.OK) }
-
-// Complete reports whether the trial has an entry, of whatever outcome, for
-// each of the precisions.
-func (t Trial) Complete(precisions []engine.Precision) bool {
-	for _, p := range precisions {
-		if _, ok := t.Entry(p); !ok {
-			return false
-		}
-	}
-	return true
-}
-
-// Finished is when the trial's newest entry finished.
-func (t Trial) Finished() time.Time {
-	var last Moment = math.MinInt64
-	for _, e := range t.Entries {
-		last = max(last, e.Finished)
-	}
-	if len(t.Entries) == 0 {
-		return time.Time{}
-	}
-	return last.Time()
 }

@@ -2,6 +2,8 @@ package history
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -43,7 +45,7 @@ func TestByModelKeepsEnvironmentsApart(t *testing.T) {
 	if got := newest(models[1]); got.Fingerprint != "old" || len(got.Trials) != 2 {
 		t.Errorf("b's newest environment is %+v", got)
 	}
-	if s, ok := models[0].In("old"); !ok || s.Trials[0].Entries[0].Precision != engine.FP32 {
+	if s, ok := models[0].In("old"); !ok || slices.Collect(s.Trials[0].Entries())[0].Precision != engine.FP32 {
 		t.Errorf("precisions are not ordered most exact first: %+v", s)
 	}
 	if _, ok := models[0].In("nowhere"); ok {
@@ -105,6 +107,39 @@ func TestOnlyOutOfOrderTrialsHaveNoCurrent(t *testing.T) {
 
 func newest(m Model) Series { return m.Series[len(m.Series)-1] }
 
+// text is all that a model says.
+func text(m Model) string {
+	var b strings.Builder
+	for _, s := range m.Series {
+		fmt.Fprintf(&b, "%s in %s from %s to %s, the newest %+v\n", s.Model, s.Fingerprint, s.First, s.Last, s.Newest)
+		for _, t := range slices.Concat(s.Trials, s.OutOfOrder) {
+			fmt.Fprintf(&b, "  %s %s %d: %+v\n", t.Version, t.Digest, t.Iteration, slices.Collect(t.Entries()))
+		}
+	}
+	return b.String()
+}
+
+func TestATrialGivesItsEntriesBack(t *testing.T) {
+	entries := Entries([]Record{rec(1, "m", "1", engine.FP32, "e", 1, 5), rec(2, "m", "1", engine.INT8, "e", 1, 0)})
+	entries[0].Stable, entries[0].NoEffect, entries[0].Started, entries[0].CandidateTime = true, true, 7, 6
+	entries[1].Failure, entries[1].Disturbed, entries[1].Unquantized = "a kind that is not known", true, 12
+	got := slices.Collect(TrialOf(entries...).Entries())
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", entries); g != w {
+		t.Errorf("entries\n %s\nwant\n %s", g, w)
+	}
+}
+
+func TestNoHistoryFillsTheVocabulary(t *testing.T) {
+	v := &vocabulary{codes: map[string]word{}}
+	v.texts.Store(&[]string{})
+	for i := range 3 * mostWords {
+		v.code(fmt.Sprint(i))
+	}
+	if n := len(*v.texts.Load()); n > mostWords+1 {
+		t.Errorf("%d texts are remembered; want %d at most", n, mostWords+1)
+	}
+}
+
 func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
 	entries := Entries([]Record{
 		rec(1, "m", "1", engine.INT8, "old", 1, 5),
@@ -117,15 +152,15 @@ func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
 	var grown Model
 	for i, e := range entries {
 		before := grown
-		copied := fmt.Sprintf("%+v", before)
+		copied := text(before)
 		if i == 0 {
 			grown = Model{Name: "m"}
 		}
 		grown = grown.With(e)
-		if got := fmt.Sprintf("%+v", before); got != copied {
+		if got := text(before); got != copied {
 			t.Fatalf("entry %d changed the model that it was added to:\n%s\n%s", e.ID, copied, got)
 		}
-		if got, want := fmt.Sprintf("%+v", grown), fmt.Sprintf("%+v", ByModel(entries[:i+1])[0]); got != want {
+		if got, want := text(grown), text(ByModel(entries[:i+1])[0]); got != want {
 			t.Errorf("after entry %d\n got %s\nwant %s", e.ID, got, want)
 		}
 	}

@@ -134,7 +134,7 @@ func changeOf(s history.Series, r history.Record) *Change {
 		then, ok = p99(old)
 	}
 	if !ok {
-		for _, x := range before.Entries {
+		for x := range before.Entries() {
 			if v, has := p99(x); has && (!ok || v < then) {
 				old, then, ok = x, v, true
 			}

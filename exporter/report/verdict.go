@@ -101,12 +101,12 @@ func noEngine(v standing.Verdict) string {
 	if v.Trial == nil {
 		return "no measured engine yet"
 	}
-	for _, e := range v.Trial.Entries {
+	for e := range v.Trial.Entries() {
 		if v.Threshold.Counts(e.Precision) && !e.OK() && !e.Unsupported() {
 			return fmt.Sprintf("%s failed: %s", e.Precision, kindTitle(e.Failure))
 		}
 	}
-	for _, e := range v.Trial.Entries {
+	for e := range v.Trial.Entries() {
 		if v.Threshold.Counts(e.Precision) && e.Unsupported() {
 			return fmt.Sprintf("%s is not supported here", e.Precision)
 		}

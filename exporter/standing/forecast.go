@@ -45,10 +45,10 @@ func iterations(t Threshold, s history.Series, expected []engine.Precision, know
 	newest, decided := true, false
 	unfinished := -1 // the iteration that is not through
 	for _, x := range slices.Backward(s.Trials) {
-		if x = until(x, known); len(x.Entries) == 0 {
+		if x = x.Until(known); x.Len() == 0 {
 			continue
 		}
-		if slices.ContainsFunc(x.Entries, func(e history.Entry) bool { return t.Counts(e.Precision) && !e.Unsupported() }) {
+		if t.concerns(x) {
 			i := iteration{trial: x, time: x.Finished(), engine: Judge(t.Select, t.Criteria, x)}
 			if newest && !through(t.Select, x, expected) {
 				unfinished = x.Iteration
@@ -75,13 +75,14 @@ func iterations(t Threshold, s history.Series, expected []engine.Precision, know
 	return out
 }
 
-// until is the trial as it was known at that time.
-func until(t history.Trial, known time.Time) history.Trial {
-	at := history.MomentOf(known)
-	if slices.ContainsFunc(t.Entries, func(e history.Entry) bool { return e.Finished > at }) {
-		t.Entries = slices.DeleteFunc(slices.Clone(t.Entries), func(e history.Entry) bool { return e.Finished > at })
+// concerns reports whether a trial has an entry that could have counted.
+func (t Threshold) concerns(x history.Trial) bool {
+	for e := range x.Entries() {
+		if t.Counts(e.Precision) && !e.Unsupported() {
+			return true
+		}
 	}
-	return t
+	return false
 }
 
 // stands is the iteration that a model stands on: the newest that meets all

@@ -152,7 +152,7 @@ func (m *Model) counting() history.Series {
 	for _, s := range m.History.Series {
 		id := int64(0)
 		for _, t := range s.Trials {
-			for _, e := range t.Entries {
+			for e := range t.Entries() {
 				if e.OK() {
 					id = max(id, e.ID)
 				}
@@ -250,7 +250,7 @@ func shown(h history.Model) map[int64]bool {
 	for _, s := range h.Series {
 		out[s.Newest.ID] = true
 		for _, c := range s.Trials[max(0, len(s.Trials)-2):] {
-			for _, e := range c.Entries {
+			for e := range c.Entries() {
 				out[e.ID] = true
 			}
 		}

@@ -192,7 +192,7 @@ func TestFullRecordsAreAtHandOfWhatIsShown(t *testing.T) {
 	}
 	d.add("m", 31, engine.FP32, "f", failure(engine.KindTimeout))
 	m := derived(t, Evidence{Now: day(40), Records: d.records, Models: []Held{{Name: "m", Precisions: both}}}).Models[0]
-	for _, e := range m.Current.Entries {
+	for e := range m.Current.Entries() {
 		if _, ok := m.Record(e); !ok {
 			t.Errorf("record %d of the newest candidate is not at hand", e.ID)
 		}

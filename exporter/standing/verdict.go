@@ -67,7 +67,7 @@ func (r *EngineResult) Gap() float64 {
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
 	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
 	for i, c := range criteria {
-		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(&e, c)}
+		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(e, c)}
 		switch {
 		case math.IsNaN(x.Value):
 		case c.Met(x.Value):
@@ -100,18 +100,24 @@ func Counts(sel config.Select, e history.Entry) bool {
 // broughtNothing reports whether t has an engine that would count if its
 // precision had had an effect.
 func broughtNothing(sel config.Select, t history.Trial) bool {
-	return slices.ContainsFunc(t.Entries, func(e history.Entry) bool {
-		return e.OK() && sel.Counts(e.Precision) && !Counts(sel, e)
-	})
+	for e := range t.Entries() {
+		if e.OK() && sel.Counts(e.Precision) && !Counts(sel, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Counting are the engines of a candidate that may decide a threshold: one whose
 // precision has no effect only where there is no other.
-func Counting(sel config.Select, t history.Trial) iter.Seq[*history.Entry] {
-	idle := !slices.ContainsFunc(t.Entries, func(e history.Entry) bool { return Counts(sel, e) && !e.NoEffect })
-	return func(yield func(*history.Entry) bool) {
-		for i := range t.Entries {
-			if e := &t.Entries[i]; Counts(sel, *e) && e.NoEffect == idle && !yield(e) {
+func Counting(sel config.Select, t history.Trial) iter.Seq[history.Entry] {
+	idle := true
+	for e := range t.Entries() {
+		idle = idle && (!Counts(sel, e) || e.NoEffect)
+	}
+	return func(yield func(history.Entry) bool) {
+		for e := range t.Entries() {
+			if Counts(sel, e) && e.NoEffect == idle && !yield(e) {
 				return
 			}
 		}
@@ -124,7 +130,7 @@ func Counting(sel config.Select, t history.Trial) iter.Seq[*history.Entry] {
 // that counts was measured.
 func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
 	// A long history has many candidates: only the answer is allocated.
-	engines := make([]*history.Entry, 0, 4)
+	engines := make([]history.Entry, 0, 4)
 	results, values := make([][]float64, 0, 4), make([]float64, 0, 16)
 	for e := range Counting(sel, t) {
 		from := len(values)
@@ -136,12 +142,12 @@ func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *E
 	if len(engines) == 0 {
 		return nil
 	}
-	r := JudgeEngine(criteria, *engines[forecast.Nearest(criteria, results)])
+	r := JudgeEngine(criteria, engines[forecast.Nearest(criteria, results)])
 	return &r
 }
 
 // figure is what a criterion asks of an entry; NaN when it is unknown.
-func figure(e *history.Entry, c forecast.Criterion) float64 {
+func figure(e history.Entry, c forecast.Criterion) float64 {
 	if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
 		return v
 	}

@@ -106,7 +106,7 @@ func TestOneEngineMustMeetAllCriteria(t *testing.T) {
 			"fp32", []history.Entry{measured(engine.FP32, math.NaN(), 0)}, Unknown, engine.FP32,
 		},
 	} {
-		got := Judge(config.Select{Precision: c.precision}, criteria(t, "p99 < 50ms", "accuracy_deviation < 0.5%"), history.Trial{Entries: c.records})
+		got := Judge(config.Select{Precision: c.precision}, criteria(t, "p99 < 50ms", "accuracy_deviation < 0.5%"), history.TrialOf(c.records...))
 		by, outcome := engine.Precision(""), Unknown
 		if got != nil {
 			by, outcome = got.Precision, got.Outcome
@@ -137,7 +137,10 @@ func TestGapIsRelativeToTheTarget(t *testing.T) {
 func TestAModelStandsOnItsNewestFinishedCandidate(t *testing.T) {
 	both := []engine.Precision{engine.FP32, engine.INT8}
 	at := func(iteration int, entries ...history.Entry) history.Trial {
-		return history.Trial{Iteration: iteration, Entries: entries}
+		for i := range entries {
+			entries[i].Iteration = iteration
+		}
+		return history.TrialOf(entries...)
 	}
 	ok := func(p engine.Precision) history.Entry { return measured(p, 40, 0) }
 	bad := func(p engine.Precision) history.Entry { return failed(p, engine.KindCrashed) }

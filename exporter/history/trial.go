@@ -1,0 +1,196 @@
+package history
+
+import (
+	"cmp"
+	"iter"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Trial is one candidate in one environment: what became of it at each precision.
+type Trial struct {
+	Version   string
+	Digest    string
+	Iteration int // 0: out of order
+
+	of   *origin
+	kept []kept // the newest of each precision, most exact first
+}
+
+// origin is what the entries of a series have in common.
+type origin struct{ model, fingerprint string }
+
+// kept is what an entry has beside its trial. It holds no pointer, so that a long
+// history costs the garbage collector nothing.
+type kept struct {
+	id                           int64
+	candidate, started, finished Moment
+	values                       Values
+	unquantized                  int32
+	precision, failure           word
+	flags                        uint8
+}
+
+// TrialOf is a trial of entries of one candidate in one environment, ascending by ID.
+func TrialOf(entries ...Entry) Trial {
+	var t Trial
+	for _, e := range entries {
+		if t.of == nil {
+			t.of, t.Iteration = &origin{e.Model, e.Fingerprint}, max(e.Iteration, 0)
+		}
+		t.add(e)
+	}
+	return t
+}
+
+// add takes an entry; it replaces one of the same precision, such as a failure
+// that was tried again. What is kept is the trial's own.
+func (t *Trial) add(e Entry) {
+	t.Version, t.Digest = e.Version, e.Digest
+	k := kept{
+		id: e.ID, candidate: e.CandidateTime, started: e.Started, finished: e.Finished, values: e.Values, unquantized: e.Unquantized,
+		precision: wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
+	}
+	if i := slices.IndexFunc(t.kept, func(x kept) bool { return x.precision == k.precision }); i >= 0 {
+		t.kept[i] = k
+		return
+	}
+	if len(t.kept) == cap(t.kept) { // exactly as long as it is: a long history holds many
+		t.own(len(t.kept) + 1)
+	}
+	t.kept = append(t.kept, k)
+	slices.SortStableFunc(t.kept, func(a, b kept) int { return cmp.Compare(rank(a.precision.precision()), rank(b.precision.precision())) })
+}
+
+// own copies what is kept, with room for n.
+func (t *Trial) own(n int) { t.kept = append(make([]kept, 0, max(n, len(t.kept))), t.kept...) }
+
+// entry is the i-th entry.
+func (t *Trial) entry(i int) Entry {
+	k := &t.kept[i]
+	e := Entry{
+		ID: k.id, Model: t.of.model, Version: t.Version, Digest: t.Digest, Precision: k.precision.precision(), Fingerprint: t.of.fingerprint, Iteration: t.Iteration,
+		CandidateTime: k.candidate, Started: k.started, Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: k.unquantized,
+	}
+	e.setFlags(int64(k.flags))
+	return e
+}
+
+// Entries are the newest entry of each precision, most exact first.
+func (t Trial) Entries() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for i := range t.kept {
+			if !yield(t.entry(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Len is the number of entries.
+func (t Trial) Len() int { return len(t.kept) }
+
+// Entry returns the trial's entry of precision p.
+func (t Trial) Entry(p engine.Precision) (Entry, bool) {
+	for i := range t.kept {
+		if t.kept[i].precision.precision() == p {
+			return t.entry(i), true
+		}
+	}
+	return Entry{}, false
+}
+
+// Until is the trial as it was known at a moment.
+func (t Trial) Until(known time.Time) Trial {
+	later := func(k kept) bool { return k.finished > MomentOf(known) }
+	if slices.ContainsFunc(t.kept, later) {
+		t.kept = slices.DeleteFunc(slices.Clone(t.kept), later)
+	}
+	return t
+}
+
+// Measured reports whether at least one engine of the candidate was measured.
+func (t Trial) Measured() bool {
+	return slices.ContainsFunc(t.kept, func(k kept) bool { return k.failure == 0 })
+}
+
+// Complete reports whether the trial has an entry, of whatever outcome, for
+// each of the precisions.
+func (t Trial) Complete(precisions []engine.Precision) bool {
+	for _, p := range precisions {
+		if !slices.ContainsFunc(t.kept, func(k kept) bool { return k.precision.precision() == p }) {
+			return false
+		}
+	}
+	return true
+}
+
+// Finished is when the trial's newest entry finished.
+func (t Trial) Finished() time.Time {
+	var last Moment = math.MinInt64
+	for i := range t.kept {
+		last = max(last, t.kept[i].finished)
+	}
+	if len(t.kept) == 0 {
+		return time.Time{}
+	}
+	return last.Time()
+}
+
+// word stands for a text of which a history has few: a precision or the kind of a
+// failure. 0 is the empty text.
+type word uint16
+
+func (w word) String() string              { return (*words.texts.Load())[w] }
+func (w word) precision() engine.Precision { return engine.Precision(w.String()) }
+
+// words are the texts that words stand for.
+var words = func() *vocabulary {
+	v := &vocabulary{codes: map[string]word{}}
+	v.texts.Store(&[]string{})
+	v.code("")
+	return v
+}()
+
+type vocabulary struct {
+	mu    sync.Mutex
+	codes map[string]word
+	texts atomic.Pointer[[]string]
+}
+
+// Beyond mostWords texts, which only a damaged or hostile history has, one takes the
+// place of all others.
+const (
+	mostWords = 1 << 10
+	otherWord = "other"
+)
+
+func wordOf(s string) word { return words.code(s) }
+
+func (v *vocabulary) code(s string) word {
+	if texts := *v.texts.Load(); len(texts) > 0 && s == texts[0] {
+		return 0 // measured: most of them
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if w, ok := v.codes[s]; ok {
+		return w
+	}
+	texts := *v.texts.Load()
+	if len(texts) >= mostWords {
+		s = otherWord
+		if w, ok := v.codes[s]; ok {
+			return w
+		}
+	}
+	w := word(len(texts))
+	texts = append(slices.Clone(texts), s) // readers hold the earlier ones
+	v.codes[s] = w
+	v.texts.Store(&texts)
+	return w
+}
