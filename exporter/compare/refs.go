@@ -72,14 +72,14 @@ func (r Ref) In(m history.Model) ([]history.Entry, error) {
 		entries = versionIn(m, r.Version)
 	case !ok:
 	case r.Which == Newest:
-		entries = newest.Entries
+		entries = slices.Collect(newest.Entries())
 	case r.Which == Base:
 		before, _ := s.TrialBefore(newest.Iteration)
-		entries = before.Entries
+		entries = slices.Collect(before.Entries())
 	case r.Which == Best:
 		entries = best(s)
 	}
-	entries = slices.DeleteFunc(slices.Clone(entries), history.Entry.Unsupported)
+	entries = slices.DeleteFunc(entries, history.Entry.Unsupported)
 	if len(entries) == 0 {
 		return nil, fmt.Errorf("model %s has no result that %s names: plancast history list --model %s prints what it has", m.Name, r, m.Name)
 	}
@@ -91,7 +91,7 @@ func versionIn(m history.Model, version string) []history.Entry {
 	for _, s := range slices.Backward(m.Series) {
 		for _, t := range slices.Backward(slices.Concat(s.OutOfOrder, s.Trials)) {
 			if t.Version == version {
-				return t.Entries
+				return slices.Collect(t.Entries())
 			}
 		}
 	}
@@ -102,7 +102,7 @@ func versionIn(m history.Model, version string) []history.Entry {
 func best(s history.Series) []history.Entry {
 	by := map[engine.Precision]history.Entry{}
 	for _, t := range s.Trials {
-		for _, e := range t.Entries {
+		for e := range t.Entries() {
 			v, ok := e.Value("p99")
 			if !ok || e.Disturbed {
 				continue

@@ -60,7 +60,7 @@ func (m *Model) Change() *change.Change {
 	if m.Current == nil {
 		return nil
 	}
-	for _, e := range m.Current.Entries {
+	for e := range m.Current.Entries() {
 		if r, ok := m.Record(e); ok {
 			return r.Change
 		}
