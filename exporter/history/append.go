@@ -11,11 +11,18 @@ import (
 
 // Append stores r durably before it returns, and returns it with its ID and
 // iteration. A candidate's iteration is that of its earlier records in this
-// environment, or the next one, or 0 when a higher version already has one. A
+// environment, or the next one, or 0 when a higher version already has that. A
 // second measurement of the same job is refused with ErrDuplicate. A change that r
 // brings is recorded as imported.
 func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
-	return s.append(ctx, r, refuseSecond)
+	return s.AppendAhead(ctx, r, 0)
+}
+
+// AppendAhead stores r like Append, and leaves so many iterations free before a
+// candidate that is the newest: for older ones that are measured after it. Each
+// takes the first that is free between its neighbours.
+func (s *Store) AppendAhead(ctx context.Context, r Record, free int) (Record, error) {
+	return s.append(ctx, r, free, refuseSecond)
 }
 
 // Supersede stores r like Append, as the newer result of a job that was
@@ -23,7 +30,7 @@ func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
 // kept and marked; a failure is kept and marked itself, for the earlier
 // measurement still stands. The audit trail says who did it and why.
 func (s *Store) Supersede(ctx context.Context, r Record, by Author) (Record, error) {
-	return s.append(ctx, r, func(tx execer, r Record, earlier int64) (int64, error) {
+	return s.append(ctx, r, 0, func(tx execer, r Record, earlier int64) (int64, error) {
 		if earlier == 0 {
 			return 0, nil // there was no result yet
 		}
@@ -43,7 +50,7 @@ func (s *Store) AppendAll(ctx context.Context, records iter.Seq2[Record, error])
 		p := prepared{tx: tx, statements: map[string]*sql.Stmt{}}
 		for r, err := range records {
 			if err == nil {
-				_, err = s.appendTx(ctx, p, r, refuseSecond)
+				_, err = s.appendTx(ctx, p, r, 0, refuseSecond)
 			}
 			if err != nil {
 				return fmt.Errorf("record of %s version %s %s: %w", r.Model, r.Version, r.Precision, err)
@@ -117,10 +124,10 @@ func (p prepared) QueryRowContext(ctx context.Context, query string, args ...any
 // returns the ID of the record that counts instead of the new one, or 0.
 type settler func(tx execer, r Record, earlier int64) (supersededBy int64, err error)
 
-func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, error) {
+func (s *Store) append(ctx context.Context, r Record, free int, settle settler) (Record, error) {
 	what := fmt.Sprintf("append record of %s version %s %s to %s", r.Model, r.Version, r.Precision, s.path)
 	err := s.write(ctx, func(tx *sql.Tx) (err error) {
-		r, err = s.appendTx(ctx, tx, r, settle)
+		r, err = s.appendTx(ctx, tx, r, free, settle)
 		return err
 	})
 	if err != nil {
@@ -129,11 +136,11 @@ func (s *Store) append(ctx context.Context, r Record, settle settler) (Record, e
 	return r, nil
 }
 
-func (s *Store) appendTx(ctx context.Context, tx execer, r Record, settle settler) (_ Record, err error) {
+func (s *Store) appendTx(ctx context.Context, tx execer, r Record, free int, settle settler) (_ Record, err error) {
 	if (r.Measurement == nil) == (r.Failure == nil) {
 		return Record{}, errors.New("it must hold a measurement or a failure, and not both")
 	}
-	if r.Iteration, err = nextIteration(ctx, tx, r); err != nil {
+	if r.Iteration, err = nextIteration(ctx, tx, r, free); err != nil {
 		return Record{}, err
 	}
 	// The checksum covers the ID, so it is chosen here, as AUTOINCREMENT would.
@@ -179,10 +186,11 @@ func insertStored(ctx context.Context, tx execer, s stored) error {
 	return err
 }
 
-// nextIteration is that of the candidate's earlier records, or the one after the
-// highest, or 0 when that belongs to a higher version. Versions ascend with the
-// iterations, so the highest iteration has the highest version.
-func nextIteration(ctx context.Context, tx execer, r Record) (int, error) {
+// nextIteration is that of the candidate's earlier records, or the one after that
+// of the next lower version, or 0 when that belongs to a higher version. Versions
+// ascend with the iterations, so the highest iteration has the highest version, and
+// the one after it leaves so many free.
+func nextIteration(ctx context.Context, tx execer, r Record, free int) (int, error) {
 	var iteration int
 	for _, index := range []string{ // with the condition of the index that answers it
 		"failure = '' AND superseded = 0", // of one_result
@@ -198,10 +206,38 @@ func nextIteration(ctx context.Context, tx execer, r Record) (int, error) {
 		r.Model, r.Fingerprint).Scan(&iteration, &version)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return 1, nil
+		return 1 + free, nil
 	case err != nil:
 		return 0, err
 	case versionNumber(r.Version) < versionNumber(version):
+		return between(ctx, tx, r)
+	}
+	return iteration + 1 + free, nil
+}
+
+// between is the iteration after that of the next lower version, or 0 when the next
+// higher one has that.
+func between(ctx context.Context, tx execer, r Record) (int, error) {
+	rows, err := tx.QueryContext(ctx, "SELECT iteration, version FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=? AND iteration > 0 ORDER BY iteration DESC", r.Model, r.Fingerprint)
+	if err != nil {
+		return 0, err
+	}
+	defer rows.Close()
+	higher, iteration := 0, 0
+	for rows.Next() {
+		var version string
+		if err := rows.Scan(&iteration, &version); err != nil {
+			return 0, err
+		}
+		if versionNumber(version) < versionNumber(r.Version) {
+			break
+		}
+		higher, iteration = iteration, 0
+	}
+	if err := rows.Err(); err != nil {
+		return 0, err
+	}
+	if iteration+1 == higher {
 		return 0, nil
 	}
 	return iteration + 1, nil

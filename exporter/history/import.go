@@ -57,7 +57,7 @@ func (s *Store) Import(ctx context.Context, records []Record, by Author) (n int,
 		p := prepared{tx: tx, statements: map[string]*sql.Stmt{}}
 		newest := last
 		for _, r := range records {
-			r, err := s.appendTx(ctx, p, r, refuseSecond)
+			r, err := s.appendTx(ctx, p, r, 0, refuseSecond)
 			if err != nil {
 				return fmt.Errorf("%s version %s %s of %s: %w", r.Model, r.Version, r.Precision, r.Finished.Format(time.DateOnly), err)
 			}

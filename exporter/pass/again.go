@@ -47,8 +47,13 @@ func (r *Runner) wanting(c candidate.Candidate, p engine.Precision, newest strin
 
 // scanned reads the repository. Besides the wanted versions it identifies those
 // that are measured again and those that jobs are compared with.
-func (r *Runner) scanned(ctx context.Context) (candidate.Scan, error) {
+func (r *Runner) scanned(ctx context.Context, bridges map[string]bridge) (candidate.Scan, error) {
 	earlier := r.partners()
+	for name, b := range bridges {
+		for _, e := range b {
+			earlier = append(earlier, candidate.Version{Model: name, Version: e.Version})
+		}
+	}
 	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog, earlier...)
 	if err != nil || len(r.Again) == 0 {
 		return scan, err

@@ -28,6 +28,8 @@ type Chosen struct {
 	libraries []string // that were loaded to describe it
 	from      string   // the configuration and the surroundings that it was chosen in
 	gaps      string   // that were logged
+
+	bridged map[string]string // by model: the environment in which nothing is left of a bridge
 }
 
 // choose returns the backend; remembered says that no worker was started.

@@ -137,7 +137,7 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 // for an earlier result.
 func (r *Runner) keep(ctx context.Context, job Job, rec history.Record) (history.Record, error) {
 	if job.Again == nil {
-		return r.Store.Append(ctx, rec)
+		return r.Store.AppendAhead(ctx, rec, job.room)
 	}
 	by := *job.Again
 	by.At = rec.Finished

@@ -30,7 +30,7 @@ func (r *Runner) partners() []candidate.Version {
 }
 
 // before is the newest measured record of the job's lineage, of a job that is
-// done again that of the version before; nil without one. The history has it,
+// done again, or for a bridge, that of the version before; nil without one. The history has it,
 // whoever measured it and however long ago.
 func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.Record {
 	l := lineage{job.Candidate.Model, backend.Name, job.Precision}
@@ -38,7 +38,7 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 	b := r.previous[l]
 	r.mu.Unlock()
 	var err error
-	if job.Again != nil {
+	if job.Again != nil || job.Bridge {
 		b, err = r.predecessor(ctx, job)
 	}
 	if err == nil && b == (built{}) {
@@ -66,7 +66,7 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, own *bench.Job, dir string) (*bench.Partner, *bench.Comparison) {
 	c := job.Candidate
 	if before == nil {
-		if !r.Config.Pair || own.Guard.Rebuild == 0 {
+		if !r.Config.Pair || own.Guard.Rebuild == 0 || job.Bridge {
 			return nil, nil
 		}
 		return &bench.Partner{Version: c.Version, Digest: c.Digest, Rebuild: true, ModelPath: own.ModelPath, CalibrationPath: own.CalibrationPath}, nil

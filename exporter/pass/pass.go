@@ -73,6 +73,7 @@ type Runner struct {
 	mu       sync.Mutex // guards the rest, and calls of Observe
 	done     map[key]ending
 	used     map[string]bool           // backends that have measured
+	eras     map[string]eras           // by model
 	previous map[lineage]built         // the newest of each
 	took     map[lineage]time.Duration // the newest job of each, failed or not
 	waiting  []Job                     // of the pass, in order
@@ -109,7 +110,7 @@ type ending struct {
 // and precision; they decide what has a result already. Of a long history the
 // others are read from the store when a job depends on them.
 func New(o Options, known []history.Record) *Runner {
-	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, previous: map[lineage]built{}, took: map[lineage]time.Duration{}}
+	r := &Runner{Options: o, done: map[key]ending{}, used: map[string]bool{}, eras: map[string]eras{}, previous: map[lineage]built{}, took: map[lineage]time.Duration{}}
 	if r.Chosen == nil {
 		r.Chosen = &Chosen{}
 	}
@@ -128,6 +129,10 @@ func (r *Runner) note(rec history.Record) {
 	r.took[l] = max(0, rec.Finished.Sub(rec.Started))
 	if rec.OK() {
 		r.used[rec.Backend] = true
+		if r.eras[rec.Model] == nil {
+			r.eras[rec.Model] = eras{}
+		}
+		r.eras[rec.Model][rec.Fingerprint] = max(r.eras[rec.Model][rec.Fingerprint], rec.ID)
 		b := built{rec.ID, rec.Version}
 		if !b.before(r.previous[l]) {
 			r.previous[l] = b

@@ -24,6 +24,11 @@ type Job struct {
 	Expected time.Duration
 	// Again is who wants it measured once more; nil for a job without a result.
 	Again *history.Author
+	// Bridge says that the candidate has a result in the environment before, and is
+	// measured again as the history of this one.
+	Bridge bool
+
+	room int // iterations to leave free before the candidate, for those of a bridge
 }
 
 // String reads like "squeezenet version 3 int8".
@@ -47,7 +52,7 @@ type Plan struct {
 // Plan scans the repository and says what a pass would do to the models that
 // only selects; nil selects all.
 func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, error) {
-	scan, err := r.scanned(ctx)
+	scan, err := r.scanned(ctx, nil)
 	if err != nil {
 		return Plan{}, err
 	}
@@ -73,7 +78,17 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 	if err != nil {
 		return p, fmt.Errorf("plan: %w", err)
 	}
-	var perModel [][]Job
+	bridges, err := r.bridges(ctx, scan, backend, only)
+	if err != nil {
+		return p, err
+	}
+	if len(bridges) > 0 { // whose candidates are not identified yet
+		if scan, err = r.scanned(ctx, bridges); err != nil {
+			return p, err
+		}
+		p.Scan = scan
+	}
+	var perModel, bridged [][]Job
 	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
 		var jobs []Job
 		for _, c := range scan.Models[name] {
@@ -84,9 +99,9 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 					continue
 				}
 			}
-			fingerprint, err := engine.Fingerprint(backend.Environment, r.Config.Settings(backend.Name, backend.Environment), r.conditions(c))
+			fingerprint, err := r.fingerprint(backend, c)
 			if err != nil {
-				return p, fmt.Errorf("plan %s: %w", name, err)
+				return p, err
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
 			for _, precision := range r.Config.Precisions {
@@ -108,11 +123,25 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 			}
 		}
 		if only == nil || only(name) {
-			perModel = append(perModel, jobs)
+			again, err := r.bridgeJobs(ctx, scan, backend, name, bridges[name], p.Fingerprints[name])
+			if err != nil {
+				return p, fmt.Errorf("plan %s: %w", name, err)
+			}
+			leaveRoom(jobs, again)
+			perModel, bridged = append(perModel, jobs), append(bridged, again)
 		}
 	}
-	p.Jobs = inOrder(perModel)
+	p.Jobs = append(inOrder(perModel), inOrder(bridged)...)
 	return p, nil
+}
+
+// fingerprint is that of the environment in which a candidate is measured.
+func (r *Runner) fingerprint(backend Backend, c candidate.Candidate) (string, error) {
+	f, err := engine.Fingerprint(backend.Environment, r.Config.Settings(backend.Name, backend.Environment), r.conditions(c))
+	if err != nil {
+		return "", fmt.Errorf("plan %s: %w", c.Model, err)
+	}
+	return f, nil
 }
 
 // recall notes the records of a job that New was not given.
