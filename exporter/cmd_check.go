@@ -144,7 +144,11 @@ func writePlan(w io.Writer, plan pass.Plan) {
 	}
 	fmt.Fprintf(w, "\n%s\n", outlook(plan))
 	for _, j := range plan.Jobs {
-		fmt.Fprintf(w, "  measure %s%s\n", j, expectedWords(j))
+		why := ""
+		if j.Bridge {
+			why = ", again: the environment changed (environment.remeasure)"
+		}
+		fmt.Fprintf(w, "  measure %s%s\n", j, expectedWords(j)+why)
 	}
 	for _, j := range plan.Failed {
 		fmt.Fprintf(w, "  not tried again: %s failed before\n", j)

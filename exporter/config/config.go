@@ -42,9 +42,12 @@ type Config struct {
 	Benchmark   bench.Options
 	Guard       bench.Guard // against disturbance; for a model it is GuardFor
 	Pair        bool        // candidates are timed in turns with the one before
-	Models      []Model
-	Targets     []Target
-	Milestones  []Milestone
+	// Remeasure is how many of the newest candidates are measured again after a
+	// change of environment.
+	Remeasure  int
+	Models     []Model
+	Targets    []Target
+	Milestones []Milestone
 	// MaxSeries is how many series of models /metrics has at most.
 	MaxSeries int
 	// Notifications says whom plancast notifies of its own accord.
@@ -71,6 +74,7 @@ func Default() Config {
 		Guard:         bench.DefaultGuard(),
 		Pair:          true,
 		MaxSeries:     250_000,
+		Remeasure:     5,
 		Location:      time.UTC,
 		Notifications: defaultNotifications(),
 	}
@@ -178,12 +182,15 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 			}
 			return err
 		}),
-		"backend":       d.oneOf(&c.Backend, "auto", "onnxruntime", "tensorrt"),
-		"onnxruntime":   func(key string, n *yaml.Node) { c.onnxRuntime(d, key, n) },
-		"tensorrt":      func(key string, n *yaml.Node) { c.tensorRT(d, key, n) },
-		"precisions":    func(key string, n *yaml.Node) { c.precisions(d, key, n) },
-		"worker":        func(key string, n *yaml.Node) { c.worker(d, key, n) },
-		"benchmark":     func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
+		"backend":     d.oneOf(&c.Backend, "auto", "onnxruntime", "tensorrt"),
+		"onnxruntime": func(key string, n *yaml.Node) { c.onnxRuntime(d, key, n) },
+		"tensorrt":    func(key string, n *yaml.Node) { c.tensorRT(d, key, n) },
+		"precisions":  func(key string, n *yaml.Node) { c.precisions(d, key, n) },
+		"worker":      func(key string, n *yaml.Node) { c.worker(d, key, n) },
+		"benchmark":   func(key string, n *yaml.Node) { c.benchmark(d, key, n) },
+		"environment": func(key string, n *yaml.Node) {
+			d.mapping(key, n, map[string]field{"remeasure": d.integer(&c.Remeasure, 0, 1000)})
+		},
 		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
 		"targets":       d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
 		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },

@@ -136,6 +136,40 @@ func TestIterationsCountCandidates(t *testing.T) {
 	}
 }
 
+// The newest candidate may leave iterations for older ones that are measured later.
+func TestIterationsCanBeLeftFree(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	for i, c := range []struct {
+		version   string
+		precision engine.Precision
+		free      int
+		want      int
+	}{
+		{"7", engine.FP32, 3, 4},
+		{"7", engine.INT8, 3, 4},
+		{"4", engine.FP32, 0, 1},
+		{"4", engine.INT8, 0, 1},
+		{"8", engine.FP32, 0, 5},
+		{"6", engine.FP32, 0, 2},
+		{"5", engine.FP32, 0, 0}, // between neighbours with none between them
+		{"3", engine.FP32, 0, 0},
+		{"6", engine.INT8, 0, 2},
+		{"11", engine.FP32, 2, 8},
+		{"9", engine.FP32, 0, 6},
+		{"10", engine.FP32, 0, 7},
+	} {
+		r := failed("m", c.version, "d"+c.version)
+		r.Precision = c.precision
+		got, err := s.AppendAhead(t.Context(), r, c.free)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Iteration != c.want {
+			t.Errorf("step %d, %+v: iteration %d", i, c, got.Iteration)
+		}
+	}
+}
+
 func TestNothingIsMeasuredTwice(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "h.db"))
 	if _, err := s.Append(t.Context(), failed("m", "1", "d")); err != nil {

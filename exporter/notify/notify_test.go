@@ -76,6 +76,21 @@ func TestOnlyTheNewestOfABacklogIsNotified(t *testing.T) {
 	})
 }
 
+// Older candidates that are measured again, as the history of a new environment, keep
+// nobody waiting and are no news.
+func TestCandidatesMeasuredAgainKeepNoNewsWaiting(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
+		d.in.Activity.Queue = []standing.Job{{Model: "vision-net", Version: "9", Precision: engine.FP32}}
+		d.measured("vision-net", "10", 0.02)
+		d.flush()
+		d.want("chat: vision-net version 10 is measured")
+		d.in.Activity.Queue = nil
+		d.measured("vision-net", "9", 0.02)
+		d.flush()
+		d.want()
+	})
+}
+
 func TestNewsGoesToItsOwner(t *testing.T) {
 	bubble(t, `
 notifications:

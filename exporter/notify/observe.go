@@ -112,12 +112,20 @@ func (d *derivation) ready(m *standing.Model, fresh []history.Record) bool {
 		return false
 	}
 	if !m.Current.Complete(m.Precisions) ||
-		slices.ContainsFunc(d.state.Activity.Queue, func(j standing.Job) bool { return j.Model == m.Name }) {
+		slices.ContainsFunc(d.state.Activity.Queue, func(j standing.Job) bool { return j.Model == m.Name && !older(j.Version, m.Current.Version) }) {
 		return false
 	}
 	return slices.ContainsFunc(fresh, func(r history.Record) bool {
 		return r.Model == m.Name && r.Digest == m.Current.Digest && r.Fingerprint == m.Series.Fingerprint
 	})
+}
+
+// older reports whether a version comes before another. What is measured again of
+// older candidates keeps no news waiting.
+func older(version, than string) bool {
+	a, errA := strconv.ParseInt(version, 10, 64)
+	b, errB := strconv.ParseInt(than, 10, 64)
+	return errA == nil && errB == nil && a < b
 }
 
 // result queues the news of a model's newest candidate, and notes what it says

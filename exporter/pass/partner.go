@@ -29,17 +29,21 @@ func (r *Runner) partners() []candidate.Version {
 	return out
 }
 
-// before is the newest measured record of the job's lineage, of a job that is
-// done again, or for a bridge, that of the version before; nil without one. The history has it,
-// whoever measured it and however long ago.
+// before is the newest measured record of the job's lineage. Where that is of no
+// older version, or the job is done again or for a bridge, it is that of the version
+// before in the job's environment. It is nil without one. The history has it, whoever
+// measured it and however long ago.
 func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.Record {
 	l := lineage{job.Candidate.Model, backend.Name, job.Precision}
 	r.mu.Lock()
 	b := r.previous[l]
 	r.mu.Unlock()
 	var err error
-	if job.Again != nil || job.Bridge {
-		b, err = r.predecessor(ctx, job)
+	if again := job.Again != nil || job.Bridge; again || b.number() >= job.Candidate.Number() {
+		var p built
+		if p, err = r.predecessor(ctx, job); again || p != (built{}) {
+			b = p
+		}
 	}
 	if err == nil && b == (built{}) {
 		return nil

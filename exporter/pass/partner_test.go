@@ -128,7 +128,7 @@ func TestAJobThatDiesBesideItsPartnerIsDoneAlone(t *testing.T) {
 	if len(partners) != 2 || partners[0] == nil || partners[1] != nil {
 		t.Fatalf("%+v", partners)
 	}
-	if rec := r.before(t.Context(), Job{Candidate: candidate.Candidate{Model: "net", Version: "2"}, Precision: engine.FP32}, Backend{Name: "onnxruntime"}); rec == nil || rec.Version != "2" {
+	if rec := r.before(t.Context(), Job{Candidate: candidate.Candidate{Model: "net", Version: "3"}, Precision: engine.FP32}, Backend{Name: "onnxruntime"}); rec == nil || rec.Version != "2" {
 		t.Errorf("%+v", rec)
 	}
 }

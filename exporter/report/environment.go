@@ -80,5 +80,28 @@ func environmentChange(m *standing.Model) *EnvironmentChange {
 	c.What = outside.Line(strings.Join(what, ", "), 400)
 	c.Text = fmt.Sprintf("New environment since %s: %s. %s measured before that are not compared.",
 		c.At.Format("2 January 2006"), c.What, upperFirst(units.Count(c.Iterations, "iteration")))
+	if c.Effect = environmentEffect(before, now); c.Effect != nil {
+		c.Text += " The change itself: " + c.Effect.Text + "."
+	}
 	return c
+}
+
+// environmentEffect says what a change of environment did to the candidates that were
+// measured in both; nil without one.
+func environmentEffect(before, now history.Series) *EnvironmentEffect {
+	e, ok := standing.EffectOn("p99", before, now)
+	if !ok {
+		return nil
+	}
+	x := &EnvironmentEffect{Ratio: e.Ratio - 1, Low: num(e.Low - 1), High: num(e.High - 1), Candidates: e.Candidates}
+	change := units.Change(x.Ratio)
+	switch {
+	case x.Low == nil || x.High == nil:
+	case *x.Low > 0 || *x.High < 0:
+		change = units.ChangeWithin(x.Ratio, *x.Low, *x.High)
+	default:
+		change += fmt.Sprintf(" (%s to %s)", units.Change(*x.Low), units.Change(*x.High))
+	}
+	x.Text = fmt.Sprintf("P99 %s over %s", change, units.Count(e.Candidates, "candidate"))
+	return x
 }

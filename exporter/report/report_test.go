@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -323,5 +324,40 @@ func TestADisturbedResultDecidesNothing(t *testing.T) {
 				t.Errorf("%s, exit status %d: %s", m.Status, v.ExitCode(nil), m.Headline)
 			}
 		})
+	}
+}
+
+// What an upgrade itself did shows on the candidates that were measured before and
+// after it.
+func TestAnUpgradeSaysWhatItDid(t *testing.T) {
+	for want, ratios := range map[string][]float64{
+		"": nil,
+		"P99 down 4 % over 1 candidate":                           {0.96},
+		"P99 down 4 % (3.3-4.7 %) over 3 candidates":              {0.964, 0.96, 0.956},
+		"P99 up 0.7 % (down 5.7 % to up 7.6 %) over 2 candidates": {0.997, 1.018},
+	} {
+		b := reporttest.NewBuilder(reporttest.Now.AddDate(0, 0, -30))
+		for i := range 4 {
+			version := strconv.Itoa(i + 1)
+			b.Add("net", version, i+1, engine.FP32, reporttest.Environment("1.23.0"), reporttest.Measured(0.01))
+		}
+		for i, ratio := range append(ratios, 1) {
+			version := strconv.Itoa(i + 1)
+			if i == len(ratios) {
+				version = "9" // a new one
+			}
+			b.Add("net", version, i+1, engine.FP32, reporttest.Environment("1.24.0"), reporttest.Measured(0.01*ratio))
+		}
+		c := model(t, build(standing.Evidence{Now: reporttest.Now, Records: b.Records, Models: []standing.Held{{Name: "net"}}}), "net").Changed
+		if c == nil {
+			t.Fatal("no change of environment")
+		}
+		got := ""
+		if c.Effect != nil {
+			got = c.Effect.Text
+		}
+		if got != want || (want != "") != strings.HasSuffix(c.Text, "The change itself: "+want+".") {
+			t.Errorf("%q in %q, want %q", got, c.Text, want)
+		}
 	}
 }

@@ -102,7 +102,20 @@ type EnvironmentChange struct {
 	From       string    `json:"from"` // the earlier fingerprint
 	What       string    `json:"what"` // "ONNX Runtime 1.31.0 became 1.32.0"
 	Iterations int       `json:"iterations"`
-	Text       string    `json:"text"`
+	// Effect is what the change did to P99; nil where no candidate was measured in
+	// both environments.
+	Effect *EnvironmentEffect `json:"p99_effect,omitempty"`
+	Text   string             `json:"text"`
+}
+
+// EnvironmentEffect is the geometric mean over candidates that were measured in both
+// environments.
+type EnvironmentEffect struct {
+	Ratio      float64  `json:"ratio"`         // new/old - 1: -0.04 is 4 % faster
+	Low        *float64 `json:"low,omitempty"` // it lies between Low and High with 90 % confidence; absent for one candidate
+	High       *float64 `json:"high,omitempty"`
+	Candidates int      `json:"candidates"`
+	Text       string   `json:"text"` // "P99 down 4 % (3-5 %) over 5 candidates"
 }
 
 // CandidateMark says what has become of a candidate's version.
