@@ -34,7 +34,7 @@ func EffectOn(quantity string, before, now history.Series) (Effect, bool) {
 	var logs []float64
 	for _, t := range now.Trials {
 		var of []float64
-		for _, e := range t.Entries {
+		for e := range t.Entries() {
 			b, found := earlier[t.Digest].Entry(e.Precision)
 			x, okNow := value(e)
 			y, okThen := value(b)
