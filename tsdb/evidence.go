@@ -87,7 +87,7 @@ func (l *Loader) Load(ctx context.Context, q Query, at time.Time, identity strin
 	}
 	// The question itself is no part of the key: its evidence is. Written as Go, every
 	// field of it: as text a criterion leaves out its expression.
-	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Named, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Models}),
+	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Named, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Subject, q.Models}),
 		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
 	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
 	if err != nil {
@@ -128,52 +128,24 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		})
 		return err
 	}
-
-	values := make([]prom.Answer, len(q.Criteria))
-	var numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
+	got := newAnswers(q)
 	g, gctx := errgroup.WithContext(ctx)
-	for i, c := range q.Criteria {
-		h.Executed = append(h.Executed, c.Expr)
-		g.Go(func() error {
-			return named(c, len(q.Criteria), ask(gctx, c.Expr, q.Filters, q.By == iterations.BySample, &values[i]))
-		})
-	}
-	if q.By == iterations.BySeries {
-		h.Executed = append(h.Executed, q.IterationOf)
-		g.Go(func() error { return ask(gctx, q.IterationOf, nil, false, &numbers) })
-		if q.TimeOf != "" {
-			g.Go(func() error { return ask(gctx, q.TimeOf, nil, false, &times) })
+	for _, x := range got.questions(q) {
+		if x.shown {
+			h.Executed = append(h.Executed, x.text)
 		}
-		if q.IterationOf == terms.IterationSeries {
-			g.Go(func() error { return ask(gctx, "plancast_engine_unquantized_layers", nil, false, &unquantized) })
-			g.Go(func() error { return ask(gctx, "plancast_engine_disturbed", nil, false, &disturbed) })
-			g.Go(func() error { return ask(gctx, "plancast_engine_precision_effective", nil, false, &effective) })
-			g.Go(func() error { return ask(gctx, "plancast_engine_last_build_success", nil, false, &built) })
-		}
-	}
-	label := q.Environment
-	if label == "" && q.By == iterations.BySeries {
-		label = terms.FingerprintLabel
-		g.Go(func() error {
-			return ask(gctx, "max by (model, precision, backend, device, "+label+") ("+terms.EnvironmentSeries+")", nil, false, &environments)
-		})
+		g.Go(func() error { return x.named(ask(gctx, x.text, x.filters, x.samples, x.to)) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	for _, a := range append(slices.Clone(values), numbers, times, environments, unquantized, disturbed, effective, built) {
+	for _, a := range got.all() {
 		h.Requests += a.Requests
 		for _, w := range a.Warnings {
 			h.note("the server warns: %s", w)
 		}
 	}
-	e := iterations.Evidence{
-		By: q.By, Numbers: iterations.NewJoin(numbers.Series), Times: iterations.NewJoin(times.Series),
-		Environments: iterations.NewJoin(environments.Series), EnvironmentLabel: label, Step: plan.Step,
-		Unquantized: iterations.NewJoin(unquantized.Series), Disturbed: iterations.NewJoin(disturbed.Series),
-		Effective: iterations.NewJoin(effective.Series), Built: iterations.NewJoin(built.Series),
-	}
-	parts, err := h.rebuild(q, values, e)
+	parts, err := h.rebuild(q, got.values, got.evidence(q, plan.Step))
 	if err != nil {
 		return nil, err
 	}
@@ -183,14 +155,6 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		h.engines(q, parts)
 	}
 	return h, nil
-}
-
-// named says which of several criteria an error is about.
-func named(c Criterion, of int, err error) error {
-	if err == nil || of == 1 {
-		return err
-	}
-	return fmt.Errorf("criterion %s: %w", c.Metric, err)
 }
 
 func (h *History) note(format string, args ...any) {
@@ -227,7 +191,7 @@ func (h *History) rebuild(q Query, values []prom.Answer, e iterations.Evidence) 
 			for _, n := range notes {
 				h.note("%s", n)
 			}
-			out = append(out, part{i, iterations.Identity(s.Labels), its})
+			out = append(out, part{i, q.identity(s.Labels), its})
 		}
 	}
 	return out, nil
@@ -268,36 +232,52 @@ func (h *History) engines(q Query, parts []part) {
 // stands for each candidate, as for a milestone of the exporter: all its
 // precisions, devices and environments are one history.
 func (h *History) candidates(q Query, parts []part) {
-	type engine struct{ model, precision, backend, device string }
-	groups := map[engine][][][]iterations.Iteration{}
+	criteria := make([]forecast.Criterion, len(q.Criteria))
+	for i, c := range q.Criteria {
+		criteria[i] = c.Criterion
+	}
+	byModel := h.byModel(q, parts)
+	for _, name := range slices.Sorted(maps.Keys(byModel)) {
+		engines := make([]iterations.Engine, len(byModel[name]))
+		for i, e := range byModel[name] {
+			engines[i] = e.Engine
+		}
+		for i, its := range iterations.Best(criteria, engines, q.Named) {
+			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its})
+		}
+	}
+}
+
+// Engine is the history of one engine of a model.
+type Engine struct {
+	Precision, Backend, Device string
+	iterations.Engine
+}
+
+// byModel groups parts into the engines of each model, the most exact first.
+func (h *History) byModel(q Query, parts []part) map[string][]Engine {
+	type key struct{ model, precision, backend, device string }
+	groups := map[key][][][]iterations.Iteration{}
 	for _, p := range parts {
 		l := p.labels
-		k := engine{string(l[model.LabelName(q.Model)]), string(l[iterations.Precision]), string(l["backend"]), string(l["device"])}
+		k := key{q.subject(l), string(l[iterations.Precision]), string(l["backend"]), string(l["device"])}
 		if groups[k] == nil {
 			groups[k] = make([][][]iterations.Iteration, len(q.Criteria))
 		}
 		groups[k][p.criterion] = append(groups[k][p.criterion], p.iterations)
 	}
-	byModel := map[string][]iterations.Engine{}
-	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b engine) int {
+	out := map[string][]Engine{}
+	for _, k := range slices.SortedFunc(maps.Keys(groups), func(a, b key) int {
 		return cmp.Or(cmp.Compare(terms.PrecisionRank(a.precision), terms.PrecisionRank(b.precision)), cmp.Compare(a.precision, b.precision),
 			cmp.Compare(a.backend, b.backend), cmp.Compare(a.device, b.device))
 	}) {
-		var e iterations.Engine
+		e := Engine{Precision: k.precision, Backend: k.backend, Device: k.device}
 		for _, same := range groups[k] {
 			e.Criteria = append(e.Criteria, h.merged(same))
 		}
-		byModel[k.model] = append(byModel[k.model], e)
+		out[k.model] = append(out[k.model], e)
 	}
-	criteria := make([]forecast.Criterion, len(q.Criteria))
-	for i, c := range q.Criteria {
-		criteria[i] = c.Criterion
-	}
-	for _, name := range slices.Sorted(maps.Keys(byModel)) {
-		for i, its := range iterations.Best(criteria, byModel[name], q.Named) {
-			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its})
-		}
-	}
+	return out
 }
 
 // modelOf names what a series is about.

@@ -29,6 +29,12 @@ const (
 	milestoneReady    = "plancast_milestone_ready_probability"
 )
 
+// The labels of plancast_milestone_info that a fleet's milestone has.
+const (
+	ByLabel       = "by"       // the labels that tell models apart, with commas between
+	SelectorLabel = "selector" // which series it is about
+)
+
 // best is the precision of a milestone that names none.
 const best = "best"
 
@@ -73,6 +79,16 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 			s.precisions[p] = true
 		}
 	}
+	info, err := ask(milestoneInfo)
+	if err != nil {
+		return q, err
+	}
+	q.Model = "model"
+	q.Named = slices.ContainsFunc(info, func(s *model.Sample) bool { return s.Metric[iterations.Precision] != best })
+	among, err := q.scope(info)
+	if err != nil {
+		return q, err
+	}
 	q.Criteria = nil
 	for _, text := range slices.Sorted(maps.Keys(criteria)) {
 		s := criteria[text]
@@ -81,7 +97,7 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 		if err != nil {
 			return q, err
 		}
-		filters := []prom.Filter{{Key: "model", Operator: "=~", Value: alternatives(s.models)}}
+		filters := append(slices.Clip(among), prom.Filter{Key: "model", Operator: "=~", Value: alternatives(s.models)})
 		if len(s.precisions) > 0 {
 			filters = append(filters, prom.Filter{Key: iterations.Precision, Operator: "=~", Value: alternatives(s.precisions)})
 		}
@@ -90,12 +106,6 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 		}
 		q.Criteria = append(q.Criteria, Criterion{Expr: e.String(), Criterion: s.criterion})
 	}
-	q.Model = "model"
-	info, err := ask(milestoneInfo)
-	if err != nil {
-		return q, err
-	}
-	q.Named = slices.ContainsFunc(info, func(s *model.Sample) bool { return s.Metric[iterations.Precision] != best })
 	// What the query does not say is the milestone's own.
 	own := func(metric string) (float64, error) {
 		v, err := ask(metric)
@@ -134,6 +144,19 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 		q.Iterations = l.settings.Horizon
 	}
 	return q, nil
+}
+
+// scope takes from what is published of a milestone which labels tell its models
+// apart, and returns which series it is about. Only a fleet's milestone says so;
+// where an exporter has one of the same name, the fleet's is meant.
+func (q *Query) scope(info model.Vector) ([]prom.Filter, error) {
+	for _, s := range info {
+		if by := string(s.Metric[ByLabel]); by != "" {
+			q.Subject = strings.Split(by, ",")
+			return prom.ParseFilters(string(s.Metric[SelectorLabel]))
+		}
+	}
+	return nil, nil
 }
 
 func alternatives(set map[string]bool) string {

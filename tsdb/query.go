@@ -1,9 +1,14 @@
 package tsdb
 
 import (
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
+
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/tsdb/iterations"
 	"github.com/plancast/plancast/tsdb/prom"
 )
@@ -18,6 +23,7 @@ type Query struct {
 	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
 	Model     string      // label that names the model
 	Models    string      // regular expression on that label; "" is all
+	Subject   []string    // labels whose values together name a model of a milestone; empty is Model alone
 
 	Iterations int       // horizon; 0 is none
 	Deadline   time.Time // zero is none
@@ -44,6 +50,48 @@ type Criterion struct {
 // Goal is the goal of the query for package forecast.
 func (q *Query) Goal() forecast.Goal {
 	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready}
+}
+
+// identity is labels without those that say who scraped, but for those that name
+// the subject.
+func (q *Query) identity(labels model.Metric) model.Metric {
+	out := iterations.Identity(labels)
+	for _, n := range q.Subject {
+		if v := labels[model.LabelName(n)]; v != "" {
+			out[model.LabelName(n)] = v
+		}
+	}
+	return out
+}
+
+// subject names what labels speak of.
+func (q *Query) subject(labels model.Metric) string {
+	if len(q.Subject) == 0 {
+		return string(labels[model.LabelName(q.Model)])
+	}
+	return SubjectName(q.Subject, func(label string) string { return string(labels[model.LabelName(label)]) })
+}
+
+// SubjectName names a model by the values of several labels: "resnet50@gpu-1:9833".
+// Labels without a value are left out.
+func SubjectName(by []string, value func(label string) string) string {
+	var parts []string
+	for _, label := range by {
+		if v := value(label); v != "" {
+			parts = append(parts, v)
+		}
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return strings.TrimSuffix(parts[0]+"@"+strings.Join(parts[1:], ","), "@")
+}
+
+// environmentLabels are those that an environment is joined to results by.
+func (q *Query) environmentLabels() string {
+	names := append([]string{"model", iterations.Precision, "backend", "device", terms.FingerprintLabel}, q.Subject...)
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // Settings of a loader.

@@ -27,6 +27,9 @@ import (
 // Config is a checked configuration. It is not changed after Load.
 type Config struct {
 	Repository Repository
+	// Source is what a fleet daemon reads; nil for an exporter, which measures what
+	// its repository holds.
+	Source *Prometheus
 	// State is the folder of everything plancast keeps: the history, plans,
 	// reference outputs and caches.
 	State string
@@ -105,6 +108,9 @@ func Load(path string) (Config, error) {
 	for i, dir := range c.TensorRT.Libraries {
 		c.TensorRT.Libraries[i] = relativeTo(base, dir)
 	}
+	if c.Source != nil {
+		c.Source.Folder = base
+	}
 	for i, r := range c.Notifications.Receivers {
 		if r.URLFile != "" {
 			c.Notifications.Receivers[i].URLFile = relativeTo(base, r.URLFile)
@@ -173,6 +179,7 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 	var late []func() // what needs the whole file, such as the time zone
 	d.mapping("", root, map[string]field{
 		"repository": func(key string, n *yaml.Node) { c.repository(d, key, n) },
+		"source":     func(key string, n *yaml.Node) { c.source(d, key, n) },
 		"state":      d.path(&c.State),
 		"schedule":   d.scalar(c.schedule),
 		"timezone": d.scalar(func(s string) error {
@@ -203,6 +210,7 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 		f()
 	}
 	if root.Kind == yaml.MappingNode {
+		c.fleet(d, root)
 		d.unique(root, "target", names(c.Targets, func(t Target) string { return t.Name }))
 		d.unique(root, "milestone", names(c.Milestones, func(m Milestone) string { return m.Name }))
 	}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"path"
@@ -18,6 +19,10 @@ import (
 // Select names models by pattern and says which of a candidate's engines counts.
 type Select struct {
 	Models []string // names or shell patterns ("resnet*"); empty selects all
+
+	// Where selects by the labels that a store knows of a model, in a fleet only;
+	// the zero value selects all.
+	Where terms.Selector
 
 	// Precision is the engine that counts: one precision, or Best.
 	Precision string
@@ -40,6 +45,16 @@ func (s Select) Matches(model string) bool {
 	}
 	return false
 }
+
+// Selects reports whether a model is selected that a store knows by these labels,
+// and an exporter, where there are none, by its name.
+func (s Select) Selects(name string, labels map[string]string) bool {
+	return s.Matches(ModelName(name, labels)) && s.Where.Matches(labels)
+}
+
+// ModelName is what a model is called in its repository: in a fleet its label
+// says so, since there its name says where it is measured as well.
+func ModelName(name string, labels map[string]string) string { return cmp.Or(labels["model"], name) }
 
 // Counts reports whether an engine of precision p is looked at.
 func (s Select) Counts(p engine.Precision) bool {
@@ -119,6 +134,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"horizon":     d.integer(&m.Horizon, 1, terms.MaxHorizon),
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
 		"environment": d.text(&m.Environment),
+		"where":       func(key string, n *yaml.Node) { m.where(d, key, n) },
 		"deadline": d.scalar(func(s string) error {
 			t, err := terms.ParseDeadline(s, c.Location)
 			m.Deadline = t
@@ -131,6 +147,29 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		d.errorf(n, key, `needs a deadline (such as "2027-01-31"), a horizon (a number of iterations), or both`)
 	}
 	c.Milestones = append(c.Milestones, m)
+}
+
+// maxSelector is how long a selector may be: it is published as a label.
+const maxSelector = 200
+
+// where reads a pattern, or a list of them, for each label.
+func (m *Milestone) where(d *decoder, key string, n *yaml.Node) {
+	d.each(key, n, func(label, key string, n *yaml.Node) {
+		var patterns []string
+		before := len(d.errs)
+		d.patterns(&patterns)(key, n)
+		switch {
+		case !labelName(label):
+			d.errorf(n, key, "%q is not the name of a label", label)
+		case label == "model":
+			d.errorf(n, key, "is what models selects by: write it there")
+		case len(patterns) > 0 && len(d.errs) == before:
+			m.Where = m.Where.With(label, patterns...)
+		}
+	})
+	if len(m.Where.String()) > maxSelector {
+		d.errorf(n, key, "is longer than %d bytes: use a pattern, or a label that groups what you mean", maxSelector)
+	}
 }
 
 // complete reports what a target or milestone cannot do without.

@@ -3,6 +3,8 @@ package standing
 import (
 	"slices"
 	"time"
+
+	"github.com/plancast/plancast/exporter/config"
 )
 
 // Keep is how long a milestone keeps counting, as not ready, a model that its
@@ -26,16 +28,19 @@ type Absence struct {
 // Absences finds what the thresholds of the evidence are about and its
 // repository lacks, apart from models that only the history knows.
 func Absences(e Evidence) []Absence {
-	return e.absences(e.thresholds(), nil, func(name string) bool {
-		return slices.ContainsFunc(e.Models, func(m Held) bool { return m.Name == name })
-	})
+	return e.absences(e.thresholds(), nil)
 }
 
 // absences finds what thresholds are about and the repository lacks.
-func (e Evidence) absences(all []Threshold, gone []string, present func(string) bool) []Absence {
+func (e Evidence) absences(all []Threshold, gone []string) []Absence {
+	present := make(map[string][]string, len(e.Models)) // where, by what they are called
+	for _, m := range e.Models {
+		called := config.ModelName(m.Name, e.Labels[m.Name])
+		present[called] = append(present[called], m.Name)
+	}
 	var out []Absence
 	for _, x := range all {
-		selected := slices.ContainsFunc(e.Models, func(m Held) bool { return x.Matches(m.Name) })
+		selected := slices.ContainsFunc(e.Models, func(m Held) bool { return e.selects(x.Select, m.Name) })
 		if !selected {
 			out = append(out, Absence{Kind: x.Kind, Threshold: x.Name})
 		}
@@ -43,12 +48,12 @@ func (e Evidence) absences(all []Threshold, gone []string, present func(string) 
 			continue // that says it all
 		}
 		for _, name := range listed([]Threshold{x}) {
-			if !present(name) {
+			if !slices.ContainsFunc(present[name], func(at string) bool { return e.selects(x.Select, at) }) {
 				out = append(out, Absence{Kind: x.Kind, Threshold: x.Name, Model: name, Listed: true, Since: e.Left[name], Counts: x.Kind == KindMilestone})
 			}
 		}
 		for _, name := range gone {
-			if x.Kind == KindMilestone && x.Matches(name) && !x.lists(name) {
+			if x.Kind == KindMilestone && e.selects(x.Select, name) && !x.lists(config.ModelName(name, e.Labels[name])) {
 				since, ok := e.Left[name]
 				out = append(out, Absence{Kind: x.Kind, Threshold: x.Name, Model: name, Since: since, Counts: !ok || e.Now.Sub(since) < Keep})
 			}

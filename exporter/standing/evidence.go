@@ -33,6 +33,9 @@ type Evidence struct {
 	// Left says since when a model of the history is no longer in the
 	// repository; a model that is absent from it left just now.
 	Left map[string]time.Time
+	// Labels are what a store knows of each model, those that left included: where
+	// it is measured, and on which device. Nil on an exporter.
+	Labels map[string]map[string]string
 
 	Targets    []config.Target
 	Milestones []config.Milestone
@@ -54,6 +57,9 @@ type Held struct {
 	// measured now, by the current configuration on this machine; "" while unknown.
 	Fingerprint string
 }
+
+// selects reports whether a threshold is about the model named.
+func (e Evidence) selects(s config.Select, name string) bool { return s.Selects(name, e.Labels[name]) }
 
 func (h Held) equal(o Held) bool {
 	return h.Name == o.Name && h.Owner == o.Owner && h.Fingerprint == o.Fingerprint &&

@@ -65,7 +65,7 @@ type member struct {
 func (s *State) members(m config.Milestone) []member {
 	var out []member
 	for _, x := range s.Models {
-		if m.Matches(x.Name) {
+		if m.Selects(x.Name, x.Labels) {
 			out = append(out, member{name: x.Name, model: x})
 		}
 	}
@@ -224,7 +224,7 @@ func (t *Tracker) Histories(s *State) []forecast.Series {
 	var all []forecast.Series
 	for _, m := range s.Milestones {
 		for _, x := range s.Models {
-			if !m.Matches(x.Name) {
+			if !m.Selects(x.Name, x.Labels) {
 				continue
 			}
 			for _, one := range t.contribution(m.Milestone, member{name: x.Name, model: x}, s.Now, false).series {

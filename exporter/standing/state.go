@@ -32,6 +32,7 @@ type State struct {
 // It is shared by states until something of it changes.
 type Model struct {
 	Held
+	Labels  map[string]string // what a store knows of it; nil on an exporter
 	History history.Model
 	// Series is the history in the environment that counts: that of the current
 	// configuration and machine where it has an entry of the model, else that of
@@ -136,7 +137,7 @@ func (m *Model) derive(all []Threshold) {
 		m.Current = &current
 	}
 	for _, t := range all {
-		if t.Matches(m.Name) {
+		if t.Selects(m.Name, m.Labels) {
 			m.Verdicts = append(m.Verdicts, m.judge(t))
 		}
 	}

@@ -41,7 +41,7 @@ func (e Evidence) thresholds() []Threshold {
 
 func (t Threshold) equal(o Threshold) bool {
 	return t.Kind == o.Kind && t.Name == o.Name && t.Environment == o.Environment && t.Precision == o.Precision &&
-		slices.Equal(t.Models, o.Models) && slices.Equal(t.Criteria, o.Criteria)
+		t.Where.String() == o.Where.String() && slices.Equal(t.Models, o.Models) && slices.Equal(t.Criteria, o.Criteria)
 }
 
 // lists reports whether the threshold names the model, rather than matching it

@@ -193,8 +193,8 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 	for _, held := range e.Models {
 		m := t.of(held.Name)
 		m.grow()
-		if m.model == nil || changed || !m.model.Held.equal(held) {
-			m.model = &Model{Held: held, History: m.history, Totals: m.totals, records: m.records}
+		if labels := e.Labels[held.Name]; m.model == nil || changed || !m.model.Held.equal(held) || !maps.Equal(m.model.Labels, labels) {
+			m.model = &Model{Held: held, Labels: labels, History: m.history, Totals: m.totals, records: m.records}
 			m.model.derive(all)
 			m.outdate()
 		}
@@ -210,7 +210,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 		}
 	}
 	if !e.Unread {
-		s.Absences = e.absences(all, s.Gone, func(name string) bool { return present[name] != nil })
+		s.Absences = e.absences(all, s.Gone)
 	}
 	var errs []error
 	for _, c := range e.Milestones {

@@ -27,34 +27,30 @@ type Engine struct {
 // is left out while an engine that took part in the one before it is missing
 // and has not failed.
 func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Iteration {
-	all := make([][]step, len(engines))
-	for i, e := range engines {
-		all[i] = e.steps(len(criteria))
-	}
-	candidates := align(all)
+	candidates := Candidates(engines, len(criteria))
 	n := len(candidates)
 	if n > 1 && candidates[n-1].awaits(candidates[n-2]) {
 		n--
 	}
 	out := make([][]Iteration, len(criteria))
 	for i, c := range candidates[:n] {
-		it := c.iteration()
+		it := c.Iteration()
 		switch {
 		case i == n-1:
-			for _, s := range c.steps { // what failed last is known from when it failed
+			for _, s := range c.Steps { // what failed last is known from when it failed
 				if s != nil {
 					it.Known = later(it.Known, s.Known)
 				}
 			}
 		case i > 0 && c.awaits(candidates[i-1]):
-			it.Known = later(it.Known, candidates[i+1].iteration().Known)
+			it.Known = later(it.Known, candidates[i+1].Iteration().Known)
 		}
 		var results [][]float64
-		var measured []*step
-		effective := slices.ContainsFunc(c.steps, func(s *step) bool { return s != nil && !s.Guessed && !s.NoEffect })
-		for _, s := range c.steps {
+		var measured []*Step
+		effective := slices.ContainsFunc(c.Steps, func(s *Step) bool { return s != nil && !s.Guessed && !s.NoEffect })
+		for _, s := range c.Steps {
 			if s != nil && !s.Guessed && (!s.NoEffect || !named && !effective) {
-				results, measured = append(results, s.values), append(measured, s)
+				results, measured = append(results, s.Values), append(measured, s)
 			}
 		}
 		it.Disturbed, it.NoEffect = false, false
@@ -75,21 +71,21 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 	return out
 }
 
-// step is one iteration of one engine, with a value for each criterion, NaN
+// Step is one iteration of one engine, with a value for each criterion, NaN
 // where there is none.
-type step struct {
+type Step struct {
 	Iteration
-	values []float64
+	Values []float64
 }
 
 // counts says which criteria the step is a result for. A time or throughput
 // that a disturbed one misses is undecided, and a step of which nothing else is
 // missed or unknown is no result at all then: as plancast's exporter has it.
-func (s step) counts(criteria []forecast.Criterion) []bool {
+func (s Step) counts(criteria []forecast.Criterion) []bool {
 	out := make([]bool, len(criteria))
 	undecided, other := false, false
 	for k, c := range criteria {
-		v := s.values[k]
+		v := s.Values[k]
 		switch {
 		case !usable(v):
 			other = true
@@ -109,13 +105,13 @@ func (s step) counts(criteria []forecast.Criterion) []bool {
 
 // steps brings the criteria of an engine together: they were rebuilt from the
 // same numbers, so that an iteration is known at one time in all of them.
-func (e Engine) steps(criteria int) []step {
+func (e Engine) steps(criteria int) []Step {
 	type key struct {
 		known  int64
 		number float64
 	}
 	index := map[key]int{}
-	var out []step
+	var out []Step
 	for k, its := range e.Criteria {
 		for _, it := range its {
 			at := key{it.Known.UnixNano(), it.Number}
@@ -123,14 +119,14 @@ func (e Engine) steps(criteria int) []step {
 			if !ok {
 				i = len(out)
 				index[at] = i
-				out = append(out, step{it, slices.Repeat([]float64{math.NaN()}, criteria)})
+				out = append(out, Step{it, slices.Repeat([]float64{math.NaN()}, criteria)})
 			}
 			if it.Valid {
-				out[i].values[k] = it.Value
+				out[i].Values[k] = it.Value
 			}
 		}
 	}
-	slices.SortStableFunc(out, func(a, b step) int {
+	slices.SortStableFunc(out, func(a, b Step) int {
 		if c := a.Known.Compare(b.Known); c != 0 {
 			return c
 		}
@@ -139,26 +135,37 @@ func (e Engine) steps(criteria int) []step {
 	return out
 }
 
-// candidate is one iteration of a model: the step of each engine, nil where it
+// Candidate is one iteration of a model: the step of each engine, nil where it
 // has none.
-type candidate struct{ steps []*step }
+type Candidate struct{ Steps []*Step }
+
+// Candidates puts the steps of a model's engines together, in order of time:
+// those of the same environment and number are one candidate. criteria is how
+// many each engine has.
+func Candidates(engines []Engine, criteria int) []Candidate {
+	all := make([][]Step, len(engines))
+	for i, e := range engines {
+		all[i] = e.steps(criteria)
+	}
+	return align(all)
+}
 
 // awaits reports whether an engine of the candidate before is still to come.
-func (c candidate) awaits(before candidate) bool {
-	for i, s := range c.steps {
-		if s == nil && before.steps[i] != nil && before.iteration().Environment == c.iteration().Environment {
+func (c Candidate) awaits(before Candidate) bool {
+	for i, s := range c.Steps {
+		if s == nil && before.Steps[i] != nil && before.Iteration().Environment == c.Iteration().Environment {
 			return true
 		}
 	}
 	return false
 }
 
-// iteration is the candidate without a value: finished and known when the last
+// Iteration is the candidate without a value: finished and known when the last
 // of its measured engines was.
-func (c candidate) iteration() (out Iteration) {
+func (c Candidate) Iteration() (out Iteration) {
 	first := true
 	for _, guessed := range []bool{false, true} {
-		for _, s := range c.steps {
+		for _, s := range c.Steps {
 			switch {
 			case s == nil || s.Guessed != guessed:
 			case first:
@@ -185,14 +192,14 @@ func later(a, b time.Time) time.Time {
 // align finds the steps of the engines that belong to one candidate: those of
 // the same environment and number. A number that comes again, since a count
 // started anew, is another candidate.
-func align(engines [][]step) []candidate {
+func align(engines [][]Step) []Candidate {
 	type key struct {
 		environment string
 		number      float64
 		again       int
 	}
 	index := map[key]int{}
-	var out []candidate
+	var out []Candidate
 	for e, steps := range engines {
 		times := map[key]int{}
 		for i := range steps {
@@ -204,13 +211,13 @@ func align(engines [][]step) []candidate {
 			if !ok {
 				at = len(out)
 				index[k] = at
-				out = append(out, candidate{make([]*step, len(engines))})
+				out = append(out, Candidate{make([]*Step, len(engines))})
 			}
-			out[at].steps[e] = s
+			out[at].Steps[e] = s
 		}
 	}
-	slices.SortStableFunc(out, func(a, b candidate) int {
-		x, y := a.iteration(), b.iteration()
+	slices.SortStableFunc(out, func(a, b Candidate) int {
+		x, y := a.Iteration(), b.Iteration()
 		if c := x.Time.Compare(y.Time); c != 0 {
 			return c
 		}

@@ -27,6 +27,7 @@ type Options struct {
 	HTTP       *http.Client
 	MaxSeries  int
 	MaxBytes   int64 // of one answer, decompressed
+	Memory     int64 // that the answers to one question may take; 0 is 32 MiB
 	Requests   int   // at the same time
 	Resolution time.Duration
 	// CloseIdle closes idle connections; nil is HTTP's own way, which does not
@@ -59,6 +60,7 @@ func New(o Options) (*Client, error) {
 		c.o.CloseIdle = o.HTTP.CloseIdleConnections
 	}
 	c.o.Hints = c.o.Hints.orDefault()
+	c.o.Memory = cmp.Or(c.o.Memory, memory)
 	return c, nil
 }
 
@@ -86,7 +88,7 @@ func (c *Client) request(ctx context.Context, method, path string, form url.Valu
 		}
 	}()
 	if d.budget == nil {
-		d.budget = &budget{}
+		d.budget = &budget{limit: c.o.Memory}
 	}
 	resp, err := c.send(ctx, method, path, form)
 	if err == nil && method == http.MethodPost && (resp.StatusCode == http.StatusMethodNotAllowed || resp.StatusCode == http.StatusNotImplemented) {
@@ -200,7 +202,7 @@ func (c *Client) named(err error, expr string) error {
 	case errors.Is(err, errSeries):
 		return refuse("%s has more series than the %d that are allowed%s: narrow it with labels, or aggregate it", shorten(expr), c.o.MaxSeries, c.o.Hints.Series)
 	case errors.Is(err, errMemory):
-		return refuse("the answer to %s takes more than %d MiB of memory: narrow it with labels, aggregate it, or shorten the history", shorten(expr), memory>>20)
+		return refuse("the answer to %s takes more than %d MiB of memory: narrow it with labels, aggregate it, or shorten the history", shorten(expr), c.o.Memory>>20)
 	}
 	return err
 }

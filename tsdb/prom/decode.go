@@ -30,10 +30,13 @@ var (
 )
 
 // budget counts what the answers to one question take. It may be used concurrently.
-type budget struct{ used atomic.Int64 }
+type budget struct {
+	used  atomic.Int64
+	limit int64
+}
 
 func (b *budget) take(n int64) error {
-	if b.used.Add(n) > memory {
+	if b.used.Add(n) > b.limit {
 		return errMemory
 	}
 	return nil
@@ -56,6 +59,7 @@ type answer struct {
 	strings  []string // of a list of labels or values
 	version  string
 	native   bool // a series holds nothing but native histograms
+	partial  bool // parts of the store did not answer
 }
 
 // decoder reads one answer as a stream, within limits.
@@ -89,6 +93,8 @@ func (d *decoder) decode(r io.Reader) (answer, error) {
 				}
 				return err
 			})
+		case "isPartial": // VictoriaMetrics
+			d.out.partial, err = d.isTrue()
 		case "data":
 			err = d.data()
 		default:
@@ -210,7 +216,7 @@ func (d *decoder) labels(into model.Metric) error {
 		}
 		// Labels are counted for good once their series is whole; until then they
 		// must not grow without bound.
-		if size += 64 + int64(len(name)+len(v)); size > memory {
+		if size += 64 + int64(len(name)+len(v)); size > d.budget.limit {
 			return errMemory
 		}
 		into[model.LabelName(name)] = model.LabelValue(v)

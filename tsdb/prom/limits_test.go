@@ -151,7 +151,7 @@ func TestRepeatedPointsAreDroppedWhileTheyAreRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	used := &budget{}
+	used := &budget{limit: memory}
 	d := &decoder{settled: true, budget: used}
 	if _, err := client.request(t.Context(), http.MethodPost, "api/v1/query_range", url.Values{}, d); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := &decoder{maxSeries: 1, budget: &budget{}}
+		d := &decoder{maxSeries: 1, budget: &budget{limit: memory}}
 		got, err := d.decode(bytes.NewReader(text))
 		if err != nil || len(got.series) != 1 || len(got.series[0].Points) != 1 || len(got.series[0].Labels) != 1 {
 			t.Fatalf("%s: %+v, %v", text, got, err)
@@ -206,7 +206,7 @@ func TestTheDecoderReadsWhatPrometheusWrites(t *testing.T) {
 		` { "status" : "success" , "data" : { "resultType" : "scalar" , "result" : [ 1 , "2" ] } } `:                                                                       `scalar [{{} [{1000 2 false}]}]`,
 		`{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`:                                                                                             `string []`,
 	} {
-		d := &decoder{budget: &budget{}}
+		d := &decoder{budget: &budget{limit: memory}}
 		a, err := d.decode(strings.NewReader(body))
 		if got := fmt.Sprint(a.kind, " ", a.series); err != nil || got != want {
 			t.Errorf("%s: %s, %v; want %s", body, got, err, want)
@@ -214,7 +214,7 @@ func TestTheDecoderReadsWhatPrometheusWrites(t *testing.T) {
 	}
 	for _, body := range []string{``, `{`, `{}`, `[]`, `{"status":"success","data":{"result":[{"values":[[1]]}]}}`, `{"status":"success","data":{"result":[{"values":[[1,"x"]]}]}}`,
 		`{"status":"success","data":{"result":[{"values":[[1,"1",2]]}]}}`, `{"status":"success","data":{"result":[1,"2",3]}}`, `{"status":"success" "data":1}`, `{"status":"success","x":nul}`} {
-		d := &decoder{budget: &budget{}}
+		d := &decoder{budget: &budget{limit: memory}}
 		if a, err := d.decode(strings.NewReader(body)); !errors.Is(err, errSyntax) {
 			t.Errorf("%s is read as %+v, %v", body, a, err)
 		}

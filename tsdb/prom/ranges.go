@@ -1,6 +1,7 @@
 package prom
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/common/model"
 	"golang.org/x/sync/errgroup"
@@ -34,6 +36,7 @@ type Answer struct {
 	Series   []Series // in the order of their labels
 	Warnings []string // the server's
 	Requests int      // that were made
+	Partial  bool     // parts of the store did not answer, as the server says
 }
 
 // Samples returns the raw samples of a plain metric. It refuses before they
@@ -60,7 +63,7 @@ func (c *Client) Samples(ctx context.Context, e Expr, p Plan) (Answer, error) {
 	if err != nil {
 		return Answer{}, c.named(err, e.String())
 	}
-	return Answer{Series: a.series, Warnings: a.warnings, Requests: 2}, nil
+	return Answer{Series: a.series, Warnings: a.warnings, Requests: 2, Partial: a.partial}, nil
 }
 
 // Steps returns the value at every step.
@@ -101,7 +104,7 @@ func (c *Client) ranges(ctx context.Context, p Plan, e Expr, settled bool, text 
 		all []Series
 		out Answer
 	)
-	used := &budget{}
+	used := &budget{limit: c.o.Memory}
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(c.o.Requests)
 	var ask func(ctx context.Context, q Piece, depth int) error
@@ -134,6 +137,7 @@ func (c *Client) ranges(ctx context.Context, p Plan, e Expr, settled bool, text 
 		defer mu.Unlock()
 		all = append(all, a.series...)
 		out.Warnings = append(out.Warnings, a.warnings...)
+		out.Partial = out.Partial || a.partial
 		out.Requests++
 		return nil
 	}
@@ -202,6 +206,38 @@ func merge(all []Series) []Series {
 		s.Points = slices.Clip(s.Points)
 		out = append(out, *s)
 	}
+	return out
+}
+
+// Extend continues an answer with a newer one to the same question that begins at
+// a moment within it: from then on the newer one holds. A series that the newer
+// one lacks has ended.
+func (a Answer) Extend(newer Answer, from time.Time) Answer {
+	at := from.UnixMilli()
+	fresh := make(map[string]int, len(newer.Series))
+	for i, s := range newer.Series {
+		fresh[s.Labels.String()] = i
+	}
+	out := Answer{Warnings: newer.Warnings, Requests: newer.Requests, Partial: newer.Partial, Series: make([]Series, 0, len(a.Series))}
+	for _, s := range a.Series {
+		end, _ := slices.BinarySearchFunc(s.Points, at, func(p Point, t int64) int { return cmp.Compare(p.T, t) })
+		points := slices.Clip(s.Points[:end])
+		key := s.Labels.String()
+		if i, ok := fresh[key]; ok {
+			points = append(points, newer.Series[i].Points...)
+			delete(fresh, key)
+		} else if end > 0 && !points[end-1].Gone {
+			points = append(points, Point{T: at, Gone: true})
+		}
+		if len(points) > 0 {
+			out.Series = append(out.Series, Series{s.Labels, points})
+		}
+	}
+	for _, i := range fresh {
+		out.Series = append(out.Series, newer.Series[i])
+	}
+	slices.SortFunc(out.Series, func(a, b Series) int { return strings.Compare(a.Labels.String(), b.Labels.String()) })
+	out.Series = settle(out.Series)
 	return out
 }
 

@@ -150,6 +150,15 @@ func (s *scanner) text(limit int) (string, error) {
 	}
 }
 
+// isTrue reads whatever comes, and reports whether it is true.
+func (s *scanner) isTrue() (bool, error) {
+	c, err := s.peek()
+	if err != nil {
+		return false, err
+	}
+	return c == 't', s.skip()
+}
+
 // scalar reads a string, or a number as it is written.
 func (s *scanner) scalar(limit int) (string, error) {
 	c, err := s.peek()

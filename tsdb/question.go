@@ -1,0 +1,86 @@
+package tsdb
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb/iterations"
+	"github.com/plancast/plancast/tsdb/prom"
+)
+
+// question is one expression of which a history is needed.
+type question struct {
+	text    string
+	filters []prom.Filter
+	samples bool // every sample, and not only the changes
+	shown   bool // to the user, as what was executed
+	of      string
+	to      *prom.Answer
+}
+
+// named says which of several criteria an error is about.
+func (x question) named(err error) error {
+	if err == nil || x.of == "" {
+		return err
+	}
+	return fmt.Errorf("criterion %s: %w", x.of, err)
+}
+
+// answers are the histories that iterations are rebuilt from.
+type answers struct {
+	values                                                                 []prom.Answer // of each criterion
+	numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
+}
+
+func newAnswers(q Query) *answers { return &answers{values: make([]prom.Answer, len(q.Criteria))} }
+
+// questions are what has to be asked for q, each with the answer that it fills.
+func (a *answers) questions(q Query) []question {
+	var out []question
+	for i, c := range q.Criteria {
+		x := question{text: c.Expr, filters: q.Filters, samples: q.By == iterations.BySample, shown: true, to: &a.values[i]}
+		if len(q.Criteria) > 1 {
+			x.of = c.Metric
+		}
+		out = append(out, x)
+	}
+	if q.By != iterations.BySeries {
+		return out
+	}
+	out = append(out, question{text: q.IterationOf, shown: true, to: &a.numbers})
+	if q.TimeOf != "" {
+		out = append(out, question{text: q.TimeOf, to: &a.times})
+	}
+	if q.IterationOf == terms.IterationSeries {
+		out = append(out,
+			question{text: "plancast_engine_unquantized_layers", to: &a.unquantized},
+			question{text: "plancast_engine_disturbed", to: &a.disturbed},
+			question{text: "plancast_engine_precision_effective", to: &a.effective},
+			question{text: "plancast_engine_last_build_success", to: &a.built})
+	}
+	if q.Environment == "" {
+		out = append(out, question{text: "max by (" + q.environmentLabels() + ") (" + terms.EnvironmentSeries + ")", to: &a.environments})
+	}
+	return out
+}
+
+// all are the answers in the order of their questions.
+func (a *answers) all() []prom.Answer {
+	return append(slices.Clone(a.values), a.numbers, a.times, a.environments, a.unquantized, a.disturbed, a.effective, a.built)
+}
+
+// evidence joins the answers; step is that of the histories.
+func (a *answers) evidence(q Query, step time.Duration) iterations.Evidence {
+	label := q.Environment
+	if label == "" && q.By == iterations.BySeries {
+		label = terms.FingerprintLabel
+	}
+	return iterations.Evidence{
+		By: q.By, Numbers: iterations.NewJoin(a.numbers.Series), Times: iterations.NewJoin(a.times.Series),
+		Environments: iterations.NewJoin(a.environments.Series), EnvironmentLabel: label, Step: step,
+		Unquantized: iterations.NewJoin(a.unquantized.Series), Disturbed: iterations.NewJoin(a.disturbed.Series),
+		Effective: iterations.NewJoin(a.effective.Series), Built: iterations.NewJoin(a.built.Series),
+	}
+}
