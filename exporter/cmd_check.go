@@ -14,6 +14,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
+	"github.com/plancast/plancast/exporter/fleet"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/forecast"
@@ -35,13 +36,20 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	}
 	w := p.stdout
 	fmt.Fprintf(w, "Configuration %s is valid.\n\n", *c.config)
-	fmt.Fprintf(w, "Repository  %s, scanned %s\n", cfg.Repository.URL, cadence(cfg.Cron))
-	fmt.Fprintf(w, "State       %s\n", cfg.State)
+	if s := cfg.Source; s != nil {
+		fmt.Fprintf(w, "Source      %s, read every %s; models are distinguished by %s\n", s.URL, units.Format(s.Interval.Seconds(), units.Seconds), strings.Join(s.By, ", "))
+	} else {
+		fmt.Fprintf(w, "Repository  %s, scanned %s\n", cfg.Repository.URL, cadence(cfg.Cron))
+		fmt.Fprintf(w, "State       %s\n", cfg.State)
+	}
 	for _, t := range cfg.Targets {
 		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria))
 	}
 	for _, m := range cfg.Milestones {
 		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
+	}
+	if cfg.Source != nil {
+		return exitOK, fleet.Check(ctx, w, cfg)
 	}
 
 	plan, records, err := daemon.Plan(ctx, p.daemon(cfg))
@@ -103,6 +111,9 @@ func selectionWords(s config.Select, criteria []forecast.Criterion) string {
 	models := "every model"
 	if len(s.Models) > 0 {
 		models = strings.Join(s.Models, ", ")
+	}
+	if where := s.Where.String(); where != "" {
+		models += " with " + where
 	}
 	engine := s.Precision + " engine"
 	return fmt.Sprintf("%s by the %s of %s", criteriaWords(criteria), engine, models)

@@ -19,6 +19,7 @@ import (
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/web"
 )
 
 // configFlag is --config.file, the same for every command.
@@ -56,6 +57,9 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	cfg, err := config.Load(*c.config)
 	if err != nil {
 		return 0, err
+	}
+	if cfg.Source != nil {
+		return 0, fmt.Errorf("%s is a fleet daemon's configuration, which measures nothing: run plancast serve with it, or name an exporter's", *c.config)
 	}
 	only, err := selection(*c.models)
 	if err != nil {
@@ -143,7 +147,7 @@ func (c *runCommand) measure(ctx context.Context, p program, d *daemon.Daemon, o
 const minWait = 200 * time.Millisecond
 
 func (c *runCommand) write(p program, v report.View) error {
-	err := toFile(*c.output, p.stdout, func(w io.Writer) error { return daemon.Formats[*c.format].Write(w, v) })
+	err := toFile(*c.output, p.stdout, func(w io.Writer) error { return web.Formats[*c.format].Write(w, v) })
 	if err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,25 +12,29 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"path"
 	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	"github.com/prometheus/exporter-toolkit/web"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
+	"github.com/plancast/plancast/exporter/fleet"
+	"github.com/plancast/plancast/exporter/web"
 )
 
 // serveCommand is plancast serve: the daemon.
 type serveCommand struct {
 	config    *string
-	web       *web.FlagConfig
+	web       *toolkit.FlagConfig
 	lifecycle *bool
 	external  *[]*url.URL
+	prefix    *string
 	measure   *bool
 }
 
@@ -39,7 +44,9 @@ func registerServe(app *kingpin.Application) (string, command) {
 		config:    configFlag(cmd),
 		web:       kingpinflag.AddFlags(cmd, ":9833"),
 		lifecycle: cmd.Flag("web.enable-lifecycle", "Enable reload and measuring via HTTP requests (POST /-/reload, POST /api/v1/run).").Bool(),
-		external:  cmd.Flag("web.external-url", "URL that plancast is reached by, such as https://plancast.example.org. With --web.enable-lifecycle, requests that name another host are refused. Repeatable.").URLList(),
+		external: cmd.Flag("web.external-url", "URL that plancast is reached by, such as https://example.org/plancast: links in notifications begin with it, and everything is served below its path. "+
+			"With --web.enable-lifecycle, requests that name another host are refused. Repeatable; the first is for links.").URLList(),
+		prefix: cmd.Flag("web.route-prefix", "Path that everything is served below; without it, that of --web.external-url. Use / behind a proxy that removes the path.").String(),
 		measure: cmd.Flag("measure", "Measure new candidates. With --no-measure the report, the metrics and the forecasts come from the history as it is, "+
 			"and no backend is needed: for a copy of another machine's history.").Default("true").Bool(),
 	}
@@ -54,22 +61,13 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 
-	o := p.daemon(cfg)
-	o.ConfigFile, o.Unmeasured, o.Lifecycle = *c.config, !*c.measure, *c.lifecycle
-	for _, u := range *c.external {
-		if u.Host == "" {
-			return 0, fmt.Errorf("--web.external-url %q names no host: write one such as https://plancast.example.org", u)
-		}
-		o.Hosts = append(o.Hosts, u.Host)
-	}
-	o.Hosts = append(o.Hosts, *c.web.WebListenAddresses...)
 	boundHeap()
-	d, err := daemon.New(o)
+	d, err := c.open(cfg, p)
 	if err != nil {
 		return 0, err
 	}
 	defer d.Close()
-	server := d.Server()
+	server := web.Server(d.Handler())
 	serving := make(chan error, 1)
 	stopServing, err := listen(server, c.web, p.log, serving)
 	if err != nil {
@@ -104,6 +102,53 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	}
 }
 
+// served is what plancast serve runs: an exporter's daemon or a fleet's.
+type served interface {
+	Run(context.Context) error
+	Reload(context.Context) error
+	Handler() http.Handler
+	Close() error
+}
+
+// open makes the daemon that the configuration asks for.
+func (c *serveCommand) open(cfg config.Config, p program) (served, error) {
+	place, err := c.place()
+	if err != nil {
+		return nil, err
+	}
+	o := p.daemon(cfg)
+	if cfg.Source != nil {
+		return fleet.New(fleet.Options{Config: cfg, ConfigFile: *c.config, Build: o.Build, Now: p.now, Log: p.log, Web: place})
+	}
+	o.ConfigFile, o.Unmeasured, o.Web = *c.config, !*c.measure, place
+	return daemon.New(o)
+}
+
+// place is where and how plancast is reached.
+func (c *serveCommand) place() (web.Options, error) {
+	o := web.Options{Lifecycle: *c.lifecycle}
+	for i, u := range *c.external {
+		if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
+			return o, fmt.Errorf("--web.external-url %q is not an address that a browser opens: write one such as https://example.org/plancast", u)
+		}
+		o.Hosts = append(o.Hosts, u.Host)
+		if i == 0 {
+			o.External, o.Prefix = strings.TrimRight(u.String(), "/"), u.Path
+		}
+	}
+	o.Hosts = append(o.Hosts, *c.web.WebListenAddresses...)
+	if *c.prefix != "" {
+		o.Prefix = *c.prefix
+	}
+	if o.Prefix = strings.Trim(o.Prefix, "/"); o.Prefix != "" {
+		o.Prefix = "/" + o.Prefix
+	}
+	if strings.ContainsAny(o.Prefix, "?#{}% ") || path.Clean("/"+o.Prefix) != cmp.Or(o.Prefix, "/") {
+		return o, fmt.Errorf("--web.route-prefix %q is not a path: write one such as /plancast", o.Prefix)
+	}
+	return o, nil
+}
+
 // boundHeap keeps a daemon small that holds a long history: the heap may grow by half
 // of what is alive before it is collected, rather than to twice as much. A limit in
 // bytes would make the collector run all the time once more is alive than was thought.
@@ -117,7 +162,7 @@ func boundHeap() {
 // listen serves in the background; errors arrive on serving. Plain TCP
 // addresses are opened here, so that the log can name the port that was
 // chosen for ":0"; sockets from systemd and vsock are the toolkit's business.
-func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, serving chan<- error) (stop func(), err error) {
+func listen(server *http.Server, flags *toolkit.FlagConfig, log *slog.Logger, serving chan<- error) (stop func(), err error) {
 	stop = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -125,10 +170,10 @@ func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, servin
 	}
 	systemd := flags.WebSystemdSocket != nil && *flags.WebSystemdSocket
 	if systemd || strings.HasPrefix(strings.Join(*flags.WebListenAddresses, ""), "vsock://") {
-		go func() { serving <- web.ListenAndServe(server, flags, log) }()
+		go func() { serving <- toolkit.ListenAndServe(server, flags, log) }()
 		return stop, nil
 	}
-	if err := web.Validate(*flags.WebConfigFile); err != nil {
+	if err := toolkit.Validate(*flags.WebConfigFile); err != nil {
 		return nil, fmt.Errorf("web configuration %s: %w", *flags.WebConfigFile, err)
 	}
 	scheme := "http://"
@@ -144,10 +189,10 @@ func listen(server *http.Server, flags *web.FlagConfig, log *slog.Logger, servin
 			}
 			return nil, fmt.Errorf("listen on %s: %w: choose another with --web.listen-address", address, err)
 		}
-		listeners = append(listeners, daemon.Limit(l))
+		listeners = append(listeners, web.Limit(l))
 		log.Info("Report at", "url", scheme+browsable(l.Addr()))
 	}
-	go func() { serving <- web.ServeMultiple(listeners, server, flags, log) }()
+	go func() { serving <- toolkit.ServeMultiple(listeners, server, flags, log) }()
 	return stop, nil
 }
 

@@ -138,10 +138,13 @@ func (c *Config) fleet(d *decoder, root *yaml.Node) {
 			d.errorf(k, k.Value, "belongs to an exporter, and with a source plancast reads what exporters measured: remove it here")
 		}
 	}
+	if slices.Contains(c.Source.By, "instance") {
+		return // the labels of an exporter's models are its own
+	}
 	for _, m := range c.Milestones {
 		for _, label := range m.Where.Labels() {
 			if !slices.Contains(c.Source.By, label) {
-				c.Source.By = append(c.Source.By, label) // what a milestone tells apart is told apart
+				c.Source.By = append(c.Source.By, label) // what a milestone tells apart is not put together
 			}
 		}
 	}

@@ -24,9 +24,9 @@ func TestThePageComparesTwoResults(t *testing.T) {
 		code   int
 		want   []string
 	}{
-		{"/compare", 200, []string{`<option>net</option>`, `action="/compare" method="get"`}},
+		{"/compare", 200, []string{`<option>net</option>`, `action="compare" method="get"`}},
 		{"/compare?model=net", 200, []string{`<option value="base" selected>`, `<option value="newest" selected>`, `<option value="2">version 2 fp32`}},
-		{"/compare?model=net&a=1&b=2", 200, []string{`<option value="1" selected>`, "net fp32, version 2 (ID 2) against version 1 (ID 1)", `class="badge met">improved`, "down 60 %", "/api/v1/compare?a=1&amp;b=2&amp;model=net"}},
+		{"/compare?model=net&a=1&b=2", 200, []string{`<option value="1" selected>`, "net fp32, version 2 (ID 2) against version 1 (ID 1)", `class="badge met">improved`, "down 60 %", "api/v1/compare?a=1&amp;b=2&amp;model=net"}},
 		{"/compare?model=net&a=1&b=7", 404, []string{"no such record"}},
 		{"/compare?model=%3Cscript%3E", 404, []string{"&lt;script&gt;"}},
 		{"/api/v1/compare?a=1", 400, []string{"name two results"}},

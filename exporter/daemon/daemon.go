@@ -28,6 +28,7 @@ import (
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/standing"
+	"github.com/plancast/plancast/exporter/web"
 )
 
 // Options are what a Daemon works with.
@@ -53,11 +54,8 @@ type Options struct {
 	Unmeasured bool
 	// Unnotified marks what is recorded as known: nobody is notified of it.
 	Unnotified bool
-	// Lifecycle enables reload and passes on request over HTTP.
-	Lifecycle bool
-	// Hosts are names that plancast is reached by, beside those of this machine:
-	// only requests to a known one may use the lifecycle API.
-	Hosts []string
+	// Web says how plancast is served; its source and metrics are the daemon's own.
+	Web web.Options
 }
 
 // Daemon is plancast at work. Passes run one at a time; everything else may be

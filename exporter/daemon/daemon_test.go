@@ -91,7 +91,7 @@ func TestTheWebShowsWhatIsKnown(t *testing.T) {
 		{"GET", "/api/v1/report?format=markdown", 200, "| "},
 		{"GET", "/api/v1/report?format=pdf", 400, "not one of json, markdown, text"},
 		{"GET", "/api/v1/report?model=net", 200, `"name": "net"`},
-		{"GET", "/api/v1/report?model=nothing", 404, "holds no model"},
+		{"GET", "/api/v1/report?model=nothing", 404, "there is no model"},
 		{"GET", "/api/v1/report?limit=0", 400, "not a number from 1 to 1000"},
 		{"GET", "/-/reload", 405, "only POST"},
 		{"POST", "/-/reload", 200, "success"},
@@ -106,7 +106,7 @@ func TestTheWebShowsWhatIsKnown(t *testing.T) {
 	if code, _ := get(t, h, "POST", "/-/reload", "Sec-Fetch-Site", "cross-site"); code != http.StatusForbidden {
 		t.Errorf("a page elsewhere may reload: %d", code)
 	}
-	off := daemontest.New(t, "").Open(func(o *daemon.Options) { o.Lifecycle = false })
+	off := daemontest.New(t, "").Open(func(o *daemon.Options) { o.Web.Lifecycle = false })
 	if code, body := get(t, off.Handler(), "POST", "/-/reload"); code != http.StatusForbidden || !strings.Contains(body, "--web.enable-lifecycle") {
 		t.Errorf("not enabled: %d %s", code, body)
 	}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/notify"
@@ -14,7 +15,7 @@ import (
 func (d *Daemon) openNotifier(ctx context.Context) error {
 	var err error
 	d.notifier, err = notify.New(ctx, notify.Options{
-		Store: d.store, Config: d.options.Config, Now: d.now, Log: d.log,
+		Store: d.store, Config: d.linked(d.options.Config), Now: d.now, Log: d.log,
 		Send:     (&notify.Services{Command: d.options.Sender}).Send,
 		Describe: func(m *standing.Model, s *standing.State) notify.Words { return report.Describe(m, s) },
 	})
@@ -33,6 +34,15 @@ func (d *Daemon) openNotifier(ctx context.Context) error {
 		return out
 	})
 	return nil
+}
+
+// linked is a configuration whose notifications lead to where plancast is reached,
+// unless it says so itself.
+func (d *Daemon) linked(cfg config.Config) config.Config {
+	if at := d.options.Web.External; cfg.Notifications.ReportURL == "" && at != "" {
+		cfg.Notifications.ReportURL = at + "/"
+	}
+	return cfg
 }
 
 // notify queues what is news in the records; id is the record just made, 0 when

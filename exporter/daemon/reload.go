@@ -68,7 +68,7 @@ func (d *Daemon) replace(ctx context.Context) error {
 	d.setup.renewed = make(chan struct{})
 	d.mu.Unlock()
 	d.publish(s, m)
-	d.notifier.Configure(cfg)
+	d.notifier.Configure(d.linked(cfg))
 	return nil
 }
 

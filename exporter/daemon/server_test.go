@@ -15,6 +15,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/daemon/daemontest"
+	"github.com/plancast/plancast/exporter/web"
 )
 
 func TestEveryAnswerKeepsABrowserFromMisusingIt(t *testing.T) {
@@ -99,7 +100,7 @@ func TestTheLifecycleAPINeedsAHostThatPlancastKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := daemontest.New(t, "").Open(func(o *daemon.Options) { o.Hosts = []string{"plancast.example.org", "gpu-1:9833", ":9834"} })
+	d := daemontest.New(t, "").Open(func(o *daemon.Options) { o.Web.Hosts = []string{"plancast.example.org", "gpu-1:9833", ":9834"} })
 	h := d.Handler()
 	for host, allowed := range map[string]bool{
 		"localhost": true, "LOCALHOST:9833": true, "127.0.0.1:9833": true, "[::1]:9833": true, "192.0.2.7": true, own: true, own + ":9833": true,
@@ -129,7 +130,7 @@ func TestTheLifecycleAPINeedsAHostThatPlancastKnows(t *testing.T) {
 }
 
 func TestTheServerHasALimitOnEverything(t *testing.T) {
-	s := daemontest.New(t, "").Open().Server()
+	s := web.Server(daemontest.New(t, "").Open().Handler())
 	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.WriteTimeout <= 0 || s.IdleTimeout <= 0 {
 		t.Errorf("times are without limit: %+v", s)
 	}
@@ -174,7 +175,7 @@ func (l *endless) Close() error {
 
 func TestConnectionsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := daemon.Limit(&endless{})
+		l := web.Limit(&endless{})
 		var open []net.Conn
 		done := make(chan struct{})
 		go func() {

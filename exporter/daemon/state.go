@@ -154,10 +154,10 @@ func (d *Daemon) state() *standing.State {
 }
 
 // View is the report as of now, of the models that Options.Only selects.
-func (d *Daemon) View() report.View { return d.part(report.Selection{}) }
+func (d *Daemon) View() report.View { return d.Part(report.Selection{}) }
 
-// part is a view that shows some models.
-func (d *Daemon) part(of report.Selection) report.View {
+// Part implements web.Source: a view that shows some models.
+func (d *Daemon) Part(of report.Selection) report.View {
 	v := report.BuildPart(d.state(), of)
 	v.Version = d.options.Build.Version
 	if d.options.Only != nil {

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -17,28 +15,23 @@ import (
 	"github.com/plancast/plancast/exporter/pass"
 )
 
-// serveRun takes a request for a pass, or for results to be measured once more.
-func (d *Daemon) serveRun(w http.ResponseWriter, r *http.Request) {
-	if !d.allowed(w, r) {
-		return
-	}
-	q := r.URL.Query()
+// Request implements web.Source: it takes a request for a pass, or for results to
+// be measured once more.
+func (d *Daemon) Request(q url.Values, from string) error {
 	model := q.Get("model")
 	if model != "" && !candidate.ValidModel(model) {
-		refuse(w, http.StatusBadRequest, "%q cannot be a model's name", model)
-		return
+		return fmt.Errorf("%q cannot be a model's name", model)
 	}
-	again, err := d.againOf(r, q)
+	again, err := d.againOf(q, from)
 	if err != nil {
-		refuse(w, http.StatusBadRequest, "%v", err)
-		return
+		return err
 	}
 	d.requests.add(model, again...)
-	reply(w, http.StatusAccepted, map[string]string{"status": "success"})
+	return nil
 }
 
 // againOf reads what a request wants measured once more: nothing, or one Again.
-func (d *Daemon) againOf(r *http.Request, q url.Values) ([]pass.Again, error) {
+func (d *Daemon) againOf(q url.Values, from string) ([]pass.Again, error) {
 	again, err := strconv.ParseBool(cmp.Or(q.Get("again"), "false"))
 	if err != nil {
 		return nil, fmt.Errorf("again %q is neither true nor false", q.Get("again"))
@@ -64,7 +57,7 @@ func (d *Daemon) againOf(r *http.Request, q url.Values) ([]pass.Again, error) {
 		return nil, err
 	}
 	a.By = history.Author{
-		Who: cmp.Or(outside.Line(q.Get("who"), 0), "web") + " from " + host(r.RemoteAddr), Because: cmp.Or(outside.Line(q.Get("because"), 0), pass.OnRequest), At: d.now().UTC(),
+		Who: cmp.Or(outside.Line(q.Get("who"), 0), "web") + " from " + from, Because: cmp.Or(outside.Line(q.Get("because"), 0), pass.OnRequest), At: d.now().UTC(),
 	}
 	return []pass.Again{a}, nil
 }
@@ -84,12 +77,4 @@ func holds(scan candidate.Scan, model, version string) error {
 		}
 	}
 	return fmt.Errorf("the repository holds no version %q to measure", version)
-}
-
-// host is an address without its port.
-func host(address string) string {
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		return h
-	}
-	return address
 }

@@ -3,6 +3,7 @@ package metrics
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -57,6 +58,7 @@ func TestDoc(t *testing.T) {
 // The table says what is exported, label by label.
 func TestEveryFamilyIsInTheTableAndUsed(t *testing.T) {
 	got := gather(t, everyFigure())
+	maps.Copy(got, gatherFrom(t, fleetCollector(t)))
 	for _, f := range Families() {
 		g := got[f.Name]
 		if g == nil {

@@ -156,16 +156,22 @@ var (
 		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
 	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
 	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. An age of minutes means that a receiver does not accept its messages.", true}
+	fleetModels       = Family{"plancast_fleet_models", Gauge, nil, "Models that a fleet daemon's store had within the last day.", "Only a fleet daemon has it and the four that follow; it has none of its exporters' own metrics.", false}
+	fleetOK           = Family{"plancast_fleet_last_read_success", Gauge, nil, "Whether the last reading of the store succeeded: 1 or 0.", "At 0 everything is what was known before.", true}
+	fleetTime         = Family{"plancast_fleet_read_timestamp_seconds", Gauge, nil, "When the store was last read, in seconds since the epoch.", "time() minus this is the age of everything that the fleet daemon shows. Absent before the first reading.", true}
+	fleetDuration     = Family{"plancast_fleet_read_duration_seconds", Gauge, nil, "How long that reading took, in seconds.", "", true}
+	fleetPartial      = Family{"plancast_fleet_read_partial", Gauge, nil, "Whether parts of the store did not answer: 1 or 0.", "A partial answer replaces nothing that is known; at 1 nothing whole is known yet.", true}
 	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
 	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that must be ready: the milestone's share of those that it selects.", "", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
-	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision"}, "The precision that the milestone names, or best: always 1.", "", false}
-	share          = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that must meet all criteria, a ratio, from the configuration.", "", false}
-	horizon        = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
-	deadline       = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
+	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision", "by", "selector"}, "The precision that the milestone names, or best: always 1.",
+		"In a fleet, by holds the labels that distinguish its models, and selector the labels that the milestone selects by. Elsewhere both are empty.", false}
+	share    = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that must meet all criteria, a ratio, from the configuration.", "", false}
+	horizon  = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
+	deadline = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
 )
 
 // The forecast of a milestone. Probabilities come with the bounds of their
@@ -269,7 +275,7 @@ func Families() []Family {
 		windowDisturbed, windowDiscarded,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
-		notifications, notificationQueue, notificationAge,
+		notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
 		gpuErrors, gpuTime,

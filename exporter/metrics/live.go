@@ -19,18 +19,16 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(f Family, v float64) {
 		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
 	}
-	gauge(queueLength, float64(a.QueueLength))
-	for _, j := range a.Running {
-		if p := j.Progress; p.Total > 0 {
-			ch <- prometheus.MustNewConstMetric(descs[jobProgress.Name], prometheus.GaugeValue, min(max(p.Done/p.Total, 0), 1), j.Model, string(j.Precision), p.Stage)
+	if a.Fleet == nil {
+		l.passes(ch, a)
+	} else {
+		gauge(fleetOK, oneIf(!a.Fleet.Failed))
+		gauge(fleetPartial, oneIf(a.Fleet.Partial))
+		if !a.Fleet.Read.IsZero() {
+			gauge(fleetTime, timestamp(a.Fleet.Read))
+			gauge(fleetDuration, a.Fleet.Duration.Seconds())
 		}
 	}
-	if a.LastPass != nil {
-		gauge(passDuration, a.LastPass.Duration.Seconds())
-		gauge(passTime, timestamp(a.LastPass.Finished))
-	}
-	gauge(passOK, oneIf(!a.PassFailed))
-	gauge(passStalled, oneIf(!a.Stalls.IsZero() && time.Now().After(a.Stalls)))
 	if !a.Reloaded.IsZero() {
 		gauge(reloadOK, oneIf(!a.ReloadFailed))
 		gauge(reloadTime, timestamp(a.Reloaded))
@@ -50,6 +48,25 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+// passes hands out how the passes over the repository fare.
+func (liveCollector) passes(ch chan<- prometheus.Metric, a *Activity) {
+	gauge := func(f Family, v float64) {
+		ch <- prometheus.MustNewConstMetric(descs[f.Name], prometheus.GaugeValue, v)
+	}
+	gauge(queueLength, float64(a.QueueLength))
+	for _, j := range a.Running {
+		if p := j.Progress; p.Total > 0 {
+			ch <- prometheus.MustNewConstMetric(descs[jobProgress.Name], prometheus.GaugeValue, min(max(p.Done/p.Total, 0), 1), j.Model, string(j.Precision), p.Stage)
+		}
+	}
+	if a.LastPass != nil {
+		gauge(passDuration, a.LastPass.Duration.Seconds())
+		gauge(passTime, timestamp(a.LastPass.Finished))
+	}
+	gauge(passOK, oneIf(!a.PassFailed))
+	gauge(passStalled, oneIf(!a.Stalls.IsZero() && time.Now().After(a.Stalls)))
 }
 
 // gpu hands out what is known of one GPU.

@@ -1,21 +1,51 @@
 package metrics
 
 import (
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/forecast"
 )
 
+// fleet adds what a fleet daemon publishes of models: how many there are, and
+// whether they meet the criteria of its milestones. The rest their exporters do.
+func (b *snapshotBuilder) fleet(s *standing.State) {
+	b.gauge(fleetModels, float64(len(s.Models)))
+	met := map[string]float64{} // of engines that differ only in labels that are none of the family's the least
+	labels := map[string][]string{}
+	for _, m := range s.Models {
+		for _, p := range m.Series.Precisions() {
+			e, ok := m.Series.LastGood(p)
+			r, known := m.Record(e)
+			if !ok || !known {
+				continue
+			}
+			for _, x := range targets(m, e) {
+				all := slices.Concat([]string{config.ModelName(m.Name, m.Labels), string(p), r.Backend, r.Device}, x.labels)
+				key := strings.Join(all, "\xff")
+				if v, ok := met[key]; !ok || x.met < v {
+					met[key], labels[key] = x.met, all
+				}
+			}
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(met)) {
+		b.gauge(targetMet, met[key], labels[key]...)
+	}
+}
+
 // withinShown are the numbers of iterations that every milestone has a probability for.
 var withinShown = []int{1, 2, 3, 5, 10}
 
-func (b *snapshotBuilder) milestone(m standing.Milestone) {
+func (b *snapshotBuilder) milestone(m standing.Milestone, by []string) {
 	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
 	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
 	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
-	b.gauge(milestoneInfo, 1, m.Name, m.Precision)
+	b.gauge(milestoneInfo, 1, m.Name, m.Precision, strings.Join(by, ","), m.Where.String())
 	b.gauge(share, m.Share, m.Name)
 	if m.Horizon > 0 {
 		b.gauge(horizon, float64(m.Horizon), m.Name)

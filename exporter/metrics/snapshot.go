@@ -54,6 +54,16 @@ type Activity struct {
 	Stalls       time.Time // when the running pass counts as stalled unless it progresses; zero while none runs
 	ReloadFailed bool      // the last reading of the configuration
 	Reloaded     time.Time // when the configuration in force was read
+
+	Fleet *Fleet // of a fleet daemon, which makes no passes; nil for an exporter
+}
+
+// Fleet is how the store fares that a fleet daemon reads.
+type Fleet struct {
+	Read     time.Time     // when it was last read whole; zero before
+	Duration time.Duration // of that reading
+	Failed   bool          // the last reading
+	Partial  bool          // what is shown lacks parts of the store
 }
 
 // Collector hands out the newest snapshot and the current activity. Make it
@@ -174,11 +184,15 @@ func (s *Snapshot) make() ([]prometheus.Metric, error) {
 	state, build := s.state, s.build
 	b := &snapshotBuilder{known: map[string]bool{}}
 	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
-	b.gauge(models, float64(len(state.Models)), "accepted")
-	b.gauge(models, float64(len(state.Refused)), "refused")
-	b.gauge(models, float64(b.models(state.Models, s.most)), "left_out")
+	if state.By == nil {
+		b.gauge(models, float64(len(state.Models)), "accepted")
+		b.gauge(models, float64(len(state.Refused)), "refused")
+		b.gauge(models, float64(b.models(state.Models, s.most)), "left_out")
+	} else {
+		b.fleet(state)
+	}
 	for _, m := range state.Milestones {
-		b.milestone(m)
+		b.milestone(m, state.By)
 	}
 	b.track(state.Track)
 	return b.metrics, errors.Join(b.errs...)
@@ -319,7 +333,9 @@ func (b *snapshotBuilder) engines(m *standing.Model) {
 			if r, ok := m.Record(e); ok {
 				b.engine(r, labels)
 			}
-			b.targets(m, e, labels)
+			for _, x := range targets(m, e) {
+				b.gauge(targetMet, x.met, slices.Concat(labels, x.labels)...)
+			}
 		}
 	}
 }
@@ -370,8 +386,15 @@ func nativeHistogram(l bench.Latency) (buckets, bool) {
 	return h, h.count > 0
 }
 
-// targets adds whether an engine meets each criterion of each threshold.
-func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []string) {
+// judged is whether an engine meets a criterion: 1 or 0.
+type judged struct {
+	labels []string // milestone, target, criterion
+	met    float64
+}
+
+// targets are the answers of an engine to each criterion of each threshold.
+func targets(m *standing.Model, e history.Entry) []judged {
+	var out []judged
 	for _, v := range m.Verdicts {
 		t := v.Threshold
 		if !t.Counts(e.Precision) || t.Environment != "" && t.Environment != e.Fingerprint {
@@ -388,10 +411,11 @@ func (b *snapshotBuilder) targets(m *standing.Model, e history.Entry, labels []s
 				text += fmt.Sprintf(" (%d)", used[text])
 			}
 			if c.Outcome == standing.Met || c.Outcome == standing.Missed {
-				b.gauge(targetMet, oneIf(c.Outcome == standing.Met && standing.Counts(t.Select, e)), slices.Concat(labels, []string{milestone, target, text})...)
+				out = append(out, judged{[]string{milestone, target, text}, oneIf(c.Outcome == standing.Met && standing.Counts(t.Select, e))})
 			}
 		}
 	}
+	return out
 }
 
 // maxLabel bounds a label value, in bytes.

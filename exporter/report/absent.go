@@ -36,7 +36,7 @@ func AbsenceText(a standing.Absence) string {
 	if a.Model == "" {
 		return Unmatched{a.Kind, a.Threshold}.String() + ": look for a misspelt name"
 	}
-	return absent(a).Text
+	return absent(a, false).Text
 }
 
 func (v *View) absent(a standing.Absence) {
@@ -44,23 +44,27 @@ func (v *View) absent(a standing.Absence) {
 		v.Unmatched = append(v.Unmatched, Unmatched{a.Kind, a.Threshold})
 		return
 	}
-	v.Absent = append(v.Absent, absent(a))
+	v.Absent = append(v.Absent, absent(a, v.Fleet))
 }
 
-func absent(a standing.Absence) Absent {
+func absent(a standing.Absence, fleet bool) Absent {
+	lacks, left, on := "the repository does not hold", "left the repository", " on "
+	if fleet {
+		lacks, left, on = "no exporter publishes", "no exporter publishes any more", ", since "
+	}
 	x := Absent{Kind: a.Kind, Name: a.Threshold, Model: outside.Line(a.Model, 100), Counts: a.Counts}
 	x.Text = fmt.Sprintf("%s %s", a.Kind, a.Threshold)
 	if a.Listed {
-		x.Text += fmt.Sprintf(" lists %s, which the repository does not hold", x.Model)
+		x.Text += fmt.Sprintf(" lists %s, which %s", x.Model, lacks)
 	} else {
-		x.Text += fmt.Sprintf(" matched %s, which left the repository", x.Model)
+		x.Text += fmt.Sprintf(" matched %s, which %s", x.Model, left)
 	}
 	if !a.Since.IsZero() {
 		x.Since = new(a.Since.UTC())
 		if a.Listed {
 			x.Text += " since " + a.Since.UTC().Format("2 January 2006")
 		} else {
-			x.Text += " on " + a.Since.UTC().Format("2 January 2006")
+			x.Text += on + a.Since.UTC().Format("2 January 2006")
 		}
 	}
 	switch {

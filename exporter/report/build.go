@@ -31,7 +31,7 @@ func Build(s *standing.State) View { return BuildPart(s, Selection{}) }
 // repository of hundreds a page costs what it shows.
 func BuildPart(s *standing.State, of Selection) View {
 	v := View{
-		SchemaVersion: SchemaVersion, Generated: s.Now, Backend: s.Backend,
+		SchemaVersion: SchemaVersion, Generated: s.Now, Fleet: s.By != nil, Backend: s.Backend,
 		Running: []JobView{}, Queue: []JobView{}, Milestones: []MilestoneView{}, Models: []ModelView{}, Gone: []string{},
 	}
 	if s.Track != nil && s.Track.Questions > 0 {
@@ -75,6 +75,18 @@ func BuildPart(s *standing.State, of Selection) View {
 	return v
 }
 
+// labels are those of a model of a fleet, fit to be shown.
+func labels(m *standing.Model) map[string]string {
+	if m.Labels == nil {
+		return nil
+	}
+	out := make(map[string]string, len(m.Labels))
+	for name, v := range m.Labels {
+		out[name] = outside.Line(v, 200)
+	}
+	return out
+}
+
 // count counts a model; measured says that its newest candidate has a result.
 func (s *Summary) count(status standing.Status, measured bool) {
 	s.Models++
@@ -108,7 +120,7 @@ func jobView(j standing.Job, now time.Time) JobView {
 // modelView writes down one model of a state.
 func modelView(m *standing.Model, s *standing.State) ModelView {
 	v := ModelView{
-		Name: m.Name, Owner: outside.Line(m.Owner, 100), Status: m.Status,
+		Name: m.Name, Owner: outside.Line(m.Owner, 100), Labels: labels(m), Status: m.Status,
 		Rows: []Row{}, Verdicts: []VerdictView{}, History: []History{},
 	}
 	for _, x := range m.Versions {

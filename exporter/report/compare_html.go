@@ -47,8 +47,8 @@ type comparedRow struct{ Title, A, B, Change, Verdict, Class string }
 // CompareHTML writes the page of comparisons, without script; docsURL is where the
 // documentation is. Everything from outside is escaped by html/template.
 func CompareHTML(w io.Writer, v ComparePage, docsURL string) error {
-	p := comparePage{frame: frame{CSS: template.CSS(pageCSS), Title: "Compare · plancast", DocsURL: docsURL}, ComparePage: v}
-	p.JSON = template.URL("/api/v1/compare?" + url.Values{"model": {v.Model}, "a": {v.A}, "b": {v.B}}.Encode())
+	p := comparePage{frame: frame{CSS: template.CSS(pageCSS), Title: "Compare · plancast", DocsURL: docsURL, Compare: true}, ComparePage: v}
+	p.JSON = template.URL("api/v1/compare?" + url.Values{"model": {v.Model}, "a": {v.A}, "b": {v.B}}.Encode())
 	for _, r := range v.Results {
 		c := comparedCard{
 			Result: r, Title: comparedTitle(r), First: upperFirst(sideName(r.A)), Second: upperFirst(sideName(r.B)), Class: comparedBadge(r.Verdict),

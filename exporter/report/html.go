@@ -56,7 +56,8 @@ type frame struct {
 	CSS     template.CSS
 	Title   string
 	DocsURL string
-	Refresh int // seconds after which the page loads itself anew; 0 never
+	Compare bool // there is a page that compares results
+	Refresh int  // seconds after which the page loads itself anew; 0 never
 }
 
 type page struct {
@@ -178,7 +179,7 @@ func htmlCells(l line) []htmlCell {
 // HTML writes the view as one self-contained page without script. Everything
 // from outside is escaped by html/template.
 func HTML(w io.Writer, v View, o HTMLOptions) error {
-	p := page{frame: frame{CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL}, View: v, Summary: summaryText(v), One: o.Model != ""}
+	p := page{frame: frame{CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL, Compare: !v.Fleet}, View: v, Summary: summaryText(v), One: o.Model != ""}
 	if len(v.Running) > 0 {
 		p.Refresh = int(refresh.Seconds())
 	}

@@ -22,7 +22,8 @@ type View struct {
 	SchemaVersion int                `json:"schema_version"`
 	Generated     time.Time          `json:"generated"`
 	Version       string             `json:"plancast_version,omitempty"`
-	Partial       string             `json:"partial,omitempty"` // why results are missing that the run was to make; "" when none are
+	Fleet         bool               `json:"fleet,omitempty"`   // a fleet daemon's: of models on many hosts
+	Partial       string             `json:"partial,omitempty"` // why this is not all, or not of now; "" when it is
 	Summary       Summary            `json:"summary"`
 	Backend       standing.Backend   `json:"backend"`
 	Running       []JobView          `json:"running"`
@@ -70,10 +71,13 @@ type PassView struct {
 
 // ModelView is one model with its newest candidate in its newest environment.
 type ModelView struct {
-	Name     string          `json:"name"`
-	Owner    string          `json:"owner,omitempty"`
-	Status   standing.Status `json:"status"`
-	Headline string          `json:"headline"` // the result in one sentence
+	Name  string `json:"name"`
+	Owner string `json:"owner,omitempty"`
+	// Labels are what the store of a fleet knows of where it is measured: its host
+	// as "instance", its "device".
+	Labels   map[string]string `json:"labels,omitempty"`
+	Status   standing.Status   `json:"status"`
+	Headline string            `json:"headline"` // the result in one sentence
 
 	Environment *Environment       `json:"environment,omitempty"` // nil before the first job
 	Changed     *EnvironmentChange `json:"environment_change,omitempty"`

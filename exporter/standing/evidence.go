@@ -36,6 +36,8 @@ type Evidence struct {
 	// Labels are what a store knows of each model, those that left included: where
 	// it is measured, and on which device. Nil on an exporter.
 	Labels map[string]map[string]string
+	// By are the labels that tell the models of a fleet apart; nil on an exporter.
+	By []string
 
 	Targets    []config.Target
 	Milestones []config.Milestone

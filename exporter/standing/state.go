@@ -26,6 +26,7 @@ type State struct {
 	Track      *forecast.Score
 	Backend    Backend
 	Activity   Activity
+	By         []string // the labels that tell the models of a fleet apart; nil on an exporter
 }
 
 // Model is one model with its newest candidate in the environment that counts.

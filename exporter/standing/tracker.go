@@ -179,7 +179,7 @@ func LookBack(now time.Time) time.Time {
 // newest evidence where that is later: between the two nothing changes.
 func (t *Tracker) Derive(e Evidence) (*State, error) {
 	s := &State{
-		Now: e.Now.UTC(), Refused: e.Refused, Track: e.Track, Backend: e.Backend, Activity: e.Activity,
+		Now: e.Now.UTC(), Refused: e.Refused, Track: e.Track, Backend: e.Backend, Activity: e.Activity, By: e.By,
 	}
 	all := e.thresholds()
 	changed := !slices.EqualFunc(all, t.thresholds, Threshold.equal)

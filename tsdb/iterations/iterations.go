@@ -38,6 +38,9 @@ type Iteration struct {
 	Guessed bool
 	// Concern is what speaks against further gains: "12 layers stayed unquantized".
 	Concern string
+	// Unquantized counts the layers of the candidate's int8 engine that stayed as
+	// they were.
+	Unquantized int
 	// Disturbed says that other work disturbed the measurement.
 	Disturbed bool
 	// NoEffect says that nothing in the engine computes in its precision.

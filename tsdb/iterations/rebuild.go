@@ -128,9 +128,11 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		if f := finished(siblings, sp, stamp); stamped && f > stamp {
 			next.Time = moment(f)
 		}
-		if n, ok := within(unquantized, sp.from, sp.to); ok && n > layers {
-			next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
-			layers = n
+		if n, ok := within(unquantized, sp.from, sp.to); ok {
+			if next.Unquantized = int(n); n > layers {
+				next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
+				layers = n
+			}
 		}
 		if d, ok := within(disturbed, sp.from, sp.to); ok && d == 1 {
 			next.Disturbed = true

@@ -23,6 +23,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/notify"
+	"github.com/plancast/plancast/exporter/web"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -131,7 +132,7 @@ func (s *Site) Options() daemon.Options {
 	}
 	return daemon.Options{
 		Config: cfg, ConfigFile: s.File(), Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Worker: []string{os.Args[0], WorkerCommand}, Sender: []string{os.Args[0], SenderCommand}, Backends: []string{fake.Name}, Lifecycle: true,
+		Worker: []string{os.Args[0], WorkerCommand}, Sender: []string{os.Args[0], SenderCommand}, Backends: []string{fake.Name}, Web: web.Options{Lifecycle: true},
 	}
 }
 

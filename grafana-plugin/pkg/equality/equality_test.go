@@ -11,9 +11,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,10 +27,13 @@ import (
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/fleet"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/standing"
@@ -321,7 +327,11 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			if err != nil {
 				t.Fatal(err)
 			}
+			fleet := fleetOf(t, url, []string{"model"}, ms, now)
 			for _, m := range ms {
+				if got, ok := fleet[m.Name]; !ok || got != want[m.Name] {
+					t.Errorf("%s: the fleet daemon says %v, the exporter %v", m.Name, got, want[m.Name])
+				}
 				r := answer.Responses[m.Name]
 				if r.Error != nil {
 					t.Errorf("%s: %v", m.Name, r.Error)
@@ -340,4 +350,46 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			}
 		})
 	}
+}
+
+// fleetOf is what a fleet daemon publishes that reads a store.
+func fleetOf(t *testing.T, url string, by []string, ms []config.Milestone, at time.Time) map[string]float64 {
+	t.Helper()
+	return published(gathered(t, fleetDaemon(t, url, by, ms, at)))
+}
+
+// fleetDaemon is one that has read the store once.
+func fleetDaemon(t *testing.T, url string, by []string, ms []config.Milestone, at time.Time) *fleet.Daemon {
+	t.Helper()
+	d := openFleet(t, url, by, ms, func() time.Time { return at })
+	d.Read(t.Context())
+	return d
+}
+
+func openFleet(t *testing.T, url string, by []string, ms []config.Milestone, clock func() time.Time) *fleet.Daemon {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Milestones = ms
+	cfg.Source = &config.Prometheus{
+		URL: url, By: by, Interval: time.Minute, Timeout: time.Minute, LookBack: 90 * 24 * time.Hour, Resolution: 15 * time.Minute, Series: 10000, Bytes: 64 << 20, Requests: 6,
+	}
+	d, err := fleet.New(fleet.Options{Config: cfg, Now: clock, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// gathered is what a fleet daemon shows to a scrape.
+func gathered(t *testing.T, d *fleet.Daemon) []*dto.MetricFamily {
+	t.Helper()
+	w := httptest.NewRecorder()
+	d.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.Collect(maps.Values(families))
 }

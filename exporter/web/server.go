@@ -1,4 +1,4 @@
-package daemon
+package web
 
 import (
 	"net"
@@ -25,10 +25,10 @@ const (
 	idleTimeout    = 30 * time.Second // longer than a page takes to load what it needs; then others have the connection
 )
 
-// Server serves Handler within limits on time and size.
-func (d *Daemon) Server() *http.Server {
+// Server serves a handler within limits on time and size.
+func Server(h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: d.Handler(), MaxHeaderBytes: maxHeader,
+		Handler: h, MaxHeaderBytes: maxHeader,
 		ReadHeaderTimeout: headerTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 	}
 }
@@ -59,7 +59,7 @@ func guarded(next http.Handler) http.Handler {
 // named says whether a request names plancast by an address that it has: an IP
 // address, localhost, the machine's name, a name that it listens on, or one of
 // Options.Hosts. A page whose name was made to point here has another.
-func (d *Daemon) named(r *http.Request) bool {
+func (h handler) named(r *http.Request) bool {
 	host := strings.ToLower(hostname(r.Host))
 	if _, err := netip.ParseAddr(host); err == nil || host == "localhost" {
 		return true
@@ -67,7 +67,7 @@ func (d *Daemon) named(r *http.Request) bool {
 	if own, err := os.Hostname(); err == nil && host == strings.ToLower(own) {
 		return true
 	}
-	return slices.ContainsFunc(d.options.Hosts, func(h string) bool { return strings.EqualFold(hostname(h), host) })
+	return slices.ContainsFunc(h.Hosts, func(known string) bool { return strings.EqualFold(hostname(known), host) })
 }
 
 // hostname is a host without port and brackets.

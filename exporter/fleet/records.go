@@ -1,0 +1,140 @@
+package fleet
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/common/model"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/terms"
+	"github.com/plancast/plancast/tsdb"
+	"github.com/plancast/plancast/tsdb/iterations"
+)
+
+// failed stands for the kind of a failure that a store does not know.
+const failed engine.Kind = "unknown"
+
+// records are the history of a subject as its exporter recorded it, as far as a
+// store knows: one for each engine of each candidate, in order of time. What a
+// store does not know of a measurement is absent.
+func records(s tsdb.Subject, environments map[string]model.Metric) []history.Record {
+	var out []history.Record
+	last := map[string]int{} // iteration, by environment
+	candidates := s.Candidates()
+	shown := make([]int, len(s.Engines)) // the candidate whose result each engine's metrics show
+	for i, c := range candidates {
+		for k, step := range c.Steps {
+			if step != nil && !step.Guessed {
+				shown[k] = i
+			}
+		}
+	}
+	for i, c := range candidates {
+		it := c.Iteration()
+		// A count that started anew goes on: two candidates are two iterations.
+		number := max(int(it.Number), last[it.Environment]+1)
+		last[it.Environment] = number
+		for k, step := range c.Steps {
+			if step == nil {
+				continue
+			}
+			e := s.Engines[k]
+			r := history.Record{
+				ID: int64(len(out) + 1), Model: s.Name, Precision: engine.Precision(e.Precision), Backend: e.Backend, Device: e.Device,
+				Fingerprint: step.Environment, Environment: environment(environments[step.Environment], e), Iteration: number,
+				Started: step.Time, Finished: step.Time,
+			}
+			if i == shown[k] {
+				r.Version, r.Digest = s.Live[e.Precision].Version, s.Live[e.Precision].Digest
+			}
+			if r.Version == "" { // what a store would have to keep a series of each candidate for
+				r.Version, r.Digest = fmt.Sprintf("of iteration %d", number), fmt.Sprintf("%s/%s/%d", s.Name, step.Environment, number)
+			}
+			if step.Guessed {
+				r.Failure = &history.Failure{Error: engine.Error{Kind: failed, Op: "measure", Message: "the exporter recorded a failure: its own report says why"}}
+			} else {
+				r.Measurement = measurement(step, r.Precision)
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// measurement is what the values of a step say of one.
+func measurement(s *iterations.Step, p engine.Precision) *bench.Measurement {
+	m := &bench.Measurement{Stable: true}
+	for i, q := range terms.Quantities() {
+		if v := s.Values[i]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+			put[q.Name](m, v)
+		}
+	}
+	if s.Disturbed {
+		m.Stable, m.Disturbance = false, &bench.Disturbance{Suffered: 1, Cause: "other work, as the exporter reports"}
+	}
+	if p == engine.INT8 {
+		const most = 1 << 16 // layers: a figure from outside makes no list of any length
+		m.Layers = &bench.LayerSummary{Unquantized: make([]string, min(max(s.Unquantized, 0), most))}
+	}
+	if s.NoEffect {
+		m.Layers = cmp.Or(m.Layers, &bench.LayerSummary{})
+		m.Layers.NoEffect = "nothing in the engine computes in it, as the exporter reports"
+	}
+	return m
+}
+
+// put says where a measurement holds each quantity; history.Quantities reads it
+// back from there.
+var put = map[string]func(*bench.Measurement, float64){
+	"mean":               func(m *bench.Measurement, v float64) { m.Latency.Mean = v },
+	"p50":                quantile(0.5),
+	"p90":                quantile(0.9),
+	"p95":                quantile(0.95),
+	"p99":                quantile(0.99),
+	"throughput":         func(m *bench.Measurement, v float64) { m.Throughput = v },
+	"top1":               func(m *bench.Measurement, v float64) { accuracy(m).Top1 = &v },
+	"accuracy_deviation": func(m *bench.Measurement, v float64) { accuracy(m).Deviation = v },
+	"memory":             func(m *bench.Measurement, v float64) { m.Memory.PeakBytes = new(int64(v)) },
+	"size":               func(m *bench.Measurement, v float64) { m.Plan.SizeBytes = int64(v) },
+	"build_duration":     func(m *bench.Measurement, v float64) { m.Plan.Duration = time.Duration(v * float64(time.Second)) },
+}
+
+func quantile(q float64) func(*bench.Measurement, float64) {
+	return func(m *bench.Measurement, v float64) {
+		m.Latency.Quantiles = append(m.Latency.Quantiles, bench.Quantile{Q: q, Value: v})
+	}
+}
+
+func accuracy(m *bench.Measurement) *bench.Accuracy {
+	if m.Accuracy == nil {
+		m.Accuracy = &bench.Accuracy{}
+	}
+	return m.Accuracy
+}
+
+// environment is what is known of the one that an engine was measured in.
+func environment(l model.Metric, e tsdb.Engine) engine.Environment {
+	cores, _ := strconv.Atoi(string(l["cores"]))
+	return engine.Environment{
+		Backend: e.Backend, BackendVersion: string(l["backend_version"]), Device: e.Device, Cores: cores, Governor: string(l["governor"]),
+		Driver: string(l["driver"]), CUDA: string(l["cuda"]), Platform: string(l["platform"]),
+	}
+}
+
+// precisions are those that a subject's exporter publishes, most exact first.
+func precisions(s tsdb.Subject) []engine.Precision {
+	var out []engine.Precision
+	for _, p := range engine.Precisions {
+		if _, ok := s.Live[string(p)]; ok {
+			out = append(out, p)
+		}
+	}
+	return slices.Clip(out)
+}
