@@ -107,6 +107,18 @@ func (t *OutboxTx) Add(e OutboxEntry) (added bool, err error) {
 	return n > 0, err
 }
 
+// Bound drops the oldest of the messages that wait for a receiver until as many are
+// left as given, and says how many it dropped.
+func (t *OutboxTx) Bound(receiver string, most int, now time.Time) (dropped int64, err error) {
+	res, err := t.tx.ExecContext(t.ctx, `UPDATE outbox SET state=?, settled=? WHERE id IN
+		(SELECT id FROM outbox WHERE state=? AND receiver=? ORDER BY id DESC LIMIT -1 OFFSET ?)`,
+		string(OutboxDropped), now.UnixNano(), string(OutboxWaiting), receiver, most)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
 // Newest returns the receiver's newest message on a topic, in whatever state,
 // and false when there is none.
 func (t *OutboxTx) Newest(receiver, topic string) (OutboxEntry, bool, error) {
@@ -134,20 +146,55 @@ func scanEntry(row interface{ Scan(dest ...any) error }) (OutboxEntry, error) {
 	return e, err
 }
 
-// Waiting lists the messages that are not settled, ascending by ID.
-func (s *Store) Waiting(ctx context.Context) ([]OutboxEntry, error) {
-	rows, err := s.db.QueryContext(ctx, selectEntry+" WHERE state=? ORDER BY id", string(OutboxWaiting))
+// Due lists the messages that a receiver is to be sent now, those with the fewest
+// attempts first, and says when the next one is due; zero is never. A message that is
+// due later than after the furthest delay that anybody sets was queued before the
+// clock was set back: it is due now.
+func (s *Store) Due(ctx context.Context, receiver string, now time.Time, furthest time.Duration) (list []OutboxEntry, next time.Time, err error) {
+	latest := now.Add(furthest).UnixNano()
+	rows, err := s.db.QueryContext(ctx, selectEntry+" WHERE state=? AND receiver=? AND (due<=? OR due>?) ORDER BY attempts, id",
+		string(OutboxWaiting), receiver, now.UnixNano(), latest)
+	if err != nil {
+		return nil, next, fmt.Errorf("read outbox of history %s: %w", s.path, err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		e, err := scanEntry(rows)
+		if err != nil {
+			return nil, next, fmt.Errorf("read outbox of history %s: %w", s.path, err)
+		}
+		list = append(list, e)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, next, fmt.Errorf("read outbox of history %s: %w", s.path, err)
+	}
+	var due sql.NullInt64
+	err = s.db.QueryRowContext(ctx, "SELECT MIN(due) FROM outbox WHERE state=? AND receiver=? AND due>? AND due<=?",
+		string(OutboxWaiting), receiver, now.UnixNano(), latest).Scan(&due)
+	if err != nil {
+		return nil, next, fmt.Errorf("read outbox of history %s: %w", s.path, err)
+	}
+	if due.Valid {
+		next = time.Unix(0, due.Int64).UTC()
+	}
+	return list, next, nil
+}
+
+// Queued is when each waiting message was, or will be, news, by receiver.
+func (s *Store) Queued(ctx context.Context) (map[string][]time.Time, error) {
+	rows, err := s.db.QueryContext(ctx, "SELECT receiver, created FROM outbox WHERE state=? ORDER BY id", string(OutboxWaiting))
 	if err != nil {
 		return nil, fmt.Errorf("read outbox of history %s: %w", s.path, err)
 	}
 	defer rows.Close()
-	var out []OutboxEntry
+	out := map[string][]time.Time{}
 	for rows.Next() {
-		e, err := scanEntry(rows)
-		if err != nil {
+		var receiver string
+		var created int64
+		if err := rows.Scan(&receiver, &created); err != nil {
 			return nil, fmt.Errorf("read outbox of history %s: %w", s.path, err)
 		}
-		out = append(out, e)
+		out[receiver] = append(out[receiver], time.Unix(0, created).UTC())
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read outbox of history %s: %w", s.path, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,13 +15,85 @@ func entry(receiver, key string) history.OutboxEntry {
 	return history.OutboxEntry{Receiver: receiver, Key: key, Topic: "t", Created: noon, Due: noon, Body: []byte(`{"text":"x"}`)}
 }
 
-func waiting(t *testing.T, s *history.Store) []history.OutboxEntry {
+// waiting are the messages for receivers a and b that are due within an hour.
+func waiting(t *testing.T, s *history.Store) (list []history.OutboxEntry) {
 	t.Helper()
-	list, err := s.Waiting(t.Context())
-	if err != nil {
-		t.Fatal(err)
+	for _, receiver := range []string{"a", "b"} {
+		part, _, err := s.Due(t.Context(), receiver, noon.Add(time.Hour), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, part...)
 	}
 	return list
+}
+
+func add(t *testing.T, s *history.Store, entries ...history.OutboxEntry) {
+	t.Helper()
+	if err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		for _, e := range entries {
+			if _, err := tx.Add(e); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func keys(list []history.OutboxEntry) (keys string) {
+	for _, e := range list {
+		keys += e.Key + " "
+	}
+	return strings.TrimSpace(keys)
+}
+
+func TestDueMessagesComeWithTheFewestAttemptsFirst(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	at := func(key string, due time.Duration) history.OutboxEntry {
+		e := entry("a", key)
+		e.Due = noon.Add(due)
+		return e
+	}
+	add(t, s, at("first", 0), at("second", -time.Minute), at("soon", time.Minute), at("later", time.Hour), at("clock set back", time.Hour+1), entry("b", "other"))
+	for range 2 {
+		if err := s.Postpone(t.Context(), 1, noon); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, next, err := s.Due(t.Context(), "a", noon, time.Hour)
+	if got := keys(list); err != nil || got != "second clock set back first" || !next.Equal(noon.Add(time.Minute)) {
+		t.Errorf("%s, next %s, %v", got, next, err)
+	}
+	if list, next, err = s.Due(t.Context(), "c", noon, time.Hour); len(list) != 0 || !next.IsZero() || err != nil {
+		t.Errorf("a receiver without messages: %s, next %s, %v", keys(list), next, err)
+	}
+	queued, err := s.Queued(t.Context())
+	if err != nil || len(queued) != 2 || len(queued["a"]) != 5 || len(queued["b"]) != 1 || !queued["b"][0].Equal(noon) {
+		t.Errorf("queued %v, %v", queued, err)
+	}
+}
+
+func TestAFullQueueDropsItsOldest(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	add(t, s, entry("a", "1"), entry("b", "1"), entry("a", "2"), entry("a", "3"))
+	if err := s.UpdateOutbox(t.Context(), func(tx *history.OutboxTx) error {
+		for _, c := range []struct {
+			most int
+			want int64
+		}{{3, 0}, {2, 1}} {
+			if dropped, err := tx.Bound("a", c.most, noon); dropped != c.want || err != nil {
+				t.Errorf("bounded to %d: %d dropped, %v", c.most, dropped, err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if got := keys(waiting(t, s)); got != "2 3 1" {
+		t.Errorf("left: %s", got)
+	}
 }
 
 func TestNewsAreQueuedOncePerReceiver(t *testing.T) {
@@ -39,7 +112,7 @@ func TestNewsAreQueuedOncePerReceiver(t *testing.T) {
 		t.Fatal(err)
 	}
 	list := waiting(t, s)
-	if len(list) != 3 || list[0].Receiver != "a" || !list[0].Due.Equal(noon) || list[0].State != history.OutboxWaiting || string(list[0].Body) != `{"text":"x"}` {
+	if keys(list) != "k l k" || list[0].Receiver != "a" || !list[0].Due.Equal(noon) || list[0].State != history.OutboxWaiting || string(list[0].Body) != `{"text":"x"}` {
 		t.Fatalf("waiting: %+v", list)
 	}
 	if err := s.Settle(t.Context(), list[0].ID, history.OutboxSent, noon); err != nil {
@@ -49,7 +122,7 @@ func TestNewsAreQueuedOncePerReceiver(t *testing.T) {
 		t.Fatal(err)
 	}
 	list = waiting(t, s)
-	if len(list) != 2 || list[0].Attempts != 1 || !list[0].Due.Equal(noon.Add(time.Minute)) {
+	if keys(list) != "l k" || list[0].Attempts != 1 || !list[0].Due.Equal(noon.Add(time.Minute)) {
 		t.Errorf("after one was sent and one failed: %+v", list)
 	}
 	// What was sent is still known, so it is not queued again; until it is old.

@@ -80,6 +80,77 @@ notifications:
 	})
 }
 
+func TestOneReceiverThatHangsDelaysNoOther(t *testing.T) {
+	bubble(t, `
+notifications:
+  receivers: [{name: hung, url_env: A}, {name: chat, url_env: B}]
+`, func(t *testing.T, d *fixture) {
+		d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
+			if r.Name == "hung" {
+				select {
+				case <-time.After(sendTimeout):
+					return &Error{Receiver: r.Name, Reason: "no answer in time"}
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return d.send(ctx, r, m)
+		}
+		stop := d.running()
+		defer stop()
+		for i := range 5 {
+			queued := time.Now()
+			d.measured(fmt.Sprint("vision-", i), "1", 0.02)
+			settle()
+			if len(d.at) != i+1 || d.at[i] != queued {
+				t.Fatalf("message %d is late: received %q", i, d.got)
+			}
+		}
+		if s := d.n.Stats(); s.Queued != 5 || s.Counts["chat"][Sent] != 5 || s.Counts["hung"][Failed] != 0 {
+			t.Errorf("while one hangs: %+v", s)
+		}
+		time.Sleep(sendTimeout)
+		settle()
+		if s := d.n.Stats(); s.Queued != 5 || s.Counts["hung"][Failed] != 1 {
+			t.Errorf("after it hung: %+v", s)
+		}
+	})
+}
+
+func TestAReceiverThatComesWithAnotherConfigurationHasASenderAtOnce(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
+		stop := d.running()
+		defer stop()
+		settle()
+		d.n.Configure(configuration(t, "notifications: {receivers: [{name: chat, url_env: A}, {name: new, url_env: B}]}"))
+		d.measured("vision-net", "1", 0.02)
+		settle()
+		slices.Sort(d.got)
+		d.want("chat: vision-net version 1 is measured", "new: vision-net version 1 is measured")
+		d.n.Configure(configuration(t, "notifications: {receivers: [{name: new, url_env: B}]}"))
+		d.measured("vision-net", "2", 0.02)
+		settle()
+		d.want("new: vision-net version 2 is measured")
+		if _, there := d.n.Stats().Counts["chat"]; there {
+			t.Error("a receiver that is not configured any more is counted")
+		}
+	})
+}
+
+func TestAQueueThatIsFullDropsItsOldest(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
+		d.n.most = 3
+		for i := range 5 {
+			d.measured("vision-net", fmt.Sprint(i+1), 0.02)
+		}
+		if s := d.n.Stats(); s.Queued != 3 || s.Counts["chat"][Dropped] != 2 || !strings.Contains(d.log.String(), "Notifications dropped") {
+			t.Errorf("%+v\n%s", s, d.log.String())
+		}
+		d.flush()
+		d.want("chat: vision-net version 3 is measured", "chat: vision-net version 4 is measured", "chat: vision-net version 5 is measured")
+	})
+}
+
 func TestAMessageThatIsNeverTakenDoesNotHoldUpTheOthers(t *testing.T) {
 	bubble(t, everybody, func(t *testing.T, d *fixture) {
 		d.n.Send = func(ctx context.Context, r config.Receiver, m Message) error {
@@ -192,7 +263,7 @@ func TestAnOrderlyStopLetsTheMessageUnderWayArrive(t *testing.T) {
 				if took := time.Since(start); took != c.stops {
 					t.Errorf("stopped after %s; want %s", took, c.stops)
 				}
-				if left, err := d.store.Waiting(t.Context()); err != nil || (len(left) == 0) != c.sent || !c.sent && left[0].Attempts != 0 {
+				if left, _, err := d.store.Due(t.Context(), "chat", d.now(), time.Hour); err != nil || (len(left) == 0) != c.sent || !c.sent && left[0].Attempts != 0 {
 					t.Errorf("left %+v, %v", left, err)
 				}
 			})

@@ -25,10 +25,10 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
 
 // The test binary is also the process that sends.
-const sender = "notifier"
+const sendingProcess = "notifier"
 
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == sender {
+	if len(os.Args) == 2 && os.Args[1] == sendingProcess {
 		os.Exit(Main(os.Stdin, os.Stdout))
 	}
 	// The race detector would hold up the end of every child for a second.
@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 
 // sending is Services whose process is this test binary.
 func sending(timeout time.Duration) *Services {
-	return &Services{Command: []string{os.Args[0], sender}, Timeout: timeout}
+	return &Services{Command: []string{os.Args[0], sendingProcess}, Timeout: timeout}
 }
 
 func golden(t *testing.T, name, got string) {

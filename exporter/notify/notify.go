@@ -14,16 +14,16 @@
 package notify
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
@@ -34,6 +34,7 @@ const (
 	firstDelay = 10 * time.Second    // after the first failed attempt
 	lastDelay  = 30 * time.Minute    // between attempts at most
 	stopGrace  = 5 * time.Second     // for a message under way when plancast stops
+	maxWaiting = 1000                // messages for a receiver
 	idleCheck  = time.Hour           // the outbox is looked at that often even when nothing is due
 	keepFor    = 90 * 24 * time.Hour // what was sent is known, to recognize repeats
 )
@@ -67,21 +68,18 @@ type Words interface {
 // may be called at any time; Run and Flush by one goroutine at a time.
 type Notifier struct {
 	Options
-	wake   chan struct{}
-	pruned time.Time // the sender's own
+	wake   chan struct{} // of tidy
+	pruned time.Time     // tidy's own
+	most   int           // messages that wait for a receiver; more drop the oldest
 
-	mu        sync.Mutex // guards the rest
-	cfg       config.Config
-	observed  int64 // ID of the newest record that was looked at for news
-	receivers map[string]*receiverState
-	counts    map[string]map[Result]uint64
-	queue     []time.Time // when each waiting message was, or will be, news
-}
+	counting sync.Mutex // held while the queue is counted
 
-// receiverState is how a receiver has fared of late.
-type receiverState struct {
-	failures int       // attempts in a row
-	next     time.Time // no attempt before
+	mu       sync.Mutex // guards the rest
+	cfg      config.Config
+	observed int64              // ID of the newest record that was looked at for news
+	senders  map[string]*sender // of every receiver that was ever configured, by name
+	counts   map[string]map[Result]uint64
+	queue    []time.Time // when each waiting message was, or will be, news
 }
 
 // Result is what became of a message, or of an attempt to send it.
@@ -103,7 +101,7 @@ func New(ctx context.Context, o Options) (*Notifier, error) {
 	if o.Random == nil {
 		o.Random = rand.Float64
 	}
-	n := &Notifier{Options: o, wake: make(chan struct{}, 1), counts: map[string]map[Result]uint64{}}
+	n := &Notifier{Options: o, wake: make(chan struct{}, 1), most: maxWaiting, senders: map[string]*sender{}, counts: map[string]map[Result]uint64{}}
 	n.Configure(o.Config)
 	if err := o.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) (err error) {
 		n.observed, err = tx.Observed()
@@ -111,7 +109,8 @@ func New(ctx context.Context, o Options) (*Notifier, error) {
 	}); err != nil {
 		return nil, err
 	}
-	return n, n.recount(ctx)
+	_, err := n.recount(ctx)
+	return n, err
 }
 
 // Configure takes a new configuration. Receivers that failed are tried at once:
@@ -120,66 +119,66 @@ func (n *Notifier) Configure(c config.Config) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.cfg = c
-	n.receivers = map[string]*receiverState{}
 	for _, r := range c.Notifications.Receivers {
-		n.receivers[r.Name] = &receiverState{}
-		if n.counts[r.Name] == nil {
+		if n.senders[r.Name] == nil {
+			n.senders[r.Name] = &sender{n: n, receiver: r.Name, wake: make(chan struct{}, 1)}
 			n.counts[r.Name] = map[Result]uint64{}
 		}
+		n.senders[r.Name].failures, n.senders[r.Name].next = 0, time.Time{}
 	}
 	n.rouse()
 }
 
+// rouse makes everything that waits look again. n.mu is held.
 func (n *Notifier) rouse() {
+	rouse(n.wake)
+	for _, s := range n.senders {
+		rouse(s.wake)
+	}
+}
+
+func rouse(wake chan<- struct{}) {
 	select {
-	case n.wake <- struct{}{}:
+	case wake <- struct{}{}:
 	default: // it is awake already
 	}
 }
 
-// waiting are the messages that wait. A time that lies further ahead than any
-// that this package sets was written before the clock was set back: it is now.
-func (n *Notifier) waiting(ctx context.Context) ([]history.OutboxEntry, error) {
-	list, err := n.Store.Waiting(ctx)
+// furthest is the longest time that this package lets a message wait: one that is to
+// wait longer was queued before the clock was set back.
+func (n *Notifier) furthest() time.Duration {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return max(n.cfg.Notifications.Repeat, lastDelay)
+}
+
+// recount renews what Stats says of the queue, and returns it by receiver.
+func (n *Notifier) recount(ctx context.Context) (map[string][]time.Time, error) {
+	n.counting.Lock() // else an older answer could take the place of a newer one
+	defer n.counting.Unlock()
+	queued, err := n.Store.Queued(ctx)
 	if err != nil {
 		return nil, err
 	}
-	n.mu.Lock()
-	furthest := max(n.cfg.Notifications.Repeat, lastDelay)
-	n.mu.Unlock()
-	now := n.Now()
-	for i := range list {
-		for _, t := range []*time.Time{&list[i].Created, &list[i].Due} {
+	var queue []time.Time
+	now, furthest := n.Now(), n.furthest()
+	for _, list := range queued {
+		for _, t := range list {
 			if t.Sub(now) > furthest {
-				*t = now
+				t = now
 			}
+			queue = append(queue, t)
 		}
-	}
-	return list, nil
-}
-
-// recount renews what Stats says of the queue.
-func (n *Notifier) recount(ctx context.Context) error {
-	list, err := n.waiting(ctx)
-	if err != nil {
-		return err
-	}
-	queue := make([]time.Time, len(list))
-	for i, e := range list {
-		queue[i] = e.Created
 	}
 	n.mu.Lock()
 	n.queue = queue
 	n.mu.Unlock()
-	return nil
+	return queued, nil
 }
 
 func (n *Notifier) count(receiver string, r Result, k uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.counts[receiver] == nil {
-		n.counts[receiver] = map[Result]uint64{}
-	}
 	n.counts[receiver][r] += k
 }
 
@@ -196,10 +195,10 @@ func (n *Notifier) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{Counts: map[string]map[Result]uint64{}}
-	for name := range n.receivers {
-		s.Counts[name] = map[Result]uint64{}
+	for _, receiver := range n.cfg.Notifications.Receivers {
+		s.Counts[receiver.Name] = map[Result]uint64{}
 		for _, r := range Results {
-			s.Counts[name][r] = n.counts[name][r]
+			s.Counts[receiver.Name][r] = n.counts[receiver.Name][r]
 		}
 	}
 	for _, t := range n.queue {
@@ -212,10 +211,27 @@ func (n *Notifier) Stats() Stats {
 }
 
 // Run sends what is queued until ctx ends; a message that is under way then
-// has some seconds to arrive. It logs what fails and goes on.
+// has some seconds to arrive. It logs what fails and goes on. Each receiver has a
+// sender of its own, so that one that hangs delays no other.
 func (n *Notifier) Run(ctx context.Context) {
+	var senders sync.WaitGroup
+	defer senders.Wait()
+	started := map[*sender]bool{}
+	n.repeat(ctx, n.wake, func() (time.Time, error) {
+		for _, s := range n.all() {
+			if !started[s] {
+				started[s] = true
+				senders.Go(func() { n.repeat(ctx, s.wake, func() (time.Time, error) { return s.deliver(ctx) }) })
+			}
+		}
+		return n.tidy(ctx)
+	})
+}
+
+// repeat works at once, whenever it is woken and when work says so, until ctx ends.
+func (n *Notifier) repeat(ctx context.Context, wake <-chan struct{}, work func() (next time.Time, err error)) {
 	for ctx.Err() == nil {
-		next, err := n.round(ctx)
+		next, err := work()
 		if err != nil && ctx.Err() == nil {
 			n.Log.Error("Notifications wait", "err", err)
 			next = n.Now().Add(time.Minute)
@@ -223,7 +239,7 @@ func (n *Notifier) Run(ctx context.Context) {
 		timer := time.NewTimer(min(next.Sub(n.Now()), idleCheck))
 		select {
 		case <-ctx.Done():
-		case <-n.wake:
+		case <-wake:
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -232,159 +248,79 @@ func (n *Notifier) Run(ctx context.Context) {
 
 // Flush tries everything that is due once and says how many messages are left.
 func (n *Notifier) Flush(ctx context.Context) (left int, err error) {
-	if _, err := n.round(ctx); err != nil {
+	if _, err := n.tidy(ctx); err != nil {
+		return 0, err
+	}
+	var senders errgroup.Group
+	for _, s := range n.all() {
+		senders.Go(func() error { _, err := s.deliver(ctx); return err })
+	}
+	if err := senders.Wait(); err != nil {
 		return 0, err
 	}
 	return n.Stats().Queued, nil
 }
 
-// round tries what is due, receiver by receiver at the same time, and says
-// when there will be more to do.
-func (n *Notifier) round(ctx context.Context) (next time.Time, err error) {
-	if now := n.Now(); now.Sub(n.pruned).Abs() > 24*time.Hour {
+func (n *Notifier) all() []*sender {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Collect(maps.Values(n.senders))
+}
+
+// tidy forgets what was sent long ago, and drops what waits for receivers that left
+// the configuration. It says when it has more to do.
+func (n *Notifier) tidy(ctx context.Context) (next time.Time, err error) {
+	now := n.Now()
+	next = now.Add(idleCheck)
+	if now.Sub(n.pruned).Abs() > 24*time.Hour {
 		if err := n.Store.PruneOutbox(ctx, now.Add(-keepFor)); err != nil {
 			return next, err
 		}
 		n.pruned = now
 	}
-	list, err := n.waiting(ctx)
+	queued, err := n.recount(ctx)
 	if err != nil {
 		return next, err
 	}
-	n.mu.Lock()
-	cfg, states := n.cfg.Notifications, n.receivers
-	n.mu.Unlock()
-	byReceiver := map[string][]history.OutboxEntry{}
-	for _, e := range list {
-		byReceiver[e.Receiver] = append(byReceiver[e.Receiver], e)
-	}
-	var mu sync.Mutex
-	next = n.Now().Add(idleCheck)
-	var errs []error
-	var wg sync.WaitGroup
-	for _, r := range cfg.Receivers {
-		queue, state := byReceiver[r.Name], states[r.Name]
-		delete(byReceiver, r.Name)
-		if len(queue) == 0 {
-			continue
-		}
-		wg.Go(func() {
-			due, err := n.deliver(ctx, cfg, r, state, queue)
-			mu.Lock()
-			defer mu.Unlock()
-			if due.Before(next) {
-				next = due
-			}
-			if err != nil {
-				errs = append(errs, err)
-			}
-		})
-	}
-	wg.Wait()
-	for name, queue := range byReceiver { // receivers that are not configured any more
-		for _, e := range queue {
-			if n.Now().Sub(e.Created) >= cfg.GiveUp {
-				n.Log.Error("Notification dropped", "receiver", name, "id", e.Key, "err", "the receiver is no longer in the configuration")
-				errs = append(errs, n.Store.Settle(ctx, e.ID, history.OutboxDropped, n.Now()))
-			}
-		}
-	}
-	for _, err := range errs {
-		if err != nil {
-			return next, err
-		}
-	}
-	return next, n.recount(context.WithoutCancel(ctx))
-}
-
-// deliver sends a receiver its messages, those with the fewest attempts first,
-// so that one that it never takes does not hold up the others. It stops at the
-// first failure: the receiver is left alone for a while.
-func (n *Notifier) deliver(ctx context.Context, cfg config.Notifications, r config.Receiver, state *receiverState, queue []history.OutboxEntry) (next time.Time, err error) {
-	next = n.Now().Add(idleCheck)
-	if wait := state.next.Sub(n.Now()); wait > 0 && wait <= lastDelay { // more, and the clock was set back
-		return state.next, nil
-	}
-	// What is done must be noted even while plancast stops.
-	durable := context.WithoutCancel(ctx)
-	slices.SortStableFunc(queue, func(a, b history.OutboxEntry) int { return cmp.Compare(a.Attempts, b.Attempts) })
-	for _, e := range queue {
-		if ctx.Err() != nil {
-			return next, nil
-		}
-		if e.Due.After(n.Now()) {
-			if e.Due.Before(next) {
-				next = e.Due
-			}
-			continue
-		}
-		var m Message
-		if err := json.Unmarshal(e.Body, &m); err != nil {
-			return next, fmt.Errorf("message %d for %s: %w", e.ID, r.Name, err)
-		}
-		if strings.HasPrefix(e.Key, "repeat/") {
-			m = m.counted(e.Repeats)
-		}
-		err := n.send(ctx, r, m)
-		now := n.Now()
-		switch {
-		case err == nil:
-			state.failures = 0
-			if err := n.Store.Settle(durable, e.ID, history.OutboxSent, now); err != nil {
+	for name := range queued {
+		if _, cfg, ok := n.receiver(name); !ok {
+			if err := n.abandon(ctx, name, now.Add(-cfg.GiveUp)); err != nil {
 				return next, err
 			}
-			n.count(r.Name, Sent, 1)
-			n.Log.Info("Notification sent", "receiver", r.Name, "id", e.Key)
-			continue
-		case ctx.Err() != nil:
-			return next, nil // it is tried again after the start
-		case now.Sub(e.Created) >= cfg.GiveUp:
-			n.Log.Error("Notification dropped", "receiver", r.Name, "id", e.Key, "attempts", e.Attempts+1, "err", err)
-			if err := n.Store.Settle(durable, e.ID, history.OutboxDropped, now); err != nil {
-				return next, err
-			}
-			n.count(r.Name, Failed, 1)
-			n.count(r.Name, Dropped, 1)
-		default:
-			wait := delay(e.Attempts, n.Random())
-			n.Log.Warn("Notification failed", "receiver", r.Name, "id", e.Key, "attempts", e.Attempts+1, "again_in", wait.Round(time.Second), "err", err)
-			if err := n.Store.Postpone(durable, e.ID, now.Add(wait)); err != nil {
-				return next, err
-			}
-			n.count(r.Name, Failed, 1)
 		}
-		state.next = now.Add(delay(state.failures, n.Random()))
-		state.failures++
-		return state.next, nil
 	}
 	return next, nil
 }
 
-// send gives a message under way some seconds when plancast stops.
-func (n *Notifier) send(ctx context.Context, r config.Receiver, m Message) error {
-	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(stopGrace)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-sending.Done():
-		}
-	})
-	defer stop()
-	return n.Send(sending, r, m)
+// receiver is the one of a name, if the configuration has it.
+func (n *Notifier) receiver(name string) (r config.Receiver, cfg config.Notifications, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	cfg = n.cfg.Notifications
+	i := slices.IndexFunc(cfg.Receivers, func(r config.Receiver) bool { return r.Name == name })
+	if i < 0 {
+		return r, cfg, false
+	}
+	return cfg.Receivers[i], cfg, true
 }
 
-// delay doubles with each attempt and is spread over its upper half, so that
-// several plancasts do not come back at the same moment.
-func delay(attempts int, random float64) time.Duration {
-	d := lastDelay
-	if attempts < 16 {
-		d = min(firstDelay<<attempts, lastDelay)
+// abandon drops the messages of before for a receiver that is not configured any more.
+func (n *Notifier) abandon(ctx context.Context, receiver string, before time.Time) error {
+	list, _, err := n.Store.Due(ctx, receiver, n.Now(), n.furthest())
+	if err != nil {
+		return err
 	}
-	return d/2 + time.Duration(random*float64(d/2))
+	for _, e := range list {
+		if e.Created.After(before) {
+			continue
+		}
+		n.Log.Error("Notification dropped", "receiver", receiver, "id", e.Key, "err", "the receiver is no longer in the configuration")
+		if err := n.Store.Settle(ctx, e.ID, history.OutboxDropped, n.Now()); err != nil {
+			return err
+		}
+	}
+	_, err = n.recount(context.WithoutCancel(ctx))
+	return err
 }
 
 // Test sends a test message to a receiver at once, past the outbox.

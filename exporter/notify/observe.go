@@ -30,13 +30,13 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 		return nil
 	}
 	last := fresh[len(fresh)-1].ID
-	suppressed := map[string]uint64{}
+	counts := map[Result]map[string]uint64{Suppressed: {}, Dropped: {}}
 	err := n.Store.UpdateOutbox(ctx, func(tx *history.OutboxTx) error {
 		observed, err := tx.Observed()
 		if err != nil {
 			return err
 		}
-		d := derivation{tx: tx, cfg: cfg, state: s, describe: n.Describe, suppressed: suppressed,
+		d := derivation{tx: tx, cfg: cfg, state: s, describe: n.Describe, most: n.most, counts: counts,
 			place: place{n.Now().UTC(), cfg.Location, cfg.Notifications.ReportURL}}
 		fresh := after(fresh, observed)
 		for _, r := range fresh {
@@ -61,12 +61,19 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 	n.mu.Lock()
 	n.observed = max(n.observed, last)
 	n.mu.Unlock()
-	for receiver, k := range suppressed {
-		n.count(receiver, Suppressed, k)
+	for result, receivers := range counts {
+		for receiver, k := range receivers {
+			n.count(receiver, result, k)
+		}
 	}
-	if err := n.recount(ctx); err != nil {
+	for receiver, k := range counts[Dropped] {
+		n.Log.Error("Notifications dropped", "receiver", receiver, "messages", k, "err", fmt.Sprintf("%d wait already: the oldest make room", n.most))
+	}
+	if _, err := n.recount(ctx); err != nil {
 		return err
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	n.rouse()
 	return nil
 }
@@ -97,11 +104,12 @@ func after(records []history.Record, id int64) []history.Record {
 // derivation turns records into messages, within one transaction.
 type derivation struct {
 	place
-	tx         *history.OutboxTx
-	cfg        config.Config
-	state      *standing.State
-	describe   func(*standing.Model, *standing.State) Words
-	suppressed map[string]uint64 // by receiver
+	tx       *history.OutboxTx
+	cfg      config.Config
+	state    *standing.State
+	describe func(*standing.Model, *standing.State) Words
+	most     int
+	counts   map[Result]map[string]uint64 // what becomes of messages here, by receiver
 }
 
 // ready reports whether the newest candidate of m is news by one of the records.
@@ -201,7 +209,7 @@ func (d *derivation) failure(r history.Record) error {
 			}
 			continue
 		}
-		d.suppressed[to.Name]++
+		d.counts[Suppressed][to.Name]++
 		var earlier Message
 		if err := json.Unmarshal(first.Body, &earlier); err != nil {
 			return fmt.Errorf("message %d: %w", first.ID, err)
@@ -230,12 +238,19 @@ func (d *derivation) failure(r history.Record) error {
 	return nil
 }
 
-// add queues a message, to be sent from the moment due on.
+// add queues a message, to be sent from the moment due on. A full queue drops its
+// oldest message.
 func (d *derivation) add(r config.Receiver, topic string, m Message, due time.Time) error {
 	body, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	_, err = d.tx.Add(history.OutboxEntry{Receiver: r.Name, Key: m.ID, Topic: topic, Created: due, Due: due, Repeats: 1, Body: body})
+	if _, err := d.tx.Add(history.OutboxEntry{Receiver: r.Name, Key: m.ID, Topic: topic, Created: due, Due: due, Repeats: 1, Body: body}); err != nil {
+		return err
+	}
+	dropped, err := d.tx.Bound(r.Name, d.most, d.now)
+	if dropped > 0 {
+		d.counts[Dropped][r.Name] += uint64(dropped)
+	}
 	return err
 }
