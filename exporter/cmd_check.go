@@ -25,7 +25,7 @@ import (
 type checkCommand struct{ config *string }
 
 func registerCheck(app *kingpin.Application) (string, command) {
-	cmd := app.Command("check", "Validates the configuration and the model repository and says what a pass would do.")
+	cmd := app.Command("check", "Validate the configuration and the model repository, and show what a pass would do.")
 	return cmd.FullCommand(), &checkCommand{config: configFlag(cmd)}
 }
 

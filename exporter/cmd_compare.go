@@ -21,15 +21,15 @@ type compareCommand struct {
 }
 
 func registerCompare(app *kingpin.Application) (string, command) {
-	cmd := app.Command("compare", "Compares two results: latency, throughput, memory, accuracy, layers and conditions. Each is an ID as plancast history list prints it, version:N, newest, base (the one before the newest) or best.")
+	cmd := app.Command("compare", "Compare two results: latency, throughput, memory, accuracy, layers and conditions. Each is an ID as plancast history list prints it, version:N, newest, base (the one before the newest) or best.")
 	return cmd.FullCommand(), &compareCommand{
 		historyFlags: newHistoryFlags(cmd),
 		a:            cmd.Arg("a", "The result to compare with.").Required().String(),
 		b:            cmd.Arg("b", "The result that is compared.").Required().String(),
-		model:        cmd.Flag("model", "The model that version:N, newest, base and best speak of; needed where the history has several.").String(),
-		precision:    cmd.Flag("precision", "Only this precision; without it, each that both have.").String(),
-		format:       cmd.Flag("format", "Form of the comparison: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
-		output:       cmd.Flag("output", "File for the comparison; stdout without it.").String(),
+		model:        cmd.Flag("model", "Model for version:N, newest, base and best. Required if the history has several.").String(),
+		precision:    cmd.Flag("precision", "Only this precision. By default, each one that both have.").String(),
+		format:       cmd.Flag("format", "Format of the comparison: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
+		output:       cmd.Flag("output", "Output file of the comparison. By default, stdout.").String(),
 	}
 }
 

@@ -42,10 +42,10 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 		unit:         cmd.Flag("unit", "CSV and Prometheus: base unit of the values.").Default("").Enum("", string(units.Seconds), string(units.Ratio), string(units.Bytes), string(units.PerSec)),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
 		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
-		last:         cmd.Flag("last", "Prometheus: how far back results count, such as 90d or 1y.").Default("365d").String(),
-		step:         cmd.Flag("step", "Prometheus: resolution; without it the finest that one request allows.").Duration(),
-		timeout:      cmd.Flag("prometheus.timeout", "Prometheus: how long one answer may take.").Default("1m").Duration(),
-		everySample:  cmd.Flag("every-sample", "Prometheus: every sample is an iteration, instead of what plancast_iteration counts or every new value.").Bool(),
+		last:         cmd.Flag("last", "Prometheus: how far back to read, such as 90d or 1y.").Default("365d").String(),
+		step:         cmd.Flag("step", "Prometheus: resolution. By default, the finest that one request allows.").Duration(),
+		timeout:      cmd.Flag("prometheus.timeout", "Prometheus: timeout of one request.").Default("1m").Duration(),
+		everySample:  cmd.Flag("every-sample", "Prometheus: count every sample as an iteration, instead of each plancast_iteration or each new value.").Bool(),
 	}
 }
 
@@ -136,17 +136,17 @@ type forecastCommand struct {
 }
 
 func registerForecast(app *kingpin.Application) (string, command) {
-	cmd := app.Command("forecast", "Says how likely one series reaches a target, and when.")
-	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String()}
+	cmd := app.Command("forecast", "Forecast how likely one series is to reach a target, and when.")
+	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "History file. By default, the one in the configuration.").String()}
 	return cmd.FullCommand(), &forecastCommand{
 		source:    sourceFlags(cmd, flags),
-		jsonl:     cmd.Flag("jsonl", "Answer questions on stdin, a line of JSON each, on stdout; everything else is ignored (docs/forecasting.md).").Bool(),
+		jsonl:     cmd.Flag("jsonl", "Read JSON questions from stdin, one per line, and write answers to stdout. Other flags are ignored (docs/forecasting.md).").Bool(),
 		criterion: cmd.Flag("criterion", `The target, such as "p99 < 50ms".`).String(),
-		deadline:  cmd.Flag("deadline", `Until when, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
-		horizon:   cmd.Flag("horizon", fmt.Sprintf("Within how many further iterations; %d where there is no --deadline either.", terms.Horizon)).Int(),
+		deadline:  cmd.Flag("deadline", `Date by which to reach it, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
+		horizon:   cmd.Flag("horizon", fmt.Sprintf("Further iterations within which to reach it; %d by default without --deadline.", terms.Horizon)).Int(),
 		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default(fmt.Sprint(terms.Ready)).Float64(),
-		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and what is ahead.").Default("text").Enum("text", "json", "svg"),
-		output:    cmd.Flag("output", "File to write; stdout without it.").String(),
+		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and the forecast.").Default("text").Enum("text", "json", "svg"),
+		output:    cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
 }
 
@@ -212,16 +212,16 @@ type backtestCommand struct {
 }
 
 func registerBacktest(app *kingpin.Application) (string, command) {
-	cmd := app.Command("backtest", "Scores the forecast on the past: what would have been said at each moment, against what came.")
-	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String()}
+	cmd := app.Command("backtest", "Score the forecast on the past: compare what it would have said at each moment with what happened.")
+	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "History file. By default, the one in the configuration.").String()}
 	return cmd.FullCommand(), &backtestCommand{
 		historyFlags: flags,
-		metric:       cmd.Flag("metric", "History: the figure, such as p99.").Default("p99").String(),
+		metric:       cmd.Flag("metric", "History: the quantity, such as p99.").Default("p99").String(),
 		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
-		csv:          cmd.Flag("csv", "CSV file of one series, with the columns time,value; instead of the history. Repeatable.").Strings(),
+		csv:          cmd.Flag("csv", "CSV file of one series with the columns time,value, instead of the history. Repeatable.").Strings(),
 		higher:       cmd.Flag("higher-is-better", "CSV: larger values are better.").Bool(),
 		format:       cmd.Flag("format", "text, json, or svg: the reliability diagram.").Default("text").Enum("text", "json", "svg"),
-		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
+		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
 }
 

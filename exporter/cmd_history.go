@@ -28,7 +28,7 @@ type historyFlags struct {
 func historyCommand(app *kingpin.Application, name, help string) (*kingpin.CmdClause, historyFlags) {
 	parent := app.GetCommand("history")
 	if parent == nil {
-		parent = app.Command("history", "Reads, corrects and keeps the durable history, also while plancast serve writes to it.")
+		parent = app.Command("history", "Read, correct and maintain the history. Safe while plancast serve writes to it.")
 	}
 	cmd := parent.Command(name, help)
 	return cmd, newHistoryFlags(cmd)
@@ -37,7 +37,7 @@ func historyCommand(app *kingpin.Application, name, help string) (*kingpin.CmdCl
 func newHistoryFlags(cmd *kingpin.CmdClause) historyFlags {
 	return historyFlags{
 		config: configFlag(cmd),
-		file:   cmd.Flag("history.file", "The history itself; without it, the one of the configuration.").String(),
+		file:   cmd.Flag("history.file", "History file. By default, the one in the configuration.").String(),
 	}
 }
 
@@ -81,13 +81,13 @@ type authorFlags struct {
 
 func newAuthorFlags(cmd *kingpin.CmdClause) authorFlags {
 	return authorFlags{
-		because: cmd.Flag("because", "Why: it stands in the audit trail and in the list.").Required().String(),
+		because: cmd.Flag("because", "Reason, shown in the audit trail and the list.").Required().String(),
 		who:     whoFlag(cmd),
 	}
 }
 
 func whoFlag(cmd *kingpin.CmdClause) *string {
-	return cmd.Flag("who", "Who does it; without it, the user of the operating system.").String()
+	return cmd.Flag("who", "Who makes the change. By default, the operating system's user.").String()
 }
 
 func (f authorFlags) author(now time.Time) history.Author {
@@ -107,7 +107,7 @@ type historyList struct {
 }
 
 func registerHistoryList(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "list", "Lists the newest records, a line each.")
+	cmd, flags := historyCommand(app, "list", "List the newest records, one per line.")
 	c := &historyList{historyFlags: flags}
 	cmd.Flag("model", "Only this model.").StringVar(&c.filter.Model)
 	cmd.Flag("version", "Only this version.").StringVar(&c.filter.Version)
@@ -116,8 +116,8 @@ func registerHistoryList(app *kingpin.Application) (string, command) {
 	cmd.Flag("branch", "Only candidates whose change comes from this branch.").StringVar(&c.filter.By.Branch)
 	cmd.Flag("commit", "Only candidates of this commit.").StringVar(&c.filter.By.Commit)
 	cmd.Flag("kind", "Only candidates whose change is of this kind, such as quantization.").StringVar((*string)(&c.filter.By.Kind))
-	cmd.Flag("limit", "How many records; 0 for all.").Default("100").IntVar(&c.filter.Limit)
-	cmd.Flag("before", "Only records before this ID: the page before.").Int64Var(&c.filter.BeforeID)
+	cmd.Flag("limit", "Number of records; 0 for all.").Default("100").IntVar(&c.filter.Limit)
+	cmd.Flag("before", "Only records before this ID, for the previous page.").Int64Var(&c.filter.BeforeID)
 	return cmd.FullCommand(), c
 }
 
@@ -234,7 +234,7 @@ type historyShow struct {
 }
 
 func registerHistoryShow(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "show", "Prints one record as JSON, with its layers.")
+	cmd, flags := historyCommand(app, "show", "Print one record as JSON, with its layers.")
 	return cmd.FullCommand(), &historyShow{flags, cmd.Arg("id", "The record's ID, as list prints it.").Required().Int64()}
 }
 

@@ -23,11 +23,11 @@ type historyMark struct {
 }
 
 func registerHistoryExclude(app *kingpin.Application) (string, command) {
-	return registerMark(app, true, "exclude", "Takes results out: they are no evidence and have no verdict, and stay in the list with the reason.")
+	return registerMark(app, true, "exclude", "Exclude results: they stay in the list with the reason, but no verdict or forecast uses them.")
 }
 
 func registerHistoryRestore(app *kingpin.Application) (string, command) {
-	return registerMark(app, false, "restore", "Lets results that were excluded count again.")
+	return registerMark(app, false, "restore", "Let excluded results count again.")
 }
 
 func registerMark(app *kingpin.Application, exclude bool, name, help string) (string, command) {
@@ -75,7 +75,7 @@ type historyAudit struct {
 }
 
 func registerHistoryAudit(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "audit", "Prints who changed the history, when and why.")
+	cmd, flags := historyCommand(app, "audit", "Print who changed the history, when and why.")
 	return cmd.FullCommand(), &historyAudit{flags, cmd.Flag("format", "text or json.").Default("text").Enum("text", "json")}
 }
 

@@ -29,13 +29,13 @@ type historyExport struct {
 }
 
 func registerHistoryExport(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "export", "Writes the history for other programs.")
+	cmd, flags := historyCommand(app, "export", "Write the history for other programs.")
 	return cmd.FullCommand(), &historyExport{
 		historyFlags: flags,
 		model:        cmd.Flag("model", "Only this model.").String(),
 		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
-		output:       cmd.Flag("output", "File to write; stdout without it.").String(),
-		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next, as scraping would have; "+
+		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
+		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next one, as scraping would; "+
 			"at most 5m makes instant queries see the past. Without it, one sample for each result.").Default("0s").Duration(),
 		labels: cmd.Flag("label", "openmetrics: a label for every series, such as job=plancast (repeatable).").Strings(),
 		replay: cmd.Flag("replay", "openmetrics: add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+

@@ -24,13 +24,13 @@ type historyImport struct {
 }
 
 func registerHistoryImport(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "import", "Takes measurements that were made elsewhere, all of them or none. They are marked, and no news.")
+	cmd, flags := historyCommand(app, "import", "Import measurements from elsewhere, all or none. They are marked as imported and notify nobody.")
 	c := &historyImport{historyFlags: flags, authorFlags: newAuthorFlags(cmd)}
 	c.csv = cmd.Flag("csv", "A table with a head: finished, time or date, and quantities such as p99_seconds or p99 (cells such as 12ms); - is stdin.").String()
 	c.jsonl = cmd.Flag("jsonl", "Records as plancast history export --format=jsonl writes them; - is stdin.").String()
-	cmd.Flag("environment", "Name of the environment of rows that bring none: results are compared only within one.").Default("elsewhere").StringVar(&c.options.Environment)
-	cmd.Flag("model", "The model of rows that name none.").StringVar(&c.options.Model)
-	cmd.Flag("precision", "The precision of rows that name none.").Default(string(engine.FP32)).StringVar((*string)(&c.options.Precision))
+	cmd.Flag("environment", "Environment name for rows without one. Results are compared only within one environment.").Default("elsewhere").StringVar(&c.options.Environment)
+	cmd.Flag("model", "Model for rows that name none.").StringVar(&c.options.Model)
+	cmd.Flag("precision", "Precision for rows that name none.").Default(string(engine.FP32)).StringVar((*string)(&c.options.Precision))
 	return cmd.FullCommand(), c
 }
 

@@ -19,7 +19,7 @@ import (
 type historyVerify struct{ historyFlags }
 
 func registerHistoryVerify(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "verify", "Reads the whole history and checks every record. Status 1 says that something is damaged.")
+	cmd, flags := historyCommand(app, "verify", "Read the whole history and check every record. Exits with 1 if something is damaged.")
 	return cmd.FullCommand(), &historyVerify{flags}
 }
 
@@ -51,7 +51,7 @@ type historySalvage struct {
 }
 
 func registerHistorySalvage(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "salvage", "Makes a new history of every record that can be read in a damaged one, which stays as it is.")
+	cmd, flags := historyCommand(app, "salvage", "Copy every readable record of a damaged history into a new one. The damaged one stays unchanged.")
 	return cmd.FullCommand(), &historySalvage{flags, cmd.Arg("file", "The new history.").Required().String()}
 }
 
@@ -106,7 +106,7 @@ type historyBackup struct {
 }
 
 func registerHistoryBackup(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "backup", "Copies the history into a new file, also while plancast serve writes to it.")
+	cmd, flags := historyCommand(app, "backup", "Copy the history into a new file. Safe while plancast serve writes to it.")
 	return cmd.FullCommand(), &historyBackup{flags, cmd.Arg("file", "The copy.").Required().String()}
 }
 
@@ -140,12 +140,12 @@ type historyPrune struct {
 }
 
 func registerHistoryPrune(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "prune", "Removes old records for good. How each model stands is always kept.")
+	cmd, flags := historyCommand(app, "prune", "Remove old records permanently. The current standing of each model is always kept.")
 	return cmd.FullCommand(), &historyPrune{
 		historyFlags: flags, authorFlags: newAuthorFlags(cmd),
-		olderThan: cmd.Flag("older-than", "Age of what may go, such as 730d.").Required().String(),
-		keep:      cmd.Flag("keep", "How many of the newest candidates of each model in each environment stay, however old.").Default("20").Int(),
-		vacuum:    cmd.Flag("vacuum", "Give the space back to the file system; plancast serve waits meanwhile.").Bool(),
+		olderThan: cmd.Flag("older-than", "Minimum age of records to remove, such as 730d.").Required().String(),
+		keep:      cmd.Flag("keep", "Newest candidates to keep of each model in each environment, regardless of age.").Default("20").Int(),
+		vacuum:    cmd.Flag("vacuum", "Return the space to the file system. plancast serve waits meanwhile.").Bool(),
 	}
 }
 

@@ -21,8 +21,8 @@ type notifyTest struct {
 }
 
 func registerNotifyTest(app *kingpin.Application) (string, command) {
-	parent := app.Command("notify", "Tries the notifications.")
-	cmd := parent.Command("test", "Sends each receiver a test message and says whether it was taken.")
+	parent := app.Command("notify", "Test notifications.")
+	cmd := parent.Command("test", "Send each receiver a test message and report whether it was accepted.")
 	return cmd.FullCommand(), &notifyTest{configFlag(cmd), cmd.Flag("receiver", "Only this receiver.").String()}
 }
 

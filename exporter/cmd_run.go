@@ -40,16 +40,16 @@ type runCommand struct {
 }
 
 func registerRun(app *kingpin.Application) (string, command) {
-	cmd := app.Command("run", "Measures what has no result yet, prints the report and exits with 0 when the newest version of every model is measured and every target holds, 1 when a target is missed, 2 when that cannot be said.")
+	cmd := app.Command("run", "Measure what has no result yet and print the report. Exits with 0 if the newest version of every model is measured and meets every target, 1 if a target is missed, 2 if that cannot be decided.")
 	return cmd.FullCommand(), &runCommand{
 		config: configFlag(cmd),
 		models: cmd.Flag("model", "Only this model, or models that match this pattern. Repeatable.").Strings(),
 		again:  newAgainFlags(cmd),
-		once:   cmd.Flag("once", "Make exactly one pass and take every file as it is: for a checkout, which is complete.").Bool(),
-		format: cmd.Flag("format", "Form of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
-		output: cmd.Flag("output", "File for the report; stdout without it.").String(),
-		meta:   cmd.Flag("meta", "What the change was that led to the candidates measured now: "+strings.Join(change.Keys, ", ")+", or a free tag, as key=value. It outweighs change.yml. Repeatable.").PlaceHolder("KEY=VALUE").StringMap(),
-		notify: cmd.Flag("notify", "Notify the receivers of the configuration, and try each message once before the end; the next plancast sends what is left.").Bool(),
+		once:   cmd.Flag("once", "Make one pass and take every file as it is. Use it for a checkout, which is complete.").Bool(),
+		format: cmd.Flag("format", "Format of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
+		output: cmd.Flag("output", "Output file of the report. By default, stdout.").String(),
+		meta:   cmd.Flag("meta", "What changed in the candidates measured now: "+strings.Join(change.Keys, ", ")+", or a free tag, as key=value. It takes precedence over change.yml. Repeatable.").PlaceHolder("KEY=VALUE").StringMap(),
+		notify: cmd.Flag("notify", "Notify the configured receivers. Each message is tried once; the next plancast serve sends the rest.").Bool(),
 	}
 }
 

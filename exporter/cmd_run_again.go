@@ -23,10 +23,10 @@ type againFlags struct {
 
 func newAgainFlags(cmd *kingpin.CmdClause) againFlags {
 	return againFlags{
-		again:     cmd.Flag("again", "Measure once more what has a result: the newest version, or --version. The newer result counts; the earlier one is kept and marked superseded.").Bool(),
-		version:   cmd.Flag("version", "With --again: this version, also when it is an older one.").String(),
+		again:     cmd.Flag("again", "Measure again what already has a result: the newest version, or --version. The newer result counts; the earlier one is kept and marked superseded.").Bool(),
+		version:   cmd.Flag("version", "With --again: this version, which may be an older one.").String(),
 		precision: cmd.Flag("precision", "With --again: only this precision.").String(),
-		by:        authorFlags{because: cmd.Flag("because", "With --again: why. It stands in the audit trail.").String(), who: whoFlag(cmd)},
+		by:        authorFlags{because: cmd.Flag("because", "With --again: reason, shown in the audit trail.").String(), who: whoFlag(cmd)},
 	}
 }
 

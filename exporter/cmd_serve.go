@@ -39,14 +39,14 @@ type serveCommand struct {
 }
 
 func registerServe(app *kingpin.Application) (string, command) {
-	cmd := app.Command("serve", "Watches the model repository, measures new candidates and serves the report and the metrics.")
+	cmd := app.Command("serve", "Watch the model repository, measure new candidates, and serve the report and the metrics.")
 	return cmd.FullCommand(), &serveCommand{
 		config:    configFlag(cmd),
 		web:       kingpinflag.AddFlags(cmd, ":9833"),
 		lifecycle: cmd.Flag("web.enable-lifecycle", "Enable reload and measuring via HTTP requests (POST /-/reload, POST /api/v1/run).").Bool(),
-		external: cmd.Flag("web.external-url", "URL that plancast is reached by, such as https://example.org/plancast: links in notifications begin with it, and everything is served below its path. "+
+		external: cmd.Flag("web.external-url", "External URL of plancast, such as https://example.org/plancast. Links in notifications start with it, and plancast serves everything below its path. "+
 			"With --web.enable-lifecycle, requests that name another host are refused. Repeatable; the first is for links.").URLList(),
-		prefix: cmd.Flag("web.route-prefix", "Path that everything is served below; without it, that of --web.external-url. Use / behind a proxy that removes the path.").String(),
+		prefix: cmd.Flag("web.route-prefix", "Path below which plancast serves everything. By default, that of --web.external-url. Use / behind a proxy that removes the path.").String(),
 		measure: cmd.Flag("measure", "Measure new candidates. With --no-measure the report, the metrics and the forecasts come from the history as it is, "+
 			"and no backend is needed: for a copy of another machine's history.").Default("true").Bool(),
 	}
