@@ -25,6 +25,7 @@ type Measurement struct {
 	// disturbed, or throttled by heat or a power brake.
 	Stable   bool          `json:"stable"`
 	Windows  int           `json:"windows"`            // how many windows Latency took
+	Timeline []TimedWindow `json:"timeline,omitempty"` // those windows, in their order
 	Memory   engine.Memory `json:"memory"`             //
 	Accuracy *Accuracy     `json:"accuracy,omitempty"` // nil without evaluation inputs or a reference
 	Layers   *LayerSummary `json:"layers,omitempty"`   // nil when the runtime does not say
@@ -58,6 +59,17 @@ type Latency struct {
 	// Buckets are the counts of a Prometheus native histogram of schema
 	// BucketSchema: bucket i holds (2^(2^-schema))^(i-1) < v <= (2^(2^-schema))^i.
 	Buckets map[int]int64 `json:"buckets"`
+}
+
+// TimedWindow is what one window of the latency showed by itself.
+type TimedWindow struct {
+	Queries   int      `json:"queries"`
+	Elapsed   float64  `json:"elapsed_s"` // timed, the other engine's turns not included
+	P50       float64  `json:"p50_s"`
+	P99       *float64 `json:"p99_s,omitempty"` // nil under 459 queries
+	Disturbed bool     `json:"disturbed,omitempty"`
+	// Accepted says that the latency rests on it.
+	Accepted bool `json:"accepted"`
 }
 
 // BucketSchema is the resolution of Latency.Buckets: 2^5 buckets per factor of
@@ -216,6 +228,10 @@ type Job struct {
 	// OutputsPath is where the job writes its own outputs on the evaluation
 	// inputs (.npz), so that they can become the reference; "" for nowhere.
 	OutputsPath string `json:"outputs_path,omitempty"`
+
+	// SamplesPath is where the job writes the latency of each query that the result
+	// rests on, as WriteSamples does; "" for nowhere.
+	SamplesPath string `json:"samples_path,omitempty"`
 
 	WorkDir string `json:"work_dir"` // scratch, owned by the caller
 }

@@ -115,8 +115,8 @@ func (r *run) latency(ctx context.Context) error {
 	if err := r.contest(ctx, rounds); err != nil {
 		return err
 	}
-	r.conclude(batch, rounds)
-	return nil
+	accepted := r.conclude(batch, rounds)
+	return r.keepSamples(accepted)
 }
 
 // enough reports whether further windows would show nothing new.
@@ -186,11 +186,11 @@ func pooled(rounds []round) (samples []float64) {
 	return samples
 }
 
-// conclude makes the latency of the rounds.
-func (r *run) conclude(batch int, rounds []round) {
+// conclude makes the latency of the rounds, and returns those that it rests on.
+func (r *run) conclude(batch int, rounds []round) []round {
 	o := r.job.Options
 	accepted, stable := r.settled(rounds)
-	r.m.Stable, r.m.Windows = stable, len(rounds)
+	r.m.Stable, r.m.Windows, r.m.Timeline = stable, len(rounds), timeline(rounds, accepted)
 	var windows []engine.Window
 	var observed, suffered []observation
 	var watched []Telemetry
@@ -226,6 +226,7 @@ func (r *run) conclude(batch int, rounds []round) {
 	r.suffer(observed, suffered)
 	r.m.Rebuild = r.job.Rebuild
 	r.compare(rounds)
+	return accepted
 }
 
 // expected says what a window will take, from the warm-up's pace.

@@ -72,6 +72,7 @@ const (
 	plansDir        = "plans"
 	calibrationsDir = "calibrations"
 	referencesDir   = "references"
+	samplesDir      = "samples"
 	timingsDir      = "timings" // of all models
 
 	planSuffix        = ".plan"
@@ -87,7 +88,7 @@ const keptReferences = 5
 // the newest plans of each precision, and all but the newest references.
 func (r *Runner) prune(scan candidate.Scan) error {
 	var errs []error
-	for _, kind := range []string{plansDir, calibrationsDir, referencesDir} {
+	for _, kind := range []string{plansDir, calibrationsDir, referencesDir, samplesDir} {
 		entries, err := os.ReadDir(filepath.Join(r.Config.State, kind))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
@@ -97,6 +98,7 @@ func (r *Runner) prune(scan candidate.Scan) error {
 			switch {
 			case !scan.Holds(e.Name()):
 				errs = append(errs, os.RemoveAll(dir))
+			case kind == samplesDir: // pruned as they come
 			case kind == referencesDir:
 				errs = append(errs, r.pruneReferences(dir, scan.Models[e.Name()]))
 			case kind == plansDir:

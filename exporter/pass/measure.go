@@ -128,6 +128,9 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	if err != nil {
 		return err
 	}
+	if err := r.keepSamples(rec, samplesPath(dir)); err != nil {
+		r.Log.Warn("The latencies of single queries are not kept", "job", job.String(), "err", err)
+	}
 	r.note(rec)
 	r.Observe.Recorded(rec)
 	return nil
@@ -164,7 +167,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
-		Kept: r.kept(c.Model),
+		SamplesPath: samplesPath(dir), Kept: r.kept(c.Model),
 	}}
 	before := r.before(ctx, job, b)
 	if before != nil && before.Measurement.Layers != nil {
