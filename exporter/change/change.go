@@ -243,7 +243,20 @@ func link(s string) (string, error) {
 	if secret(u.Fragment) {
 		u.Fragment, u.RawFragment = "", ""
 	}
-	return u.String(), nil
+	return encoded(u.String()), nil
+}
+
+// encoded writes what no URL may hold as it is, such as spaces and brackets, as %20.
+func encoded(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("<>\"\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // withoutSecrets leaves parameters out of a query that are named like a secret,

@@ -91,6 +91,21 @@ func TestCredentialsAreTakenOut(t *testing.T) {
 	}
 }
 
+// A link is one word of ASCII, so that it ends where it ends in any markup.
+func TestALinkIsOneWord(t *testing.T) {
+	for link, want := range map[string]string{
+		"https://example.org/a b?x=c d":        "https://example.org/a%20b?x=c%20d",
+		`https://example.org/?x="><script>`:    "https://example.org/?x=%22%3E%3Cscript%3E",
+		"https://example.org/ä?ö=`b`":          "https://example.org/%C3%A4?%C3%B6=%60b%60",
+		"https://example.org/pull/7/files#r12": "https://example.org/pull/7/files#r12",
+	} {
+		c, err := change.FromTags(map[string]string{"link": link})
+		if err != nil || c.Link != want {
+			t.Errorf("%s: %q, %v; want %q", link, c.Link, err, want)
+		}
+	}
+}
+
 func mapValues(m map[string]string) (out []string) {
 	for v := range maps.Values(m) {
 		out = append(out, v)

@@ -12,7 +12,7 @@ import (
 // Handler serves the report, the metrics and the daemon's lifecycle.
 func (d *Daemon) Handler() http.Handler {
 	o := d.options.Web
-	o.Source, o.Metrics, o.Comparisons, o.Log = d, d.metrics, d, d.log
+	o.Source, o.Metrics, o.Comparisons, o.Results, o.Log = d, d.metrics, d, d, d.log
 	return web.Handler(o)
 }
 

@@ -272,7 +272,8 @@ type By struct {
 	Kind                   change.Kind
 }
 
-func (b By) selects(c change.Change) bool {
+// Selects reports whether a candidate of that change is selected.
+func (b By) Selects(c change.Change) bool {
 	return (b.Author == "" || c.Author == b.Author) && (b.Branch == "" || c.Branch == b.Branch) &&
 		(b.Commit == "" || c.Commit == b.Commit) && (b.Kind == "" || slices.Contains(c.Kinds, b.Kind))
 }
@@ -292,7 +293,7 @@ func (s *Store) candidatesBy(ctx context.Context, q querier, f Filter) (map[cand
 		if err != nil {
 			return nil, err
 		}
-		if f.By.selects(t.Change) {
+		if f.By.Selects(t.Change) {
 			out[candidateOf(t.Model, t.Version, t.Digest)] = true
 		}
 	}

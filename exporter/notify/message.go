@@ -71,9 +71,6 @@ func result(m *standing.Model, words Words, milestones []milestoneNews, changed 
 		}
 	}
 	lines := []string{headline}
-	if s := words.ChangeText(); s != "" {
-		lines = append(lines, "What changed: "+s)
-	}
 	for _, x := range milestones {
 		if f := x.Forecast; f != nil && !x.Met && slices.Contains(worrying, f.State) {
 			lines = append(lines, outside.Line(fmt.Sprintf("%s: %d of %s ready; %s. %s", x.Name, x.ModelsReady, units.Count(x.ModelsTotal, "model"), f.Summary, strings.Join(f.Advice, " ")), 600))
@@ -88,7 +85,7 @@ func result(m *standing.Model, words Words, milestones []milestoneNews, changed 
 	for _, w := range warnings[:min(len(warnings), 3)] {
 		lines = append(lines, "Note: "+w)
 	}
-	return in.message(m.Name, m.Current.Version, m.Owner, title, lines, events)
+	return in.message(m.Name, m.Current.Version, m.Owner, title, m.Change(), lines, events)
 }
 
 // worrying are the forecast's states whose words belong into a notification.
@@ -135,12 +132,8 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 	title := fmt.Sprintf("%s version %s %s failed: %s", r.Model, r.Version, r.Precision, kind)
 	what := outside.Line(strings.TrimSpace(f.Op+" "+f.Subject), 200)
 	lines := []string{fmt.Sprintf("%s on %s: version %s %s failed, %s (%s)", r.Model, outside.Line(r.Environment.DeviceName(), 80), outside.Line(r.Version, 100), r.Precision, kind, f.Kind)}
-	var changed change.Change
-	if r.Change != nil {
-		changed = *r.Change
-	}
 	for _, x := range []struct{ name, text string }{
-		{"What changed", strings.TrimSpace(changed.Text() + " " + changed.Link)}, {"Operator", outside.Line(f.Operator, 100)}, {"Node", outside.Line(f.Node, 200)}, {"While", what},
+		{"Operator", outside.Line(f.Operator, 100)}, {"Node", outside.Line(f.Node, 200)}, {"While", what},
 		{"Why", outside.Line(f.Message, 1000)}, {"What to do", outside.Line(f.Hint, 500)}, {"Last good result", lastGood},
 	} {
 		if x.text != "" {
@@ -153,7 +146,7 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 			lines = append(lines, "    "+outside.Line(l, logWidth))
 		}
 	}
-	m := in.message(r.Model, r.Version, owner, title, lines, []config.Event{config.EventFailure})
+	m := in.message(r.Model, r.Version, owner, title, r.Change, lines, []config.Event{config.EventFailure})
 	m.Digest, m.Since = r.Digest, in.now.UTC()
 	return m
 }
@@ -166,7 +159,7 @@ func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), outside.Line(strin
 func repeated(r history.Record, owner string, since time.Time, in place) Message {
 	kind := titleOf(r.Failure.Kind)
 	title := fmt.Sprintf("%s failed again: %s", r.Model, kind)
-	m := in.message(r.Model, r.Version, owner, title, []string{fmt.Sprintf("the last time with version %s %s", outside.Line(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
+	m := in.message(r.Model, r.Version, owner, title, nil, []string{fmt.Sprintf("the last time with version %s %s", outside.Line(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
 	m.Since = since.UTC()
 	return m
 }
@@ -179,7 +172,7 @@ func (m Message) counted(n int) Message {
 
 // test is what plancast notify test sends.
 func test(receiver string, in place) Message {
-	m := in.message("", "", "", "plancast can reach you", []string{fmt.Sprintf("This is a test of receiver %s by plancast notify test. No model is concerned.", receiver)}, nil)
+	m := in.message("", "", "", "plancast can reach you", nil, []string{fmt.Sprintf("This is a test of receiver %s by plancast notify test. No model is concerned.", receiver)}, nil)
 	m.ID = fmt.Sprintf("test-%d", in.now.Unix())
 	return m
 }
@@ -191,7 +184,7 @@ type place struct {
 	reportURL string
 }
 
-func (p place) message(model, version, owner, title string, lines []string, events []config.Event) Message {
+func (p place) message(model, version, owner, title string, changed *change.Change, lines []string, events []config.Event) Message {
 	m := Message{Events: events, Model: outside.Line(model, 100), Version: outside.Line(version, 100), Owner: outside.Line(owner, 100)}
 	if p.reportURL != "" && model != "" {
 		m.Link = strings.TrimSuffix(p.reportURL, "/") + "/?" + url.Values{"model": {model}}.Encode()
@@ -201,6 +194,9 @@ func (p place) message(model, version, owner, title string, lines []string, even
 	}
 	for i, l := range lines {
 		lines[i] = outside.Message(l)
+	}
+	if changed != nil { // its link stays one
+		lines = append(lines, strings.TrimSpace(outside.Message("What changed: "+changed.Text())+" "+changed.Link))
 	}
 	if m.Link != "" {
 		lines = append(lines, m.Link)

@@ -57,7 +57,6 @@ type Options struct {
 // Words are what a report says of a model.
 type Words interface {
 	HeadlineText() string    // the newest result in one sentence
-	ChangeText() string      // what the change was that led to the newest candidate; "" when that is not known
 	EnvironmentText() string // how the environment changed; "" when it did not
 	FailureTexts() []string  // precisions of the newest candidate that failed
 	WarningTexts() []string  // precisions without effect, and reasons not to trust the result in the headline

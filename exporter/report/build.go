@@ -191,8 +191,8 @@ func rows(m *standing.Model, now time.Time) []Row {
 			row.State = RowWaiting
 		case r.OK():
 			row.State = RowMeasured
-			row.Result = result(m, r, now)
-			row.Verdicts = rowVerdicts(m, e)
+			row.Result = result(s, r, now)
+			row.Verdicts = rowVerdicts(m, c, e)
 		default:
 			row.State = RowFailed
 			if r.Unsupported() {
@@ -203,7 +203,7 @@ func rows(m *standing.Model, now time.Time) []Row {
 		if row.Result == nil {
 			if g, ok := s.LastGood(p); ok {
 				if r, ok := m.Record(g); ok {
-					row.LastGood = result(m, r, now)
+					row.LastGood = result(s, r, now)
 				}
 			}
 		}

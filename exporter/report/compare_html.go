@@ -12,7 +12,7 @@ import (
 //go:embed compare.html
 var compareText string
 
-var compareTemplate = template.Must(template.New("compare").Parse(frameText + compareText))
+var compareTemplate = parse("compare", compareText)
 
 // ComparePage is what the page of comparisons shows.
 type ComparePage struct {
@@ -47,7 +47,7 @@ type comparedRow struct{ Title, A, B, Change, Verdict, Class string }
 // CompareHTML writes the page of comparisons, without script; docsURL is where the
 // documentation is. Everything from outside is escaped by html/template.
 func CompareHTML(w io.Writer, v ComparePage, docsURL string) error {
-	p := comparePage{frame: frame{CSS: template.CSS(pageCSS), Title: "Compare · plancast", DocsURL: docsURL, Compare: true}, ComparePage: v}
+	p := comparePage{frame: newFrame("Compare · plancast", docsURL, ""), ComparePage: v}
 	p.JSON = template.URL("api/v1/compare?" + url.Values{"model": {v.Model}, "a": {v.A}, "b": {v.B}}.Encode())
 	for _, r := range v.Results {
 		c := comparedCard{

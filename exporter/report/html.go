@@ -1,11 +1,8 @@
 package report
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"fmt"
-	"html/template"
 	"io"
 	"net/url"
 	"strings"
@@ -21,14 +18,6 @@ import (
 //go:embed page.html
 var pageText string
 
-// frameText is what stands above the content of every page.
-//
-//go:embed frame.html
-var frameText string
-
-//go:embed page.css
-var pageCSS string
-
 // HTMLOptions choose the form of the page; the zero value is the whole report.
 type HTMLOptions struct {
 	Model   string // show this model alone; "" is all of them
@@ -41,24 +30,6 @@ const manyModels = 40
 
 // refresh is how often the page loads itself anew while a job runs.
 const refresh = 5 * time.Second
-
-// ContentSecurityPolicy is the header that pages are meant to be served with: no
-// script, nothing from elsewhere, only their own style sheet, and forms that ask
-// plancast itself.
-func ContentSecurityPolicy() string {
-	sum := sha256.Sum256([]byte(pageCSS))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-}
-
-// frame is what the frame of a page needs.
-type frame struct {
-	CSS     template.CSS
-	Title   string
-	DocsURL string
-	Compare bool // there is a page that compares results
-	Refresh int  // seconds after which the page loads itself anew; 0 never
-}
 
 type page struct {
 	frame
@@ -114,22 +85,7 @@ type htmlCell struct {
 	Items            []RowVerdict // the thresholds, in place of Text
 }
 
-var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"seconds": func(v float64) string { return units.Format(v, units.Seconds) },
-	"rate":    func(v float64) string { return units.Format(v, units.PerSec) },
-	"bytes":   func(v float64) string { return units.Format(v, units.Bytes) },
-	"ratio":   func(v float64) string { return units.Format(v, units.Ratio) },
-	"percent": units.Percent,
-	"ago":     func(s float64) string { return units.Ago(seconds(s)) },
-	"span":    func(s float64) string { return units.Span(seconds(s)) },
-	"count":   units.Count,
-	"backend": backendText,
-	"legend":  func(s chart.Shape) string { return s.Path(7, 7) },
-	"legendx": func() string { return chart.Cross.Path(7, 7) },
-	"stamp":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
-	"short":   shortLink,
-	"machine": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-}).Parse(frameText + pageText))
+var pageTemplate = parse("page", pageText)
 
 // htmlCells are the columns of the page's table. It is narrower than the other
 // forms: what qualifies a figure stands below it.
@@ -179,7 +135,8 @@ func htmlCells(l line) []htmlCell {
 // HTML writes the view as one self-contained page without script. Everything
 // from outside is escaped by html/template.
 func HTML(w io.Writer, v View, o HTMLOptions) error {
-	p := page{frame: frame{CSS: template.CSS(pageCSS), Title: "plancast", DocsURL: o.DocsURL, Compare: !v.Fleet}, View: v, Summary: summaryText(v), One: o.Model != ""}
+	p := page{frame: newFrame("plancast", o.DocsURL, ""), View: v, Summary: summaryText(v), One: o.Model != ""}
+	p.Results = !v.Fleet
 	if len(v.Running) > 0 {
 		p.Refresh = int(refresh.Seconds())
 	}
@@ -226,15 +183,6 @@ func (m ModelView) WhatChanged() *change.Change {
 		return &c
 	}
 	return nil
-}
-
-// shortLink is a link as it is shown: without its scheme and parameters.
-func shortLink(link string) string {
-	u, err := url.Parse(link)
-	if err != nil {
-		return shorten(link, 60)
-	}
-	return shorten(u.Host+strings.TrimSuffix(u.Path, "/"), 60)
 }
 
 func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }

@@ -70,7 +70,7 @@ func Markdown(w io.Writer, v View) error {
 		if s := m.ChangeText(); s != "" {
 			item := "What changed: " + outside.Markdown(m.change().Text())
 			if link := m.change().Link; link != "" {
-				item = strings.TrimSpace(item) + " <" + strings.NewReplacer("<", "%3C", ">", "%3E").Replace(link) + ">"
+				item = strings.TrimSpace(item) + " <" + link + ">"
 			}
 			items = append(items, item)
 		}

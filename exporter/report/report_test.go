@@ -331,8 +331,8 @@ func TestADisturbedResultDecidesNothing(t *testing.T) {
 // after it.
 func TestAnUpgradeSaysWhatItDid(t *testing.T) {
 	for want, ratios := range map[string][]float64{
-		"": nil,
-		"P99 down 4 % over 1 candidate":                           {0.96},
+		"":                              nil,
+		"P99 down 4 % over 1 candidate": {0.96},
 		"P99 down 4 % (3.3-4.7 %) over 3 candidates":              {0.964, 0.96, 0.956},
 		"P99 up 0.7 % (down 5.7 % to up 7.6 %) over 2 candidates": {0.997, 1.018},
 	} {

@@ -10,12 +10,11 @@ import (
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/outside"
-	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/units"
 )
 
 // result is what a record measured, and how it changed.
-func result(of *standing.Model, r history.Record, now time.Time) *Result {
+func result(of history.Series, r history.Record, now time.Time) *Result {
 	m := r.Measurement
 	at := func(q float64) *float64 {
 		if x, ok := m.Latency.At(q); ok {
@@ -69,7 +68,7 @@ func result(of *standing.Model, r history.Record, now time.Time) *Result {
 	if d := m.Disturbance; d != nil {
 		x.Disturbance = &Disturbance{Disturbed: m.Disturbed(), Share: d.Share, Cause: d.Cause, Discarded: d.Discarded}
 	}
-	x.Change = changeOf(of.Series, r)
+	x.Change = changeOf(of, r)
 	if t, ok := m.Comparison.Of("throughput"); ok && x.Change != nil && x.Change.Paired {
 		x.ThroughputChange = &ThroughputChange{
 			Ratio: t.Ratio - 1, Low: t.Low - 1, High: t.High - 1, Verdict: t.Verdict, WithinRebuild: t.WithinRebuild, Text: pairText(t),

@@ -14,8 +14,8 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// rowVerdicts are the answers of every threshold for one engine.
-func rowVerdicts(m *standing.Model, e history.Entry) []RowVerdict {
+// rowVerdicts are the answers of every threshold for one engine of a candidate.
+func rowVerdicts(m *standing.Model, of history.Trial, e history.Entry) []RowVerdict {
 	var out []RowVerdict
 	for _, x := range m.Verdicts {
 		t := x.Threshold
@@ -25,7 +25,7 @@ func rowVerdicts(m *standing.Model, e history.Entry) []RowVerdict {
 		r := standing.JudgeEngine(t.Criteria, e)
 		v := RowVerdict{Kind: t.Kind, Name: t.Name, Outcome: r.Outcome, Criteria: []CriterionView{}}
 		counts := false
-		for x := range standing.Counting(t.Select, *m.Current) {
+		for x := range standing.Counting(t.Select, of) {
 			counts = counts || x.ID == e.ID
 		}
 		if !counts { // its figures are those of another precision

@@ -52,6 +52,8 @@ type Options struct {
 	Log     *slog.Logger
 	// Comparisons are nil where no results can be compared.
 	Comparisons Comparisons
+	// Results are nil where none can be shown one by one.
+	Results Results
 	// Lifecycle enables reload and passes on request.
 	Lifecycle bool
 	// Hosts are names that plancast is reached by, beside those of this machine:
@@ -85,6 +87,11 @@ func Handler(o Options) http.Handler {
 	if o.Comparisons != nil {
 		mux.HandleFunc("GET /compare", h.serveComparePage)
 		mux.HandleFunc("GET /api/v1/compare", h.serveCompare)
+	}
+	if o.Results != nil {
+		mux.HandleFunc("GET /models/{model}", h.serveModel)
+		mux.HandleFunc("GET /results/{id}", h.serveResult)
+		mux.HandleFunc("GET /api/v1/results/{id}/samples", h.serveSamples)
 	}
 	mux.HandleFunc("GET /-/healthy", h.serveHealthy)
 	mux.HandleFunc("GET /-/ready", h.serveReady)
