@@ -80,6 +80,16 @@ fuzz: ## fuzz everything that reads outside bytes, FUZZTIME (10s) each
 bench: build ## every performance figure, as ratios against named peers
 	$(RUNTIME); scripts/bench.sh
 
+.PHONY: sbom
+sbom: build ## what plancast is made of, as CycloneDX: build/sbom-*.json
+	VERSION='$(VERSION)' BIN='$(BIN)' scripts/sbom.sh
+
+.PHONY: licences
+licences: ## write docs/licences.md anew: the licence of every module that is linked
+	mkdir -p build
+	go run ./scripts/licences > build/licences.md
+	mv build/licences.md docs/licences.md
+
 .PHONY: ci
 ci: ## what continuous integration runs
 	.ci/run
