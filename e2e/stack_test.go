@@ -134,7 +134,7 @@ schedule: "@every 1s"
 precisions: [fp32]
 onnxruntime: {threads: 1}
 worker: {timeout: 2min}
-benchmark: {warm_up: 0s, min_window: 0s, max_windows: 2, min_queries: 10, sweep_window: 10ms, concurrency: [1], max_disturbance: 100%%}
+benchmark: {warm_up: 0s, min_window: 0s, max_windows: 2, min_queries: 10, sweep_window: 10ms, concurrency: [1], max_disturbance: 100%%, repeat: 0}
 models:
   - {match: "*", owner: vision-team}
 notifications:

@@ -60,7 +60,7 @@ func newJob(t *testing.T) *job {
 	}
 	// The example with short windows, int8 aside: what a CPU gains from it is no matter here.
 	text := strings.Replace(string(config), "[fp32, int8]", "[fp32]", 1) +
-		"benchmark: {warm_up: 0s, min_window: 0s, min_queries: 662, max_windows: 2, sweep_window: 10ms, concurrency: [1], max_disturbance: 100%}\nonnxruntime: {threads: 1}\n"
+		"benchmark: {warm_up: 0s, min_window: 0s, min_queries: 662, max_windows: 2, sweep_window: 10ms, concurrency: [1], max_disturbance: 100%, repeat: 0}\nonnxruntime: {threads: 1}\n"
 	j.write("plancast.yml", text)
 	j.env = append(os.Environ(), "BASH_ENV=", "GITHUB_OUTPUT="+j.path("output"), "GITHUB_STEP_SUMMARY="+j.path("summary.md"))
 	j.push("net", "1", "matmul_fp32.onnx")

@@ -68,7 +68,8 @@ func DefaultGuard() Guard {
 	return Guard{Patience: 30 * time.Second, MaxDisturbance: 0.05, Margin: 0.02, Rebuild: time.Minute}
 }
 
-func (g Guard) percentile() float64 {
+// Decisive is the percentile that decides.
+func (g Guard) Decisive() float64 {
 	if g.Percentile == 0 {
 		return DefaultPercentile
 	}
@@ -189,7 +190,7 @@ func (g Guard) interruption() float64 {
 	if g.MaxDisturbance >= 1 {
 		return 1
 	}
-	return min(g.MaxDisturbance, (1-g.percentile())/2)
+	return min(g.MaxDisturbance, (1-g.Decisive())/2)
 }
 
 // On makes Measure watch the processors through h.

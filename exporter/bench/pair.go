@@ -360,7 +360,7 @@ func (r *run) undecided(rounds []round) bool {
 	if len(quiet) == 0 || r.partner.Rebuild {
 		return len(quiet) < 2
 	}
-	quantity := QuantityOf(r.job.Guard.percentile())
+	quantity := QuantityOf(r.job.Guard.Decisive())
 	changes := r.changes(quiet)
 	i := slices.IndexFunc(changes, func(c Change) bool { return c.Quantity == quantity })
 	switch {

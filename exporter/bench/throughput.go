@@ -66,7 +66,7 @@ func (r *run) reserve(count int) int {
 	if _, found := r.beyond(float64(r.batches[0]) / pace); !found {
 		return 0
 	}
-	least := fewestSections * sections(leastQueries(r.job.Guard.percentile()), int(r.window()/pace)/count)
+	least := fewestSections * sections(leastQueries(r.job.Guard.Decisive()), int(r.window()/pace)/count)
 	share := min(r.job.Options.SweepWindow.Seconds()/r.window(), 0.5)
 	return max(min(int(share*float64(count)), 2*count-least), 0)
 }

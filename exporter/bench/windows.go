@@ -167,7 +167,7 @@ func agree(a, b engine.Window, tolerance float64) bool {
 func (r *run) narrow(rounds []round) bool {
 	samples := pooled(rounds)
 	for _, q := range slices.Backward(Percentiles) {
-		if q > r.job.Guard.percentile() || len(samples) < MinQueries(q) {
+		if q > r.job.Guard.Decisive() || len(samples) < MinQueries(q) {
 			continue
 		}
 		sorted := slices.Sorted(slices.Values(samples))
@@ -249,9 +249,9 @@ func (r *run) judge(o Options, accepted int, disturbed bool) {
 		r.warn("one window cannot show whether the latency is stable: allow 2 or more")
 	case accepted == r.m.Windows && l.Queries >= MinQueries(0.5):
 		r.warn("the latency did not settle: in %d windows no two in a row agreed within %.3g %% of throughput with a P%v known within %.3g %%; all of them are pooled",
-			r.m.Windows, 100*o.ThroughputTolerance, 100*r.job.Guard.percentile(), 100*o.P99Tolerance)
+			r.m.Windows, 100*o.ThroughputTolerance, 100*r.job.Guard.Decisive(), 100*o.P99Tolerance)
 	default:
-		r.warn("the latency did not settle: after %d windows P%v is not known within %.3g %%", r.m.Windows, 100*r.job.Guard.percentile(), 100*o.P99Tolerance)
+		r.warn("the latency did not settle: after %d windows P%v is not known within %.3g %%", r.m.Windows, 100*r.job.Guard.Decisive(), 100*o.P99Tolerance)
 	}
 	if least := MinQueries(0.99); l.Queries < least {
 		r.warn("%d queries are too few for a P99, which takes %d: raise max_window or lower the batch", l.Queries, least)

@@ -45,6 +45,7 @@ type Config struct {
 	Benchmark   bench.Options
 	Guard       bench.Guard // against disturbance; for a model it is GuardFor
 	Pair        bool        // candidates are timed in turns with the one before
+	Repeat      int         // how often a disturbed or unstable result is measured again
 	// Remeasure is how many of the newest candidates are measured again after a
 	// change of environment.
 	Remeasure  int
@@ -77,6 +78,7 @@ func Default() Config {
 		Guard:         bench.DefaultGuard(),
 		Pair:          true,
 		MaxSeries:     250_000,
+		Repeat:        2,
 		Remeasure:     5,
 		Location:      time.UTC,
 		Notifications: defaultNotifications(),

@@ -19,6 +19,7 @@ func (c *Config) guard(d *decoder) map[string]field {
 		"patience":        d.duration(&g.Patience, 0, time.Hour),
 		"max_disturbance": d.quantity(&g.MaxDisturbance, units.Ratio, 0.001, 1),
 		"pair":            d.boolean(&c.Pair),
+		"repeat":          d.integer(&c.Repeat, 0, 100),
 		"margin":          d.quantity(&g.Margin, units.Ratio, 0.001, 0.5),
 		"rebuild":         d.duration(&g.Rebuild, 0, 24*time.Hour),
 		"cores": func(key string, n *yaml.Node) {

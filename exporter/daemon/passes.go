@@ -6,10 +6,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	processors "github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/exporter/notify"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/standing"
@@ -62,6 +64,9 @@ func (o Options) newRunner(cfg config.Config, store *history.Store, repo *candid
 				command: o.Worker, scratch: scratch(cfg),
 				env: notify.Environ(worker.Environ(os.Environ(), cfg.Worker.Env), cfg.Notifications),
 			}
+		},
+		Quiet: func(ctx context.Context, g bench.Guard) bool {
+			return processors.Of(cfg.Worker.Cores).Quiet(ctx, g.MaxDisturbance, g.Patience) < g.Patience
 		},
 		Now: o.Now, Log: o.Log, Observe: observer,
 	}, known)

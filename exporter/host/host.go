@@ -36,6 +36,9 @@ type Host struct {
 
 var _ bench.Host = (*Host)(nil)
 
+// Of watches these cores, or those that this process may use if there are none.
+func Of(cores []int) *Host { return &Host{cores: cores} }
+
 // tick is the unit of /proc/stat: USER_HZ is 100 on every Linux.
 const tick = 0.01
 
@@ -129,7 +132,7 @@ func (h *Host) read() reading {
 		l.at = h.now()
 	}
 	cores := h.cores
-	if cores == nil {
+	if len(cores) == 0 {
 		var err error
 		if cores, err = Affinity(); err != nil {
 			l.problem = err

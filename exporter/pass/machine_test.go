@@ -26,6 +26,9 @@ type machine struct {
 	do        func(ctx context.Context, req worker.Request) // what a job does before it has a result
 	// failure is the outcome of every job; nil measures it.
 	failure *engine.Error
+	// results are the outcomes of the jobs in turn, the last from then on; a nil one
+	// fails. Without any, each job has a result of its own.
+	results []*bench.Measurement
 
 	mu           sync.Mutex
 	busy         map[int]bool
@@ -105,6 +108,13 @@ func (m *machine) work(ctx context.Context, limits config.Worker, req worker.Req
 	defer m.mu.Unlock()
 	m.busy[device] = false
 	m.devices, m.jobs, m.limits = append(m.devices, device), append(m.jobs, *req.Job), limits
+	if n := len(m.results); n > 0 {
+		x := m.results[min(len(m.jobs), n)-1]
+		if x == nil {
+			return worker.Outcome{Environment: &environments[device], Failure: engine.Errorf(engine.KindRunFailed, "run", "", "no")}, nil
+		}
+		return worker.Outcome{Environment: &environments[device], Measurement: x}, nil
+	}
 	if m.failure != nil {
 		return worker.Outcome{Environment: &environments[device], Failure: m.failure}, nil
 	}

@@ -116,10 +116,14 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	if err != nil {
 		return err
 	}
+	folder := func(n int) string { return dir + strings.Repeat("-again", n) } // scratch space of each attempt
+	all := r.repeat(ctx, b, job, rec, func(n int) (history.Record, error) {
+		return r.run(ctx, w, b, job, device, staged, folder(n))
+	})
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// What is measured is kept, even when plancast is asked to stop meanwhile.
-	rec, err = r.keep(context.WithoutCancel(ctx), job, rec)
+	err = r.keepAll(context.WithoutCancel(ctx), job, all)
 	if errors.Is(err, history.ErrDuplicate) {
 		r.Log.Warn("Another plancast measured this job meanwhile", "job", job.String())
 		r.Observe.Dropped(job)
@@ -128,11 +132,13 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	if err != nil {
 		return err
 	}
-	if err := r.keepSamples(rec, samplesPath(dir)); err != nil {
-		r.Log.Warn("The latencies of single queries are not kept", "job", job.String(), "err", err)
+	for n, x := range all {
+		if err := r.keepSamples(x.Record, samplesPath(folder(n))); err != nil {
+			r.Log.Warn("The latencies of single queries are not kept", "job", job.String(), "err", err)
+		}
+		r.note(x.Record)
+		r.Observe.Recorded(x.Record)
 	}
-	r.note(rec)
-	r.Observe.Recorded(rec)
 	return nil
 }
 

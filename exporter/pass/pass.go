@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
@@ -38,8 +39,11 @@ type Options struct {
 	surroundings surroundings // "" is "/"
 	// Worker makes a worker for jobs of one candidate on one device.
 	Worker func() Worker
-	Now    func() time.Time
-	Log    *slog.Logger
+	// Quiet waits, as long as the guard's patience, until other processes leave the
+	// processors alone, and reports whether they do; nil takes them to be quiet.
+	Quiet func(context.Context, bench.Guard) bool
+	Now   func() time.Time
+	Log   *slog.Logger
 	// Observe is called as the pass goes on, one call at a time.
 	Observe Observer
 }

@@ -53,7 +53,7 @@ state: state
 precisions: [fp32]
 schedule: "@every 1h"
 worker: {timeout: 20s, memory: 1GiB, env: [` + UsedAgain + `]}
-benchmark: {warm_up: 0s, min_window: 0s, min_queries: 662, sweep_window: 10ms, concurrency: [1]}
+benchmark: {warm_up: 0s, min_window: 0s, min_queries: 662, sweep_window: 10ms, concurrency: [1], repeat: 0}
 ` + extra
 	if err := os.WriteFile(s.File(), []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
