@@ -131,7 +131,7 @@ func pick(fit []prom.Series) (best prom.Series, doubt bool) {
 	bestT, bestV := int64(math.MinInt64), 0.0
 	for i, s := range fit {
 		t, v := newest(s)
-		if i > 0 && v != bestV && t != math.MinInt64 && bestT != math.MinInt64 {
+		if v != bestV && t != math.MinInt64 && bestT != math.MinInt64 {
 			doubt = true
 		}
 		if t > bestT || (t == bestT && v > bestV) || i == 0 {

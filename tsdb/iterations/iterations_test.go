@@ -83,6 +83,13 @@ func TestOneObservationForEachIteration(t *testing.T) {
 		{"a second value in one iteration replaces the first", "0:5 300:6 600:4", "0:1 600:2", "", "1@0=6 2@600=4"},
 		{"numbers that start again are new iterations", "0:5 600:4 900:7 1200:6", "0:1 600:2 900:1 1200:2", "", "1@0=5 2@600=4 1@900=7 2@1200=6"},
 		{"an earlier result shown again is not a new one", "0:5 600:4 900:5 1200:3", "0:1 600:2 900:1 1200:3", "", "1@0=5 2@600=4 3@1200=3"},
+		{"a number that starts again forgets the results before", "0:5 600:4 900:7 1200:4", "0:1 600:2 900:1 1200:2", "", "1@0=5 2@600=4 1@900=7 2@1200=4"},
+		{"a number that is measured anew is a new result", "0:5 600:4 660:5 720:3", "0:1 600:2 660:1 720:2", "", "1@0=5 2@600=4 2@720=3"},
+		{"the number of the first iteration is no jump", "0:5", "0:4", "", "4@0=5"},
+		{"a number that is not one is a gap", "0:5 600:4", "0:1 300:nan 600:2", "", "1@0=5 2@600=4"},
+		{"an infinite value is missed", "0:5 600:+Inf 900:4", "0:1 600:2 900:3", "", "1@0=5 2@600! 3@900=4"},
+		{"a time that no clock shows is not believed", "600:4", "600:2", "600:1e300", "2@600=4"},
+		{"a gap divides no iteration", "0:5 300:gone 400:6", "0:1 300:gone 400:1", "", "1@0=6"},
 		{"two replicas out of step do not multiply", "0:5 600:4 660:5 720:4", "0:1 600:2 660:1 720:2", "", "1@0=5 2@600=4"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -91,9 +98,17 @@ func TestOneObservationForEachIteration(t *testing.T) {
 			if c.time != "" {
 				e.Times = NewJoin([]prom.Series{series(l, c.time)})
 			}
-			its, _ := Rebuild(series(l, c.value), e)
+			its, notes := Rebuild(series(l, c.value), e)
 			if got := format(its); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
+			}
+			if restarted := strings.Contains(c.name, "start"); (len(notes) > 0) != restarted || restarted && !strings.Contains(notes[0], "started again once") {
+				t.Errorf("notes: %q", notes)
+			}
+			for _, it := range its {
+				if it.NoEffect || it.Disturbed {
+					t.Errorf("without evidence for it, an iteration is disturbed or without effect: %+v", it)
+				}
 			}
 		})
 	}
@@ -121,12 +136,38 @@ func TestOtherWaysToDistinguishIterations(t *testing.T) {
 
 func TestAFailureAfterTheNewestResultIsAMissedIteration(t *testing.T) {
 	l := label("model", "a")
-	e := Evidence{
-		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2")}), Step: time.Minute,
-		Built: NewJoin([]prom.Series{series(l, "0:1 900:0")}),
+	for _, c := range []struct{ name, value, built, want string }{
+		{"a failure", "0:5 600:4", "0:1 900:0", "1@0=5 2@600=4 3@900!"},
+		{"a failure before the newest result", "0:5 600:4", "0:1 300:0", "1@0=5 2@600=4"},
+		{"a failure at the newest result", "0:5 600:4", "0:1 600:0", "1@0=5 2@600=4"},
+		{"a failure that was put right", "0:5 600:4", "0:1 900:0 1200:1", "1@0=5 2@600=4"},
+		{"a build that ended its series", "0:5 600:4", "0:0 900:gone", "1@0=5 2@600=4"},
+		{"a failure without any result", "", "0:0 900:0", ""},
+	} {
+		number := "0:1 600:2"
+		if c.value == "" {
+			number = "0:1"
+		}
+		e := Evidence{Numbers: NewJoin([]prom.Series{series(l, number)}), Step: time.Minute, Built: NewJoin([]prom.Series{series(l, c.built)})}
+		its, _ := Rebuild(series(l, c.value), e)
+		if got := format(its); got != c.want {
+			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
+		}
 	}
-	its, _ := Rebuild(series(l, "0:5 600:4"), e)
-	if got, want := format(its), "1@0=5 2@600=4 3@900!"; got != want {
+}
+
+func TestOnlyAJumpThatCanBeBelievedStandsForMissedIterations(t *testing.T) {
+	l := label("model", "a")
+	for to, missed := range map[int]int{2: 0, 3: 1, maxMissed + 2: maxMissed, maxMissed + 3: 0} {
+		its, _ := Rebuild(series(l, "0:5 600:4"), Evidence{Numbers: NewJoin([]prom.Series{series(l, fmt.Sprintf("0:1 600:%d", to))})})
+		if len(its) != missed+2 {
+			t.Errorf("from 1 to %d: %d iterations, want %d", to, len(its), missed+2)
+		}
+	}
+}
+
+func TestResultsAreDatedToTheMillisecond(t *testing.T) {
+	if got, want := moment(1.2346), time.UnixMilli(1235).UTC(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -141,6 +182,13 @@ func TestACandidateIsFinishedWhenItsLastPrecisionIs(t *testing.T) {
 	its, _ := Rebuild(series(fp16, "60:5 660:4"), e)
 	if got, want := format(its), "1@110=5 2@710=4"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	// The same numbers of another time, here after they started again, are other candidates.
+	e.Numbers = NewJoin([]prom.Series{series(fp16, "60:1 660:9"), series(int8, "60:9 660:1")})
+	e.Times = NewJoin([]prom.Series{series(fp16, "60:50 660:650"), series(int8, "60:55 660:655")})
+	its, _ = Rebuild(series(fp16, "60:5 660:4"), e)
+	if got, want := format(slices.DeleteFunc(its, func(it Iteration) bool { return !it.Valid })), "1@50=5 9@650=4"; got != want {
+		t.Errorf("numbers of another time: got %s, want %s", got, want)
 	}
 }
 
@@ -158,6 +206,26 @@ func TestEnvironments(t *testing.T) {
 	its, _ := Rebuild(series(l, "0:5 600:4 1200:7 1800:6"), e)
 	if got, want := format(its), "1@0=5/old 2@600=4/old 1@1200=7/new 2@1800=6/new"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+	// One that ended names what follows it, the first what came before it; one
+	// that is not 1 is none.
+	e.Environments = NewJoin([]prom.Series{
+		series(with("first"), "60:1 300:gone 1500:1 1600:gone"), series(with("none"), "0:0 700:0"), series(with("second"), "1200:1 1900:gone"),
+	})
+	its, _ = Rebuild(series(l, "0:5 600:4 1200:7 1800:6"), e)
+	if got, want := format(its), "1@0=5/first 2@600=4/first 1@1200=7/second 2@1800=6/second"; got != want {
+		t.Errorf("with gaps: got %s, want %s", got, want)
+	}
+	e.Environments = NewJoin([]prom.Series{series(with("second"), "100:1 200:gone"), series(with("first"), "0:1 50:gone")})
+	its, _ = Rebuild(series(l, "0:5 600:4"), e)
+	if got, want := format(its[:2]), "1@0=5/first 2@600=4/second"; got != want {
+		t.Errorf("after all ended: got %s, want %s", got, want)
+	}
+	// Of several that hold, the newest; of two that began together, the last by name.
+	e.Environments = NewJoin([]prom.Series{series(with("newest"), "600:1 1200:gone"), series(with("b"), "0:1"), series(with("a"), "0:1")})
+	its, _ = Rebuild(series(l, "0:5 600:4 1200:7 1800:6"), e)
+	if got, want := format(its), "1@0=5/b 2@600=4/newest 1@1200=7/b 2@1800=6/b"; got != want {
+		t.Errorf("several: got %s, want %s", got, want)
 	}
 	own := label("model", "a", "gpu", "L4")
 	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: ByChange, EnvironmentLabel: "gpu"})
@@ -181,6 +249,30 @@ func TestUnquantizedLayersAreAConcernWhenTheyGrow(t *testing.T) {
 	}
 }
 
+func TestOfSeveralIterationSeriesTheNewestCounts(t *testing.T) {
+	l := label("model", "a")
+	by := func(instance string) model.Metric { return label("model", "a", "instance", instance) }
+	for _, c := range []struct {
+		name  string
+		fit   []prom.Series
+		want  string
+		doubt bool
+	}{
+		{"they agree", []prom.Series{series(by("x"), "0:1 600:2"), series(by("y"), "0:1 600:2")}, "1@0=5 2@600=4", false},
+		{"one ended", []prom.Series{series(by("x"), "0:1 600:2"), series(by("y"), "0:7 300:gone")}, "1@0=5 2@600=4", true},
+		{"one ended, and comes first", []prom.Series{series(by("y"), "0:7 300:gone"), series(by("x"), "0:1 600:2")}, "1@0=5 2@600=4", true},
+		{"one counts further", []prom.Series{series(by("x"), "0:1 600:2"), series(by("y"), "0:4 600:5")}, "4@0=5 5@600=4", true},
+		{"one counts further, and comes first", []prom.Series{series(by("y"), "0:4 600:5"), series(by("x"), "0:1 600:2")}, "4@0=5 5@600=4", true},
+		{"one has no number, and comes last", []prom.Series{series(by("x"), "0:1 600:2"), series(by("y"), "0:nan")}, "1@0=5 2@600=4", false},
+		{"one has no number", []prom.Series{series(by("y"), "0:nan"), series(by("x"), "0:1 600:2")}, "1@0=5 2@600=4", false},
+	} {
+		its, notes := Rebuild(series(l, "0:5 600:4"), Evidence{Numbers: NewJoin(c.fit)})
+		if got := format(its); got != c.want || (len(notes) == 1 && strings.Contains(notes[0], "several iteration series fit")) != c.doubt {
+			t.Errorf("%s: got %s, want %s; notes %q", c.name, got, c.want, notes)
+		}
+	}
+}
+
 func TestJoin(t *testing.T) {
 	j := NewJoin([]prom.Series{
 		series(label("model", "a", "precision", "fp16"), "0:1"),
@@ -193,11 +285,31 @@ func TestJoin(t *testing.T) {
 	}{
 		{label("model", "a", "precision", "int8", "quantile", "0.99"), 1},
 		{label("model", "a"), 2},
+		{label("model", "a", "precision", "fp32"), 0},
 		{label("model", "c"), 0},
 		{label("host", "x"), 0},
 	} {
 		if got := len(j.Of(c.labels)); got != c.want {
 			t.Errorf("%s fits %d series, want %d", c.labels, got, c.want)
+		}
+	}
+	hiding := NewJoin([]prom.Series{
+		series(label("model", "a"), "0:1"), series(label("model", "a", "precision", "int8", "device", "x"), "0:2"),
+		series(label("model", "a", "precision", "int8", "device", "y"), "0:3"), series(label("model", "a", "precision", "int8"), "0:4"),
+	})
+	for want, labels := range map[string]model.Metric{
+		"1":       label("model", "a", "precision", "fp16"),
+		"2":       label("model", "a", "precision", "int8", "device", "x"),
+		"4":       label("model", "a", "precision", "int8", "device", "z"),
+		"1 2 3 4": label("model", "a"),
+		"":        label(model.MetricNameLabel, "m"),
+	} {
+		var got []string
+		for _, s := range hiding.Of(labels) {
+			got = append(got, fmt.Sprint(s.Points[0].V))
+		}
+		if slices.Sort(got); strings.Join(got, " ") != want {
+			t.Errorf("%s fits %v, want %s", labels, got, want)
 		}
 	}
 	if got := len(NewJoin([]prom.Series{series(label("job", "ci"), "0:1")}).Of(label("model", "a"))); got != 1 {
@@ -218,6 +330,24 @@ func TestMergeOfReplicasAndMoves(t *testing.T) {
 	if got, want := format(Merge(part("0:5 600:4 1200:3"), part("0:5 600:4 1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
 		t.Errorf("replicas: got %s, want %s", got, want)
 	}
+	late := []Iteration{{Number: 1, Time: at(60_000), Known: at(60_000), Value: 5, Valid: true}, {Number: 2, Time: at(660_000), Known: at(660_000)}}
+	if got, want := format(Merge(late, part("0:5 600:4 1200:gone"))), "1@0=5 2@600=4 3@1200!"; got != want {
+		t.Errorf("a replica that came late and missed one: got %s, want %s", got, want)
+	}
+	missed := []Iteration{{Number: 1, Time: at(0), Known: at(0)}}
+	if got, want := format(Merge(missed, []Iteration{{Number: 1, Time: at(60_000), Known: at(60_000), Value: 5, Valid: true}})), "1@60=5"; got != want {
+		t.Errorf("a result that the first replica missed: got %s, want %s", got, want)
+	}
+	if got, want := format(Merge(missed, []Iteration{{Number: 2, Time: at(60_000), Known: at(60_000), Value: 5, Valid: true}})), "1@0! 2@60=5"; got != want {
+		t.Errorf("another iteration than the one missed: got %s, want %s", got, want)
+	}
+	in := func(environment string, n, seconds int64, value float64) Iteration {
+		return Iteration{Number: float64(n), Time: at(1000 * seconds), Known: at(1000 * (1000 - seconds)), Value: value, Valid: true, Environment: environment}
+	}
+	all := Merge([]Iteration{in("x", 1, 300, 5)}, []Iteration{in("y", 1, 200, 5), in("x", 2, 100, 5)}, []Iteration{in("x", 1, 0, 4)})
+	if got, want := format(all), "1@0=4/x 2@100=5/x 1@200=5/y 1@300=5/x"; got != want {
+		t.Errorf("what differs in environment, number or value, in order of time: got %s, want %s", got, want)
+	}
 	if got, want := format(Merge(part("0:5 600:4 900:gone"), part("1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {
 		t.Errorf("a move: got %s, want %s", got, want)
 	}
@@ -227,16 +357,17 @@ func TestNothingFromTheFutureIsKnown(t *testing.T) {
 	its := []Iteration{
 		{Number: 1, Time: at(0), Known: at(0), Value: 5, Valid: true},
 		{Number: 2, Time: at(500_000), Known: at(600_000), Value: 4, Valid: true}, // dated before it was known
+		{Number: 3, Time: at(900_000), Known: at(700_000), Value: 3, Valid: true}, // and after
 	}
 	for _, c := range []struct {
 		known int64
 		want  int
-	}{{0, 1}, {550_000, 1}, {600_000, 2}} {
+	}{{0, 1}, {550_000, 1}, {600_000, 2}, {700_000, 2}, {900_000, 3}} {
 		if got := len(Observations(its, at(c.known))); got != c.want {
 			t.Errorf("at %d ms %d observations are known, want %d", c.known, got, c.want)
 		}
 	}
-	if len(Observations(its, time.Time{})) != 2 {
+	if len(Observations(its, time.Time{})) != 3 {
 		t.Error("the zero time does not mean everything")
 	}
 }

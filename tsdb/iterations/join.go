@@ -10,19 +10,21 @@ import (
 // of the same thing: those that agree with it in every label both have.
 type Join struct {
 	series   []prom.Series
-	names    map[model.LabelName]bool
+	all      []int                   // every index of series
+	having   map[model.LabelName]int // how many series have a label
 	postings map[model.LabelPair][]int
 }
 
 // NewJoin indexes series.
 func NewJoin(series []prom.Series) *Join {
-	j := &Join{series: series, names: map[model.LabelName]bool{}, postings: map[model.LabelPair][]int{}}
+	j := &Join{series: series, having: map[model.LabelName]int{}, postings: map[model.LabelPair][]int{}}
 	for i, s := range series {
+		j.all = append(j.all, i)
 		for n, v := range s.Labels {
 			if n == model.MetricNameLabel {
 				continue
 			}
-			j.names[n] = true
+			j.having[n]++
 			p := model.LabelPair{Name: n, Value: v}
 			j.postings[p] = append(j.postings[p], i)
 		}
@@ -37,15 +39,14 @@ func (j *Join) Of(labels model.Metric) []prom.Series {
 	if j == nil || len(j.series) == 0 {
 		return nil
 	}
-	var among []int
-	found := false
+	among, found := j.all, false
 	for n, v := range labels {
-		if n == model.MetricNameLabel || !j.names[n] {
+		if n == model.MetricNameLabel || j.having[n] == 0 {
 			continue
 		}
-		p := j.postings[model.LabelPair{Name: n, Value: v}]
-		if !found || len(p) < len(among) {
-			among, found = p, true
+		found = true
+		if p := j.postings[model.LabelPair{Name: n, Value: v}]; j.having[n] == len(j.series) && len(p) < len(among) {
+			among = p // a series without the label could agree as well
 		}
 	}
 	if !found {
@@ -71,7 +72,7 @@ func (j *Join) Of(labels model.Metric) []prom.Series {
 			}
 		}
 		switch {
-		case !ok || common < most:
+		case !ok || common == 0 || common < most:
 		case common > most:
 			most, out = common, []prom.Series{j.series[i]}
 		default:

@@ -140,21 +140,14 @@ func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
 		if v, ok := within(effective, sp.from, sp.to); ok && v == 0 {
 			next.NoEffect = true
 		}
-		if i > 0 && sp.number < last {
-			if before, ok := epoch[sp.number]; ok && before == r {
-				continue // an earlier result shown again
-			}
+		if before, ok := epoch[sp.number]; ok && before == r {
+			continue // an earlier result shown again
+		}
+		if sp.number < last {
 			restarts++
 			clear(epoch)
-			out = append(out, next)
-			epoch[sp.number], last = r, sp.number
-			continue
 		}
-		if before, ok := epoch[sp.number]; ok && before == r {
-			last = math.Max(last, sp.number)
-			continue
-		}
-		if jump := sp.number - last; i > 0 && jump > 1 && jump <= maxMissed+1 && len(out) > 0 {
+		if jump := sp.number - last; jump > 1 && jump <= maxMissed+1 && i > 0 {
 			out = append(out, missed(out[len(out)-1], next, int(jump)-1)...)
 		}
 		out = append(out, next)
