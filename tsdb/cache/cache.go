@@ -59,12 +59,9 @@ func (c *Cache[V]) Get(ctx context.Context, key string, ttl time.Duration, load 
 		return zero, err
 	}
 	c.mu.Lock()
-	if e, ok := c.lru.Get(key); ok {
-		if c.now().Before(e.until) {
-			c.mu.Unlock()
-			return e.value, nil
-		}
-		c.lru.Remove(key)
+	if e, ok := c.lru.Get(key); ok && c.now().Before(e.until) {
+		c.mu.Unlock()
+		return e.value, nil
 	}
 	f := c.flights[key]
 	if f == nil {

@@ -126,3 +126,73 @@ func TestTheBoundIsInBytes(t *testing.T) {
 		t.Error("a value larger than the cache drove others out")
 	}
 }
+
+func TestTheBoundIsExact(t *testing.T) {
+	const own = 128 + 1 // of an entry whose key is one byte
+	c := New(1000, func(n int) int64 { return int64(n) }, time.Now)
+	get := func(key string, size int) {
+		t.Helper()
+		if _, err := c.Get(t.Context(), key, time.Hour, func(context.Context) (int, error) { return size, nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("a", 1000-own+1)
+	if c.Len() != 0 || c.Bytes() != 0 {
+		t.Errorf("a value that cannot fit is kept: %d, %d bytes", c.Len(), c.Bytes())
+	}
+	get("a", 500-own)
+	get("b", 500-own)
+	if c.Len() != 2 || c.Bytes() != 1000 {
+		t.Errorf("two that fill the cache: %d, %d bytes", c.Len(), c.Bytes())
+	}
+	get("c", 1000-own)
+	if c.Len() != 1 || c.Bytes() != 1000 {
+		t.Errorf("one that fills it alone: %d, %d bytes", c.Len(), c.Bytes())
+	}
+}
+
+func TestAnAnswerIsKeptForItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(1<<20, func(int) int64 { return 10 }, time.Now)
+		loads := 0
+		get := func(ttl time.Duration) int {
+			t.Helper()
+			v, err := c.Get(t.Context(), "k", ttl, func(context.Context) (int, error) { loads++; return loads, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		for _, s := range []struct {
+			sleep, ttl time.Duration
+			want       int
+		}{{0, 0, 1}, {0, time.Minute, 2}, {0, time.Minute, 2}, {time.Minute - 1, time.Minute, 2}, {1, time.Minute, 3}, {0, time.Minute, 3}} {
+			time.Sleep(s.sleep)
+			if got := get(s.ttl); got != s.want {
+				t.Errorf("after %s: load %d, want %d", s.sleep, got, s.want)
+			}
+		}
+		if c.Len() != 1 || c.Bytes() != 10+1+128 {
+			t.Errorf("%d values of %d bytes are held", c.Len(), c.Bytes())
+		}
+	})
+}
+
+func TestALoadThatNobodyWaitsForKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(1<<20, func(string) int64 { return 10 }, time.Now)
+		slow := func(context.Context) (string, error) { time.Sleep(time.Hour); return "late", nil }
+		alone, leave := context.WithTimeout(t.Context(), time.Second)
+		defer leave()
+		if _, err := c.Get(alone, "k", time.Minute, slow); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the one who left got %v", err)
+		}
+		start := time.Now()
+		v, err := c.Get(t.Context(), "k", 2*time.Hour, func(context.Context) (string, error) { return "fresh", nil })
+		if v != "fresh" || err != nil || time.Since(start) != 0 {
+			t.Errorf("the next one got %q, %v after %s", v, err, time.Since(start))
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+	})
+}

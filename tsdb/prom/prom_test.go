@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 	"go.uber.org/goleak"
 
@@ -93,6 +95,38 @@ func TestExpressionsAreRewrittenAsTrees(t *testing.T) {
 	}
 }
 
+func TestEverySelectorOfAnExpressionLooksBack(t *testing.T) {
+	for text, want := range map[string]string{
+		"abs(a)":                               "abs(last_over_time(a[1h]))",
+		"-(a)":                                 "-(last_over_time(a[1h]))",
+		"a or b":                               "last_over_time(a[1h]) or last_over_time(b[1h])",
+		"topk(scalar(n), a)":                   "topk(scalar(last_over_time(n[1h])), last_over_time(a[1h]))",
+		"max_over_time(a[2h:1m])":              "max_over_time(last_over_time(a[1h])[2h:1m])",
+		"timestamp(a) + absent(b)":             "timestamp(a) + absent(b)", // they ask about the sample itself
+		"histogram_quantile(0.9, rate(a[5m]))": "histogram_quantile(0.9, rate(a[5m]))",
+	} {
+		e, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.window(time.Hour).String(); got != want {
+			t.Errorf("%s: got %s, want %s", text, got, want)
+		}
+	}
+}
+
+func TestExpressionsThatDependOnTheMoment(t *testing.T) {
+	for text, want := range map[string]bool{"a": false, "time() - a": true, "hour() + a": true, "hour(a)": false, "abs(a)": false} {
+		e, err := Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.timed() != want {
+			t.Errorf("%s: %v, want %v", text, e.timed(), want)
+		}
+	}
+}
+
 func TestMacros(t *testing.T) {
 	p, err := NewPlan(end, 24*time.Hour, time.Minute, true)
 	if err != nil {
@@ -150,6 +184,8 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"timeout", "application/json", `{"status":"error","errorType":"timeout","error":"query timed out"}`, 503, http.StatusGatewayTimeout, "gave up on the query"},
 		{"not Prometheus", "text/html", "<html>hello</html>", 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
 		{"wrong type", "application/json", `{"status":"success","data":{"resultType":"string","result":[1,"x"]}}`, 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"a bad query behind a proxy", "text/html", "<html>bad</html>", 400, http.StatusBadGateway, "does not answer like a Prometheus API"},
+		{"an evaluation behind a proxy", "text/html", "<html>bad</html>", 422, http.StatusBadGateway, "does not answer like a Prometheus API"},
 		{"broken", "application/json", `{"status":"success","data":{"resultType":"matrix","result":[{"metric"`, 200, http.StatusBadGateway, "does not answer like a Prometheus API"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -234,6 +270,62 @@ func TestTheMethodIsTheUsers(t *testing.T) {
 		if _, err := history(client, context.Background()); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestAServerThatTakesNoPOSTIsAskedWithGET(t *testing.T) {
+	for _, code := range []int{http.StatusMethodNotAllowed, http.StatusNotImplemented} {
+		var methods []string
+		client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if methods = append(methods, r.Method); r.Method == http.MethodPost {
+				w.WriteHeader(code)
+				return
+			}
+			fmt.Fprint(w, `{"status":"success","data":{"resultType":"matrix","result":[]},"warnings":["late","late"]}`)
+		}, nil)
+		a, err := history(client, context.Background())
+		if err != nil || len(methods) != 2 || methods[1] != http.MethodGet {
+			t.Errorf("%d: methods %s, %v", code, methods, err)
+		}
+		if len(a.Warnings) != 1 || a.Warnings[0] != "late" {
+			t.Errorf("warnings %q", a.Warnings)
+		}
+	}
+	// One that refuses a GET as well is not asked again.
+	asked := 0
+	client := serve(t, func(w http.ResponseWriter, _ *http.Request) { asked++; w.WriteHeader(http.StatusMethodNotAllowed) }, func(o *Options) { o.Method = http.MethodGet })
+	if _, err := history(client, context.Background()); err == nil || asked != 1 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
+func TestAPointIsDroppedOnlyWhenItSaysNothingNew(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		p, q Point
+		want bool
+	}{
+		{Point{V: 1}, Point{V: 1}, true}, {Point{V: 1}, Point{V: 2}, false}, {Point{V: nan}, Point{V: nan}, true}, {Point{V: nan}, Point{V: 1}, false}, {Point{V: 1}, Point{V: nan}, false},
+		{Point{Gone: true}, Point{Gone: true, V: 1}, true}, {Point{Gone: true}, Point{}, false}, {Point{}, Point{Gone: true}, false},
+	} {
+		if got := same(c.p, c.q); got != c.want {
+			t.Errorf("%+v, %+v: %v", c.p, c.q, got)
+		}
+	}
+}
+
+func TestTimesThatNoServerHasAreRefused(t *testing.T) {
+	for text, ok := range map[string]bool{"1e15": true, "-1e15": true, "1.1e15": false, "-1.1e15": false, "NaN": false, "x": false, "1.5": true} {
+		if _, err := point(text, "1"); (err == nil) != ok {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+func TestLabelsCountInMemory(t *testing.T) {
+	small, large := labelBytes(nil), labelBytes(model.Metric{"name": "value", "b": "c"})
+	if small != 96 || large != 96+2*64+int64(len("namevaluebc")) {
+		t.Errorf("%d and %d bytes", small, large)
 	}
 }
 
