@@ -239,10 +239,10 @@ func (s Series) NewestWhere(ok func(Trial) bool) (Trial, bool) {
 // Precisions lists the precisions that appear in the series, most exact first.
 func (s Series) Precisions() []engine.Precision {
 	var out []engine.Precision
-	for _, t := range s.Trials {
-		for e := range t.Entries() {
-			if !slices.Contains(out, e.Precision) {
-				out = append(out, e.Precision)
+	for i := range s.Trials {
+		for k := range s.Trials[i].kept {
+			if p := s.Trials[i].kept[k].precision.precision(); !slices.Contains(out, p) {
+				out = append(out, p)
 			}
 		}
 	}

@@ -62,7 +62,7 @@ func (v View) Of(only func(model string) bool) View {
 
 // Describe writes down one model of a state: what the report says of it, and
 // what a notification takes from there.
-func Describe(m *standing.Model, s *standing.State) ModelView { return modelView(m, s) }
+func Describe(m *standing.Model, s *standing.State) ModelView { return modelView(m, s, 0) }
 
 // HeadlineText is the newest result in one sentence.
 func (m ModelView) HeadlineText() string { return m.Headline }

@@ -22,6 +22,8 @@ type Selection struct {
 	Model string // this one only
 	After string // those whose names come later, as the page before ends with it
 	Limit int    // at most so many; 0: all
+	// Iterations is how many of the newest each model's history has; 0: 100.
+	Iterations int
 }
 
 // Build makes the view of a state.
@@ -66,7 +68,7 @@ func BuildPart(s *standing.State, of Selection) View {
 		case of.Limit > 0 && len(v.Models) == of.Limit:
 			v.Next = v.Models[of.Limit-1].Name
 		default:
-			v.Models = append(v.Models, modelView(m, s))
+			v.Models = append(v.Models, modelView(m, s, of.Iterations))
 		}
 	}
 	for _, m := range s.Milestones {
@@ -117,8 +119,9 @@ func jobView(j standing.Job, now time.Time) JobView {
 	return v
 }
 
-// modelView writes down one model of a state.
-func modelView(m *standing.Model, s *standing.State) ModelView {
+// modelView writes down one model of a state, with so many iterations; 0 is all that
+// a view has at most.
+func modelView(m *standing.Model, s *standing.State, iterations int) ModelView {
 	v := ModelView{
 		Name: m.Name, Owner: outside.Line(m.Owner, 100), Labels: labels(m), Status: m.Status,
 		Rows: []Row{}, Verdicts: []VerdictView{}, History: []History{},
@@ -143,7 +146,10 @@ func modelView(m *standing.Model, s *standing.State) ModelView {
 	v.Candidate.Change = m.Change()
 	v.Rows = rows(m, s.Now)
 	v.Verdicts = verdictViews(m)
-	v.History, v.Truncated = points(m.Series)
+	v.History, v.Truncated = points(m.Series, cmp.Or(iterations, maxPoints))
+	if v.Truncated && iterations > 0 {
+		v.More = modelLink(m.Name)
+	}
 	v.Best = best(v)
 	v.Headline = headline(v)
 	return v

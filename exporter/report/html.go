@@ -20,7 +20,8 @@ var pageText string
 
 // HTMLOptions choose the form of the page; the zero value is the whole report.
 type HTMLOptions struct {
-	Model   string // show this model alone; "" is all of them
+	Model   string // show this model alone; "" is all that the view has
+	Later   bool   // the view is not the first page of the models
 	DocsURL string // where the documentation is; "" leaves the link out
 }
 
@@ -39,6 +40,9 @@ type page struct {
 	Overview bool
 	One      bool // a single model was asked for
 	NotFound string
+	Full     bool   // the cards are shown, rather than the overview alone
+	Later    bool   // there is a page before
+	More     string // the page after; "" when this is the last
 	Bars     []milestoneBar
 }
 
@@ -135,19 +139,22 @@ func htmlCells(l line) []htmlCell {
 // HTML writes the view as one self-contained page without script. Everything
 // from outside is escaped by html/template.
 func HTML(w io.Writer, v View, o HTMLOptions) error {
-	p := page{frame: newFrame("plancast", o.DocsURL, ""), View: v, Summary: summaryText(v), One: o.Model != ""}
+	p := page{frame: newFrame("plancast", o.DocsURL, ""), View: v, Summary: summaryText(v), One: o.Model != "", Later: o.Later}
 	p.Results = !v.Fleet
 	if len(v.Running) > 0 {
 		p.Refresh = int(refresh.Seconds())
 	}
-	full := p.One || len(v.Models) <= manyModels
-	p.Overview = !p.One && len(v.Models) > 1
+	p.Full = p.One || v.Summary.Models <= manyModels
+	p.Overview = !p.One && (v.Summary.Models > 1 || p.Later)
+	if v.Next != "" {
+		p.More = "?after=" + url.QueryEscape(v.Next)
+	}
 	for i, m := range v.Models {
 		if p.One && m.Name != o.Model {
 			continue
 		}
-		c := newCard(m, i, full)
-		if !full {
+		c := newCard(m, i, p.Full)
+		if !p.Full {
 			c.Link = modelLink(m.Name)
 		}
 		p.Cards = append(p.Cards, c)
@@ -157,9 +164,6 @@ func HTML(w io.Writer, v View, o HTMLOptions) error {
 		if len(p.Cards) == 0 {
 			p.NotFound = outside.Line(o.Model, 100)
 		}
-	}
-	if !full {
-		p.One = false
 	}
 	for _, m := range v.Milestones {
 		p.Bars = append(p.Bars, newMilestoneBar(m))
@@ -172,9 +176,6 @@ func (p page) Undecided() int {
 	s := p.View.Summary
 	return s.Models - s.Met - s.Missed - s.Failed
 }
-
-// Full reports whether the cards are shown, or the overview alone.
-func (p page) Full() bool { return p.One || len(p.Cards) <= manyModels }
 
 // WhatChanged is the change that led to the newest candidate; nil when nothing is
 // known of it.

@@ -237,13 +237,14 @@ func (f Failure) Text() string {
 	return s.String()
 }
 
-// maxPoints is how many iterations of a series a view keeps.
+// maxPoints is how many iterations of a series a view has at most.
 const maxPoints = 100
 
-func points(s history.Series) ([]History, bool) {
+// points are the newest iterations of a series, and whether there are more.
+func points(s history.Series, most int) ([]History, bool) {
 	candidates, truncated := s.Trials, false
-	if len(candidates) > maxPoints {
-		candidates, truncated = candidates[len(candidates)-maxPoints:], true
+	if len(candidates) > most {
+		candidates, truncated = candidates[len(candidates)-most:], true
 	}
 	out := []History{}
 	for _, p := range s.Precisions() {

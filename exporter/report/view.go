@@ -90,6 +90,7 @@ type ModelView struct {
 	OutOfOrder []CandidateView `json:"out_of_order,omitempty"`
 	History    []History       `json:"history"` // the series in the newest environment, by precision
 	Truncated  bool            `json:"history_truncated,omitempty"`
+	More       string          `json:"history_more,omitempty"` // where more of it is, relative to the address of the report; "" where the view has it
 }
 
 // Environment is where the results hold.
