@@ -76,10 +76,11 @@ type Daemon struct {
 	activity atomic.Pointer[activity]
 	metrics  *metrics.Collector
 
-	passing  sync.Mutex       // held during a pass
-	chosen   pass.Chosen      // guarded by passing
-	deriving sync.Mutex       // held while something new is derived and published, so that nothing older replaces it
-	tracker  standing.Tracker // guarded by deriving
+	passing  sync.Mutex        // held during a pass
+	chosen   pass.Chosen       // guarded by passing
+	deriving sync.Mutex        // held while something new is derived and published, so that nothing older replaces it
+	tracker  standing.Tracker  // guarded by deriving
+	snapshot *metrics.Snapshot // the newest that was made; guarded by deriving
 
 	audited int64 // newest line of the audit trail that is shown
 
@@ -100,7 +101,8 @@ func New(o Options) (*Daemon, error) {
 	d := &Daemon{
 		options: o, log: o.Log, now: o.Now, load: config.Load, requests: newRequests(), lock: l, setup: newSetup(o.Config),
 	}
-	if err := d.open(context.Background()); err != nil {
+	d.snapshot, err = metrics.NewSnapshot(&standing.State{}, o.Build, 0)
+	if err := errors.Join(err, d.open(context.Background())); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, nil

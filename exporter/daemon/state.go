@@ -95,10 +95,11 @@ func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) 
 	if err != nil {
 		d.log.Error("A milestone has no forecast", "err", err)
 	}
-	m, err := metrics.NewSnapshot(s, d.options.Build, cfg.MaxSeries)
+	m, err := d.snapshot.Next(s, cfg.MaxSeries)
 	if err != nil {
 		d.log.Error("Some metrics are left out", "err", err)
 	}
+	d.snapshot = m
 	return s, m
 }
 

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -133,23 +135,13 @@ func (s *Snapshot) exposition(format expfmt.Format) (exposition, error) {
 	if e, ok := s.cache.formats[format]; ok {
 		return e, nil
 	}
-	// A registry checks the snapshot as every scrape would be: types,
-	// labels and duplicates.
-	reg := prometheus.NewPedanticRegistry()
-	if err := reg.Register(snapshotCollector{s}); err != nil {
-		return exposition{}, err
-	}
-	families, err := reg.Gather()
-	if err != nil && len(families) == 0 {
-		return exposition{}, err
-	}
 	var out bytes.Buffer
-	z, err := flate.NewWriter(&out, flate.DefaultCompression)
+	z, err := flate.NewWriter(&out, flate.BestSpeed) // of some megabytes after each record
 	if err != nil {
 		return exposition{}, err
 	}
 	sum := &checksum{}
-	if err := encode(io.MultiWriter(z, sum), format, families, false); err != nil {
+	if err := s.encode(io.MultiWriter(z, sum), format); err != nil {
 		return exposition{}, err
 	}
 	if err := z.Flush(); err != nil {
@@ -163,6 +155,43 @@ func (s *Snapshot) exposition(format expfmt.Format) (exposition, error) {
 	}
 	s.cache.formats[format] = e
 	return e, nil
+}
+
+// encode writes the snapshot: what its parts have of each family, one family after
+// the other.
+func (s *Snapshot) encode(w io.Writer, format expfmt.Format) error {
+	switch format.FormatType() {
+	case expfmt.TypeTextPlain, expfmt.TypeOpenMetrics, expfmt.TypeProtoDelim:
+	default: // for people
+		reg := prometheus.NewPedanticRegistry()
+		if err := reg.Register(s.collector()); err != nil {
+			return err
+		}
+		families, err := reg.Gather()
+		if err != nil && len(families) == 0 {
+			return err
+		}
+		return encode(w, format, families, false)
+	}
+	families := map[string][]chunk{}
+	for _, p := range s.parts {
+		chunks, err := p.encoded(format)
+		if err != nil {
+			return err
+		}
+		for _, c := range chunks {
+			families[c.family] = append(families[c.family], c)
+		}
+	}
+	var err error
+	for _, name := range slices.Sorted(maps.Keys(families)) {
+		joined(format, families[name], func(b []byte) {
+			if err == nil {
+				_, err = w.Write(b)
+			}
+		})
+	}
+	return err
 }
 
 // served lists the formats in which the snapshot was scraped.

@@ -66,7 +66,7 @@ func TestHandlerServesWhatARegistryWould(t *testing.T) {
 	}
 }
 
-// parse scrapes h and returns the sorted lines, or the sorted families of the
+// parse scrapes h and returns the sorted lines, or the sorted series of the
 // protobuf format.
 func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
 	t.Helper()
@@ -103,7 +103,9 @@ func parse(t *testing.T, h http.Handler, accept, encoding string) []string {
 			} else if err != nil {
 				t.Fatal(err)
 			}
-			out = append(out, f.String())
+			for _, m := range f.GetMetric() {
+				out = append(out, fmt.Sprintln(f.GetName(), f.GetHelp(), f.GetType(), f.GetUnit(), m))
+			}
 		}
 		slices.Sort(out)
 		return out
@@ -128,6 +130,60 @@ func TestHandlerReportsWhatIsWrong(t *testing.T) {
 	collector(t, reporttest.Input()).Handler(rest, func(err error) { reported = err }).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if w.Code != http.StatusInternalServerError || reported == nil || !strings.Contains(reported.Error(), "plancast_iteration") {
 		t.Errorf("%d, %v", w.Code, reported)
+	}
+}
+
+// After a record of one model, a scrape shows what a daemon that starts then would
+// show, nothing of the other models is encoded again, and no scrape waits.
+func TestTheNextSnapshotEncodesWhatChanged(t *testing.T) {
+	in := reporttest.Many(12, 3)
+	var tracker standing.Tracker
+	for _, r := range in.Records[:len(in.Records)-1] {
+		tracker.Add(r)
+	}
+	derive := func() *standing.State {
+		s, err := tracker.Derive(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first, err := NewSnapshot(derive(), testBuild, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := NewCollector(first)
+	formats := []string{"text/plain", "application/openmetrics-text;version=1.0.0"}
+	for _, accept := range formats {
+		parse(t, c.Handler(prometheus.NewRegistry(), nil), accept, "gzip")
+	}
+	newest := in.Records[len(in.Records)-1]
+	tracker.Add(newest)
+	state := derive()
+	next, err := first.Next(state, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, p := range next.parts {
+		changed := p.model == nil || p.model.Name == newest.Model
+		if same := p == first.parts[i]; same == changed {
+			t.Errorf("part %d is made anew: %v, of what changed: %v", i, !same, changed)
+		}
+	}
+	c.Set(next)
+	if n := len(next.served()); n != len(formats) {
+		t.Errorf("%d formats are ready when the snapshot is served; want %d", n, len(formats))
+	}
+	whole, err := NewSnapshot(state, testBuild, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := NewCollector(whole)
+	for _, accept := range append(formats, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text") {
+		got, want := parse(t, c.Handler(prometheus.NewRegistry(), nil), accept, ""), parse(t, fresh.Handler(prometheus.NewRegistry(), nil), accept, "")
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: what followed differs from what is made anew: %d and %d lines", accept, len(got), len(want))
+		}
 	}
 }
 

@@ -110,7 +110,7 @@ func (e *exporter) values(state *standing.State) (map[string]map[string]float64,
 		return nil, err
 	}
 	reg := prometheus.NewRegistry()
-	if err := reg.Register(snapshotCollector{s}); err != nil {
+	if err := reg.Register(s.collector()); err != nil {
 		return nil, err
 	}
 	gathered, err := reg.Gather()

@@ -32,16 +32,18 @@ type Build struct {
 // Snapshot is what one scrape sees: immutable, safe for any number of
 // scrapes at once.
 type Snapshot struct {
-	state *standing.State
 	build Build
-	most  int                                 // series; 0 is no limit
-	size  int                                 // metrics in all
-	made  atomic.Pointer[[]prometheus.Metric] // for whoever needs them first
+	parts []*part
 	cache expositions
 }
 
 // Len is the number of metrics in the snapshot.
-func (s *Snapshot) Len() int { return s.size }
+func (s *Snapshot) Len() (n int) {
+	for _, p := range s.parts {
+		n += p.size
+	}
+	return n
+}
 
 // Activity is what the daemon does now. It changes often, so it is no part of
 // a snapshot.
@@ -99,7 +101,9 @@ func (c *Collector) Set(s *Snapshot) {
 			_, _ = s.exposition(f) // an error comes again, and is reported, with the scrape
 		}
 	}
-	s.made.Store(nil) // an idle daemon does not hold them
+	for _, p := range s.parts {
+		p.forget()
+	}
 	c.current.Store(s)
 }
 
@@ -116,23 +120,14 @@ func (c *Collector) SetGPUs(ask func() []gpu.State) { c.gpus.Store(&ask) }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	snapshotCollector{}.Describe(ch)
+	metricsCollector(nil).Describe(ch)
 	liveCollector{}.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(ch chan<- prometheus.Metric) {
-	snapshotCollector{c.current.Load()}.Collect(ch)
+	c.current.Load().collector().Collect(ch)
 	liveCollector{c}.Collect(ch)
-}
-
-type snapshotCollector struct{ s *Snapshot }
-
-func (snapshotCollector) Describe(ch chan<- *prometheus.Desc) { describe(ch, false) }
-func (c snapshotCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, m := range c.s.metrics() {
-		ch <- m
-	}
 }
 
 func describe(ch chan<- *prometheus.Desc, live bool) {
@@ -163,45 +158,66 @@ var descs = func() map[string]*prometheus.Desc {
 // limit. The snapshot is never nil: what is wrong with one series, as the error says,
 // does not hold up the others.
 func NewSnapshot(state *standing.State, build Build, most int) (*Snapshot, error) {
-	s := &Snapshot{state: state, build: build, most: most}
-	metrics, err := s.make()
-	s.size = len(metrics)
-	s.made.Store(&metrics)
-	return s, err
+	return (&Snapshot{build: build}).Next(state, most)
 }
 
-// metrics are those that NewSnapshot made, once, and then made anew: they are many
-// small objects, and needed only once for every format.
-func (s *Snapshot) metrics() []prometheus.Metric {
-	if made := s.made.Swap(nil); made != nil {
-		return *made
+// Next is NewSnapshot for a later state. What did not change of a model is neither
+// made nor encoded again.
+func (s *Snapshot) Next(state *standing.State, most int) (*Snapshot, error) {
+	known := map[*standing.Model]*part{}
+	for _, p := range s.parts {
+		known[p.model] = p
 	}
-	made, _ := s.make() // NewSnapshot said what is left out
-	return made
+	var models []*part
+	left := 0
+	if state.By == nil { // the series of a fleet's models are their exporters'
+		models, left = modelParts(state.Models, known, most)
+	}
+	next := &Snapshot{build: s.build, parts: append(models, newPart(nil, func(b *snapshotBuilder) { b.rest(state, s.build, left) }))}
+	var errs []error
+	for _, p := range next.parts {
+		errs = append(errs, p.err)
+	}
+	if left > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d models have no series: together they have more than %d: remove what is no model from the repository, or raise metrics.max_series", left, len(state.Models), most))
+	}
+	return next, errors.Join(errs...)
 }
 
-func (s *Snapshot) make() ([]prometheus.Metric, error) {
-	state, build := s.state, s.build
-	b := &snapshotBuilder{known: map[string]bool{}}
-	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
-	if state.By == nil {
-		b.gauge(models, float64(len(state.Models)), "accepted")
-		b.gauge(models, float64(len(state.Refused)), "refused")
-		b.gauge(models, float64(b.models(state.Models, s.most)), "left_out")
-	} else {
-		b.fleet(state)
+// modelParts are the parts of models, in their order. When together they have more
+// than most series, as many as there is room for are left, those with a result first;
+// left is how many models have no series therefore.
+func modelParts(list []*standing.Model, known map[*standing.Model]*part, most int) (parts []*part, left int) {
+	if most > 0 {
+		list = slices.Clone(list)
+		slices.SortStableFunc(list, func(x, y *standing.Model) int { return min(y.Totals.Measured, 1) - min(x.Totals.Measured, 1) })
 	}
-	for _, m := range state.Milestones {
-		b.milestone(m, state.By)
+	size := 0
+	for i, m := range list {
+		p := known[m]
+		if p == nil {
+			p = modelPart(m)
+		}
+		if size += p.size; most > 0 && size > most {
+			return parts, len(list) - i
+		}
+		parts = append(parts, p)
 	}
-	b.track(state.Track)
-	return b.metrics, errors.Join(b.errs...)
+	return parts, 0
+}
+
+// collector hands out the metrics of all parts.
+func (s *Snapshot) collector() metricsCollector {
+	var all metricsCollector
+	for _, p := range s.parts {
+		all = append(all, p.metrics()...)
+	}
+	return all
 }
 
 type snapshotBuilder struct {
 	metrics []prometheus.Metric
-	keys    []string        // of the metrics: family and labels
-	known   map[string]bool // keys
+	known   map[string]bool // series, by family and labels
 	errs    []error
 }
 
@@ -215,7 +231,6 @@ func (b *snapshotBuilder) add(f Family, m prometheus.Metric, err error, labels [
 		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is there twice: the second is left out", f.Name, labels))
 	default:
 		b.known[key] = true
-		b.keys = append(b.keys, key)
 		b.metrics = append(b.metrics, m)
 	}
 }
@@ -237,36 +252,20 @@ func (b *snapshotBuilder) gauge(f Family, v float64, labels ...string) {
 // success is the result value of a measured job; the others are failure kinds.
 const success = "success"
 
-// models adds the series of models, those with a result first, until there are most,
-// and returns how many models have none therefore.
-func (b *snapshotBuilder) models(list []*standing.Model, most int) (left int) {
-	if most > 0 {
-		list = slices.Clone(list)
-		slices.SortStableFunc(list, func(x, y *standing.Model) int { return min(y.Totals.Measured, 1) - min(x.Totals.Measured, 1) })
+// rest adds what is about no single model; left models have no series.
+func (b *snapshotBuilder) rest(state *standing.State, build Build, left int) {
+	b.gauge(buildInfo, 1, build.Version, build.Revision, build.GoVersion)
+	if state.By == nil {
+		b.gauge(models, float64(len(state.Models)), "accepted")
+		b.gauge(models, float64(len(state.Refused)), "refused")
+		b.gauge(models, float64(left), "left_out")
+	} else {
+		b.fleet(state)
 	}
-	for _, m := range list {
-		before := len(b.metrics)
-		if left == 0 {
-			b.model(m)
-			b.engines(m)
-		}
-		if left > 0 || most > 0 && len(b.metrics) > most {
-			left++
-			b.cut(before)
-		}
+	for _, m := range state.Milestones {
+		b.milestone(m, state.By)
 	}
-	if left > 0 {
-		b.errs = append(b.errs, fmt.Errorf("%d of %d models have no series: together they have more than %d: remove what is no model from the repository, or raise metrics.max_series", left, len(list), most))
-	}
-	return left
-}
-
-// cut takes back the metrics from the n-th on.
-func (b *snapshotBuilder) cut(n int) {
-	for _, key := range b.keys[n:] {
-		delete(b.known, key)
-	}
-	b.metrics, b.keys = b.metrics[:n], b.keys[:n]
+	b.track(state.Track)
 }
 
 func (b *snapshotBuilder) model(m *standing.Model) {

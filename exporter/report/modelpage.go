@@ -215,7 +215,7 @@ type modelPage struct {
 func WriteModelPage(w io.Writer, in ModelResults, q ResultsQuery, docsURL string) error {
 	p := modelPage{frame: newFrame(in.Name+" · plancast", docsURL, "../"), Name: in.Name, Generated: in.State.Now, Total: len(in.Entries), Sort: q.Sort}
 	if m := in.Model; m != nil {
-		v := modelView(m, in.State)
+		v := modelView(m, in.State, 0)
 		p.Owner, p.Headline, p.Status, p.StatusText, p.Chart = v.Owner, v.Headline, v.Status, statusText(v.Status), newChart(v, "history")
 	} else {
 		p.Gone = true

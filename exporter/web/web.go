@@ -13,7 +13,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -113,14 +112,18 @@ func below(prefix string, next http.Handler) http.Handler {
 }
 
 func (h handler) servePage(w http.ResponseWriter, r *http.Request) {
-	model := r.URL.Query().Get("model")
-	v := h.Part(report.Selection{Model: model})
+	of, err := selection(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	v := h.Part(of)
 	status := http.StatusOK
-	if model != "" && !slices.ContainsFunc(v.Models, func(m report.ModelView) bool { return m.Name == model }) {
+	if of.Model != "" && len(v.Models) == 0 {
 		status = http.StatusNotFound // the page says so
 	}
 	h.page(w, status, func(b *bytes.Buffer) error {
-		return report.HTML(b, v, report.HTMLOptions{Model: model, DocsURL: docsURL})
+		return report.HTML(b, v, report.HTMLOptions{Model: of.Model, Later: of.After != "", DocsURL: docsURL})
 	})
 }
 
@@ -151,9 +154,26 @@ type Format struct {
 	Write       func(io.Writer, report.View) error
 }
 
-// The report over HTTP shows some models at a time: all of a large repository
-// would be many megabytes.
-const modelsPerPage, mostPerPage = 50, 1000
+// The report over HTTP shows some models at a time, and of many at a time the newest
+// iterations: all of a large repository would be many megabytes.
+const (
+	modelsPerPage, mostPerPage = 50, 1000
+	iterationsPerPage          = 5
+)
+
+// selection is which models a request asks for.
+func selection(r *http.Request) (report.Selection, error) {
+	q := r.URL.Query()
+	of := report.Selection{Model: q.Get("model"), After: q.Get("after"), Limit: modelsPerPage}
+	if text := q.Get("limit"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > mostPerPage {
+			return of, fmt.Errorf("limit %q is not a number from 1 to %d", text, mostPerPage)
+		}
+		of.Limit = n
+	}
+	return of, nil
+}
 
 func (h handler) serveReport(w http.ResponseWriter, r *http.Request) {
 	format := r.URL.Query().Get("format")
@@ -162,14 +182,13 @@ func (h handler) serveReport(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "format %q is not one of json, markdown, text", format)
 		return
 	}
-	of := report.Selection{Model: r.URL.Query().Get("model"), After: r.URL.Query().Get("after"), Limit: modelsPerPage}
-	if text := r.URL.Query().Get("limit"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 1 || n > mostPerPage {
-			refuse(w, http.StatusBadRequest, "limit %q is not a number from 1 to %d", text, mostPerPage)
-			return
-		}
-		of.Limit = n
+	of, err := selection(r)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, "%v", err)
+		return
+	}
+	if of.Model == "" {
+		of.Iterations = iterationsPerPage
 	}
 	v := h.Part(of)
 	if of.Model != "" && len(v.Models) == 0 {
