@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/plancast/plancast/exporter/compare"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/fleet"
@@ -43,7 +44,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "State       %s\n", cfg.State)
 	}
 	for _, t := range cfg.Targets {
-		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria))
+		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria, t.Relative...))
 	}
 	for _, m := range cfg.Milestones {
 		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
@@ -98,16 +99,9 @@ func cadence(cron string) string {
 	return "at " + cron
 }
 
-// criteriaWords reads "p99 < 50 ms and accuracy_deviation < 0.5 %".
-func criteriaWords(criteria []forecast.Criterion) string {
-	words := make([]string, len(criteria))
-	for i, c := range criteria {
-		words[i] = c.String()
-	}
-	return strings.Join(words, " and ")
-}
-
-func selectionWords(s config.Select, criteria []forecast.Criterion) string {
+// selectionWords reads "p99 < 50 ms and accuracy_deviation < 0.5 % by the best
+// engine of resnet*".
+func selectionWords(s config.Select, criteria []forecast.Criterion, relative ...compare.Criterion) string {
 	models := "every model"
 	if len(s.Models) > 0 {
 		models = strings.Join(s.Models, ", ")
@@ -116,7 +110,14 @@ func selectionWords(s config.Select, criteria []forecast.Criterion) string {
 		models += " with " + where
 	}
 	engine := s.Precision + " engine"
-	return fmt.Sprintf("%s by the %s of %s", criteriaWords(criteria), engine, models)
+	words := make([]string, 0, len(criteria)+len(relative))
+	for _, c := range criteria {
+		words = append(words, c.String())
+	}
+	for _, c := range relative {
+		words = append(words, c.String()+" (with --baseline)")
+	}
+	return fmt.Sprintf("%s by the %s of %s", strings.Join(words, " and "), engine, models)
 }
 
 // milestoneSentence reads a milestone back in words.

@@ -37,6 +37,7 @@ type runCommand struct {
 	output *string
 	notify *bool
 	meta   *map[string]string
+	gate   gateFlags
 }
 
 func registerRun(app *kingpin.Application) (string, command) {
@@ -49,6 +50,7 @@ func registerRun(app *kingpin.Application) (string, command) {
 		format: cmd.Flag("format", "Format of the report: text, markdown or json.").Default("text").Enum("text", "markdown", "json"),
 		output: cmd.Flag("output", "Output file of the report. By default, stdout.").String(),
 		meta:   cmd.Flag("meta", "What changed in the candidates measured now: "+strings.Join(change.Keys, ", ")+", or a free tag, as key=value. It takes precedence over change.yml. Repeatable.").PlaceHolder("KEY=VALUE").StringMap(),
+		gate:   newGateFlags(cmd),
 		notify: cmd.Flag("notify", "Notify the configured receivers. Each message is tried once; the next plancast serve sends the rest.").Bool(),
 	}
 }
@@ -86,6 +88,10 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	defer d.Close()
+	g, err := c.gate.open(ctx, p, cfg)
+	if err != nil {
+		return 0, err
+	}
 	if err := c.measure(ctx, p, d, only, again); err != nil {
 		v := d.View()
 		if !d.Scanned() {
@@ -102,11 +108,14 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 	if len(*c.models) > 0 && len(v.Models) == 0 {
 		return 0, fmt.Errorf("no model in %s matches --model %s", cfg.Repository.URL, strings.Join(*c.models, ", "))
 	}
-	if err := c.write(p, v); err != nil {
+	if err := g.judge(ctx, d, &v); err != nil {
 		return 0, err
 	}
-	for _, g := range v.Gaps {
-		fmt.Fprintf(p.stderr, "plancast run: no result: %s\n", g.Text)
+	if err := errors.Join(c.write(p, v), g.write(p, v)); err != nil {
+		return 0, err
+	}
+	for _, x := range v.Gaps {
+		fmt.Fprintf(p.stderr, "plancast run: no result: %s\n", x.Text)
 	}
 	if *c.notify {
 		left, err := d.Flush(ctx)

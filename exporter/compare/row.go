@@ -155,6 +155,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 	case turns:
 		row.Change = &Change{Ratio: x.Ratio, Low: finite(x.Low), High: finite(x.High), WithinRebuild: x.WithinRebuild}
 		if pair.Disturbed {
+			row.Change.Low, row.Change.High = nil, nil // it is no interval of what it should be
 			row.Why = "other work disturbed both"
 			return
 		}
@@ -172,13 +173,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 		row.Why = "without an interval"
 		return
 	}
-	low, high := 0.0, math.Inf(1)
-	if c.Low != nil {
-		low = *c.Low
-	}
-	if c.High != nil {
-		high = *c.High
-	}
+	low, high := c.bounds()
 	switch upper := 1 + o.Margin; {
 	case low > upper:
 		row.Verdict = row.direction(true, true)
@@ -189,6 +184,18 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 	default:
 		row.Why = "the interval leaves it open"
 	}
+}
+
+// bounds are the ends of the interval, 0 and infinity where it has none.
+func (c Change) bounds() (low, high float64) {
+	high = math.Inf(1)
+	if c.Low != nil {
+		low = *c.Low
+	}
+	if c.High != nil {
+		high = *c.High
+	}
+	return low, high
 }
 
 // unpaired is the interval of the quotient of two results that were measured apart.

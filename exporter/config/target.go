@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/plancast/plancast/exporter/compare"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
@@ -67,6 +68,8 @@ type Target struct {
 	Name string
 	Select
 	Criteria []forecast.Criterion // all must hold, for one and the same engine
+	// Relative are the criteria about a baseline, which plancast run --baseline judges.
+	Relative []compare.Criterion
 }
 
 // Milestone is a condition on many models, with a time.
@@ -88,7 +91,8 @@ type Milestone struct {
 }
 
 // selection returns the fields that targets and milestones share.
-func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criterion) map[string]field {
+// relative takes criteria about a baseline; nil refuses them.
+func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criterion, relative *[]compare.Criterion) map[string]field {
 	s.Precision = Best
 	return map[string]field{
 		"name": d.scalar(func(text string) error {
@@ -101,6 +105,11 @@ func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criter
 		"models":    d.models(&s.Models),
 		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8)),
 		"criteria": d.nonEmpty(`a criterion such as "p99 < 50ms"`, d.scalar(func(text string) error {
+			if relative != nil && compare.Relative(text) {
+				c, err := compare.ParseCriterion(text)
+				*relative = append(*relative, c)
+				return err
+			}
 			x, err := forecast.ParseCriterion(text, history.UnitOf)
 			if err != nil {
 				return err
@@ -120,14 +129,14 @@ func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criter
 
 func (c *Config) target(d *decoder, key string, n *yaml.Node) {
 	var t Target
-	d.mapping(key, n, d.selection(&t.Select, &t.Name, &t.Criteria))
+	d.mapping(key, n, d.selection(&t.Select, &t.Name, &t.Criteria, &t.Relative))
 	d.complete(key, n)
 	c.Targets = append(c.Targets, t)
 }
 
 func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 	m := Milestone{Share: terms.Share, Ready: terms.Ready}
-	fields := d.selection(&m.Select, &m.Name, &m.Criteria)
+	fields := d.selection(&m.Select, &m.Name, &m.Criteria, nil)
 	maps.Copy(fields, map[string]field{
 		"description": d.text(&m.Description),
 		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),

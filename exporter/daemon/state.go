@@ -157,6 +157,27 @@ func (d *Daemon) state() *standing.State {
 // View is the report as of now, of the models that Options.Only selects.
 func (d *Daemon) View() report.View { return d.Part(report.Selection{}) }
 
+// Newest are the measured records, with their layers, of the newest candidate of
+// each model that Options.Only selects.
+func (d *Daemon) Newest(ctx context.Context) (out []history.Record, err error) {
+	for _, m := range d.derived.Load().Models {
+		if m.Current == nil || d.options.Only != nil && !d.options.Only(m.Name) {
+			continue
+		}
+		for _, e := range m.Current.Entries() {
+			if !e.OK() {
+				continue
+			}
+			r, err := d.store.Record(ctx, e.ID)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, r)
+		}
+	}
+	return out, nil
+}
+
 // Part implements web.Source: a view that shows some models.
 func (d *Daemon) Part(of report.Selection) report.View {
 	v := report.BuildPart(d.state(), of)

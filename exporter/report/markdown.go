@@ -16,6 +16,14 @@ import (
 func Markdown(w io.Writer, v View) error {
 	b := bufio.NewWriter(w)
 	p := func(format string, args ...any) { fmt.Fprintf(b, format, args...) }
+	if v.Baseline != nil {
+		if err := baselineMarkdown(b, v.Baseline); err != nil {
+			return err
+		}
+	}
+	for _, g := range v.Gates {
+		p("**Gate:** %s\n\n", outside.Markdown(g.Verdict()))
+	}
 	p("## %s\n", outside.Markdown(summaryText(v)))
 	if v.Partial != "" {
 		p("\n**Partial:** %s\n", outside.Markdown(v.Partial))

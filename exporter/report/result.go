@@ -24,9 +24,12 @@ func result(of history.Series, r history.Record, now time.Time) *Result {
 	}
 	x := &Result{
 		Version: outside.Line(r.Version, 100), Iteration: r.Iteration, Finished: r.Finished.UTC(), Age: age(now, r.Finished),
-		Mean: num(m.Latency.Mean), P50: at(0.5), P90: at(0.9), P95: at(0.95),
+		Mean: num(m.Latency.Mean), StdDev: num(m.Latency.StdDev), P50: at(0.5), P90: at(0.9), P95: at(0.95),
 		Queries: m.Latency.Queries, Batch: m.Latency.Batch, Throughput: num(m.Throughput),
 		Size: num(float64(m.Plan.SizeBytes)), Stable: m.Stable,
+	}
+	if q, ok := m.Latency.At(0.5); ok {
+		x.P50Low, x.P50High = numOf(q.Low), numOf(q.High)
 	}
 	if q, ok := m.Latency.At(0.99); ok && num(q.Value) != nil {
 		x.P99 = &Percentile{Value: q.Value, Queries: m.Latency.Queries}

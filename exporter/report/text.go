@@ -31,6 +31,12 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if v.Partial != "" {
 		p("PARTIAL: %s\n", v.Partial)
 	}
+	if v.Baseline != nil {
+		baselineText(v.Baseline, p)
+	}
+	for _, g := range v.Gates {
+		p("Gate: %s\n", g.Verdict())
+	}
 	p("%s\n", summaryText(v))
 	if v.Backend.Name != "" {
 		p("Backend: %s\n", backendText(v.Backend))

@@ -158,12 +158,15 @@ func (m ModelView) decides(p engine.Precision, of RowVerdict) bool {
 }
 
 // ExitCode is that of plancast run: the targets of every model selected by
-// only (nil for all); a model whose newest version has no result counts as
+// only (nil for all), the baseline and the gates; a model whose newest version has no result counts as
 // undecided, and so does a target without any model, or one that lists a model
 // that the repository lacks.
-// Milestones have no say in it.
+// Milestones have a say in it by gates alone.
 func (v View) ExitCode(only func(model string) bool) int {
-	var outcomes []standing.Outcome
+	outcomes := v.Baseline.Outcomes()
+	for _, g := range v.Gates {
+		outcomes = append(outcomes, g.Outcome)
+	}
 	for _, u := range v.Unmatched {
 		if u.Kind == standing.KindTarget {
 			outcomes = append(outcomes, standing.Unknown) // a gate that guards nothing

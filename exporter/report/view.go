@@ -3,6 +3,7 @@ package report
 import (
 	"time"
 
+	"github.com/plancast/plancast/exporter/baseline"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
@@ -19,26 +20,28 @@ const SchemaVersion = 1
 // are in base units (seconds, bytes, ratios, inferences per second) and are
 // nil where unknown; text is one line, without control characters.
 type View struct {
-	SchemaVersion int                `json:"schema_version"`
-	Generated     time.Time          `json:"generated"`
-	Version       string             `json:"plancast_version,omitempty"`
-	Fleet         bool               `json:"fleet,omitempty"`   // a fleet daemon's: of models on many hosts
-	Partial       string             `json:"partial,omitempty"` // why this is not all, or not of now; "" when it is
-	Summary       Summary            `json:"summary"`
-	Backend       standing.Backend   `json:"backend"`
-	Running       []JobView          `json:"running"`
-	Queue         []JobView          `json:"queue"`
-	LastPass      *PassView          `json:"last_pass,omitempty"`
-	NextPass      *time.Time         `json:"next_pass,omitempty"`
-	Milestones    []MilestoneView    `json:"milestones"`
-	Track         *forecast.Score    `json:"forecast_track,omitempty"` // the forecast's own record on this history
-	Models        []ModelView        `json:"models"`                   // in the repository, by name
-	Next          string             `json:"next_after,omitempty"`     // more models follow: ask for those after this name
-	Gone          []string           `json:"gone"`                     // models of the history that the repository no longer holds
-	Refused       []standing.Refusal `json:"refused,omitempty"`        // model folders rejected by name
-	Unmatched     []Unmatched        `json:"unmatched,omitempty"`      // targets and milestones without any model
-	Absent        []Absent           `json:"absent,omitempty"`         // models that targets and milestones are about and the repository lacks
-	Gaps          []Gap              `json:"gaps,omitempty"`           // models whose newest version has no result
+	SchemaVersion int                  `json:"schema_version"`
+	Generated     time.Time            `json:"generated"`
+	Version       string               `json:"plancast_version,omitempty"`
+	Fleet         bool                 `json:"fleet,omitempty"`    // a fleet daemon's: of models on many hosts
+	Partial       string               `json:"partial,omitempty"`  // why this is not all, or not of now; "" when it is
+	Baseline      *baseline.Comparison `json:"baseline,omitempty"` // of a run that was compared with one
+	Gates         []Gate               `json:"gates,omitempty"`    // milestones that a run was to hold to a probability
+	Summary       Summary              `json:"summary"`
+	Backend       standing.Backend     `json:"backend"`
+	Running       []JobView            `json:"running"`
+	Queue         []JobView            `json:"queue"`
+	LastPass      *PassView            `json:"last_pass,omitempty"`
+	NextPass      *time.Time           `json:"next_pass,omitempty"`
+	Milestones    []MilestoneView      `json:"milestones"`
+	Track         *forecast.Score      `json:"forecast_track,omitempty"` // the forecast's own record on this history
+	Models        []ModelView          `json:"models"`                   // in the repository, by name
+	Next          string               `json:"next_after,omitempty"`     // more models follow: ask for those after this name
+	Gone          []string             `json:"gone"`                     // models of the history that the repository no longer holds
+	Refused       []standing.Refusal   `json:"refused,omitempty"`        // model folders rejected by name
+	Unmatched     []Unmatched          `json:"unmatched,omitempty"`      // targets and milestones without any model
+	Absent        []Absent             `json:"absent,omitempty"`         // models that targets and milestones are about and the repository lacks
+	Gaps          []Gap                `json:"gaps,omitempty"`           // models whose newest version has no result
 }
 
 // Summary counts models by status.
@@ -197,7 +200,10 @@ type Result struct {
 	Finished      time.Time   `json:"finished"`
 	Age           float64     `json:"age_s"`
 	Mean          *float64    `json:"mean_s,omitempty"`
+	StdDev        *float64    `json:"stddev_s,omitempty"`
 	P50           *float64    `json:"p50_s,omitempty"`
+	P50Low        *float64    `json:"p50_low_s,omitempty"` // the 90 % interval
+	P50High       *float64    `json:"p50_high_s,omitempty"`
 	P90           *float64    `json:"p90_s,omitempty"`
 	P95           *float64    `json:"p95_s,omitempty"`
 	P99           *Percentile `json:"p99,omitempty"` // nil under 459 queries

@@ -31,6 +31,9 @@ type Threshold struct {
 func (e Evidence) thresholds() []Threshold {
 	out := make([]Threshold, 0, len(e.Targets)+len(e.Milestones))
 	for _, t := range e.Targets {
+		if len(t.Criteria) == 0 {
+			continue // it is about a baseline alone
+		}
 		out = append(out, Threshold{KindTarget, t.Name, t.Select, t.Criteria, ""})
 	}
 	for _, m := range e.Milestones {
