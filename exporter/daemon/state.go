@@ -164,7 +164,7 @@ func (d *Daemon) Newest(ctx context.Context) (out []history.Record, err error) {
 		if m.Current == nil || d.options.Only != nil && !d.options.Only(m.Name) {
 			continue
 		}
-		for _, e := range m.Current.Entries() {
+		for e := range m.Current.Entries() {
 			if !e.OK() {
 				continue
 			}
