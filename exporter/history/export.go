@@ -40,7 +40,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		"candidate_time", "started", "finished", "result", "failure", "stable", "queries",
 	}
 	for _, q := range Quantities {
-		head = append(head, column(q))
+		head = append(head, q.Column())
 	}
 	head = append(head, "superseded_by", "excluded", "excluded_by", "excluded_at", "commit", "branch", "author", "link", "kinds")
 	if err := c.Write(head); err != nil {
@@ -96,8 +96,8 @@ func changeOf(r Record) change.Change {
 	return *r.Change
 }
 
-// column is the name of a figure with its unit: "p99_seconds".
-func column(q Quantity) string {
+// Column is the name of a figure with its unit: "p99_seconds".
+func (q Quantity) Column() string {
 	if q.Unit == units.None {
 		return q.Name
 	}

@@ -209,7 +209,7 @@ func columnsOf(head []string) (columns, error) {
 		c.names[i] = name
 		for k := range Quantities {
 			q := &Quantities[k]
-			if name == q.Name || name == column(*q) {
+			if name == q.Name || name == q.Column() {
 				c.quantities[i], c.bare[i] = q, name != q.Name
 				some = true
 			}
@@ -221,7 +221,7 @@ func columnsOf(head []string) (columns, error) {
 	case !some:
 		names := make([]string, len(Quantities))
 		for i, q := range Quantities {
-			names[i] = column(q)
+			names[i] = q.Column()
 		}
 		return c, fmt.Errorf("the head names no quantity: use one of %s, or a name without its unit and cells such as 12ms", strings.Join(names, ", "))
 	}

@@ -90,7 +90,10 @@ func Handler(o Options) http.Handler {
 	if o.Results != nil {
 		mux.HandleFunc("GET /models/{model}", h.serveModel)
 		mux.HandleFunc("GET /results/{id}", h.serveResult)
+		mux.HandleFunc("GET /api/v1/history", h.serveHistory)
+		mux.HandleFunc("GET /api/v1/results/{id}", h.serveRecord)
 		mux.HandleFunc("GET /api/v1/results/{id}/samples", h.serveSamples)
+		mux.HandleFunc("GET /api/v1/openapi.yaml", h.serveOpenAPI)
 	}
 	mux.HandleFunc("GET /-/healthy", h.serveHealthy)
 	mux.HandleFunc("GET /-/ready", h.serveReady)
