@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/bench/torture/dose"
 	"github.com/plancast/plancast/exporter/daemon/daemontest"
 	"github.com/plancast/plancast/exporter/engine/fake"
 	"github.com/plancast/plancast/exporter/history"
@@ -47,6 +48,26 @@ func (s *site) killed(delay time.Duration, args ...string) (reported []string, e
 }
 
 func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
+	const seed = 1
+	random := rand.New(rand.NewPCG(seed, seed))
+	least := dose.Of(t, "kills", 1)
+	kills, reported := 0, 0
+	for kills < least && !t.Failed() {
+		k, r := killedUntilDone(t, random)
+		kills, reported = kills+k, reported+r
+	}
+	for deadline := time.Now().Add(5 * time.Minute); len(daemontest.Orphans(t)) > 0 && time.Now().Before(deadline); {
+		<-time.After(20 * time.Millisecond)
+	}
+	if left := daemontest.Orphans(t); len(left) > 0 {
+		t.Errorf("workers left behind: %v", left)
+	}
+	dose.Done(t, "kills", kills, "of %d results that were reported before a kill none was lost, half there or there twice; no worker and no file was left", reported)
+}
+
+// killedUntilDone measures 48 candidates in runs that are killed until one comes to
+// its end, and returns how many were killed and how many results they reported.
+func killedUntilDone(t *testing.T, random *rand.Rand) (kills, results int) {
 	s := newSite(t, "")
 	var want []string
 	for m := range 12 {
@@ -56,36 +77,13 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 			want = append(want, fmt.Sprintf("%s/%s %d measured", name, version, v+1))
 		}
 	}
-	const seed = 1
-	random := rand.New(rand.NewPCG(seed, seed))
 	var reported []string
-	kills, ended := 0, false
-	for ended = false; !ended && kills < 100; kills++ {
+	ended := false
+	for ; !ended && kills < 100; kills++ {
 		var news []string
-		news, ended = s.killed(time.Duration(random.IntN(160)) * time.Millisecond)
+		news, ended = s.killed(time.Duration(random.IntN(20*(kills+4))) * time.Millisecond)
 		reported = append(reported, news...)
-		if _, err := os.Stat(filepath.Join(s.Dir, "state", "history.db")); err != nil {
-			continue // killed before there was one
-		}
-		store, err := history.Open(filepath.Join(s.Dir, "state", "history.db"))
-		if err != nil {
-			t.Fatalf("after kill %d: %v", kills, err)
-		}
-		var got []string
-		for r, err := range store.Records(t.Context(), history.Filter{Layers: true}) {
-			if err != nil {
-				t.Fatalf("after kill %d: a record is half there: %v", kills, err)
-			}
-			got = append(got, r.Model+"/"+r.Version)
-		}
-		if err := store.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for _, x := range reported {
-			if !slices.Contains(got, x) {
-				t.Errorf("after kill %d: %s was reported and is lost", kills, x)
-			}
-		}
+		s.holds(reported, kills)
 	}
 	if !ended {
 		if _, ended = s.killed(time.Hour); !ended {
@@ -98,15 +96,36 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("records %q; want %q", got, want)
 	}
-	t.Logf("killed %d times", kills)
-	for deadline := time.Now().Add(5 * time.Minute); len(daemontest.Orphans(t)) > 0 && time.Now().Before(deadline); {
-		<-time.After(20 * time.Millisecond)
-	}
-	if left := daemontest.Orphans(t); len(left) > 0 {
-		t.Errorf("workers left behind: %v", left)
-	}
 	if left, _ := filepath.Glob(filepath.Join(s.Dir, "state", "work", "*")); len(left) > 0 {
 		t.Errorf("work left behind: %v", left)
+	}
+	return kills, len(reported)
+}
+
+// holds fails the test unless the history has all that was reported, whole.
+func (s *site) holds(reported []string, kills int) {
+	s.t.Helper()
+	if _, err := os.Stat(filepath.Join(s.Dir, "state", "history.db")); err != nil {
+		return // killed before there was one
+	}
+	store, err := history.Open(filepath.Join(s.Dir, "state", "history.db"))
+	if err != nil {
+		s.t.Fatalf("after kill %d: %v", kills, err)
+	}
+	var got []string
+	for r, err := range store.Records(s.t.Context(), history.Filter{Layers: true}) {
+		if err != nil {
+			s.t.Fatalf("after kill %d: a record is half there: %v", kills, err)
+		}
+		got = append(got, r.Model+"/"+r.Version)
+	}
+	if err := store.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	for _, x := range reported {
+		if !slices.Contains(got, x) {
+			s.t.Errorf("after kill %d: %s was reported and is lost", kills, x)
+		}
 	}
 }
 

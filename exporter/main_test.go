@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -22,11 +23,33 @@ import (
 // have the scripted backend besides the real ones.
 const actAsProgram = "PLANCAST_TEST_PROGRAM"
 
+// realBackends is its value for a program that has the real backends alone.
+const realBackends = "real"
+
+// peakLine is what such a program says at its end: the memory that it held, in bytes.
+const peakLine = "held at most"
+
+func peakResident() int64 {
+	status, _ := os.ReadFile("/proc/self/status")
+	_, text, _ := strings.Cut(string(status), "VmHWM:")
+	var kib int64
+	_, _ = fmt.Sscan(text, &kib)
+	return kib << 10
+}
+
 func TestMain(m *testing.M) {
 	daemontest.WorkerMain(openBackend)
-	if os.Getenv(actAsProgram) != "" {
+	if how := os.Getenv(actAsProgram); how != "" {
 		os.Unsetenv(actAsProgram)
-		os.Exit(run(context.Background(), os.Args[1:], testProgram(os.Stdout, os.Stderr)))
+		p := testProgram(os.Stdout, os.Stderr)
+		if how == realBackends {
+			p.backends = backendNames()
+		}
+		status := run(context.Background(), os.Args[1:], p)
+		if how == realBackends {
+			fmt.Fprintln(os.Stderr, peakLine, peakResident())
+		}
+		os.Exit(status)
 	}
 	// The race detector would hold up the end of every child for a second.
 	os.Setenv("GORACE", "atexit_sleep_ms=0")

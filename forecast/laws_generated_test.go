@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/plancast/plancast/bench/torture/dose"
 )
 
 // generated is how many histories the laws are tried on.
@@ -45,7 +47,7 @@ func anyHistory(rng *rand.Rand) (values []float64, c Criterion) {
 
 func TestLawsOverGeneratedHistories(t *testing.T) {
 	rng := rand.New(rand.NewPCG(17, 19))
-	n := generated
+	n := dose.Of(t, "histories", generated)
 	if testing.Short() {
 		n /= 20
 	}
@@ -57,7 +59,11 @@ func TestLawsOverGeneratedHistories(t *testing.T) {
 		}
 		g := Goal{Iterations: 1 + rng.IntN(20)}
 		ask := func(values []float64, c Criterion) float64 {
-			return single(t, Series{Criterion: c, Observations: daily(values...)}, g, after(len(values))).Probability.Value
+			p := single(t, Series{Criterion: c, Observations: daily(values...)}, g, after(len(values))).Probability.Value
+			if !(p >= 0 && p <= 1) {
+				t.Fatalf("history %d: %v, %v, within %d: probability %v", i, values, c, g.Iterations, p)
+			}
+			return p
 		}
 		better := -1.0
 		if !c.Comparison.LowerIsBetter() {
@@ -98,6 +104,7 @@ func TestLawsOverGeneratedHistories(t *testing.T) {
 			t.Fatalf("%s: %v, times 1e-9 %v", history, a, b)
 		}
 	}
+	dose.Done(t, "histories", n, "monotone in target and newest result, independent of the unit, between 0 and 1")
 }
 
 // largestJump is how far one more result that continues a pattern may move the

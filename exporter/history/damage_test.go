@@ -9,9 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/plancast/plancast/bench/torture/dose"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 )
@@ -92,7 +94,7 @@ func TestNoFlippedBitChangesAnExportUnnoticed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	flips := 300
+	flips := dose.Of(t, "flips", 300)
 	if testing.Short() {
 		flips = 60
 	}
@@ -134,7 +136,7 @@ func TestNoFlippedBitChangesAnExportUnnoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%d flips: %d refused, %d named a record, %d harmless", flips, refused, named, harmless)
+	dose.Done(t, "flips", flips, "%d files refused, %d files named the damaged record and gave all others, %d flips harmless; no record changed unnoticed", refused, named, harmless)
 	if named == 0 || harmless == 0 || refused == 0 {
 		t.Error("the flips were all of one kind: they prove nothing")
 	}
@@ -273,4 +275,45 @@ func TestSalvageReadsAFileThatCannotBeOpened(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	t.Logf("half of the file gave %d records, %d of them unproven", got.Kept, len(got.Unproven))
+}
+
+// Every record of a long history comes back, once and as it was written.
+func TestALongHistoryComesBackWhole(t *testing.T) {
+	n := dose.Of(t, "records", 3000)
+	path := filepath.Join(t.TempDir(), "h.db")
+	s := open(t, path)
+	throughput := func(i int) float64 { return float64(i) + 0.5 }
+	const batch = 10_000
+	for first := 0; first < n; first += batch {
+		records := func(yield func(history.Record, error) bool) {
+			for i := first; i < min(first+batch, n); i++ {
+				r := measured(fmt.Sprint("model-", i%300), fmt.Sprint(i/300+1), fmt.Sprintf("%064d", i))
+				r.Measurement.Throughput = throughput(i)
+				if !yield(r, nil) {
+					return
+				}
+			}
+		}
+		if _, err := s.AppendAll(t.Context(), records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := make([]bool, n)
+	for r, err := range s.Records(t.Context(), history.Filter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		var i int
+		if _, err := fmt.Sscan(r.Digest, &i); err != nil || i >= n || seen[i] || r.Measurement.Throughput != throughput(i) {
+			t.Fatalf("record %d of %s version %s: throughput %v, there before: %t", r.ID, r.Model, r.Version, r.Measurement.Throughput, i < n && seen[i])
+		}
+		seen[i] = true
+	}
+	if i := slices.Index(seen, false); i >= 0 {
+		t.Errorf("record %d is lost", i)
+	}
+	if v, err := history.Verify(t.Context(), path); err != nil || !v.OK() || v.Records != n {
+		t.Errorf("%+v, %v", v, err)
+	}
+	dose.Done(t, "records", n, "each came back once, as it was written; none failed its checksum")
 }

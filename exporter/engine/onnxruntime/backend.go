@@ -50,20 +50,23 @@ var (
 	_ engine.Placed  = (*Backend)(nil)
 )
 
-// New makes a backend. It loads nothing: Environment, Build and Load do, and
-// say so with KindUnavailable when there is nothing to load.
+// New makes a backend. It looks for the library, as long as the process may look
+// anywhere, and loads nothing: Environment, Build and Load do, and say so with
+// KindUnavailable when there is nothing to load.
 func New(opts Options) *Backend {
+	if path, err := FindLibrary(opts.Library); err == nil {
+		opts.Library = path
+	}
 	return &Backend{opts: opts, sources: map[string]string{}, peak: openPeak()}
 }
 
 // Places is the folder of the library, and where a link to it leads.
 func (b *Backend) Places() engine.Places {
-	path, err := FindLibrary(b.opts.Library)
-	if err != nil {
-		return engine.Places{} // loading it says why
+	if b.opts.Library == "" {
+		return engine.Places{} // loading it says why there is none
 	}
-	out := engine.Places{Libraries: []string{filepath.Dir(path)}}
-	if real, err := filepath.EvalSymlinks(path); err == nil {
+	out := engine.Places{Libraries: []string{filepath.Dir(b.opts.Library)}}
+	if real, err := filepath.EvalSymlinks(b.opts.Library); err == nil {
 		out.Libraries = append(out.Libraries, filepath.Dir(real))
 	}
 	return out

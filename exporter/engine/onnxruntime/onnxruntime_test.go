@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -365,6 +366,28 @@ func TestInferIsCancelled(t *testing.T) {
 	defer cancel()
 	<-ctx.Done()
 	if _, err := e.Infer(ctx, generate(t, e, 1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+}
+
+// A confined process reads the library's folder, and no folder above it.
+func TestTheLibraryIsFoundWhenTheBackendIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "onnxruntime", "1.99.0")
+	library := filepath.Join(dir, "libonnxruntime.so")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(library, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(LibraryVariable, "")
+	t.Setenv("PLANCAST_CACHE", filepath.Dir(filepath.Dir(dir)))
+	b := New(Options{})
+	t.Setenv("PLANCAST_CACHE", "/nonexistent")
+	if got := b.Places().Libraries; b.opts.Library != library || !slices.Contains(got, dir) {
+		t.Errorf("library %q, places %q", b.opts.Library, got)
+	}
+	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
 }
