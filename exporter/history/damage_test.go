@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -303,8 +304,8 @@ func TestALongHistoryComesBackWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var i int
-		if _, err := fmt.Sscan(r.Digest, &i); err != nil || i >= n || seen[i] || r.Measurement.Throughput != throughput(i) {
+		i, err := strconv.Atoi(r.Digest)
+		if err != nil || i >= n || seen[i] || r.Measurement.Throughput != throughput(i) {
 			t.Fatalf("record %d of %s version %s: throughput %v, there before: %t", r.ID, r.Model, r.Version, r.Measurement.Throughput, i < n && seen[i])
 		}
 		seen[i] = true
