@@ -17,60 +17,89 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 )
 
-// historyExport is plancast history export.
-type historyExport struct {
+// samplesFlags say which samples of the history are meant.
+type samplesFlags struct {
 	historyFlags
 	model  *string
-	format *string
-	output *string
 	step   *time.Duration
 	labels *[]string
 	replay *bool
 }
 
-func registerHistoryExport(app *kingpin.Application) (string, command) {
-	cmd, flags := historyCommand(app, "export", "Write the history for other programs.")
-	return cmd.FullCommand(), &historyExport{
+func addSamplesFlags(cmd *kingpin.CmdClause, flags historyFlags, prefix string) samplesFlags {
+	return samplesFlags{
 		historyFlags: flags,
 		model:        cmd.Flag("model", "Only this model.").String(),
-		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
-		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
-		step: cmd.Flag("step", "openmetrics: repeat each result at this interval until the next one, as scraping would; "+
-			"at most 5m makes instant queries see the past. Without it, one sample for each result.").Default("0s").Duration(),
-		labels: cmd.Flag("label", "openmetrics: a label for every series, such as job=plancast (repeatable).").Strings(),
-		replay: cmd.Flag("replay", "openmetrics: add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+
+		step: cmd.Flag("step", prefix+"repeat each result at this interval until the next one, as scraping would; "+
+			"at most 5m makes instant queries see the past. Without it, a sample on both sides of each change.").Default("0s").Duration(),
+		labels: cmd.Flag("label", prefix+"a label for every series, such as job=plancast (repeatable).").Strings(),
+		replay: cmd.Flag("replay", prefix+"add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+
 			"builds by result, targets, milestones and their forecasts.").Bool(),
 	}
 }
 
-func (c *historyExport) run(ctx context.Context, p program) (status int, err error) {
+// options are those of the export until a moment.
+func (c samplesFlags) options(until time.Time) (metrics.ExportOptions, error) {
+	o := metrics.ExportOptions{Step: *c.step, Edges: *c.step == 0, Until: until}
 	if *c.step < 0 {
-		return 0, fmt.Errorf("--step %s: give 0s or more, such as 5m", *c.step)
+		return o, fmt.Errorf("--step %s: give 0s or more, such as 5m", *c.step)
 	}
-	options := metrics.ExportOptions{Step: *c.step, Until: p.now()}
 	for _, text := range *c.labels {
 		name, value, err := metrics.ParseLabel(text)
 		if err != nil {
-			return 0, fmt.Errorf("--label: %w", err)
+			return o, fmt.Errorf("--label: %w", err)
 		}
-		options.Labels = append(options.Labels, name, value)
+		o.Labels = append(o.Labels, name, value)
+	}
+	return o, nil
+}
+
+// records are those of the history that are selected; damaged ones are reported,
+// counted and left out.
+func (c samplesFlags) records(ctx context.Context, p program, s *history.Store, damaged *int) (iter.Seq2[history.Record, error], error) {
+	if *c.model != "" {
+		next, stop := iter.Pull2(s.Entries(ctx, history.Filter{Model: *c.model, Limit: 1}))
+		_, _, any := next()
+		stop()
+		if !any {
+			return nil, nothingOf(s, *c.model)
+		}
+	}
+	// Whole: an export notices damage, and records that are missing.
+	return history.Skip(s.Records(ctx, history.Filter{Model: *c.model, Whole: true}), reportDamage(p, damaged)), nil
+}
+
+// historyExport is plancast history export.
+type historyExport struct {
+	samplesFlags
+	format *string
+	output *string
+}
+
+func registerHistoryExport(app *kingpin.Application) (string, command) {
+	cmd, flags := historyCommand(app, "export", "Write the history for other programs.")
+	return cmd.FullCommand(), &historyExport{
+		samplesFlags: addSamplesFlags(cmd, flags, "openmetrics: "),
+		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
+		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
+	}
+}
+
+func (c *historyExport) run(ctx context.Context, p program) (status int, err error) {
+	options, err := c.options(p.now())
+	if err != nil {
+		return 0, err
 	}
 	s, err := c.open()
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
-	if *c.model != "" {
-		next, stop := iter.Pull2(s.Entries(ctx, history.Filter{Model: *c.model, Limit: 1}))
-		_, _, any := next()
-		stop()
-		if !any {
-			return 0, nothingOf(s, *c.model)
-		}
-	}
 	damaged := 0
-	// Whole: an export notices damage, and records that are missing.
-	records := history.Skip(s.Records(ctx, history.Filter{Model: *c.model, Whole: true}), reportDamage(p, &damaged))
+	records, err := c.records(ctx, p, s, &damaged)
+	if err != nil {
+		return 0, err
+	}
 	if *c.replay {
 		if options.Replay, err = c.past(records); err != nil {
 			return 0, err
@@ -95,7 +124,7 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 
 // past answers what was known at a moment of the history, under the
 // configuration as it stands: the models are those with a record by then.
-func (c *historyExport) past(records iter.Seq2[history.Record, error]) (func(time.Time) (*standing.State, error), error) {
+func (c samplesFlags) past(records iter.Seq2[history.Record, error]) (func(time.Time) (*standing.State, error), error) {
 	cfg, err := config.Load(*c.config)
 	if err != nil {
 		return nil, err

@@ -139,7 +139,7 @@ func application(logConfig *promslog.Config) (*kingpin.Application, map[string]c
 	promslogflag.AddFlags(app, logConfig)
 	commands := map[string]command{}
 	for _, register := range []func(*kingpin.Application) (string, command){
-		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport,
+		registerServe, registerRun, registerCheck, registerNotifyTest, registerHistoryList, registerHistoryShow, registerHistoryExport, registerHistoryPush,
 		registerHistoryExclude, registerHistoryRestore, registerHistoryAudit, registerHistoryVerify, registerHistorySalvage, registerHistoryBackup, registerHistoryPrune, registerHistoryImport,
 		registerCompare, registerForecast, registerBacktest,
 	} {

@@ -3,16 +3,20 @@ package metrics
 import (
 	"bufio"
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
+	"math"
 	"os"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	promvalue "github.com/prometheus/prometheus/model/value"
 
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/standing"
@@ -26,7 +30,11 @@ type ExportOptions struct {
 	// scraped. 0 writes one sample for each iteration.
 	Step time.Duration
 
-	// Until is where the newest results end when Step is set: the present.
+	// Edges also writes a sample just before each change, and marks where a series
+	// ends: all that a store needs to draw the past. It is an alternative to Step.
+	Edges bool
+
+	// Until is where the newest results end when Step or Edges is set: the present.
 	Until time.Time
 
 	// TempDir holds the spool while the export runs; "" is the system's.
@@ -41,6 +49,13 @@ type ExportOptions struct {
 	// that moment, from nothing that came later. It is asked for
 	// each result and each day.
 	Replay func(at time.Time) (*standing.State, error)
+}
+
+// Samples takes what an export writes: family by family, series by series, in
+// order of time. The end of a series is a staleness marker.
+type Samples interface {
+	Family(f Family) error
+	Sample(series string, v float64, at int64) error // at is in milliseconds
 }
 
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
@@ -58,7 +73,20 @@ var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 // plancast_iteration_timestamp_seconds holds its own time. Versions that came
 // out of order, excluded and superseded results are left out, as they are from /metrics. Memory grows with the
 // number of series, not of samples: the samples wait in a temporary file.
-func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o ExportOptions) (err error) {
+func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o ExportOptions) error {
+	text := openMetrics{bufio.NewWriterSize(w, 1<<16)}
+	if err := WriteSamples(text, records, o); err != nil {
+		return err
+	}
+	text.WriteString("# EOF\n")
+	if err := text.Flush(); err != nil {
+		return fmt.Errorf("export the history: %w", err)
+	}
+	return nil
+}
+
+// WriteSamples is WriteOpenMetrics for a receiver of samples.
+func WriteSamples(to Samples, records iter.Seq2[history.Record, error], o ExportOptions) (err error) {
 	if o.Step < 0 || (o.Step > 0 && o.Step < time.Millisecond) {
 		return fmt.Errorf("export the history: a step of %v: use 0 or at least 1ms", o.Step)
 	}
@@ -82,13 +110,8 @@ func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o E
 	if err := s.flush(); err != nil {
 		return fmt.Errorf("export the history: %w", err)
 	}
-	b := bufio.NewWriterSize(w, 1<<16)
-	e := &exporter{spool: s, out: b, options: o}
-	if err := e.write(); err != nil {
-		return fmt.Errorf("export the history: %w", err)
-	}
-	b.WriteString("# EOF\n")
-	if err := b.Flush(); err != nil {
+	e := &exporter{spool: s, to: to, options: o, held: map[string]int64{}}
+	if err := errors.Join(e.write(), e.end()); err != nil {
 		return fmt.Errorf("export the history: %w", err)
 	}
 	return nil
@@ -96,8 +119,11 @@ func WriteOpenMetrics(w io.Writer, records iter.Seq2[history.Record, error], o E
 
 type exporter struct {
 	*spool
-	out     *bufio.Writer
+	to      Samples
 	options ExportOptions
+	err     error            // of to; it sticks
+	until   int64            // when what is being written ends
+	held    map[string]int64 // of Edges: until when each series of the family holds
 }
 
 func (e *exporter) write() error {
@@ -221,25 +247,28 @@ func (e *exporter) walk(c *chain, measured bool, emit func(row, int64)) error {
 		if err != nil {
 			return err
 		}
+		if e.err != nil {
+			return nil // end returns it
+		}
 		if measured && !x.OK {
 			continue
 		}
 		if some {
-			e.carry(before.Time, e.end(c, before.Time, x.Time), func(at int64) { emit(before, at) })
+			e.carry(before.Time, e.replaced(c, before.Time, x.Time), func(at int64) { emit(before, at) })
 		}
 		kept := append(before.Samples[:0], x.Samples...) // the chain reuses its own
 		before, some = x, true
 		before.Samples = kept
 	}
 	if some {
-		e.carry(before.Time, e.end(c, before.Time, e.options.Until.UnixMilli()+1), func(at int64) { emit(before, at) })
+		e.carry(before.Time, e.replaced(c, before.Time, e.options.Until.UnixMilli()+1), func(at int64) { emit(before, at) })
 	}
 	return nil
 }
 
-// end is when a result of an engine stops being shown: with the next one, or
+// replaced is when a result of an engine stops being shown: with the next one, or
 // when the model moves to another environment.
-func (e *exporter) end(c *chain, at, next int64) int64 {
+func (e *exporter) replaced(c *chain, at, next int64) int64 {
 	for _, s := range e.models[c.labels[0]].spans {
 		if s.start > at {
 			return min(next, s.start)
@@ -248,9 +277,14 @@ func (e *exporter) end(c *chain, at, next int64) int64 {
 	return next
 }
 
-// carry calls emit at start and then at the multiples of Step before end.
+// carry calls emit at start and then at the multiples of Step before end, or with
+// Edges just before end.
 func (e *exporter) carry(start, end int64, emit func(at int64)) {
+	e.until = end
 	emit(start)
+	if last := end - 1; e.options.Edges && last > start {
+		emit(last)
+	}
 	step := e.options.Step.Milliseconds()
 	if step <= 0 {
 		return
@@ -260,26 +294,43 @@ func (e *exporter) carry(start, end int64, emit func(at int64)) {
 	}
 }
 
+// header begins a family.
 func (e *exporter) header(f Family) {
-	name := f.Name
-	if f.Type == Counter { // OpenMetrics names the family without the suffix of its samples
-		name = strings.TrimSuffix(name, "_total")
-	}
-	fmt.Fprintf(e.out, "# HELP %s %s\n# TYPE %s %s\n", name, escape(f.Help), name, f.Type)
-	for _, unit := range []string{"seconds", "bytes", "ratio"} {
-		if strings.HasSuffix(f.Name, "_"+unit) {
-			fmt.Fprintf(e.out, "# UNIT %s %s\n", f.Name, unit)
-		}
+	if err := e.end(); err == nil {
+		e.err = e.to.Family(f)
 	}
 }
 
+// end marks where the series of a family end that do not reach the present, and
+// returns what went wrong so far.
+func (e *exporter) end() error {
+	for _, series := range slices.Sorted(maps.Keys(e.held)) {
+		if at := e.held[series]; at <= e.options.Until.UnixMilli() {
+			e.put(series, stale, at)
+		}
+	}
+	clear(e.held)
+	return e.err
+}
+
+var stale = math.Float64frombits(promvalue.StaleNaN)
+
+// sample writes a sample, after the end of the series where it was not there for
+// a while.
 func (e *exporter) sample(series string, v float64, at int64) {
-	e.out.WriteString(series)
-	e.out.WriteByte(' ')
-	e.out.Write(strconv.AppendFloat(e.out.AvailableBuffer(), v, 'g', -1, 64))
-	e.out.WriteByte(' ')
-	e.out.Write(strconv.AppendFloat(e.out.AvailableBuffer(), float64(at)/1000, 'f', -1, 64))
-	e.out.WriteByte('\n')
+	if e.options.Edges {
+		if ended, ok := e.held[series]; ok && ended < at {
+			e.put(series, stale, ended)
+		}
+		e.held[series] = e.until
+	}
+	e.put(series, v, at)
+}
+
+func (e *exporter) put(series string, v float64, at int64) {
+	if e.err == nil {
+		e.err = e.to.Sample(series, v, at)
+	}
 }
 
 // series is one as the text formats write it, with the labels of the export.
@@ -299,6 +350,38 @@ func (e *exporter) series(name string, labels, values []string) string {
 	}
 	b.WriteByte('}')
 	return b.String()
+}
+
+// openMetrics writes samples as text, which has no staleness markers. The errors of
+// a bufio.Writer stick.
+type openMetrics struct{ *bufio.Writer }
+
+// Family implements Samples.
+func (w openMetrics) Family(f Family) error {
+	name := f.Name
+	if f.Type == Counter { // OpenMetrics names the family without the suffix of its samples
+		name = strings.TrimSuffix(name, "_total")
+	}
+	fmt.Fprintf(w, "# HELP %s %s\n# TYPE %s %s\n", name, escape(f.Help), name, f.Type)
+	for _, unit := range []string{"seconds", "bytes", "ratio"} {
+		if strings.HasSuffix(f.Name, "_"+unit) {
+			fmt.Fprintf(w, "# UNIT %s %s\n", f.Name, unit)
+		}
+	}
+	return nil
+}
+
+// Sample implements Samples.
+func (w openMetrics) Sample(series string, v float64, at int64) error {
+	if promvalue.IsStaleNaN(v) {
+		return nil
+	}
+	w.WriteString(series)
+	w.WriteByte(' ')
+	w.Write(strconv.AppendFloat(w.AvailableBuffer(), v, 'g', -1, 64))
+	w.WriteByte(' ')
+	w.Write(strconv.AppendFloat(w.AvailableBuffer(), float64(at)/1000, 'f', -1, 64))
+	return w.WriteByte('\n')
 }
 
 func escape(s string) string {

@@ -89,6 +89,9 @@ func (e *exporter) replay() error {
 		e.header(f)
 		for _, name := range slices.SortedFunc(maps.Keys(series[f.Name]), cmp.Compare) {
 			list := series[f.Name][name]
+			if e.options.Edges { // the same value again is no change
+				list = slices.CompactFunc(list, func(a, b from) bool { return a.value == b.value && a.over == b.over })
+			}
 			for i, s := range list {
 				end := e.options.Until.UnixMilli() + 1
 				if i+1 < len(list) {

@@ -56,31 +56,62 @@ func StartFrom(t testing.TB, openMetrics func(io.Writer) error) string {
 	}}).Address
 }
 
+// StartReceiver runs an empty Prometheus that takes remote write of samples as old
+// as outOfOrder, and returns its address.
+func StartReceiver(t testing.TB, outOfOrder string) string {
+	t.Helper()
+	server := alertstest.Find(t, "prometheus")
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	text := "global: {scrape_interval: 15s}\nstorage: {tsdb: {out_of_order_time_window: " + outOfOrder + "}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "http://" + alertstest.Start(t, local.Program{Ready: "/-/ready", Command: func(address string) []string {
+		return []string{server, "--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--storage.tsdb.retention.time=100y",
+			"--web.enable-remote-write-receiver", "--web.listen-address=" + address, "--log.level=warn"}
+	}}).Address
+}
+
 // StartVictoriaMetrics is Start for a VictoriaMetrics, imported as
 // docs/deployment.md says. The test is skipped where there is none.
 func StartVictoriaMetrics(t testing.TB, openMetrics string) string {
+	t.Helper()
+	address := StartEmptyVictoriaMetrics(t)
+	post(t, address+"/api/v1/import/prometheus", openMetrics)
+	FlushVictoriaMetrics(t, address)
+	return address
+}
+
+// StartEmptyVictoriaMetrics runs a VictoriaMetrics without samples and returns its
+// address. The test is skipped where there is none.
+func StartEmptyVictoriaMetrics(t testing.TB) string {
 	t.Helper()
 	program, err := local.Find("on Debian, apt-get install victoria-metrics", "victoria-metrics", "victoria-metrics-prod")
 	if err != nil {
 		t.Skip(err)
 	}
 	data := filepath.Join(t.TempDir(), "data")
-	address := alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
+	return alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
 		return []string{program, "-storageDataPath=" + data, "-retentionPeriod=100y", "-httpListenAddr=" + address, "-search.disableCache", "-loggerLevel=WARN"}
 	}}).URL
+}
+
+// FlushVictoriaMetrics makes what was written found at once.
+func FlushVictoriaMetrics(t testing.TB, address string) {
+	t.Helper()
+	post(t, address+"/internal/force_flush", "")
+}
+
+func post(t testing.TB, url, body string) {
+	t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	for _, x := range []struct{ path, body string }{
-		{"/api/v1/import/prometheus", openMetrics},
-		{"/internal/force_flush", ""}, // what was imported is found at once
-	} {
-		resp, err := client.Post(address+x.path, "text/plain", strings.NewReader(x.body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode/100 != 2 {
-			t.Fatalf("VictoriaMetrics answers %s with %s", x.path, resp.Status)
-		}
+	resp, err := client.Post(url, "text/plain", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
 	}
-	return address
+	resp.Body.Close()
+	if resp.StatusCode/100 != 2 {
+		t.Fatalf("%s answers with %s", url, resp.Status)
+	}
 }
