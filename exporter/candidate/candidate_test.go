@@ -72,7 +72,7 @@ func (r *repo) open() {
 }
 
 // inspectText reads a model as these tests write them: "needs NAME" names a file
-// with weights.
+// with weights, "input NAME" an input.
 func inspectText(file io.ReaderAt, size int64) (Contents, error) {
 	text := make([]byte, size)
 	if _, err := file.ReadAt(text, 0); err != nil && err != io.EOF {
@@ -82,6 +82,9 @@ func inspectText(file io.ReaderAt, size int64) (Contents, error) {
 	for line := range strings.Lines(string(text)) {
 		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "needs "); ok {
 			c.External = append(c.External, name)
+		}
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "input "); ok {
+			c.Inputs = map[string][]string{name: {"batch", "3"}}
 		}
 	}
 	return c, nil

@@ -80,6 +80,14 @@ func TestABadChangeHoldsUpNothing(t *testing.T) {
 	}
 }
 
+func TestOfManyErrorsThreeAreShown(t *testing.T) {
+	for in, want := range map[string]string{"a": "a", "a\nb\nc": "a; b; c", "a\nb\nc\nd\ne": "a; b; c (and 2 more)"} {
+		if got := firstLines(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}
+
 // What is edited right now says what it said until it is still; only a first one
 // is waited for, so that the news of a result can name its author.
 func TestAnEditedChangeIsReadWhenItIsStill(t *testing.T) {

@@ -97,7 +97,7 @@ func (f *folder) walk(ctx context.Context, key string, visit func(object)) error
 			}
 		case e.IsDir():
 			// .git, .ipynb_checkpoints and the like hold no candidates.
-			if !hidden && depth <= 2+deepest {
+			if !hidden && depth < 2+deepest {
 				if err := f.walk(ctx, at, visit); err != nil {
 					return err
 				}

@@ -203,3 +203,39 @@ func TestTheRepositoryMayBeALink(t *testing.T) {
 		t.Errorf("through the link: %v", got)
 	}
 }
+
+func TestARepositoryHoldsWhatIsThereUsableOrNot(t *testing.T) {
+	s := Scan{
+		Models:  map[string][]Candidate{"measured": {{Model: "measured"}}, "empty": nil},
+		Pending: []Pending{{Model: "pending"}}, Refused: []Refusal{{Model: "refused", Path: "refused/1"}, {Path: "misnamed"}},
+		Surplus: []string{"surplus", "too-many"},
+	}
+	for model, want := range map[string]bool{
+		"measured": true, "pending": true, "refused": true, "misnamed": true, "surplus": true, "too-many": true, "empty": false, "absent": false,
+	} {
+		if s.Holds(model) != want {
+			t.Errorf("%s: %v, want %v", model, !want, want)
+		}
+	}
+}
+
+func TestFoldersForWeightsHaveALimitInDepth(t *testing.T) {
+	for below, found := range map[int]bool{deepest: true, deepest + 1: false} {
+		weights := strings.Repeat("d/", below) + "w.bin"
+		r := newRepo(t, "net/1/"+weights)
+		r.write("net/1/model.onnx", "needs "+weights)
+		if _, got := r.scan(0).Models["net"][0].Files[weights]; got != found {
+			t.Errorf("%d folders below the version: found %v, want %v", below, got, found)
+		}
+	}
+}
+
+func TestTheInputsOfAModelAreKnownAlsoFromMemory(t *testing.T) {
+	r := newRepo(t)
+	r.write("net/1/model.onnx", "input x\n")
+	for _, from := range []string{"the file", "memory"} {
+		if got := r.scan(0).Models["net"][0].Inputs; len(got) != 1 || !slices.Equal(got["x"], []string{"batch", "3"}) {
+			t.Errorf("from %s: %v", from, got)
+		}
+	}
+}

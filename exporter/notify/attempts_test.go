@@ -80,6 +80,28 @@ notifications:
 	})
 }
 
+func TestAReceiverThatIsDownIsTriedOnceForAllItsMessages(t *testing.T) {
+	bubble(t, everybody, func(t *testing.T, d *fixture) {
+		d.breaks("chat", true)
+		for i := range 3 {
+			d.measured(fmt.Sprint("vision-", i), "1", 0.02)
+		}
+		d.flush()
+		if s := d.n.Stats(); s.Queued != 3 || s.Counts["chat"][Failed] != 1 {
+			t.Errorf("%+v", s)
+		}
+		// It rests, until the clock is set back: what it waits for is not a time of this clock.
+		d.breaks("chat", false)
+		d.flush()
+		d.want()
+		d.set = -400 * 24 * time.Hour
+		d.flush()
+		if len(d.got) != 3 {
+			t.Errorf("after the clock was set back: %q", d.got)
+		}
+	})
+}
+
 func TestOneReceiverThatHangsDelaysNoOther(t *testing.T) {
 	bubble(t, `
 notifications:
