@@ -15,6 +15,10 @@ const IntervalConfidence = 0.90
 // few long ones see slow disturbance, many short ones are the steadier estimate.
 var batchCounts = []int{10, 20, 40}
 
+// fewBeyond is below how many queries beyond a percentile their dependence is not
+// taken from them alone.
+const fewBeyond = 100
+
 // Interval is the interval in which the true percentile q lies with
 // IntervalConfidence, of queries in the order in which they were timed. high is
 // infinite when the percentile may lie above the slowest query. ok is false
@@ -22,14 +26,17 @@ var batchCounts = []int{10, 20, 40}
 //
 // Queries may depend on each other. In simulations (interval_test.go) of slow
 // drifts, bursts and two clocks 85 to 95 % of the intervals hold the true value
-// when the queries span a hundred times as long as such a state lasts. With
-// less, the queries cannot show what they did not meet, and fewer do.
+// when the queries span a hundred times as long as such a state lasts, and those of
+// drifts when they span 25 times. Rare bursts that the queries did not meet they
+// cannot show.
 //
 // The ends are order statistics. Whether a query is at or below the percentile
 // is a series of zeros and ones with mean q; the variance of that mean comes
 // from batch means, the largest of those with 10, 20 and 40 batches, and at
 // least that of independent queries. It says how many independent queries the
-// series is worth, and the ranks are Jeffreys' interval for so many.
+// series is worth, and the ranks are Jeffreys' interval for so many. A few queries
+// beyond a percentile cannot show how they depend on each other; then those count
+// as well that are beyond the middle between it and the median, which are more.
 //
 // Sources: Heidelberger and Lewis, "Quantile Estimation in Dependent Sequences",
 // Operations Research 32 (1984); Wu, "On the Bahadur representation of sample
@@ -48,6 +55,11 @@ func interval(samples, sorted []float64, q float64) (low, high float64, ok bool)
 		return 0, 0, false
 	}
 	worth := independent(samples, NearestRank(sorted, q), q)
+	if q > 0.5 && float64(n)*(1-q) < fewBeyond {
+		middle := (NearestRank(sorted, 0.5) + NearestRank(sorted, q)) / 2
+		below, _ := slices.BinarySearch(sorted, middle)
+		worth = min(worth, independent(samples, middle, float64(below)/float64(n)))
+	}
 	tail := (1 - IntervalConfidence) / 2
 	from := mathext.InvRegIncBeta(worth*q+0.5, worth*(1-q)+0.5, tail)
 	to := mathext.InvRegIncBeta(worth*q+0.5, worth*(1-q)+0.5, 1-tail)
@@ -58,8 +70,8 @@ func interval(samples, sorted []float64, q float64) (low, high float64, ok bool)
 	return sorted[first], sorted[last], true
 }
 
-// independent is how many independent queries say as much of the percentile q,
-// which is x, as samples do: at most len(samples).
+// independent is how many independent queries say as much of the share q that is at
+// or below x as samples do: at most len(samples).
 func independent(samples []float64, x, q float64) float64 {
 	n := float64(len(samples))
 	normal := distuv.UnitNormal.Quantile((1 + IntervalConfidence) / 2)

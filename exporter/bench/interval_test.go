@@ -90,6 +90,59 @@ func TestIntervalsCoverWhatTheyPromise(t *testing.T) {
 	}
 }
 
+// A window or two of a slow model have few queries beyond P99, which alone do not
+// show how they depend on each other: 70 to 84 % of such intervals would hold.
+func TestIntervalsOfFewQueriesHold(t *testing.T) {
+	const runs = 300
+	const least = 0.85 - 2*0.0206 // two standard errors
+	for name, c := range map[string]struct {
+		machine machine
+		queries int
+	}{
+		"independent queries":               {drifting(0), 700},
+		"a drift, 70 times its length":      {drifting(0.9), 1324},
+		"a drift, 35 times its length":      {drifting(0.95), 1324},
+		"a drift, 27 times its length":      {drifting(0.96), 1324},
+		"a longer drift, 27 times":          {drifting(0.98), 2648},
+		"bursts of 5 queries, 0.3 % of all": {switching(0.0006, 0.2, 3, 0.2), 1324},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := rand.New(rand.NewPCG(5, 7))
+			long := c.machine(r, 2_000_000)
+			slices.Sort(long)
+			for _, q := range []float64{0.9, 0.99} {
+				held := 0
+				for range runs {
+					if low, high, _ := Interval(c.machine(r, c.queries), q); low <= NearestRank(long, q) && NearestRank(long, q) <= high {
+						held++
+					}
+				}
+				if share := float64(held) / runs; share < least {
+					t.Errorf("P%v: %.1f %% of the intervals hold the true value", 100*q, 100*share)
+				}
+			}
+		})
+	}
+}
+
+// Spikes that come on their own are not taken for dependent because the queries below
+// them are.
+func TestADriftBelowThePercentileWidensNothing(t *testing.T) {
+	r := rand.New(rand.NewPCG(8, 9))
+	samples := drifting(0.98)(r, 2648)
+	for i := range samples {
+		samples[i] = math.Pow(samples[i], 0.1) // of 1 %
+		if r.Float64() < 0.02 {
+			samples[i] *= 1.4 + 0.2*r.Float64()
+		}
+	}
+	low, high, ok := Interval(samples, 0.99)
+	if !ok || low < 1.35 || high > 1.7 {
+		t.Errorf("%v to %v, %t", low, high, ok)
+	}
+}
+
 // Where few of the queries say anything new, the interval is wider than
 // independent queries would allow, and may have no upper end.
 func TestDependentQueriesWidenTheInterval(t *testing.T) {
