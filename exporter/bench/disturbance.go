@@ -85,6 +85,7 @@ type Disturbance struct {
 	Excess float64 `json:"excess"` // that share over what would pass: above 1 a window is disturbed
 
 	Waited   float64  `json:"waited"`             // share of the time that the timed threads wanted a core and had none
+	Late     float64  `json:"late"`               // share of the queries that interruptions can have made late
 	Stolen   float64  `json:"stolen"`             // share of the cores that the hypervisor gave to others
 	Others   float64  `json:"others"`             // share of the cores that other processes took
 	Device   float64  `json:"device,omitempty"`   // share of the GPU, or of its time, that other processes took
@@ -107,6 +108,28 @@ type observation struct {
 	device  *Telemetry // nil without a sampler
 	idle    Idle       // before and after it, the worse of both
 	surplus float64    // share of the SMs at work beyond what the engine's own queries take
+	queries int        // that were timed, of all engines
+	spent   float64    // on them, added up: their number times the mean latency, in seconds
+}
+
+// noticeable is from which share of its latency on a query is late.
+const noticeable = 0.1
+
+// late is how many queries can have been late because other processes interrupted
+// them: no more than there were interruptions, and than the time that was waited
+// can make late by a noticeable share of their latency.
+func (o observation) late() float64 {
+	if o.queries == 0 {
+		return 0
+	}
+	waited := min(o.load.Waited, o.load.Others)
+	return min(float64(o.load.Switches), waited/(noticeable*o.spent/float64(o.queries)))
+}
+
+// timed counts a window's queries.
+func (o *observation) timed(w engine.Window, concurrency int) {
+	o.queries += len(w.Latencies)
+	o.spent += w.Elapsed * float64(max(1, concurrency))
 }
 
 // disturbance condenses what was observed in one window or in several.
@@ -116,7 +139,7 @@ type observation struct {
 // process as well: what it waited for others is at most what they ran.
 func (g Guard) disturbance(observed ...observation) Disturbance {
 	var d Disturbance
-	var duration, ran, waited, others, stolen, device, surplus, cores, clock float64
+	var duration, ran, waited, late, queries, others, stolen, device, surplus, cores, clock float64
 	clocks, onDevice := 0, false
 	var idle Idle
 	for _, o := range observed {
@@ -124,6 +147,8 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 		duration += l.Duration
 		ran += l.Ran
 		waited += min(l.Waited, l.Others)
+		late += o.late()
+		queries += float64(o.queries)
 		others += l.Others
 		stolen += l.Stolen
 		cores += l.Duration * float64(l.Cores)
@@ -154,7 +179,7 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 		}
 		return min(max(x/of, 0), 1)
 	}
-	d.Waited, d.Stolen, d.Others = share(waited, ran+waited), share(stolen, cores), share(others, cores)
+	d.Waited, d.Stolen, d.Others, d.Late = share(waited, ran+waited), share(stolen, cores), share(others, cores), share(late, queries)
 
 	percent := func(s float64) float64 { return math.Max(1, 100*s) }
 	taken := fmt.Sprintf("other processes took %.0f %% of a core", percent(share(others, duration)))
@@ -178,14 +203,18 @@ func (g Guard) disturbance(observed ...observation) Disturbance {
 	onGPU(at, fmt.Sprintf("other processes kept the GPU at work %.0f %% of the time", percent(at)))
 	onGPU(beyond, fmt.Sprintf("another process on the GPU (SM activity %.0f %% beyond what plancast's queries take)", percent(beyond)))
 	consider(d.Stolen, g.interruption(), fmt.Sprintf("the hypervisor gave %.1f %% of the cores to others", 100*d.Stolen))
-	consider(d.Waited, g.interruption(), fmt.Sprintf("%s, for which the timed threads waited %.1f %% of their time", taken, 100*d.Waited))
+	consider(d.Waited, g.MaxDisturbance, fmt.Sprintf("%s, for which the timed threads waited %.1f %% of their time", taken, 100*d.Waited))
+	if d.Waited > g.interruption() {
+		consider(d.Late, g.interruption(), fmt.Sprintf("%s and interrupted %.1f %% of the queries", taken, 100*d.Late))
+	}
 	return d
 }
 
-// interruption is the share of the time up to which timed threads may be
-// stopped. One interruption makes one query late by milliseconds, and the
-// percentile q moves once a share 1-q of the queries is late: half of that is
-// the limit, if it is less than what is let pass anyway.
+// interruption is the share of the queries up to which they may be late, and of
+// their time that they may be so. The percentile q moves once a share 1-q of them is:
+// half of that is the limit, if it is less than what is let pass anyway. Both have to
+// be exceeded: a thread waits a little at each wake-up, of which a quick engine has
+// thousands, and the kernel's own threads interrupt it briefly on an idle machine.
 func (g Guard) interruption() float64 {
 	if g.MaxDisturbance >= 1 {
 		return 1
@@ -307,6 +336,7 @@ func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, ow
 		}
 		*into = append(*into, w)
 		elapsed += w.Elapsed
+		x.observed.timed(w, t.options.Concurrency)
 		if observed != nil && e == r.engine {
 			watched = append(watched, *observed)
 			x.observed.surplus += own.surplus(*observed, w) / float64(t.count)

@@ -61,7 +61,11 @@ func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 		"a neighbour that stays":             {[]Load{neighbour}, 0, 1, 2, 3, false, "other processes took 93 % of a core"},
 		"a neighbour that comes and goes":    {[]Load{neighbour}, time.Second, 10, 2, 12, false, "other processes took 93 % of a core"},
 		"two neighbours":                     {[]Load{load(func(l *Load) { l.Others = 2.6 })}, 0, 1, 2, 3, false, "other processes took 1.3 of 2 cores"},
-		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.03, 0.06 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core, for which the timed threads waited 1.5 % of their time"},
+		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.03, 0.06, 15 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core and interrupted 1.5 % of the queries"},
+		"many short waits for a wake-up":     {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.06, 0.06 })}, 0, 0, 0, 2, true, ""},
+		"interruptions too short to matter":  {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.0009, 0.06, 90 })}, 0, 0, 0, 2, true, ""},
+		"few interruptions":                  {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.03, 0.08, 4 })}, 0, 0, 0, 2, true, ""},
+		"waiting for long":                   {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.15, 0.18, 4 })}, 0, 1, 2, 3, false, "other processes took 9 % of a core, for which the timed threads waited 7.0 % of their time"},
 		"threads that wait for each other":   {[]Load{load(func(l *Load) { l.Waited = 3 })}, 0, 0, 0, 2, true, ""},
 		"a hypervisor that gives cores away": {[]Load{load(func(l *Load) { l.Stolen = 0.4 })}, 0, 1, 2, 3, false, "the hypervisor gave 10.0 % of the cores to others"},
 		"work on cores that nobody times on": {[]Load{load(func(l *Load) { l.Cores, l.Others = 64, 2 })}, 0, 0, 0, 2, true, ""},
@@ -153,7 +157,7 @@ func TestADisturbedSweepIsSaid(t *testing.T) {
 // The limit on interruptions follows the percentile that decides.
 func TestTheLimitFollowsThePercentile(t *testing.T) {
 	for percentile, want := range map[float64]bool{0.99: true, 0.5: false} {
-		h := &scriptedHost{loads: []Load{load(func(l *Load) { l.Waited, l.Others = 0.02, 0.02 })}}
+		h := &scriptedHost{loads: []Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.02, 0.02, 20 })}}
 		j := job(t, fake.Script{Latency: ms(2)[0]})
 		j.Guard.Percentile, j.Guard.Patience = percentile, 0
 		m, err := Measure(context.Background(), fake.New(), j, nil, On(h))

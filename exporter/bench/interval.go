@@ -3,6 +3,7 @@ package bench
 import (
 	"math"
 	"slices"
+	"sort"
 
 	"gonum.org/v1/gonum/mathext"
 	"gonum.org/v1/gonum/stat/distuv"
@@ -57,8 +58,10 @@ func interval(samples, sorted []float64, q float64) (low, high float64, ok bool)
 	worth := independent(samples, NearestRank(sorted, q), q)
 	if q > 0.5 && float64(n)*(1-q) < fewBeyond {
 		middle := (NearestRank(sorted, 0.5) + NearestRank(sorted, q)) / 2
-		below, _ := slices.BinarySearch(sorted, middle)
-		worth = min(worth, independent(samples, middle, float64(below)/float64(n)))
+		below := sort.Search(n, func(i int) bool { return sorted[i] > middle })
+		if share := float64(below) / float64(n); share < q { // it is not where most queries take the same
+			worth = min(worth, independent(samples, middle, share))
+		}
 	}
 	tail := (1 - IntervalConfidence) / 2
 	from := mathext.InvRegIncBeta(worth*q+0.5, worth*(1-q)+0.5, tail)

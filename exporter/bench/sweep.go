@@ -53,6 +53,7 @@ func (r *run) sweep(ctx context.Context) error {
 					Concurrency: lanes, Queries: 1, Duration: o.SweepWindow, MaxDuration: max(o.MaxWindow, o.SweepWindow), WarmUp: min(o.WarmUp, o.SweepWindow/4),
 				})
 				x.observed.device = observed
+				x.observed.timed(w, lanes)
 				return x, w.Elapsed, err
 			})
 			switch {

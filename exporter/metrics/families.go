@@ -87,7 +87,7 @@ var (
 		"0 means that quantization brought nothing: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines with known layers have it.", false}
 	windowDisturbed = Family{"plancast_engine_window_disturbed_ratio", Gauge, engineLabels,
 		"Share of disturbance in the windows that the latency rests on.",
-		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, or of the time that other processes kept the GPU at work. Of a disturbed result it is that of the disturbed windows.", false}
+		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, of the queries that interruptions can have made late, or of the GPU that other processes kept at work. Of a disturbed result it is that of the disturbed windows.", false}
 	windowDiscarded = Family{"plancast_engine_window_disturbed_discarded", Gauge, engineLabels,
 		"Windows that were discarded because other work disturbed them.", "Of the whole job, the sweep included.", false}
 	memory = Family{"plancast_engine_memory_bytes", Gauge, withEngine("kind"),
