@@ -70,8 +70,8 @@ func (t *Trial) add(e Entry) {
 // own copies what is kept, with room for n.
 func (t *Trial) own(n int) { t.kept = append(make([]kept, 0, max(n, len(t.kept))), t.kept...) }
 
-// entry is the i-th entry.
-func (t *Trial) entry(i int) Entry {
+// At is the i-th entry, the most exact first.
+func (t Trial) At(i int) Entry {
 	k := &t.kept[i]
 	e := Entry{
 		ID: k.id, Model: t.of.model, Version: t.Version, Digest: t.Digest, Precision: k.precision.precision(), Fingerprint: t.of.fingerprint, Iteration: t.Iteration,
@@ -85,7 +85,7 @@ func (t *Trial) entry(i int) Entry {
 func (t Trial) Entries() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
 		for i := range t.kept {
-			if !yield(t.entry(i)) {
+			if !yield(t.At(i)) {
 				return
 			}
 		}
@@ -99,7 +99,7 @@ func (t Trial) Len() int { return len(t.kept) }
 func (t Trial) Entry(p engine.Precision) (Entry, bool) {
 	for i := range t.kept {
 		if t.kept[i].precision.precision() == p {
-			return t.entry(i), true
+			return t.At(i), true
 		}
 	}
 	return Entry{}, false

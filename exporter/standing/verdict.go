@@ -111,17 +111,24 @@ func broughtNothing(sel config.Select, t history.Trial) bool {
 // Counting are the engines of a candidate that may decide a threshold: one whose
 // precision has no effect only where there is no other.
 func Counting(sel config.Select, t history.Trial) iter.Seq[history.Entry] {
-	idle := true
-	for e := range t.Entries() {
-		idle = idle && (!Counts(sel, e) || e.NoEffect)
-	}
 	return func(yield func(history.Entry) bool) {
-		for e := range t.Entries() {
-			if Counts(sel, e) && e.NoEffect == idle && !yield(e) {
+		idle := allIdle(sel, t)
+		for i := range t.Len() {
+			if e := t.At(i); Counts(sel, e) && e.NoEffect == idle && !yield(e) {
 				return
 			}
 		}
 	}
+}
+
+// allIdle reports whether no engine that counts has an effect.
+func allIdle(sel config.Select, t history.Trial) bool {
+	for i := range t.Len() {
+		if e := t.At(i); Counts(sel, e) && !e.NoEffect {
+			return false
+		}
+	}
+	return true
 }
 
 // Judge answers the criteria for a candidate: one and the same engine must meet
@@ -129,20 +136,24 @@ func Counting(sel config.Select, t history.Trial) iter.Seq[history.Entry] {
 // meets all criteria, or else the one nearest to doing so. It is nil when no engine
 // that counts was measured.
 func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
-	// A long history has many candidates: only the answer is allocated.
-	engines := make([]history.Entry, 0, 4)
-	results, values := make([][]float64, 0, 4), make([]float64, 0, 16)
-	for e := range Counting(sel, t) {
+	// A long history has many candidates, so only the answer is allocated: no iterator.
+	idle := allIdle(sel, t)
+	at, results, values := make([]int, 0, 4), make([][]float64, 0, 4), make([]float64, 0, 16)
+	for i := range t.Len() {
+		e := t.At(i)
+		if !Counts(sel, e) || e.NoEffect != idle {
+			continue
+		}
 		from := len(values)
 		for _, c := range criteria {
 			values = append(values, figure(e, c))
 		}
-		engines, results = append(engines, e), append(results, values[from:])
+		at, results = append(at, i), append(results, values[from:])
 	}
-	if len(engines) == 0 {
+	if len(at) == 0 {
 		return nil
 	}
-	r := JudgeEngine(criteria, engines[forecast.Nearest(criteria, results)])
+	r := JudgeEngine(criteria, t.At(at[forecast.Nearest(criteria, results)]))
 	return &r
 }
 
