@@ -49,7 +49,7 @@ func BenchmarkSeries(b *testing.B) {
 	for _, n := range []int{5, 10, 20, 40} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 1))
-			m := Milestone{Goal: Goal{Deadline: after(80)}, Share: 0.8}
+			m := JointGoal{Goal: Goal{Deadline: after(80)}, Share: 0.8}
 			for i := range n {
 				m.Series = append(m.Series, Series{Model: fmt.Sprint(i), Criterion: latency, Observations: daily(made(kinds[i%len(kinds)], 50, rng)...)})
 			}
@@ -104,7 +104,7 @@ func BenchmarkJoint(b *testing.B) {
 	for name, apart := range map[string]time.Duration{"same times": 0, "own times": time.Minute} {
 		b.Run(name, func(b *testing.B) {
 			rng := rand.New(rand.NewPCG(1, 1))
-			m := Milestone{Goal: Goal{Iterations: 5, Deadline: after(230)}, Share: 0.8}
+			m := JointGoal{Goal: Goal{Iterations: 5, Deadline: after(230)}, Share: 0.8}
 			for i := range 1000 {
 				o := daily(made(kinds[i%len(kinds)], 200, rng)...)
 				for k := range o {

@@ -60,7 +60,7 @@ func ExampleSingle_atypical() {
 func ExampleJoint() {
 	p99 := forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.050, Unit: units.Seconds}
 	deviation := forecast.Criterion{Metric: "accuracy_deviation", Comparison: forecast.Below, Target: 0.005, Unit: units.Ratio}
-	m := forecast.Milestone{
+	m := forecast.JointGoal{
 		Name: "launch",
 		Series: []forecast.Series{
 			{Model: "resnet50", Criterion: p99, Observations: history(0.060, 0.058, 0.055, 0.052, 0.051, 0.0505)},

@@ -115,8 +115,8 @@ type Weight struct {
 	Share float64 `json:"share"`
 }
 
-// Evidence is what a forecast rests on.
-type Evidence struct {
+// Basis is what a forecast rests on.
+type Basis struct {
 	Observations int      `json:"observations"` // valid results used
 	Missed       int      `json:"missed"`       // iterations without a result
 	Ignored      int      `json:"ignored"`      // results of other environments
@@ -164,9 +164,9 @@ type Forecast struct {
 	// Missing is what a forecast in the state insufficient_data waits for.
 	Missing *Missing `json:"missing,omitempty"`
 
-	Summary  string   `json:"summary"`          // one sentence
-	Advice   []string `json:"advice,omitempty"` // further sentences
-	Evidence Evidence `json:"evidence"`
+	Summary string   `json:"summary"`          // one sentence
+	Advice  []string `json:"advice,omitempty"` // further sentences
+	Basis   Basis    `json:"evidence"`
 }
 
 // Part is the forecast of one series of a milestone.

@@ -81,7 +81,7 @@ func TestDegenerateHistories(t *testing.T) {
 			if p := f.Probability; p != nil && (p.Value < c.atLeast || p.Value > c.atMost) {
 				t.Errorf("probability %v, want %v to %v", p.Value, c.atLeast, c.atMost)
 			}
-			if all := strings.Join(f.Evidence.Warnings, "; "); !strings.Contains(all, c.warning) {
+			if all := strings.Join(f.Basis.Warnings, "; "); !strings.Contains(all, c.warning) {
 				t.Errorf("warnings %q do not say %q", all, c.warning)
 			}
 			if f.Summary == "" {
@@ -146,10 +146,10 @@ func TestWrongQuestionsAreRefused(t *testing.T) {
 			}
 		})
 	}
-	if _, err := Joint(Milestone{Name: "launch"}, epoch, Options{}); !errors.Is(err, ErrGoal) {
+	if _, err := Joint(JointGoal{Name: "launch"}, epoch, Options{}); !errors.Is(err, ErrGoal) {
 		t.Errorf("no series: %v", err)
 	}
-	if _, err := Joint(Milestone{Name: "launch", Series: []Series{s}, Share: 1.5}, epoch, Options{}); !errors.Is(err, ErrGoal) {
+	if _, err := Joint(JointGoal{Name: "launch", Series: []Series{s}, Share: 1.5}, epoch, Options{}); !errors.Is(err, ErrGoal) {
 		t.Errorf("share 1.5: %v", err)
 	}
 }
@@ -169,8 +169,8 @@ func TestMissedIterationsAreIterationsWithoutGain(t *testing.T) {
 	if *a.Probability != *b.Probability {
 		t.Errorf("missed %v, without gain %v", a.Probability, b.Probability)
 	}
-	if a.Evidence.Missed != 5 || a.Evidence.Observations != 20 {
-		t.Errorf("evidence %+v", a.Evidence)
+	if a.Basis.Missed != 5 || a.Basis.Observations != 20 {
+		t.Errorf("evidence %+v", a.Basis)
 	}
 }
 
@@ -181,19 +181,19 @@ func TestEnvironmentIsNeverBridged(t *testing.T) {
 	}
 	s := Series{Criterion: latency, Observations: o}
 	f := single(t, s, Goal{}, after(20))
-	if f.Evidence.Observations != 8 || f.Evidence.Ignored != 12 || f.Evidence.Environment != "gpu" {
-		t.Errorf("evidence %+v", f.Evidence)
+	if f.Basis.Observations != 8 || f.Basis.Ignored != 12 || f.Basis.Environment != "gpu" {
+		t.Errorf("evidence %+v", f.Basis)
 	}
-	if !slices.Contains(f.Evidence.Warnings, "12 results of another environment left out: a change of environment starts a new series") {
-		t.Errorf("warnings %q", f.Evidence.Warnings)
+	if !slices.Contains(f.Basis.Warnings, "12 results of another environment left out: a change of environment starts a new series") {
+		t.Errorf("warnings %q", f.Basis.Warnings)
 	}
 	alone := single(t, Series{Criterion: latency, Observations: o[12:]}, Goal{}, after(20))
 	if *f.Probability != *alone.Probability {
 		t.Errorf("probability %v, of the new series alone %v", f.Probability, alone.Probability)
 	}
 	s.Environment = "old driver"
-	if f = single(t, s, Goal{}, after(20)); f.Evidence.Observations != 12 {
-		t.Errorf("asked for the old environment: %+v", f.Evidence)
+	if f = single(t, s, Goal{}, after(20)); f.Basis.Observations != 12 {
+		t.Errorf("asked for the old environment: %+v", f.Basis)
 	}
 }
 
@@ -209,7 +209,7 @@ func TestDisorderAndRepetitionChangeNothing(t *testing.T) {
 	if *got.Probability != *want.Probability {
 		t.Errorf("probability %v, want %v", got.Probability, want.Probability)
 	}
-	if w := strings.Join(got.Evidence.Warnings, "; "); !strings.Contains(w, "sorted") || !strings.Contains(w, "3 repeated results were counted once") {
+	if w := strings.Join(got.Basis.Warnings, "; "); !strings.Contains(w, "sorted") || !strings.Contains(w, "3 repeated results were counted once") {
 		t.Errorf("warnings %q", w)
 	}
 }
@@ -354,8 +354,8 @@ func TestPauseMovesDates(t *testing.T) {
 	if b.ByDeadline.Value >= a.ByDeadline.Value {
 		t.Errorf("after three silent weeks %v, before %v", b.ByDeadline, a.ByDeadline)
 	}
-	if !slices.ContainsFunc(b.Evidence.Warnings, func(s string) bool { return strings.Contains(s, "no iteration since 2026-02-03") }) {
-		t.Errorf("warnings %q", b.Evidence.Warnings)
+	if !slices.ContainsFunc(b.Basis.Warnings, func(s string) bool { return strings.Contains(s, "no iteration since 2026-02-03") }) {
+		t.Errorf("warnings %q", b.Basis.Warnings)
 	}
 }
 
@@ -391,7 +391,7 @@ func FuzzSingle(f *testing.F) {
 				t.Fatalf("within %d: %+v", i+1, p)
 			}
 		}
-		m, err := Joint(Milestone{Series: []Series{s, s}, Goal: g}, after(int(n)), Options{Futures: 50})
+		m, err := Joint(JointGoal{Series: []Series{s, s}, Goal: g}, after(int(n)), Options{Futures: 50})
 		if err != nil {
 			t.Fatal(err)
 		}

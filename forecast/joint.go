@@ -18,7 +18,7 @@ type joint struct {
 	need     int // models that have to be ready
 }
 
-func newJoint(m Milestone, outlooks []*outlook) *joint {
+func newJoint(m JointGoal, outlooks []*outlook) *joint {
 	j := &joint{outlooks: outlooks}
 	index := map[string]*model{}
 	for i, s := range m.Series {
@@ -38,7 +38,7 @@ func newJoint(m Milestone, outlooks []*outlook) *joint {
 	return j
 }
 
-func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
+func (j *joint) forecast(m JointGoal, now time.Time, o Options) Forecast {
 	g := m.Goal
 	f := Forecast{ModelsTotal: len(j.models)}
 	var shares []float64
@@ -60,14 +60,14 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	f.Met = f.ModelsReady >= j.need
 	observations := math.MaxInt
 	for _, l := range j.outlooks {
-		e := &l.forecast.Evidence
+		e := &l.forecast.Basis
 		known = known || e.Observations > 0
 		observations = min(observations, e.Observations)
-		f.Evidence.Missed += e.Missed
-		f.Evidence.Ignored += e.Ignored
-		f.Evidence.PerIteration += e.PerIteration / float64(len(j.outlooks))
+		f.Basis.Missed += e.Missed
+		f.Basis.Ignored += e.Ignored
+		f.Basis.PerIteration += e.PerIteration / float64(len(j.outlooks))
 	}
-	f.Evidence.Observations = observations
+	f.Basis.Observations = observations
 	if known {
 		// The nearest models are those that the milestone needs.
 		slices.Sort(shares)
@@ -80,7 +80,7 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 			share = 1
 		}
 		f.Attained = &share
-		f.Evidence.Correlation = correlation(j.outlooks)
+		f.Basis.Correlation = correlation(j.outlooks)
 		if j.unknown() == 0 || f.Met {
 			j.probabilities(&f, m, now, o)
 		}
@@ -89,18 +89,18 @@ func (j *joint) forecast(m Milestone, now time.Time, o Options) Forecast {
 	if f.State == InsufficientData {
 		f.Missing = j.missing()
 	}
-	f.Evidence.Warnings = append(f.Evidence.Warnings, j.warnings(m)...)
+	f.Basis.Warnings = append(f.Basis.Warnings, j.warnings(m)...)
 	j.words(&f, m)
 	return f
 }
 
 // warnings says each warning once for a model, with the criteria that it is about.
-func (j *joint) warnings(m Milestone) []string {
+func (j *joint) warnings(m JointGoal) []string {
 	type warning struct{ model, text string }
 	var order []warning
 	about := map[warning][]string{}
 	for i, l := range j.outlooks {
-		for _, w := range l.forecast.Evidence.Warnings {
+		for _, w := range l.forecast.Basis.Warnings {
 			key := warning{m.Series[i].Model, w}
 			if about[key] == nil {
 				order = append(order, key)
@@ -136,13 +136,13 @@ func (j *joint) missing() (most *Missing) {
 	return most
 }
 
-func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options) {
+func (j *joint) probabilities(f *Forecast, m JointGoal, now time.Time, o Options) {
 	g := m.Goal
 	n := o.Futures
 	if n <= 0 {
 		n = defaultFutures
 	}
-	sim := j.simulate(n, f.Evidence.Correlation, o.Seed)
+	sim := j.simulate(n, f.Basis.Correlation, o.Seed)
 	// Half a future keeps a simulated share from being certain.
 	share := func(reached int) float64 {
 		if f.Met {
@@ -174,7 +174,7 @@ func (j *joint) probabilities(f *Forecast, m Milestone, now time.Time, o Options
 	}
 	f.Probability = &p
 	long := share(sim.steps[middle].within(LongRun))
-	f.Limit = &Limit{Chance: long, Stalled: long < StalledBelow && f.Evidence.Observations >= FewResults}
+	f.Limit = &Limit{Chance: long, Stalled: long < StalledBelow && f.Basis.Observations >= FewResults}
 	quantiles := [...]float64{0.1, 0.5, 0.9}
 	if f.Met {
 		for _, q := range quantiles {
@@ -267,7 +267,7 @@ func (j *joint) binding() int {
 	return models[min(j.need, len(models))-1].series
 }
 
-func (j *joint) words(f *Forecast, m Milestone) {
+func (j *joint) words(f *Forecast, m JointGoal) {
 	switch {
 	case f.Met:
 		f.Summary = "met"

@@ -256,7 +256,7 @@ func asJSON(t testing.TB, v any) string {
 
 func TestSameEvidenceSameBits(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
-	var m Milestone
+	var m JointGoal
 	for i := range 6 {
 		s := Series{Model: fmt.Sprint("m", i/2), Criterion: latency, Observations: daily(made(kinds[i], 30, rng)...)}
 		m.Series = append(m.Series, s)
@@ -275,9 +275,9 @@ func TestSameEvidenceSameBits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		again.Evidence.Warnings, first.Evidence.Warnings = nil, nil
+		again.Basis.Warnings, first.Basis.Warnings = nil, nil
 		for i := range again.Parts {
-			again.Parts[i].Forecast.Evidence.Warnings, first.Parts[i].Forecast.Evidence.Warnings = nil, nil
+			again.Parts[i].Forecast.Basis.Warnings, first.Parts[i].Forecast.Basis.Warnings = nil, nil
 		}
 		if got, want := asJSON(t, again), asJSON(t, first); got != want {
 			t.Fatalf("again\n%s\nwant\n%s", got, want)

@@ -13,10 +13,10 @@ import (
 	"github.com/plancast/plancast/forecast/internal/law"
 )
 
-// Milestone is a goal that several series have to reach together: a model is
+// JointGoal is a goal that several series have to reach together: a model is
 // ready once one iteration of it has met all its criteria, the milestone once
 // Share of the models are.
-type Milestone struct {
+type JointGoal struct {
 	Name   string
 	Series []Series
 	// Share of the models that have to be ready, a ratio; 0 is all of them.
@@ -44,7 +44,7 @@ func Needed(share float64, n int) int {
 // A model is taken to stay ready. Draws are the same for every horizon,
 // deadline and target, so a milestone obeys the same laws as one series. A
 // milestone of one series is exactly Single.
-func Joint(m Milestone, now time.Time, o Options) (Forecast, error) {
+func Joint(m JointGoal, now time.Time, o Options) (Forecast, error) {
 	fail := func(err error) (Forecast, error) { return Forecast{}, fmt.Errorf("milestone %s: %w", m.Name, err) }
 	if len(m.Series) == 0 {
 		return fail(fmt.Errorf("%w: it has no series", ErrGoal))

@@ -17,9 +17,9 @@ import (
 )
 
 // fleet is a milestone of n models with two criteria each, of all kinds.
-func fleet(n, results int, seed uint64) Milestone {
+func fleet(n, results int, seed uint64) JointGoal {
 	rng := rand.New(rand.NewPCG(seed, 1))
-	m := Milestone{Name: "launch", Share: 0.8, Goal: Goal{Iterations: 12, Deadline: after(results + 14)}}
+	m := JointGoal{Name: "launch", Share: 0.8, Goal: Goal{Iterations: 12, Deadline: after(results + 14)}}
 	for i := range n {
 		v := made(kinds[i%4], results, rng)
 		c := latency
@@ -35,7 +35,7 @@ func fleet(n, results int, seed uint64) Milestone {
 	return m
 }
 
-func joined(t testing.TB, m Milestone, o Options) Forecast {
+func joined(t testing.TB, m JointGoal, o Options) Forecast {
 	t.Helper()
 	f, err := Joint(m, after(len(m.Series[0].Observations)), o)
 	if err != nil {
@@ -208,7 +208,7 @@ func TestCoresChangeNothing(t *testing.T) {
 }
 
 func TestShareIsCountedInsideEachFuture(t *testing.T) {
-	var m Milestone
+	var m JointGoal
 	v := made("noise", 20, rand.New(rand.NewPCG(2, 3)))
 	for i := range 5 {
 		c := Criterion{Metric: "x", Comparison: AtMost, Target: 0.98 * slices.Min(v)}
@@ -219,8 +219,8 @@ func TestShareIsCountedInsideEachFuture(t *testing.T) {
 	// Histories that move as one lean on one component: nearly all or none.
 	p := single(t, m.Series[0], m.Goal, after(20)).Probability.Value
 	f := joined(t, m, Options{Futures: 20_000})
-	if f.Evidence.Correlation < 0.8 {
-		t.Fatalf("correlation %v of equal histories", f.Evidence.Correlation)
+	if f.Basis.Correlation < 0.8 {
+		t.Fatalf("correlation %v of equal histories", f.Basis.Correlation)
 	}
 	independent := 5*math.Pow(p, 4)*(1-p) + math.Pow(p, 5)
 	if f.Probability.Value < 1.5*independent || f.Probability.Value > p {

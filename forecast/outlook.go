@@ -64,16 +64,16 @@ func (l *outlook) fill(s Series, g Goal, now time.Time, o Options, siblings law.
 	*l = outlook{history: *h, cadence: newCadence(h.iterations, now), law: la, curve: l.curve[:0], lower: l.lower[:0], upper: l.upper[:0]}
 	f := &l.forecast
 	f.ModelsTotal = 1
-	f.Evidence = Evidence{
+	f.Basis = Basis{
 		Observations: h.results(), Missed: h.missed, Ignored: h.ignored, Environment: h.environment,
 		PerIteration: l.cadence.gap.Seconds(),
 	}
-	if f.Evidence.Observations > 0 {
+	if f.Basis.Observations > 0 {
 		l.answer(g, now, siblings, e)
 		if o.Score {
 			r := Backtest([]Series{s}, BacktestOptions{})
 			if r.Plancast.Questions > 0 {
-				f.Evidence.Score = &r.Plancast
+				f.Basis.Score = &r.Plancast
 				if r.Plancast.Skill < 0 {
 					h.warn("on this history the method's own record is poorer than a base rate: rely on the interval more than on the number")
 				}
@@ -85,7 +85,7 @@ func (l *outlook) fill(s Series, g Goal, now time.Time, o Options, siblings law.
 		f.Missing = l.missing(now)
 	}
 	l.notes(g, now)
-	f.Evidence.Warnings = h.warnings
+	f.Basis.Warnings = h.warnings
 	f.Summary, f.Advice = f.words(h, g)
 	return nil
 }
@@ -121,12 +121,12 @@ func (l *outlook) answer(g Goal, now time.Time, siblings law.Tally, e *law.Histo
 	doubt := intervalWidth * la.Doubt()
 	l.lower, l.upper = l.curve.shifted(-doubt, l.lower), l.curve.shifted(doubt, l.upper)
 
-	f.Evidence.Steady, f.Evidence.Worked = la.TrendShare(), la.Worked()
-	f.Evidence.Siblings, f.Evidence.Shift = siblings.Series, around.Shift
+	f.Basis.Steady, f.Basis.Worked = la.TrendShare(), la.Worked()
+	f.Basis.Siblings, f.Basis.Shift = siblings.Series, around.Shift
 	names, weights := la.ExpertWeights()
-	f.Evidence.Weights = make([]Weight, len(names))
+	f.Basis.Weights = make([]Weight, len(names))
 	for i, n := range names {
-		f.Evidence.Weights[i] = Weight{n, weights[i]}
+		f.Basis.Weights[i] = Weight{n, weights[i]}
 	}
 	l.probabilities(g, now)
 	f.Bands = bands(h, la, max(withinMin, g.Iterations))
@@ -215,7 +215,7 @@ func (f *Forecast) state(g Goal) State {
 	switch {
 	case f.Met:
 		return Met
-	case f.Probability == nil || f.Evidence.Observations < FewResults:
+	case f.Probability == nil || f.Basis.Observations < FewResults:
 		return InsufficientData
 	case f.Atypical != nil && f.Atypical.Is:
 		return IsAtypical
@@ -230,7 +230,7 @@ func (f *Forecast) state(g Goal) State {
 
 // missing says what the series lacks for a forecast of its own.
 func (l *outlook) missing(now time.Time) *Missing {
-	n := l.forecast.Evidence.Observations
+	n := l.forecast.Basis.Observations
 	m := &Missing{Reason: "no result yet", Results: FewResults - n}
 	if n > 0 {
 		m.Reason = fmt.Sprintf("only %s of %d", plural(n, "result", "results"), FewResults)
@@ -244,7 +244,7 @@ func (l *outlook) missing(now time.Time) *Missing {
 
 // notes adds the warnings that go with the numbers.
 func (l *outlook) notes(g Goal, now time.Time) {
-	h, n := &l.history, l.forecast.Evidence.Observations
+	h, n := &l.history, l.forecast.Basis.Observations
 	switch {
 	case n == 0:
 		h.warn("no valid result yet")

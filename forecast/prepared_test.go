@@ -31,7 +31,7 @@ func TestPreparedSeriesGiveTheSameForecasts(t *testing.T) {
 		}
 		now := epoch.AddDate(0, 0, 60)
 		for _, at := range []time.Time{now, epoch.AddDate(0, 0, 10), now} {
-			m := Milestone{Name: "launch", Series: plain, Share: 0.8, Goal: Goal{Iterations: 5, Deadline: now.AddDate(0, 1, 0)}}
+			m := JointGoal{Name: "launch", Series: plain, Share: 0.8, Goal: Goal{Iterations: 5, Deadline: now.AddDate(0, 1, 0)}}
 			want, err := Joint(m, at, Options{Futures: 100})
 			if err != nil {
 				t.Fatal(err)

@@ -13,16 +13,16 @@ import (
 
 // pair is one model with a latency and an accuracy deviation, measured in the
 // same iterations.
-func pair(latencies, deviations []float64) Milestone {
+func pair(latencies, deviations []float64) JointGoal {
 	accuracy := Criterion{Metric: "accuracy_deviation", Comparison: AtMost, Target: 0.005, Unit: units.Ratio}
-	return Milestone{Name: "launch", Goal: Goal{Iterations: 10}, Series: []Series{
+	return JointGoal{Name: "launch", Goal: Goal{Iterations: 10}, Series: []Series{
 		{Model: "bert", Criterion: latency, Observations: daily(latencies...)},
 		{Model: "bert", Criterion: accuracy, Observations: daily(deviations...)},
 	}}
 }
 
 // together is the one model of a milestone.
-func together(t *testing.T, m Milestone) *model {
+func together(t *testing.T, m JointGoal) *model {
 	t.Helper()
 	var outlooks []*outlook
 	for _, s := range m.Series {
@@ -125,7 +125,7 @@ func TestLawsOfCriteriaTogether(t *testing.T) {
 			}
 			m.Series[k].Observations[n-1].Valid = true
 		}
-		check := func(what string, better func(k int, share float64) Milestone) {
+		check := func(what string, better func(k int, share float64) JointGoal) {
 			for k := range m.Series {
 				var last curve
 				for step := range 25 {
@@ -142,13 +142,13 @@ func TestLawsOfCriteriaTogether(t *testing.T) {
 				}
 			}
 		}
-		check("easier target", func(k int, share float64) Milestone {
+		check("easier target", func(k int, share float64) JointGoal {
 			b := m
 			b.Series = slices.Clone(m.Series)
 			b.Series[k].Criterion.Target *= math.Exp(2*share - 1)
 			return b
 		})
-		check("better newest", func(k int, share float64) Milestone {
+		check("better newest", func(k int, share float64) JointGoal {
 			b := m
 			b.Series = slices.Clone(m.Series)
 			b.Series[k].Observations = slices.Clone(m.Series[k].Observations)

@@ -172,7 +172,7 @@ type part struct {
 }
 
 // rebuild finds the iterations of all series.
-func (h *History) rebuild(q Query, values []prom.Answer, e iterations.Evidence) ([]part, error) {
+func (h *History) rebuild(q Query, values []prom.Answer, e iterations.Joins) ([]part, error) {
 	var only *regexp.Regexp
 	if q.Models != "" {
 		re, err := regexp.Compile("^(?:" + q.Models + ")$")
@@ -323,8 +323,8 @@ func (s Series) Forecast(fingerprint string, known time.Time) forecast.Series {
 }
 
 // Milestone puts the series together as one.
-func (h *History) Milestone(q Query, known time.Time) forecast.Milestone {
-	m := forecast.Milestone{Name: q.Milestone, Share: q.Share, Goal: q.Goal()}
+func (h *History) Milestone(q Query, known time.Time) forecast.JointGoal {
+	m := forecast.JointGoal{Name: q.Milestone, Share: q.Share, Goal: q.Goal()}
 	for _, s := range h.Series {
 		m.Series = append(m.Series, s.Forecast(q.Fingerprint, known))
 	}

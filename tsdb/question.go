@@ -72,12 +72,12 @@ func (a *answers) all() []prom.Answer {
 }
 
 // evidence joins the answers; step is that of the histories.
-func (a *answers) evidence(q Query, step time.Duration) iterations.Evidence {
+func (a *answers) evidence(q Query, step time.Duration) iterations.Joins {
 	label := q.Environment
 	if label == "" && q.By == iterations.BySeries {
 		label = terms.FingerprintLabel
 	}
-	return iterations.Evidence{
+	return iterations.Joins{
 		By: q.By, Numbers: iterations.NewJoin(a.numbers.Series), Times: iterations.NewJoin(a.times.Series),
 		Environments: iterations.NewJoin(a.environments.Series), EnvironmentLabel: label, Step: step,
 		Unquantized: iterations.NewJoin(a.unquantized.Series), Disturbed: iterations.NewJoin(a.disturbed.Series),

@@ -61,7 +61,7 @@ func Fan(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) e
 	p := open(w, svgWidth, svgHeight, strings.TrimSpace(s.Model+" "+c.String())+": "+f.Summary)
 	var past []forecast.Observation
 	for _, o := range s.Observations {
-		if (o.Environment == f.Evidence.Environment || !o.Valid) && !(o.Valid && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0))) {
+		if (o.Environment == f.Basis.Environment || !o.Valid) && !(o.Valid && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0))) {
 			past = append(past, o)
 		}
 	}
@@ -126,8 +126,8 @@ func Fan(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) e
 		p.stroke("miss", at0-4, y0-4, at0+4, y0+4)
 		p.stroke("miss", at0-4, y0+4, at0+4, y0-4)
 	}
-	if !g.Deadline.IsZero() && f.Evidence.PerIteration > 0 && len(past) > 0 {
-		n := g.Deadline.Sub(past[len(past)-1].Time).Seconds() / f.Evidence.PerIteration
+	if !g.Deadline.IsZero() && f.Basis.PerIteration > 0 && len(past) > 0 {
+		n := g.Deadline.Sub(past[len(past)-1].Time).Seconds() / f.Basis.PerIteration
 		if n > 0 && n <= float64(len(ahead)) {
 			at := x.at(float64(len(past)-1) + n)
 			p.stroke("due", at, top, at, svgHeight-bottom)

@@ -80,7 +80,7 @@ func WriteText(w io.Writer, f forecast.Forecast, basis Basis, unit units.Unit) e
 		}
 	}
 	fmt.Fprintln(b)
-	e := f.Evidence
+	e := f.Basis
 	of := ""
 	if basis.LookBack > 0 {
 		of = " of " + terms.FormatLookBack(basis.LookBack)

@@ -41,7 +41,7 @@ func (b *snapshotBuilder) fleet(s *standing.State) {
 // withinShown are the numbers of iterations that every milestone has a probability for.
 var withinShown = []int{1, 2, 3, 5, 10}
 
-func (b *snapshotBuilder) milestone(m standing.Milestone, by []string) {
+func (b *snapshotBuilder) milestone(m standing.MilestoneState, by []string) {
 	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
 	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
 	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)

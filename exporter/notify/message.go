@@ -47,7 +47,7 @@ func (m Message) event() string {
 
 // milestoneNews is what a result does to the probability of a milestone.
 type milestoneNews struct {
-	standing.Milestone
+	standing.MilestoneState
 	was *float64 // of the news before
 }
 
@@ -97,7 +97,7 @@ func probability(m milestoneNews, in place) string {
 	if m.Met {
 		return "milestone " + m.Name + " is met"
 	}
-	p := probabilityOf(m.Milestone)
+	p := probabilityOf(m.MilestoneState)
 	if p == nil {
 		return ""
 	}

@@ -66,16 +66,16 @@ func TestADeadlineHasTheDateOfItsOwnZone(t *testing.T) {
 	zone := time.FixedZone("west", -8*3600)
 	due := time.Date(2027, 2, 1, 7, 59, 59, 0, time.UTC) // the last second of 31 January there
 	for days, want := range map[int]string{1: "by 31 Jan 50 %", 400: "by 31 Jan 2027 50 %"} {
-		m := milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: forecasted(forecast.OnTrack, 0.5)}}
+		m := milestoneNews{MilestoneState: standing.MilestoneState{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: forecasted(forecast.OnTrack, 0.5)}}
 		if got := probability(m, place{now: due.AddDate(0, 0, -days), location: zone}); got != "probability of launch "+want {
 			t.Errorf("%s; want %s", got, want)
 		}
 	}
-	if got := probability(milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Horizon: 5}, Forecast: forecasted(forecast.OnTrack, 0.5)}}, here); got != "probability of launch within 5 iterations 50 %" {
+	if got := probability(milestoneNews{MilestoneState: standing.MilestoneState{Milestone: config.Milestone{Name: "launch", Horizon: 5}, Forecast: forecasted(forecast.OnTrack, 0.5)}}, here); got != "probability of launch within 5 iterations 50 %" {
 		t.Error(got)
 	}
 	for _, f := range []*standing.Forecast{nil, {}} {
-		if got := probability(milestoneNews{Milestone: standing.Milestone{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: f}}, here); got != "" {
+		if got := probability(milestoneNews{MilestoneState: standing.MilestoneState{Milestone: config.Milestone{Name: "launch", Deadline: due}, Forecast: f}}, here); got != "" {
 			t.Errorf("without a probability: %s", got)
 		}
 	}

@@ -152,7 +152,7 @@ func (d *derivation) result(m *standing.Model) error {
 		if _, ok := m.Verdict(standing.KindMilestone, x.Name); !ok {
 			continue
 		}
-		news := milestoneNews{Milestone: x}
+		news := milestoneNews{MilestoneState: x}
 		if p := probabilityOf(x); p != nil {
 			subject := "probability/" + x.Name
 			text, _, err := d.tx.Note(subject)
@@ -179,7 +179,7 @@ func (d *derivation) result(m *standing.Model) error {
 }
 
 // probabilityOf is the probability of a milestone; nil without one.
-func probabilityOf(m standing.Milestone) *forecast.Probability {
+func probabilityOf(m standing.MilestoneState) *forecast.Probability {
 	if m.Forecast == nil {
 		return nil
 	}

@@ -119,7 +119,7 @@ const shownWarnings = 2
 // Notes are reasons to trust the forecast less. A milestone of many models has
 // many: a few are written out and the rest counted; all are in the JSON form.
 func (f ForecastView) Notes() []string {
-	w := f.Evidence.Warnings
+	w := f.Basis.Warnings
 	switch {
 	case f.Met:
 		return nil

@@ -12,7 +12,7 @@ import (
 )
 
 // milestoneView writes down where a milestone stands.
-func milestoneView(m standing.Milestone, now time.Time) MilestoneView {
+func milestoneView(m standing.MilestoneState, now time.Time) MilestoneView {
 	v := MilestoneView{
 		Name: m.Name, Description: outside.Line(m.Description, 500), Precision: m.Precision, Share: m.Share,
 		Total: m.ModelsTotal, Ready: m.ModelsReady, Needed: m.ModelsNeeded, Met: m.Met, State: m.State,

@@ -42,6 +42,9 @@ type iteration struct {
 // to the one that the model stands on.
 func iterations(t Threshold, s history.Series, expected []engine.Precision, known, since time.Time) []iteration {
 	var out []iteration
+	if since.Before(never) {
+		out = make([]iteration, 0, len(s.Trials))
+	}
 	newest, decided := true, false
 	unfinished := -1 // the iteration that is not through
 	for _, x := range slices.Backward(s.Trials) {
@@ -77,8 +80,8 @@ func iterations(t Threshold, s history.Series, expected []engine.Precision, know
 
 // concerns reports whether a trial has an entry that could have counted.
 func (t Threshold) concerns(x history.Trial) bool {
-	for e := range x.Entries() {
-		if t.Counts(e.Precision) && !e.Unsupported() {
+	for i := range x.Len() {
+		if e := x.At(i); t.Counts(e.Precision) && !e.Unsupported() {
 			return true
 		}
 	}
@@ -172,8 +175,8 @@ func Series(sel config.Select, c forecast.Criterion, h history.Model, now time.T
 }
 
 // goal is the milestone in the terms of package forecast, without its series.
-func goal(m config.Milestone) forecast.Milestone {
-	return forecast.Milestone{
+func goal(m config.Milestone) forecast.JointGoal {
+	return forecast.JointGoal{
 		Name: m.Name, Share: m.Share,
 		Goal: forecast.Goal{Iterations: m.Horizon, Deadline: m.Deadline, Ready: m.Ready},
 	}

@@ -249,8 +249,8 @@ func TestAChangeOfEnvironmentIsNotBridged(t *testing.T) {
 		d.records[len(d.records)-1].Iteration = i + 1
 	}
 	f := d.state(t, day(20), both[:1], launch(config.Best, fast)).Milestones[0].Forecast
-	if f.Evidence.Observations != 3 || f.Evidence.Ignored != 6 {
-		t.Errorf("used %d, ignored %d; want 3 and 6", f.Evidence.Observations, f.Evidence.Ignored)
+	if f.Basis.Observations != 3 || f.Basis.Ignored != 6 {
+		t.Errorf("used %d, ignored %d; want 3 and 6", f.Basis.Observations, f.Basis.Ignored)
 	}
 }
 

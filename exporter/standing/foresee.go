@@ -80,7 +80,7 @@ func (s *State) members(m config.Milestone) []member {
 
 // foresee adds the forecast of a milestone: the one that there is, unless something
 // of its evidence changed.
-func (t *Tracker) foresee(m *Milestone, s *State) error {
+func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 	members := s.members(m.Milestone)
 	if len(members) == 0 {
 		return nil // there is nothing to forecast yet
@@ -139,7 +139,7 @@ func (t *Tracker) foreseeWeek(f *foreseen, members []member, at time.Time) {
 	for _, x := range members {
 		all = append(all, t.contributed(f.milestone, x, at, true).series...)
 	}
-	if before, err := expect(f.milestone, all, at); err == nil && before.Evidence.Observations > 0 {
+	if before, err := expect(f.milestone, all, at); err == nil && before.Basis.Observations > 0 {
 		f.weekBefore = before
 	}
 }

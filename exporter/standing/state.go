@@ -18,11 +18,11 @@ import (
 // is made, so any number of readers may hold it.
 type State struct {
 	Now        time.Time
-	Models     []*Model    // in the repository, by name
-	Gone       []string    // models of the history that the repository no longer holds, by name
-	Absences   []Absence   // models that thresholds are about and the repository lacks
-	Refused    []Refusal   // folders that cannot be models
-	Milestones []Milestone // in the order of the configuration
+	Models     []*Model         // in the repository, by name
+	Gone       []string         // models of the history that the repository no longer holds, by name
+	Absences   []Absence        // models that thresholds are about and the repository lacks
+	Refused    []Refusal        // folders that cannot be models
+	Milestones []MilestoneState // in the order of the configuration
 	Track      *forecast.Score
 	Backend    Backend
 	Activity   Activity
@@ -111,8 +111,8 @@ const (
 	StatusMeasured  Status = "measured"  // there is no threshold for this model
 )
 
-// Milestone is where a milestone stands.
-type Milestone struct {
+// MilestoneState is where a milestone stands.
+type MilestoneState struct {
 	config.Milestone
 	ModelsTotal  int // that count: those of the repository and those that are absent
 	ModelsReady  int
@@ -266,8 +266,8 @@ func shown(h history.Model) map[int64]bool {
 }
 
 // milestone derives where a milestone stands, all but its forecast.
-func milestone(m config.Milestone, members []member) Milestone {
-	out := Milestone{Milestone: m, ModelsTotal: len(members), State: forecast.InsufficientData}
+func milestone(m config.Milestone, members []member) MilestoneState {
+	out := MilestoneState{Milestone: m, ModelsTotal: len(members), State: forecast.InsufficientData}
 	for _, x := range members {
 		v := Verdict{Outcome: Unknown, Reason: Absent}
 		if x.model != nil {
@@ -293,7 +293,7 @@ func milestone(m config.Milestone, members []member) Milestone {
 
 // check holds a forecast to the verdicts: both come from the same iterations,
 // so a difference is a fault of this package.
-func (m Milestone) check() error {
+func (m MilestoneState) check() error {
 	if m.Forecast != nil && (m.Forecast.Met != m.Met || (m.State == forecast.Met) != m.Met) {
 		return fmt.Errorf("milestone %s: %d of %d models are ready by their verdicts and %d by the forecast", m.Name, m.ModelsReady, m.ModelsTotal, m.Forecast.ModelsReady)
 	}

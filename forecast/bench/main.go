@@ -129,7 +129,7 @@ func plancast(all []forecast.Series) (time.Duration, error) {
 func joint(all []forecast.Series) (used, wall time.Duration, err error) {
 	now, goal := question(all)
 	return median(func() error {
-		_, err := forecast.Joint(forecast.Milestone{Name: "all", Series: all, Share: 0.8, Goal: goal}, now, forecast.Options{})
+		_, err := forecast.Joint(forecast.JointGoal{Name: "all", Series: all, Share: 0.8, Goal: goal}, now, forecast.Options{})
 		return err
 	})
 }

@@ -99,7 +99,7 @@ func TestTheDemoShowsEveryStateAndKindOfFailure(t *testing.T) {
 			"assistant-launch": forecast.OnTrack, "batch-scoring": forecast.AtRisk, "speech-beta": forecast.IsStalled,
 			"translation-preview": forecast.IsAtypical, "voice-activity": forecast.Met,
 		} {
-			i := slices.IndexFunc(state.Milestones, func(m standing.Milestone) bool { return m.Name == name })
+			i := slices.IndexFunc(state.Milestones, func(m standing.MilestoneState) bool { return m.Name == name })
 			if m := state.Milestones[i]; m.State != want {
 				t.Errorf("%s is %+v on %s; want %s", name, m.Forecast, at.Format(time.DateOnly), want)
 			}

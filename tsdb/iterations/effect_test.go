@@ -12,7 +12,7 @@ import (
 
 func TestAResultKnowsWhetherItsPrecisionHadAnEffect(t *testing.T) {
 	l := label("model", "a")
-	e := Evidence{Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")}), Effective: NewJoin([]prom.Series{series(l, "0:1 600:0 1200:1")})}
+	e := Joins{Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")}), Effective: NewJoin([]prom.Series{series(l, "0:1 600:0 1200:1")})}
 	its, _ := Rebuild(series(l, "0:5 600:4 1200:3"), e)
 	var got []bool
 	for _, it := range its {

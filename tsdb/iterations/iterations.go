@@ -47,8 +47,8 @@ type Iteration struct {
 	NoEffect bool
 }
 
-// Evidence is what a series is rebuilt from.
-type Evidence struct {
+// Joins are the series that a series of values is rebuilt with.
+type Joins struct {
 	By By
 	// Numbers, Times and Environments are joined to the value series by their
 	// common labels; any may be nil.
@@ -88,7 +88,7 @@ func allPrecisions(labels model.Metric) model.Metric {
 
 // siblings finds the other precisions of an engine. A candidate is finished
 // when the last of them is.
-func (e Evidence) siblings(labels model.Metric) []sibling {
+func (e Joins) siblings(labels model.Metric) []sibling {
 	if labels[Precision] == "" || e.Times == nil {
 		return nil
 	}
@@ -143,7 +143,7 @@ func pick(fit []prom.Series) (best prom.Series, doubt bool) {
 
 // environments names the environment of each iteration: by a label of the
 // value itself, or by the newest environment series that was there then.
-func (e Evidence) environments(s prom.Series, its []Iteration) {
+func (e Joins) environments(s prom.Series, its []Iteration) {
 	if e.EnvironmentLabel == "" {
 		return
 	}

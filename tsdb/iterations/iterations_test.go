@@ -94,7 +94,7 @@ func TestOneObservationForEachIteration(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l := label("model", "resnet50", "precision", "int8")
-			e := Evidence{Numbers: NewJoin([]prom.Series{series(l, c.number)}), Step: time.Minute}
+			e := Joins{Numbers: NewJoin([]prom.Series{series(l, c.number)}), Step: time.Minute}
 			if c.time != "" {
 				e.Times = NewJoin([]prom.Series{series(l, c.time)})
 			}
@@ -123,12 +123,12 @@ func TestOtherWaysToDistinguishIterations(t *testing.T) {
 		{ByChange, "1@0=5 2@240=4 3@420=3"},
 		{BySample, "1@0=5 2@60=5 3@120! 4@180=5 5@240=4 6@360=4 7@420=3"},
 	} {
-		its, _ := Rebuild(s, Evidence{By: c.by})
+		its, _ := Rebuild(s, Joins{By: c.by})
 		if got := format(its); got != c.want {
 			t.Errorf("by %s:\ngot  %s\nwant %s", c.by, got, c.want)
 		}
 	}
-	its, notes := Rebuild(s, Evidence{By: BySeries})
+	its, notes := Rebuild(s, Joins{By: BySeries})
 	if format(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
 		t.Errorf("without an iteration series: %s, %q", format(its), notes)
 	}
@@ -148,7 +148,7 @@ func TestAFailureAfterTheNewestResultIsAMissedIteration(t *testing.T) {
 		if c.value == "" {
 			number = "0:1"
 		}
-		e := Evidence{Numbers: NewJoin([]prom.Series{series(l, number)}), Step: time.Minute, Built: NewJoin([]prom.Series{series(l, c.built)})}
+		e := Joins{Numbers: NewJoin([]prom.Series{series(l, number)}), Step: time.Minute, Built: NewJoin([]prom.Series{series(l, c.built)})}
 		its, _ := Rebuild(series(l, c.value), e)
 		if got := format(its); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
@@ -159,7 +159,7 @@ func TestAFailureAfterTheNewestResultIsAMissedIteration(t *testing.T) {
 func TestOnlyAJumpThatCanBeBelievedStandsForMissedIterations(t *testing.T) {
 	l := label("model", "a")
 	for to, missed := range map[int]int{2: 0, 3: 1, maxMissed + 2: maxMissed, maxMissed + 3: 0} {
-		its, _ := Rebuild(series(l, "0:5 600:4"), Evidence{Numbers: NewJoin([]prom.Series{series(l, fmt.Sprintf("0:1 600:%d", to))})})
+		its, _ := Rebuild(series(l, "0:5 600:4"), Joins{Numbers: NewJoin([]prom.Series{series(l, fmt.Sprintf("0:1 600:%d", to))})})
 		if len(its) != missed+2 {
 			t.Errorf("from 1 to %d: %d iterations, want %d", to, len(its), missed+2)
 		}
@@ -174,7 +174,7 @@ func TestResultsAreDatedToTheMillisecond(t *testing.T) {
 
 func TestACandidateIsFinishedWhenItsLastPrecisionIs(t *testing.T) {
 	fp16, int8 := label("model", "a", "precision", "fp16"), label("model", "a", "precision", "int8")
-	e := Evidence{
+	e := Joins{
 		Numbers: NewJoin([]prom.Series{series(fp16, "60:1 660:2"), series(int8, "120:1 720:2")}),
 		Times:   NewJoin([]prom.Series{series(fp16, "60:50 660:650"), series(int8, "120:110 720:710")}),
 		Step:    time.Minute,
@@ -199,7 +199,7 @@ func TestEnvironments(t *testing.T) {
 		m["fingerprint"] = model.LabelValue(fingerprint)
 		return m
 	}
-	e := Evidence{
+	e := Joins{
 		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:1 1800:2")}), EnvironmentLabel: "fingerprint",
 		Environments: NewJoin([]prom.Series{series(with("old"), "0:1 1200:gone"), series(with("new"), "1200:1")}),
 	}
@@ -228,7 +228,7 @@ func TestEnvironments(t *testing.T) {
 		t.Errorf("several: got %s, want %s", got, want)
 	}
 	own := label("model", "a", "gpu", "L4")
-	its, _ = Rebuild(series(own, "0:5 600:4"), Evidence{By: ByChange, EnvironmentLabel: "gpu"})
+	its, _ = Rebuild(series(own, "0:5 600:4"), Joins{By: ByChange, EnvironmentLabel: "gpu"})
 	if got, want := format(its), "1@0=5/L4 2@600=4/L4"; got != want {
 		t.Errorf("by a label of its own: got %s, want %s", got, want)
 	}
@@ -236,7 +236,7 @@ func TestEnvironments(t *testing.T) {
 
 func TestUnquantizedLayersAreAConcernWhenTheyGrow(t *testing.T) {
 	l := label("model", "a")
-	e := Evidence{
+	e := Joins{
 		Numbers: NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")}), Unquantized: NewJoin([]prom.Series{series(l, "0:0 600:12")}),
 	}
 	its, _ := Rebuild(series(l, "0:5 600:4 1200:3"), e)
@@ -266,7 +266,7 @@ func TestOfSeveralIterationSeriesTheNewestCounts(t *testing.T) {
 		{"one has no number, and comes last", []prom.Series{series(by("x"), "0:1 600:2"), series(by("y"), "0:nan")}, "1@0=5 2@600=4", false},
 		{"one has no number", []prom.Series{series(by("y"), "0:nan"), series(by("x"), "0:1 600:2")}, "1@0=5 2@600=4", false},
 	} {
-		its, notes := Rebuild(series(l, "0:5 600:4"), Evidence{Numbers: NewJoin(c.fit)})
+		its, notes := Rebuild(series(l, "0:5 600:4"), Joins{Numbers: NewJoin(c.fit)})
 		if got := format(its); got != c.want || (len(notes) == 1 && strings.Contains(notes[0], "several iteration series fit")) != c.doubt {
 			t.Errorf("%s: got %s, want %s; notes %q", c.name, got, c.want, notes)
 		}
@@ -324,7 +324,7 @@ func TestMergeOfReplicasAndMoves(t *testing.T) {
 	l := label("model", "a")
 	number := NewJoin([]prom.Series{series(l, "0:1 600:2 1200:3")})
 	part := func(text string) []Iteration {
-		its, _ := Rebuild(series(l, text), Evidence{Numbers: number})
+		its, _ := Rebuild(series(l, text), Joins{Numbers: number})
 		return its
 	}
 	if got, want := format(Merge(part("0:5 600:4 1200:3"), part("0:5 600:4 1200:3"))), "1@0=5 2@600=4 3@1200=3"; got != want {

@@ -12,7 +12,7 @@ import (
 
 // Rebuild returns the iterations of a series of changes (or, by sample, of
 // samples), in order of time, and what a reader should know about them.
-func Rebuild(s prom.Series, e Evidence) (out []Iteration, notes []string) {
+func Rebuild(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	switch e.By {
 	case BySample:
 		out = bySample(s)
@@ -96,7 +96,7 @@ func within(s prom.Series, from, to int64) (v float64, ok bool) {
 	return 0, false
 }
 
-func bySeries(s prom.Series, e Evidence) (out []Iteration, notes []string) {
+func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	number, many := pick(e.Numbers.Of(s.Labels))
 	if many {
 		notes = append(notes, "several iteration series fit and count differently: the one with the newest number was used; name the labels in the expression to choose")

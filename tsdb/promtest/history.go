@@ -42,12 +42,12 @@ type History struct {
 	// Gaps are times without a scrape: [from, to) pairs.
 	Gaps [][2]time.Time
 	// Milestones are published beside the engines.
-	Milestones []Milestone
+	Milestones []Published
 	Failures   []Failure
 }
 
-// Milestone is what the exporter publishes of one.
-type Milestone struct {
+// Published is what the exporter publishes of one.
+type Published struct {
 	Name      string
 	Criterion string // "p99 < 50 ms"
 	Met       func(Result) bool

@@ -50,14 +50,14 @@ func explain(f *data.Frame, name string, x *forecast.Forecast, lookBack time.Dur
 		prefix = name + ": "
 	}
 	frames.Info(f, prefix+strings.Join(append([]string{x.Summary + "."}, x.Advice...), " "))
-	frames.Info(f, prefix+basis(&x.Evidence, lookBack))
-	for _, w := range x.Evidence.Warnings {
+	frames.Info(f, prefix+basis(&x.Basis, lookBack))
+	for _, w := range x.Basis.Warnings {
 		frames.Warn(f, prefix+w)
 	}
 }
 
 // basis says in one line what a forecast rests on.
-func basis(e *forecast.Evidence, lookBack time.Duration) string {
+func basis(e *forecast.Basis, lookBack time.Duration) string {
 	parts := []string{count(e.Observations, "iteration", "iterations") + " of " + terms.FormatLookBack(lookBack)}
 	if e.Missed > 0 {
 		parts = append(parts, fmt.Sprintf("%d missed", e.Missed))

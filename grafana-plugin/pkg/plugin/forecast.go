@@ -65,7 +65,7 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	}
 	var times []time.Time
 	var values []*float64
-	env := x.forecast.Evidence.Environment
+	env := x.forecast.Basis.Environment
 	for _, it := range s.Iterations {
 		if it.Valid && it.Environment == env && !it.Time.Before(a.from) && !it.Time.After(a.at) {
 			times, values = append(times, it.Time), append(values, frames.Number(it.Value))
@@ -76,7 +76,7 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	out := data.Frames{frames.Series("value", frames.With(x.labels, "part", "history"), times, values, history)}
 
 	n, ahead := len(x.forecast.Bands), max(a.Iterations, 10)
-	per := time.Duration(x.forecast.Evidence.PerIteration * float64(time.Second))
+	per := time.Duration(x.forecast.Basis.PerIteration * float64(time.Second))
 	if !a.Deadline.IsZero() && per > 0 {
 		ahead = max(1, int(a.Deadline.Sub(a.at)/per)+1)
 	}

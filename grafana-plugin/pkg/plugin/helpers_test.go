@@ -165,7 +165,7 @@ func engines() []promtest.Engine {
 func history() promtest.History {
 	return promtest.History{
 		Engines: engines(), Until: now, Scrape: 5 * time.Minute,
-		Milestones: []promtest.Milestone{
+		Milestones: []promtest.Published{
 			{Name: "launch", Criterion: "p99 < 50 ms", Met: func(r promtest.Result) bool { return r.P99 < 0.05 }, Precision: "int8", Deadline: now.AddDate(0, 0, 30)},
 		},
 		Failures: []promtest.Failure{{Model: "resnet50", Kind: "build_failed", Time: begin.Add(20 * 24 * time.Hour)}},

@@ -178,7 +178,7 @@ func (a *request) attachNotes(f *data.Frame, all []named) {
 		if x.Met {
 			met++
 		}
-		n := x.Evidence.Observations
+		n := x.Basis.Observations
 		if n < forecast.FewResults {
 			few++
 		}

@@ -164,7 +164,7 @@ func history(until time.Time) promtest.History {
 	}
 	return promtest.History{
 		Engines: engines, Until: until.Add(time.Hour), Scrape: 5 * time.Minute, // on into the future, so that it stays fresh
-		Milestones: []promtest.Milestone{{
+		Milestones: []promtest.Published{{
 			Name: "spring-launch", Criterion: "p99 < 40 ms", Precision: "int8", Deadline: until.AddDate(0, 0, 45),
 			Met: func(r promtest.Result) bool { return r.P99 < 0.04 },
 		}},
