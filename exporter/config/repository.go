@@ -26,7 +26,16 @@ type Repository struct {
 	// Backlog is how many versions older than the newest are measured when they
 	// have no result; they are taken oldest first.
 	Backlog int
+	// Import says which versions of a model that is first seen are measured, as its
+	// history: ImportAll, or ImportNewest for what Backlog says.
+	Import string
 }
+
+// The values of Repository.Import.
+const (
+	ImportAll    = "all"
+	ImportNewest = "newest"
+)
 
 func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
 	d.mapping(key, n, map[string]field{
@@ -35,6 +44,7 @@ func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
 		"max_size":   d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
 		"max_models": d.integer(&c.Repository.MaxModels, 1, 1_000_000),
 		"backlog":    d.integer(&c.Repository.Backlog, 0, 1_000_000),
+		"import":     d.oneOf(&c.Repository.Import, ImportAll, ImportNewest),
 	})
 }
 

@@ -133,6 +133,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	s, m := d.derive(d.setup.config)
 	d.metrics = metrics.NewCollector(m)
+	d.metrics.SetHistory(d.store.Size)
 	d.derived.Store(s)
 	d.act(func(a *activity) { a.reloaded = d.now() })
 	if err := d.openNotifier(ctx); err != nil {

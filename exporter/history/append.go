@@ -191,28 +191,47 @@ func insertStored(ctx context.Context, tx execer, s stored) error {
 // ascend with the iterations, so the highest iteration has the highest version, and
 // the one after it leaves so many free.
 func nextIteration(ctx context.Context, tx execer, r Record, free int) (int, error) {
-	var iteration int
 	for _, index := range []string{ // with the condition of the index that answers it
 		"failure = '' AND superseded = 0", // of one_result
 		"failure <> ''",                   // of failures
 	} {
+		var iteration int
 		err := tx.QueryRowContext(ctx, "SELECT iteration FROM entries WHERE model=? AND digest=? AND fingerprint=? AND "+index+" LIMIT 1", r.Model, r.Digest, r.Fingerprint).Scan(&iteration)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return iteration, err
 		}
 	}
-	var version string
-	err := tx.QueryRowContext(ctx, "SELECT iteration, version FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=? AND iteration > 0 ORDER BY iteration DESC LIMIT 1",
-		r.Model, r.Fingerprint).Scan(&iteration, &version)
+	iteration, version, err := highest(ctx, tx, r.Model, r.Fingerprint)
 	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return 1 + free, nil
 	case err != nil:
 		return 0, err
+	case iteration == 0:
+		return 1 + free, nil
 	case versionNumber(r.Version) < versionNumber(version):
 		return between(ctx, tx, r)
 	}
 	return iteration + 1 + free, nil
+}
+
+// highest is the highest iteration of a model in an environment, 0 without one, and
+// its version.
+func highest(ctx context.Context, q querier, model, fingerprint string) (iteration int, version string, err error) {
+	err = q.QueryRowContext(ctx, "SELECT iteration, version FROM entries INDEXED BY by_candidate WHERE model=? AND fingerprint=? AND iteration > 0 ORDER BY iteration DESC LIMIT 1",
+		model, fingerprint).Scan(&iteration, &version)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return iteration, version, err
+}
+
+// HighestVersion is the version of a model's highest iteration in an environment; ""
+// without one.
+func (s *Store) HighestVersion(ctx context.Context, model, fingerprint string) (string, error) {
+	_, version, err := highest(ctx, s.db, model, fingerprint)
+	if err != nil {
+		return "", fmt.Errorf("read history %s: %w", s.path, err)
+	}
+	return version, nil
 }
 
 // between is the iteration after that of the next lower version, or 0 when the next

@@ -154,6 +154,8 @@ var (
 	queueLength   = Family{"plancast_queue_length", Gauge, nil, "Jobs waiting to run.", "", true}
 	notifications = Family{"plancast_notifications_total", Counter, []string{"receiver", "result"}, "Notifications and attempts to send them by result, since the start.",
 		"result is sent, failed (an attempt; more follow), suppressed (the same failure again, which is only counted) or dropped (given up); each exists from the first scrape, for every receiver of the configuration.", true}
+	historySize = Family{"plancast_history_size_bytes", Gauge, nil, "Size of the history on disk, its write-ahead log included, in bytes.", "plancast history prune --vacuum makes it smaller.", true}
+
 	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
 	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. An age of minutes means that a receiver does not accept its messages.", true}
 	fleetModels       = Family{"plancast_fleet_models", Gauge, nil, "Models that a fleet daemon's store had within the last day.", "Only a fleet daemon has it and the four that follow; it has none of its exporters' own metrics.", false}
@@ -275,7 +277,7 @@ func Families() []Family {
 		windowDisturbed, windowDiscarded,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
-		notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,
+		historySize, notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
 		gpuErrors, gpuTime,

@@ -38,6 +38,11 @@ func (l liveCollector) Collect(ch chan<- prometheus.Metric) {
 			l.gpu(ch, s)
 		}
 	}
+	if ask := l.c.size.Load(); ask != nil {
+		if n, err := (*ask)(); err == nil {
+			gauge(historySize, float64(n))
+		}
+	}
 	if ask := l.c.notified.Load(); ask != nil {
 		n := (*ask)()
 		gauge(notificationQueue, float64(n.Queued))

@@ -47,6 +47,7 @@ func collector(t testing.TB, in standing.Evidence) *Collector {
 		return Notifications{Queued: 2, OldestAge: 90 * time.Second, Results: map[string]map[string]uint64{"chat": {"sent": 7, "failed": 1, "suppressed": 0, "dropped": 0}}}
 	})
 	c.SetGPUs(gpus)
+	c.SetHistory(func() (int64, error) { return 123 << 10, nil })
 	return c
 }
 

@@ -75,6 +75,7 @@ type Collector struct {
 	activity atomic.Pointer[Activity]
 	notified atomic.Pointer[func() Notifications]
 	gpus     atomic.Pointer[func() []gpu.State]
+	size     atomic.Pointer[func() (int64, error)]
 }
 
 // Notifications is how the notifications fare.
@@ -117,6 +118,10 @@ func (c *Collector) SetNotifications(ask func() Notifications) { c.notified.Stor
 // SetGPUs says whom to ask, at each scrape, what is known of the GPUs; without it
 // their metrics are absent. ask must not wait for a GPU.
 func (c *Collector) SetGPUs(ask func() []gpu.State) { c.gpus.Store(&ask) }
+
+// SetHistory says whom to ask, at each scrape, how many bytes the history takes on
+// disk; without it, or with an error, the metric is absent.
+func (c *Collector) SetHistory(size func() (int64, error)) { c.size.Store(&size) }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {

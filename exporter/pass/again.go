@@ -55,11 +55,12 @@ func (r *Runner) scanned(ctx context.Context, bridges map[string]bridge) (candid
 		}
 	}
 	scan, err := r.Repository.Scan(ctx, r.Config.Repository.Backlog, earlier...)
-	if err != nil || len(r.Again) == 0 {
+	if err != nil {
 		return scan, err
 	}
 	more := len(earlier)
 	for name, versions := range scan.Models {
+		earlier = append(earlier, r.imported(name, versions)...)
 		for i, c := range versions {
 			if !slices.ContainsFunc(r.Again, func(a Again) bool { return a.selects(name, c.Version, newest(versions)) }) {
 				continue

@@ -129,23 +129,47 @@ func fits(entries []history.Entry, e history.Entry) bool {
 	return next == 0 || next-last > 1 // without a next one the newest candidate is still to come, and leaves them
 }
 
-// leaveRoom notes with each job how many candidates of a bridge come before its own
-// and after the one before that, of jobs by version.
-func leaveRoom(jobs, bridged []Job) {
-	last := int64(-1)
+// leaveRoom notes with each job how many versions that may come later lie between its
+// own and the one before that, of jobs by version; last is the highest version that
+// has an iteration.
+func leaveRoom(jobs []Job, last int64, later map[int64]bool) {
 	for i := range jobs {
 		n := jobs[i].Candidate.Number()
 		if i > 0 && sameCandidate(jobs[i], jobs[i-1]) {
 			jobs[i].room = jobs[i-1].room
 			continue
 		}
-		for _, group := range byCandidate(bridged) {
-			if b := group[0].Candidate.Number(); last < b && b < n {
+		for v := range later {
+			if last < v && v < n {
 				jobs[i].room++
 			}
 		}
-		last = n
+		last = max(last, n)
 	}
+}
+
+// later are the versions of a model that may be measured after newer ones: those of
+// a bridge, those that wait and, of a model without results in another environment,
+// those that are older than the backlog reaches.
+func (r *Runner) later(scan candidate.Scan, model, fingerprint string, jobs, bridged []Job) map[int64]bool {
+	out := map[int64]bool{}
+	for _, j := range bridged {
+		out[j.Candidate.Number()] = true
+	}
+	for _, c := range scan.Models[model] {
+		if c.Digest == "" && r.eras[model].before(fingerprint) == "" {
+			out[c.Number()] = true
+		}
+	}
+	for _, p := range scan.Pending {
+		if p.Model == model {
+			out[candidate.Candidate{Version: p.Version}.Number()] = true
+		}
+	}
+	for _, j := range jobs {
+		delete(out, j.Candidate.Number())
+	}
+	return out
 }
 
 // bridgeJobs are what is left to be done of a bridge.

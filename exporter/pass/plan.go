@@ -92,7 +92,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
 		var jobs []Job
 		for _, c := range scan.Models[name] {
-			older := c.Digest == "" // than the backlog reaches: measured only when somebody wants it again
+			older := c.Digest == "" // than the backlog reaches: measured when somebody wants it again, or as history
 			if older {
 				var found bool
 				if c, found = scan.Find(name, c.Version); !found {
@@ -114,7 +114,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 				switch failure := r.done[k].kind; {
 				case job.Again != nil && !planned:
 					jobs = append(jobs, job)
-				case older: // a partner
+				case older && !r.importing(name, fingerprint): // a partner
 				case r.wanted(k, limits) && !planned:
 					jobs = append(jobs, job)
 				case failure != "" && failure != engine.KindUnsupportedPrecision && !planned:
@@ -127,7 +127,11 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 			if err != nil {
 				return p, fmt.Errorf("plan %s: %w", name, err)
 			}
-			leaveRoom(jobs, again)
+			last, err := r.highest(ctx, name, p.Fingerprints[name], jobs)
+			if err != nil {
+				return p, fmt.Errorf("plan %s: %w", name, err)
+			}
+			leaveRoom(jobs, last, r.later(scan, name, p.Fingerprints[name], jobs, again))
 			perModel, bridged = append(perModel, jobs), append(bridged, again)
 		}
 	}
