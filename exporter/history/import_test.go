@@ -23,7 +23,7 @@ func TestATableFromElsewhereIsImported(t *testing.T) {
 		t.Fatalf("%d, %v", n, err)
 	}
 	got := all(t, s, history.Filter{AfterID: own.ID})
-	if len(got) != 2 || got[0].Finished.Month() != time.January || got[0].Source != "sheet.csv" || got[0].Environment.Device != "old rig" || got[0].Fingerprint == own.Fingerprint {
+	if len(got) != 2 || got[0].Finished.Month() != time.January || got[0].Source != "sheet.csv" || got[0].Environment.Device != "old rig" || got[0].Device != "old rig" || got[0].Backend != "imported" || got[0].Fingerprint == own.Fingerprint {
 		t.Fatalf("%+v", got)
 	}
 	e := history.EntryOf(got[0])

@@ -103,6 +103,18 @@ func TestARecordComesBackAsItWent(t *testing.T) {
 	}
 }
 
+// What was decided about a result is decided in this history, not brought along.
+func TestARecordComesWithoutDecisionsAboutIt(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "h.db"))
+	r := measured("a", "1", "d1")
+	r.Excluded, r.SupersededBy = &history.Exclusion{Because: "elsewhere", By: "ann"}, 7
+	got := appended(t, s, r)
+	kept := all(t, s, history.Filter{})
+	if got.Excluded != nil || got.SupersededBy != 0 || kept[0].Excluded != nil || kept[0].SupersededBy != 0 {
+		t.Errorf("appended %+v, kept %+v", got, kept[0])
+	}
+}
+
 func TestIterationsCountCandidates(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "h.db"))
 	type step struct {
