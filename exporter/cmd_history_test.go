@@ -371,8 +371,8 @@ milestones:
 			t.Errorf("without the labels: %s", line)
 		}
 	}
-	if want := []string{"0", "0", "0", "1"}; !slices.Equal(ready, want) {
-		t.Errorf("models ready at each result: %v; want %v", ready, want)
+	if want := []string{"0", "0", "1", "1"}; !slices.Equal(ready, want) { // the only change comes with the fourth result
+		t.Errorf("models ready on both sides of each change: %v; want %v", ready, want)
 	}
 	for _, want := range []string{
 		"# TYPE plancast_builds counter\n", `plancast_builds_total{job="plancast",instance="host-1",model="net",result="success"} 4 `,
