@@ -1,6 +1,6 @@
 // Package candidate finds the models to measure. A model repository has
-// Triton's layout, <model>/<version>/model.onnx, in a folder or in any bucket
-// that gocloud.dev/blob opens. A candidate is one version's content: its
+// Triton's layout, <model>/<version>/model.onnx, in a folder, in any bucket
+// that gocloud.dev/blob opens, or in a registry of OCI artefacts. A candidate is one version's content: its
 // identity is a SHA-256, never a path or a time.
 //
 // Scan says what is there and reads no file that it knows already; Stage
@@ -16,6 +16,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/change"
@@ -225,10 +226,13 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 	}
 	r := &Repository{opts: opts, first: map[string]sighting{}}
 	var err error
-	if dir, ok := folderPath(opts.URL); ok {
+	switch dir, ok := folderPath(opts.URL); {
+	case ok:
 		r.settles = true
 		r.source, err = openFolder(dir)
-	} else {
+	case strings.HasPrefix(opts.URL, "oci://"):
+		r.source, err = openArtefacts(opts)
+	default:
 		r.source, err = openBucket(ctx, opts)
 	}
 	if err != nil {

@@ -161,6 +161,9 @@ func (i *identification) fact(ctx context.Context, name string) (fact, error) {
 	if err := i.checkSize([]string{name}); err != nil {
 		return fact{}, err
 	}
+	if o.digest != "" && !slices.Contains(lookedInto, name) {
+		return fact{stamp: o.stamp, Digest: o.digest}, nil
+	}
 	f, err := i.readFact(ctx, name, o)
 	if errors.Is(err, errChanged) {
 		return fact{}, &settling{o.key + " changed while it was read", i.now.Add(max(i.opts.Quiet, time.Second))}
@@ -173,6 +176,9 @@ func (i *identification) fact(ctx context.Context, name string) (fact, error) {
 	i.learnt[o.key] = f
 	return f, nil
 }
+
+// lookedInto are the files whose content matters besides their digest.
+var lookedInto = []string{ModelFile, ConfigFile, ChangeFile}
 
 // configBytes is far more than any config.pbtxt needs.
 const configBytes = 1 << 20

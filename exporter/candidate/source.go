@@ -25,6 +25,7 @@ type source interface {
 type object struct {
 	key string
 	stamp
+	digest  string // SHA-256 of its content, hex; "" where the source does not know it
 	problem string // why it cannot be read; "" when it can
 	folder  bool   // it is a folder that cannot be listed, or a link in the place of one
 }

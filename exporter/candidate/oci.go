@@ -1,0 +1,226 @@
+package candidate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+)
+
+// artefacts is a repository of OCI artefacts, as oras push makes them: a model is
+// an image repository, a version is a tag that is a number, and each layer is a
+// file that its title names.
+type artefacts struct {
+	service
+	client remote.Client
+	models map[string]*remote.Repository // by the model's name
+
+	manifests map[digest.Digest][]ocispec.Descriptor // layers, of what was seen before
+	layers    map[string]ocispec.Descriptor          // of the last listing, by key
+}
+
+const (
+	maxManifest = 4 << 20 // bytes
+	tagsAtOnce  = 8
+)
+
+// openArtefacts opens oci://registry/path/model, or several models below a path:
+// oci://registry/path?models=a,b. Credentials are those of docker login.
+func openArtefacts(opts Options) (*artefacts, error) {
+	u, err := url.Parse(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	at := strings.Trim(u.Path, "/")
+	var names []string
+	if list := u.Query().Get("models"); list != "" {
+		names = strings.Split(list, ",")
+	} else {
+		at, names = path.Dir(at), []string{path.Base(at)}
+	}
+	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read the credentials of docker login: %w", err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	a := &artefacts{
+		service: newService(opts), models: map[string]*remote.Repository{}, manifests: map[digest.Digest][]ocispec.Descriptor{}, layers: map[string]ocispec.Descriptor{},
+		client: &auth.Client{Client: &http.Client{Transport: transport}, Cache: auth.NewCache(), Credential: credentials.Credential(store)},
+	}
+	for _, name := range names {
+		repo, err := remote.NewRepository(path.Join(u.Host, at, name))
+		if err != nil {
+			return nil, fmt.Errorf("%q names no repository of a registry: write oci://registry/path/model: %w", opts.URL, err)
+		}
+		repo.Client, repo.PlainHTTP = a.client, local(u.Host) || u.Query().Get("plain_http") == "true"
+		a.models[path.Base(name)] = repo
+	}
+	return a, nil
+}
+
+// local reports whether a registry runs on this machine, where docker speaks plain
+// HTTP as well.
+func local(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (a *artefacts) close() error { return nil }
+
+func (a *artefacts) list(ctx context.Context, visit func(object)) error {
+	seen := map[digest.Digest][]ocispec.Descriptor{}
+	layers := map[string]ocispec.Descriptor{}
+	for name, repo := range a.models {
+		var versions []string
+		err := a.within(ctx, "the tags of "+name+" of "+a.url, func(ctx context.Context) error {
+			return repo.Tags(ctx, "", func(tags []string) error {
+				for _, tag := range tags {
+					if number(tag) > 0 {
+						versions = append(versions, tag)
+					}
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, explainRegistry(err))
+		}
+		var mu sync.Mutex
+		g, gctx := errgroup.WithContext(ctx)
+		g.SetLimit(tagsAtOnce)
+		for _, version := range versions {
+			g.Go(func() error {
+				of, files, err := a.manifest(gctx, repo, name, version)
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				seen[of] = files
+				for _, l := range files {
+					o := artefact(path.Join(name, version), l)
+					layers[o.key] = l
+					visit(o)
+				}
+				return nil
+			})
+		}
+		if err := g.Wait(); err != nil {
+			return fmt.Errorf("%s: %w", name, explainRegistry(err))
+		}
+	}
+	a.manifests, a.layers = seen, layers
+	return nil
+}
+
+// manifest is the layers of a tag that are files. A manifest that was seen before is not
+// read again.
+func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name, version string) (of digest.Digest, files []ocispec.Descriptor, err error) {
+	err = a.within(ctx, "version "+version+" of "+name+" of "+a.url, func(ctx context.Context) error {
+		d, err := repo.Resolve(ctx, version)
+		if errors.Is(err, errdef.ErrNotFound) {
+			return nil // deleted since it was listed
+		}
+		if err != nil {
+			return err
+		}
+		of = d.Digest
+		var known bool
+		if files, known = a.manifests[of]; known {
+			return nil
+		}
+		in, err := repo.Fetch(ctx, d)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		text, err := io.ReadAll(io.LimitReader(in, maxManifest))
+		if err != nil {
+			return err
+		}
+		var m ocispec.Manifest
+		if json.Unmarshal(text, &m) != nil {
+			return nil // another program's
+		}
+		for _, l := range m.Layers {
+			if l.Annotations[ocispec.AnnotationTitle] == "" || l.Digest.Validate() != nil {
+				continue
+			}
+			if l.Annotations[ocispec.AnnotationCreated] == "" {
+				l.Annotations[ocispec.AnnotationCreated] = m.Annotations[ocispec.AnnotationCreated]
+			}
+			files = append(files, l)
+		}
+		return nil
+	})
+	return of, files, err
+}
+
+// unpackAnnotation marks a layer that is a packed folder.
+const unpackAnnotation = "io.deis.oras.content.unpack"
+
+// artefact is a layer as a file of a version's folder.
+func artefact(folder string, l ocispec.Descriptor) object {
+	created, err := time.Parse(time.RFC3339, l.Annotations[ocispec.AnnotationCreated])
+	if err != nil {
+		created = time.Unix(0, 0)
+	}
+	o := object{key: folder + "/" + l.Annotations[ocispec.AnnotationTitle], stamp: stamp{Size: l.Size, Modified: created.UTC(), Tag: l.Digest.String()}}
+	if l.Digest.Algorithm() == digest.SHA256 {
+		o.digest = l.Digest.Encoded()
+	}
+	if l.Annotations[unpackAnnotation] == "true" {
+		o.problem = "is a packed folder: push its files one by one, under their names in the folder"
+	}
+	return o
+}
+
+func (a *artefacts) open(ctx context.Context, key string) (io.ReadCloser, error) {
+	l, ok := a.layers[key]
+	name, _, _ := strings.Cut(key, "/")
+	repo := a.models[name]
+	if !ok || repo == nil {
+		return nil, errChanged
+	}
+	in, err := a.service.open(ctx, key, func(ctx context.Context) (io.ReadCloser, error) { return repo.Blobs().Fetch(ctx, l) })
+	switch {
+	case errors.Is(err, errdef.ErrNotFound):
+		return nil, errChanged
+	case err != nil:
+		return nil, readError(key, err)
+	}
+	return in, nil
+}
+
+// explainRegistry says what to do about an error of a registry.
+func explainRegistry(err error) error {
+	text := oneLine(err)
+	switch {
+	case errors.Is(err, errNoAnswer), errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, errdef.ErrNotFound), strings.Contains(text, "name unknown"), strings.Contains(text, "response status code 404"):
+		return errors.New("the registry has no such repository: correct repository.url, or push a version")
+	case strings.Contains(text, "response status code 401"), strings.Contains(text, "response status code 403"), strings.Contains(text, "credential"):
+		return errors.New("the registry refuses the credentials: log in with docker login or oras login as the user that plancast runs as")
+	}
+	return errors.New(text)
+}
