@@ -110,7 +110,11 @@ func (c Confinement) restrict(places engine.Places) error {
 	if self, err = os.Open("/proc/self"); err != nil {
 		return err
 	}
-	allow(readFile, 0, self.Name())
+	own := readFile
+	if len(places.Devices) > 0 {
+		own |= write // CUDA's driver names its threads in /proc/self/task/*/comm, and gives up where it cannot
+	}
+	allow(own, 0, self.Name())
 	for _, pattern := range systemFiles {
 		found, err := filepath.Glob(pattern)
 		if err != nil {
