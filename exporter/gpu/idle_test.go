@@ -9,24 +9,26 @@ import (
 )
 
 func TestALookAtAnIdleGPU(t *testing.T) {
-	const limit = 0.05
+	const limit, one = 0.05, idleSettle + idleLeast
 	for name, c := range map[string]struct {
 		host        func() *host
 		activity    float64       // of the SMs, in percent
+		lingers     time.Duration // how long it is read; 0 is for good
 		utilization uint32        // NVML's, in percent
 		until       time.Duration // it is 0 from then on; 0 is never
 		ret         nvml.Return   // of NVML's utilization
 		took        time.Duration
 		sm, busy    float64 // below 0: absent
 	}{
-		"nobody is at work":                 {twoH200, 0, 0, 0, nvml.SUCCESS, idleLeast, 0, 0},
-		"its own work is just over":         {twoH200, 0, 90, 450 * time.Millisecond, nvml.SUCCESS, 450 * time.Millisecond, 0, 0},
-		"a neighbour that fills the SMs":    {twoH200, 43, 100, 0, nvml.SUCCESS, idleLeast, 0.43, -1},
-		"a neighbour on few SMs":            {twoH200, 1, 100, 0, nvml.SUCCESS, idleMost, 0.01, 1},
-		"without counters: a neighbour":     {newA100, 0, 70, 0, nvml.SUCCESS, idleMost, -1, 0.7},
-		"without counters: nobody":          {newA100, 0, 0, 0, nvml.SUCCESS, idleLeast, -1, 0},
-		"a device that reports none of it":  {newA100, 0, 0, 0, nvml.ERROR_NOT_SUPPORTED, idleLeast, -1, -1},
-		"a GPU that has fallen off the bus": {newA100, 0, 0, 0, nvml.ERROR_GPU_IS_LOST, idleLeast, -1, -1},
+		"nobody is at work":                 {twoH200, 0, 0, 0, 0, nvml.SUCCESS, one, 0, 0},
+		"its own work is just over":         {twoH200, 0, 0, 90, 450 * time.Millisecond, nvml.SUCCESS, 450 * time.Millisecond, 0, 0},
+		"its own work lingers in a counter": {twoH200, 18, 350 * time.Millisecond, 0, 0, nvml.SUCCESS, one + idleLeast, 0, 0},
+		"a neighbour that fills the SMs":    {twoH200, 43, 0, 100, 0, nvml.SUCCESS, one + idleLeast, 0.43, -1},
+		"a neighbour on few SMs":            {twoH200, 1, 0, 100, 0, nvml.SUCCESS, idleMost, 0.01, 1},
+		"without counters: a neighbour":     {newA100, 0, 0, 70, 0, nvml.SUCCESS, idleMost, -1, 0.7},
+		"without counters: nobody":          {newA100, 0, 0, 0, 0, nvml.SUCCESS, one, -1, 0},
+		"a device that reports none of it":  {newA100, 0, 0, 0, 0, nvml.ERROR_NOT_SUPPORTED, one, -1, -1},
+		"a GPU that has fallen off the bus": {newA100, 0, 0, 0, 0, nvml.ERROR_GPU_IS_LOST, one, -1, -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -40,7 +42,9 @@ func TestALookAtAnIdleGPU(t *testing.T) {
 				}
 				h.GpmMetricsGetFunc = func(q *nvml.GpmMetricsGetType) nvml.Return {
 					for i := range q.NumMetrics {
-						q.Metrics[i].Value = c.activity
+						if q.Metrics[i].Value = c.activity; c.lingers > 0 && time.Since(begun) > c.lingers {
+							q.Metrics[i].Value = 0
+						}
 					}
 					return nvml.SUCCESS
 				}
@@ -74,7 +78,7 @@ func TestALookAtAnIdleInstance(t *testing.T) {
 		w := newTestWatcher(t, h, ID{UUID: "MIG-GPU-a2"})
 		got := w.Idle(t.Context(), 0.5)
 		is(t, "SM activity", got.SMActivity, 0.2)
-		if got.Utilization != nil || got.Took >= idleLeast+idleStep {
+		if got.Utilization != nil || got.Took >= idleSettle+idleLeast+idleStep {
 			t.Errorf("%+v", got)
 		}
 	})
