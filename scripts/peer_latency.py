@@ -13,6 +13,9 @@ A first line with "ready": true gives versions and settings. With --interactive
 two programs can take turns on one machine, so that a passing disturbance or a
 clock change meets both; end it with "quit" or by closing stdin.
 
+Inputs and outputs are bound to memory once, as plancast does it, and each query is a run with that binding; --call
+passes inputs and gets new outputs with each query instead, as a plain session.run does.
+
 A percentile is the smallest observation with at least that share of the sample
 at or below it (nearest rank). Inputs come from --inputs (sample --sample of an
 .npz whose arrays have a leading sample axis) or are drawn with a fixed seed;
@@ -84,12 +87,25 @@ def generate_feed(session: ort.InferenceSession, dims: dict[str, int], seed: int
     return feed
 
 
-def window(run, feed: dict[str, np.ndarray], queries: int) -> dict[str, float]:
+def bound(session: ort.InferenceSession, feed: dict[str, np.ndarray]):
+    """A query with inputs and outputs bound once; outputs that are no tensors are left to ONNX Runtime."""
+    binding = session.io_binding()
+    for name, array in feed.items():
+        binding.bind_ortvalue_input(name, ort.OrtValue.ortvalue_from_numpy(array))
+    for value, array in zip(session.get_outputs(), session.run(None, feed), strict=True):
+        if isinstance(array, np.ndarray) and array.dtype != object:
+            binding.bind_ortvalue_output(value.name, ort.OrtValue.ortvalue_from_numpy(array))
+        else:
+            binding.bind_output(value.name)
+    return lambda run=session.run_with_iobinding: run(binding)
+
+
+def window(query, queries: int) -> dict[str, float]:
     nanoseconds = np.empty(queries, np.int64)
     clock = time.perf_counter_ns
     for i in range(queries):
         before = clock()
-        run(None, feed)
+        query()
         nanoseconds[i] = clock() - before
     seconds = np.sort(nanoseconds) / 1e9
 
@@ -127,6 +143,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=positive, default=50, help="untimed queries before the first window")
     parser.add_argument("--queries", type=positive, default=662, help="queries a window (default 662)")
     parser.add_argument("--windows", type=positive, default=1, help="windows to run (default 1)")
+    parser.add_argument("--call", action="store_true", help="bind nothing: new outputs with each query")
     parser.add_argument("--interactive", action="store_true", help='run a window for each line "go" on stdin')
     arguments = parser.parse_args()
 
@@ -140,8 +157,9 @@ def main() -> None:
         session = ort.InferenceSession(str(arguments.model), options, providers=["CPUExecutionProvider"])
         feed = (load_feed(session, arguments.inputs, arguments.sample) if arguments.inputs
                 else generate_feed(session, dict(arguments.dim), arguments.seed))
+        query = (lambda: session.run(None, feed)) if arguments.call else bound(session, feed)
         for _ in range(arguments.warmup):
-            session.run(None, feed)
+            query()
     except SystemExit as error:
         sys.exit(f"peer_latency.py: {arguments.model}: {error}")
     except Exception as error:  # ONNX Runtime's exceptions share no base class
@@ -149,13 +167,14 @@ def main() -> None:
 
     print(json.dumps({"ready": True, "model": str(arguments.model), "onnxruntime": ort.__version__,
                       "threads": arguments.threads, "level": arguments.level, "queries": arguments.queries,
+                      "bound": not arguments.call,
                       "inputs": {k: list(v.shape) for k, v in feed.items()}}), flush=True)
     number = 0
 
     def one() -> None:
         nonlocal number
         number += 1
-        print(json.dumps({"window": number, **window(session.run, feed, arguments.queries)}), flush=True)
+        print(json.dumps({"window": number, **window(query, arguments.queries)}), flush=True)
 
     if not arguments.interactive:
         for _ in range(arguments.windows):

@@ -1,6 +1,6 @@
 // Command peer compares the latency that plancast reports with that of ONNX
 // Runtime's own Python API: the same model, inputs, threads and machine, in
-// one run. The two take turns, window by window and with the order swapped
+// one run, and inputs and outputs bound once by both. The two take turns, window by window and with the order swapped
 // every round, so that a passing disturbance or a change of clock meets both.
 //
 //	go run ./bench/peer -python .venv/bin/python MODEL...
@@ -48,7 +48,7 @@ func main() {
 	flag.IntVar(&o.threads, "threads", 2, "intra-op threads of both")
 	flag.IntVar(&o.queries, "queries", 100, "queries a window")
 	flag.IntVar(&o.rounds, "rounds", 10, "windows of each")
-	flag.Float64Var(&o.tolerance, "tolerance", 0.03, "largest distance of the ratio from 1")
+	flag.Float64Var(&o.tolerance, "tolerance", 0.02, "largest distance of the ratio from 1")
 	flag.Parse()
 	ok := true
 	for _, model := range flag.Args() {
