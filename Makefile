@@ -80,6 +80,10 @@ fuzz: ## fuzz everything that reads outside bytes, FUZZTIME (10s) each
 bench: build ## every performance figure, as ratios against named peers
 	$(RUNTIME); scripts/bench.sh
 
+.PHONY: torture
+torture: build ## hurt plancast as often as docs/reliability.md asks for, and write its table; TORTURE holds other numbers
+	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go run ./bench/torture -plancast $(BIN) -write docs/reliability.md $(TORTURE)
+
 .PHONY: sbom
 sbom: build ## what plancast is made of, as CycloneDX: build/sbom-*.json
 	VERSION='$(VERSION)' BIN='$(BIN)' scripts/sbom.sh

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/plancast/plancast/bench/torture/dose"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/fake"
 )
@@ -179,6 +180,7 @@ func TestAConfinedWorkerHasTheFilesOfItsJobAlone(t *testing.T) {
 	if got := found.Found["the parent's environment"]; !strings.Contains(got, no) {
 		t.Errorf("the parent's environment: %q", got)
 	}
+	dose.Done(t, "escapes", 5, "no file was read or written besides the job's own, nor the daemon's environment")
 }
 
 func TestAConfinedWorkerReachesNobody(t *testing.T) {
@@ -209,6 +211,7 @@ func TestAConfinedWorkerReachesNobody(t *testing.T) {
 					t.Errorf("%s: %q; want %q", what, got, want)
 				}
 			}
+			dose.Done(t, "escapes", 6, "%s no connection, program or signal", c.name)
 			if c.devices && (found.Write[dir("other/file")] != "" || found.Found["the name of a thread"] != "") {
 				t.Errorf("its device: %q, the name of a thread: %q", found.Write[dir("other/file")], found.Found["the name of a thread"])
 			}

@@ -57,6 +57,9 @@ type Process struct {
 	stopping  chan struct{} // closed once it was asked to end
 }
 
+// PID is the program's process ID.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Log is what the program wrote so far.
 func (p *Process) Log() string {
 	text, err := os.ReadFile(p.log)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
+
+	"github.com/plancast/plancast/bench/torture/dose"
 )
 
 // Every kind of credential that Grafana hands to the plugin goes to the
@@ -65,6 +67,7 @@ func TestCredentialsNeverFollowARedirect(t *testing.T) {
 			}
 		})
 	}
+	dose.Done(t, "redirects", 10, "none was followed; OAuth and ID tokens, cookies, secret headers and passwords reached the configured host alone")
 }
 
 // Connections are closed with the instance that opened them, and so are those
