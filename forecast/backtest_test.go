@@ -383,3 +383,18 @@ func TestSiblingsAndEffortShiftTheForecast(t *testing.T) {
 		t.Errorf("inferred %v, active %v, maintenance %v", inferred, a, m)
 	}
 }
+
+func TestPinballLossOfKnownValues(t *testing.T) {
+	for _, c := range []struct{ v, want float64 }{
+		{2, (0.1 + 0 + 0.1) / 3},     // in the middle: a step from each end
+		{1, (0 + 0.5 + 0.2) / 3},     // at the low end
+		{0, (0.9 + 1 + 0.3) / 3},     // below it, which was said to be rare
+		{5, (0.4 + 1.5 + 1.8) / 3},   // above the high end
+		{1e9, (10 + 10 + 10) / 3.0},  // no history is all
+		{-1e9, (10 + 10 + 10) / 3.0},
+	} {
+		if got := pinball(c.v, 1, 2, 3); math.Abs(got-c.want) > 1e-12 {
+			t.Errorf("%g: %g, want %g", c.v, got, c.want)
+		}
+	}
+}
