@@ -149,8 +149,10 @@ func TestWrongQuestionsAreRefused(t *testing.T) {
 	if _, err := Joint(JointGoal{Name: "launch"}, epoch, Options{}); !errors.Is(err, ErrGoal) {
 		t.Errorf("no series: %v", err)
 	}
-	if _, err := Joint(JointGoal{Name: "launch", Series: []Series{s}, Share: 1.5}, epoch, Options{}); !errors.Is(err, ErrGoal) {
-		t.Errorf("share 1.5: %v", err)
+	for _, share := range []float64{1.5, -0.1, math.NaN()} {
+		if _, err := Joint(JointGoal{Name: "launch", Series: []Series{s}, Share: share}, epoch, Options{}); !errors.Is(err, ErrGoal) {
+			t.Errorf("share %v: %v", share, err)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/worker"
 )
 
@@ -72,6 +73,64 @@ func TestTheFirstCandidateIsBuiltTwiceAndEachLaterOneHasTheOneBefore(t *testing.
 	for i, before := range []string{"1", "2"} {
 		if p := got[i+1]; p == nil || p.Rebuild || p.Version != before || p.Digest == "" || models[i+1] != "net"+before {
 			t.Errorf("version %d: %+v, %q", i+2, p, models[i+1])
+		}
+	}
+}
+
+func TestARebuildCanBeSwitchedOff(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, func(c *config.Config) { oneEngine(c); c.Guard.Rebuild = 0 }, map[string][]string{"net": {"1"}})
+	got, _ := partnersOf(t, r, m, "1", "2")
+	if got[0] != nil || got[1] == nil || got[1].Version != "1" {
+		t.Errorf("%+v, %+v", got[0], got[1])
+	}
+}
+
+func TestAPartnerIsCalibratedWithItsOwnData(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	partnersOf(t, r, m, "1")
+	file := filepath.Join(r.Config.Repository.URL, "net", "2", candidate.CalibrationFile)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("data of 2"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(file, old, old); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := partnersOf(t, r, m, "2", "3")
+	if got[0].CalibrationPath != "" || filepath.Base(got[1].CalibrationPath) != candidate.CalibrationFile {
+		t.Errorf("%q for version 1, which has none, and %q for version 2", got[0].CalibrationPath, got[1].CalibrationPath)
+	}
+}
+
+func TestAnEngineThatIsKeptIsUsedAgainInItsOwnEnvironment(t *testing.T) {
+	r := runner(t, &machine{}, oneEngine, map[string][]string{"net": {"1"}})
+	plan := filepath.Join(t.TempDir(), "plan")
+	if err := os.WriteFile(plan, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		fingerprint, path string
+		used              bool
+	}{{"here", plan, true}, {"there", plan, false}, {"here", plan + " is gone", false}} {
+		before := history.Record{Version: "1", Digest: "d1", Fingerprint: c.fingerprint, Measurement: &bench.Measurement{Plan: engine.Plan{Path: c.path}}}
+		p, _ := r.partner(t.Context(), Job{Candidate: candidate.Candidate{Model: "net", Version: "2"}, Fingerprint: "here"}, &before, &bench.Job{}, t.TempDir())
+		if p == nil || (p.Plan != nil) != c.used {
+			t.Errorf("%+v: %+v", c, p)
+		}
+	}
+}
+
+func TestOnlyAJobThatDiedMayHaveDiedOfItsPartner(t *testing.T) {
+	for kind, want := range map[engine.Kind]bool{
+		engine.KindCrashed: true, engine.KindOutOfMemory: true, engine.KindTimeout: true, engine.KindInvalidModel: false, engine.KindBuildFailed: false,
+	} {
+		if couldBePartner(kind) != want {
+			t.Errorf("%s: %v", kind, !want)
 		}
 	}
 }
