@@ -47,7 +47,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria, t.Relative...))
 	}
 	for _, m := range cfg.Milestones {
-		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m, cfg))
+		fmt.Fprintf(w, "Milestone   %s\n", milestoneSentence(m))
 	}
 	if cfg.Source != nil {
 		return exitOK, fleet.Check(ctx, w, cfg)
@@ -121,10 +121,10 @@ func selectionWords(s config.Select, criteria []forecast.Criterion, relative ...
 }
 
 // milestoneSentence reads a milestone back in words.
-func milestoneSentence(m config.Milestone, cfg config.Config) string {
+func milestoneSentence(m config.Milestone) string {
 	var when []string
 	if !m.Deadline.IsZero() {
-		when = append(when, "by "+m.Deadline.In(cfg.Location).Format("2 January 2006 15:04 MST"))
+		when = append(when, "by "+m.Deadline.Format("2 January 2006 15:04 MST"))
 	}
 	if m.Horizon > 0 {
 		when = append(when, fmt.Sprintf("within %d iterations", m.Horizon))

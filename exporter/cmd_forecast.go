@@ -38,8 +38,8 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 		historyFlags: flags,
 		model:        cmd.Flag("model", "History: the model.").String(),
 		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
-		csv:          cmd.Flag("csv", "CSV file with the columns time,value and perhaps valid,environment; - is stdin.").String(),
-		unit:         cmd.Flag("unit", "CSV and Prometheus: base unit of the values.").Default("").Enum("", string(units.Seconds), string(units.Ratio), string(units.Bytes), string(units.PerSec)),
+		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. It says what it read (docs/forecasting.md).").String(),
+		unit:         cmd.Flag("unit", "CSV: unit of numbers that bring none, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
 		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
 		last:         cmd.Flag("last", "Prometheus: how far back to read, such as 90d or 1y.").Default("365d").String(),
@@ -55,7 +55,41 @@ func (s source) unitOf(metric string) (units.Unit, error) {
 	if *s.csv == "" && *s.url == "" {
 		return history.UnitOf(metric)
 	}
-	return units.Unit(*s.unit), nil
+	u, _, err := s.given()
+	if known, unknown := history.UnitOf(metric); *s.unit == "" && *s.csv != "" && unknown == nil {
+		return known, nil
+	}
+	return u, err
+}
+
+// given is the base unit that --unit means, and the suffix of a number in it, "" for
+// the base unit itself.
+func (s source) given() (u units.Unit, suffix string, err error) {
+	if u := units.Unit(*s.unit); u.Valid() {
+		return u, "", nil
+	}
+	for _, u := range []units.Unit{units.Seconds, units.Ratio, units.Bytes, units.PerSec} {
+		if _, err := units.Parse("1"+*s.unit, u); err == nil {
+			return u, *s.unit, nil
+		}
+	}
+	return "", "", fmt.Errorf("--unit %q is no unit: write one such as ms, s, %%, MiB or /s", *s.unit)
+}
+
+// table reads a series from a CSV file.
+func (s source) table(r io.Reader, c forecast.Criterion) ([]forecast.Observation, []string, error) {
+	u, suffix, err := s.given()
+	if err != nil {
+		return nil, nil, err
+	}
+	if suffix != "" && u != c.Unit {
+		return nil, nil, fmt.Errorf("--unit %s does not fit the criterion, which is about %s", suffix, c)
+	}
+	out, note, err := forecasting.CSV{Unit: c.Unit, Suffix: suffix, Metric: c.Metric}.Read(r)
+	if note == "" {
+		return out, nil, err
+	}
+	return out, []string{note}, err
 }
 
 // read returns the series that c is about, and how it was read.
@@ -65,12 +99,12 @@ func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out 
 	case *s.csv != "" && *s.url != "":
 		return out, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
 	case *s.csv == "-":
-		out.Observations, err = forecasting.ReadCSV(p.stdin, c.Unit)
+		out.Observations, basis.Notes, err = s.table(p.stdin, c)
 	case *s.csv != "":
 		var f *os.File
 		if f, err = os.Open(*s.csv); err == nil {
 			defer f.Close()
-			out.Observations, err = forecasting.ReadCSV(f, c.Unit)
+			out.Observations, basis.Notes, err = s.table(f, c)
 		}
 	case *s.url != "":
 		if *s.query == "" {

@@ -138,9 +138,11 @@ func TestReadCSV(t *testing.T) {
 func TestReadCSVNamesTheLine(t *testing.T) {
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":          {"", "read history: it is empty"},
-		"no header":      {"2026-11-01,1\n", `line 1: column "2026-11-01" is none of time, value, valid, environment`},
-		"no value":       {"time\n", `line 1: no column "value"`},
-		"column twice":   {"time,value,time\n", `line 1: column "time" comes twice`},
+		"no header":      {"2026-11-01,1,2\n", "line 1: 3 columns without names: give a first line such as date,value"},
+		"no value":       {"time\n", "line 1: no column of values: name one value; there are time"},
+		"no time":        {"when,value\n", "line 1: no column of times: name one of time, date,"},
+		"many values":    {"date,a,b\n", "line 1: no column of values: name one value; there are date, a, b"},
+		"column twice":   {"time,value,date\n", `line 1: the columns "time" and "date" say the same`},
 		"time":           {"time,value\n2026-11-01,1\nyesterday,2\n", `line 3: time "yesterday" is not RFC 3339`},
 		"value":          {"time,value\n2026-11-01,fast\n", `line 2: value: "fast" is not`},
 		"no number":      {"time,value\n2026-11-01,NaN\n", `line 2: value: "NaN" is not`},
@@ -154,6 +156,28 @@ func TestReadCSVNamesTheLine(t *testing.T) {
 				t.Errorf("error %v, want %q", err, c.want)
 			}
 		})
+	}
+}
+
+// Tables as people have them give the same series, and say what was read.
+func TestReadCSVAsPeopleHaveThem(t *testing.T) {
+	for name, c := range map[string]struct{ text, suffix, note string }{
+		"units in cells":      {"date,value\n2026-10-01,310us\n2026-10-05,0.262ms\n", "", `Read 2 values from column "value", 2026-10-01 to 2026-10-05`},
+		"a unit for all":      {"Date,Value\n2026-10-01,310\n2026-10-05,262\n", "us", "numbers without a unit are in us"},
+		"a unit in the head":  {"day;p99 (us)\n2026-10-01;310\n2026-10-05;262\n", "", `column "p99 (us)"`},
+		"one as names are":    {"finished\tp99_us\n2026-10-01\t310\n2026-10-05\t262\n", "", "are in us"},
+		"no head":             {"2026-10-01,310\n2026-10-05,262\n", "us", "the second column"},
+		"other columns":       {"author,p99,date,note\nann,310us,2026-10-01,first\nben,262us,2026-10-05,\"second, better\"\n", "", `column "p99"`},
+		"times with a minute": {"date,value\n2026-10-01 00:00,310us\n2026-10-05T00:00,262us\n", "", "Read 2 values"},
+		"base units":          {"date,value\n2026-10-01,0.00031\n2026-10-05,0.000262\n", "", "numbers without a unit are in seconds"},
+	} {
+		got, note, err := CSV{Unit: units.Seconds, Suffix: c.suffix, Metric: "p99"}.Read(strings.NewReader(c.text))
+		if err != nil || len(got) != 2 || math.Abs(got[0].Value-310e-6) > 1e-12 || math.Abs(got[1].Value-262e-6) > 1e-12 || !got[1].Time.Equal(time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC)) {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+		if !strings.Contains(note, c.note) {
+			t.Errorf("%s: it says %q; want %q", name, note, c.note)
+		}
 	}
 }
 

@@ -108,7 +108,7 @@ func probability(m milestoneNews, in place) string {
 		if m.Deadline.Sub(in.now) > 300*24*time.Hour {
 			layout = "2 Jan 2006" // the month alone could be this year's
 		}
-		s += " by " + m.Deadline.In(in.location).Format(layout)
+		s += " by " + m.Deadline.Format(layout)
 	case m.Horizon > 0:
 		s += " within " + units.Count(m.Horizon, "iteration")
 	}
@@ -180,7 +180,6 @@ func test(receiver string, in place) Message {
 // place is what messages need to know beyond their news.
 type place struct {
 	now       time.Time
-	location  *time.Location
 	reportURL string
 }
 

@@ -324,7 +324,7 @@ func (n *Notifier) abandon(ctx context.Context, receiver string, before time.Tim
 
 // Test sends a test message to a receiver at once, past the outbox.
 func Test(ctx context.Context, s *Services, r config.Receiver, now time.Time) error {
-	return s.Send(ctx, r, test(r.Name, place{now: now, location: time.UTC}))
+	return s.Send(ctx, r, test(r.Name, place{now: now}))
 }
 
 // Environ leaves out of an environment what holds the URL of a receiver: a

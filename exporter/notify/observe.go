@@ -37,7 +37,7 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 			return err
 		}
 		d := derivation{tx: tx, cfg: cfg, state: s, describe: n.Describe, most: n.most, counts: counts,
-			place: place{n.Now().UTC(), cfg.Location, cfg.Notifications.ReportURL}}
+			place: place{n.Now().UTC(), cfg.Notifications.ReportURL}}
 		fresh := after(fresh, observed)
 		for _, r := range fresh {
 			if r.Failure != nil && !r.Unsupported() {

@@ -149,7 +149,7 @@ func TestNoSecretReachesAnErrorALogAMetricOrTheOutbox(t *testing.T) {
 		"generic no such host": "its host name",
 		"smtp refused":         "the connection was refused",
 		"mattermost 503":       "the server answered 503 Service Unavailable",
-		"bad URL 12":           `its URL names no service: it begins with that, such as "slack://"`,
+		"bad URL 12":           `its URL is a plain web address: for a webhook write generic+ before it`,
 		"bad URL 1":            "its URL is not one of service slack",
 	} {
 		if !strings.Contains(reasons[name], want) {

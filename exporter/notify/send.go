@@ -143,6 +143,9 @@ func serviceOf(raw string) (string, error) {
 		return "", errNoService
 	}
 	name, _, _ := strings.Cut(u.Scheme, "+")
+	if name == "http" || name == "https" {
+		return "", errWebAddress
+	}
 	if !slices.Contains(services, name) {
 		return "", errNoService // and not the scheme, which could be part of a token
 	}
@@ -150,6 +153,8 @@ func serviceOf(raw string) (string, error) {
 }
 
 var errNoService = errors.New(`its URL names no service: it begins with that, such as "slack://", "smtp://" or "generic+https://" for a webhook (docs/notifications.md)`)
+
+var errWebAddress = errors.New(`its URL is a plain web address: for a webhook write generic+ before it, as in "generic+https://" (docs/notifications.md)`)
 
 // locate finds the service of a URL. name is safe to show.
 func locate(raw string) (service types.Service, name string, err error) {
