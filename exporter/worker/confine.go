@@ -25,8 +25,8 @@ type Confinement struct {
 // maxOpen is how many descriptors a child may have open.
 const maxOpen = 4096
 
-// harden does what needs no knowledge of the job: no core dump, few descriptors, no
-// file beyond what can be loaded again, and nobody of the same user reads its memory.
+// harden does what needs no knowledge of the job: no core dump, few descriptors and no
+// file beyond what can be loaded again.
 func harden(fileBytes int64) error {
 	signal.Ignore(syscall.SIGXFSZ) // writing says so instead
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxOpen}
@@ -43,7 +43,7 @@ func harden(fileBytes int64) error {
 			return fmt.Errorf("limit the worker: %w", err)
 		}
 	}
-	return Hide()
+	return nil
 }
 
 // Hide keeps other processes of the same user from reading this one's memory and

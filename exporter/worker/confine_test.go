@@ -219,6 +219,16 @@ func TestAConfinedWorkerReachesNobody(t *testing.T) {
 	}
 }
 
+// CUDA's driver gives up where it cannot write into its own /proc/self, whose files
+// are root's in a process that is hidden.
+func TestAWorkerWithDevicesIsNotHidden(t *testing.T) {
+	s, dir, confine := scene(t)
+	s.Devices = []string{dir("other/fil*")}
+	if found, _ := look(t, s, confine); found.Found["dumpable"] != "1" || found.Found["the name of a thread"] != "" {
+		t.Errorf("dumpable %s, the name of a thread: %q", found.Found["dumpable"], found.Found["the name of a thread"])
+	}
+}
+
 func TestAWorkerHasLimitsConfinedOrNot(t *testing.T) {
 	for name, confined := range map[string]bool{"confined": true, "not confined": false} {
 		t.Run(name, func(t *testing.T) {

@@ -132,7 +132,7 @@ func (s *server) answer(ctx context.Context, req Request, progress func(engine.P
 			return Event{Failure: engine.AsError(err)}
 		}
 		// It has loaded no part of the runtime or the model yet.
-		if s.gaps, err = confine(req.Confine, s.backend); err != nil {
+		if s.gaps, err = shut(req.Confine, s.backend); err != nil {
 			return Event{Failure: engine.Errorf(engine.KindUnavailable, "start worker", "", "%v: correct that, or set worker.sandbox: off (SECURITY.md)", err)}
 		}
 	}
@@ -142,14 +142,21 @@ func (s *server) answer(ctx context.Context, req Request, progress func(engine.P
 	return e
 }
 
-// confine confines this process to what c and the backend name; a nil c does not.
-func confine(c *Confinement, backend engine.Backend) (gaps []string, err error) {
-	if c == nil {
-		return nil, nil
-	}
+// shut hides this process from others and confines it to what c and the backend name;
+// a nil c does not. A process with devices is not hidden: a hidden one's files in
+// /proc/self are root's, and CUDA's driver gives up where it cannot name its threads.
+func shut(c *Confinement, backend engine.Backend) (gaps []string, err error) {
 	var places engine.Places
 	if p, ok := backend.(engine.Placed); ok {
 		places = p.Places()
+	}
+	if len(places.Devices) == 0 {
+		if err := Hide(); err != nil {
+			return nil, err
+		}
+	}
+	if c == nil {
+		return nil, nil
 	}
 	return c.apply(places)
 }
