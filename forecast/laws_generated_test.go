@@ -110,7 +110,7 @@ func TestLawsOverGeneratedHistories(t *testing.T) {
 // largestJump is how far one more result that continues a pattern may move the
 // probability, in log odds, from the fifth result on; where both numbers are
 // beyond 2 and 98 % nobody sees it.
-const largestJump = 2.25
+const largestJump = 2.3
 
 func TestMoreOfTheSameDoesNotMakeJumps(t *testing.T) {
 	rng := rand.New(rand.NewPCG(23, 29))

@@ -11,28 +11,30 @@ import (
 // The parameters of the laws of records and of work and of the state between
 // them, in one vector.
 const (
-	records = 8
-	works   = 7
-	states  = 6
+	records = 9
+	works   = 10
+	states  = 8
 	fitted  = records + works + states
 )
 
-func parameters(c *law.Coefficients) []float64 {
+func fields(c *law.Coefficients) [fitted]*float64 {
 	r, w, s := &c.Record, &c.Work, &c.State
-	return []float64{
-		r.Intercept, r.LogGap, r.Gap, r.LogSteps, r.LogLength, r.LogSpread, r.Newest, r.Siblings,
-		w.LogMass, w.Intercept, w.LogGap, w.Gap, w.LogSteps, w.Level, w.Siblings,
-		s.Intercept, s.Records, s.Order, s.Beaten, s.Stretches, s.LogLength,
+	return [fitted]*float64{
+		&r.Intercept, &r.LogGap, &r.Gap, &r.LogSteps, &r.LogLength, &r.LogSpread, &r.LogNoise, &r.Newest, &r.Siblings,
+		&w.LogMass, &w.Intercept, &w.LogGap, &w.Gap, &w.LogSteps, &w.Level, &w.Siblings, &w.Newest, &w.Quiet, &w.Pace,
+		&s.Intercept, &s.Records, &s.Order, &s.Beaten, &s.Stretches, &s.LogLength, &s.Improving, &s.Quiet,
 	}
 }
 
+func parameters(c *law.Coefficients) (x []float64) {
+	for _, p := range fields(c) {
+		x = append(x, *p)
+	}
+	return x
+}
+
 func coefficients(c law.Coefficients, x []float64) law.Coefficients {
-	r, w, s := &c.Record, &c.Work, &c.State
-	for i, p := range []*float64{
-		&r.Intercept, &r.LogGap, &r.Gap, &r.LogSteps, &r.LogLength, &r.LogSpread, &r.Newest, &r.Siblings,
-		&w.LogMass, &w.Intercept, &w.LogGap, &w.Gap, &w.LogSteps, &w.Level, &w.Siblings,
-		&s.Intercept, &s.Records, &s.Order, &s.Beaten, &s.Stretches, &s.LogLength,
-	} {
+	for i, p := range fields(&c) {
 		*p = x[i]
 	}
 	return c
@@ -43,9 +45,9 @@ func coefficients(c law.Coefficients, x []float64) law.Coefficients {
 // usual gains, and a state in which every sign of work counts alike.
 func start() []float64 {
 	return []float64{
-		-1.60, 0.41, 1.82, 0.765, -0.77, 0.21, 0.1, 0.1,
-		0, -2.2, 0.4, 1.8, 0.75, 0, 0.05,
-		-4.5, 2.2, 1.2, 1.7, 0.9, 0.4,
+		-1.60, 0.41, 1.82, 0.765, -0.77, 0.21, 0, 0.1, 0.1,
+		0, -2.2, 0.4, 1.8, 0.75, 0, 0.05, 0, 0, 0,
+		-4.5, 2.2, 1.2, 1.7, 0.9, 0.4, 0, 0,
 	}
 }
 
@@ -53,9 +55,9 @@ func start() []float64 {
 func ridges() []float64 {
 	const r = 0.003
 	return []float64{
-		r, r, r, r, r, r, r, r,
-		0.002, r, r, r, 0, 0.01, r,
-		0, r * 0.05, r * 0.16, r * 0.08, r * 0.3, r,
+		r, r, r, r, r, r, r, r, r,
+		0.002, r, r, r, 0, 0.01, r, r, r * 0.04, r,
+		0, r * 0.05, r * 0.16, r * 0.08, r * 0.3, r, r * 0.03, r * 0.015,
 	}
 }
 
@@ -67,8 +69,9 @@ type row struct {
 	weight float64
 }
 
-// fitLaws maximises the likelihood of all questions but those of one
-// repository, drawn towards start by a ridge. What is not fitted is c's.
+// fitLaws minimises the Brier score, with a little of the log loss (see
+// logShare), of all questions but those of one repository, drawn towards start
+// by a ridge. What is not fitted is c's.
 func (s *sample) fitLaws(c law.Coefficients, from []float64, without string, iterations int) law.Coefficients {
 	var rows []row
 	total := 0.0
@@ -110,16 +113,24 @@ func (s *sample) fitLaws(c law.Coefficients, from []float64, without string, ite
 		panic(err)
 	}
 	c = coefficients(c, res.X)
-	if r, w := &c.Record, &c.Work; min(r.LogGap, r.Gap, r.LogSteps, r.Newest, r.Siblings, w.LogGap, w.Gap, w.LogSteps, w.Siblings) < 0 {
+	if r, w := &c.Record, &c.Work; min(r.LogGap, r.Gap, r.LogSteps, r.Newest, r.Siblings, w.LogGap, w.Gap, w.LogSteps, w.Siblings, w.Newest, w.Pace) < 0 {
 		panic("the laws are not monotone; use fewer coefficients")
 	}
 	return c
 }
 
-// loss is the negative log likelihood of one question, with its gradient.
+// The loss of a question is brierShare times its squared error, which is what
+// the forecast is scored by, and logShare times its log loss, which keeps small
+// probabilities honest.
+const (
+	brierShare = 3
+	logShare   = 0.1
+)
+
+// loss is that of one question, with its gradient.
 func (r *row) loss(x, grad []float64) float64 {
 	t := r.t
-	u := [records]float64{1, -t.LogGap, -t.Gap, t.LogSteps, t.LogLength, t.LogSpread, t.Newest, r.shift}
+	u := [records]float64{1, -t.LogGap, -t.Gap, t.LogSteps, t.LogLength, t.LogSpread, t.LogNoise, t.Newest, r.shift}
 	eta := 0.0
 	for i, v := range u {
 		eta += x[i] * v
@@ -131,7 +142,7 @@ func (r *row) loss(x, grad []float64) float64 {
 	mass := math.Exp(w[0])
 	prior := mass * math.Exp(min(w[1]-w[2]*t.LogGap-w[3]*t.Gap, 4))
 	rate := (t.Made + prior) / (t.Steps + mass)
-	going := math.Exp(min(math.Log(rate)+w[4]*t.LogSteps+w[5]+w[6]*r.shift, 4))
+	going := math.Exp(min(math.Log(rate)+w[4]*t.LogSteps+w[5]+w[6]*r.shift+w[7]*t.Newest+w[8]*t.Quiet+w[9]*t.Beyond, 4))
 	work := -math.Expm1(-going)
 
 	g := x[records+works:]
@@ -145,9 +156,12 @@ func (r *row) loss(x, grad []float64) float64 {
 	p += t.Trend * (t.Chance - p)
 	p = min(max(p, 1e-6), 1-1e-6)
 	f, d := -math.Log(1-p), 1/(1-p)
+	y := 0.0
 	if r.hit {
-		f, d = -math.Log(p), -1/p
+		f, d, y = -math.Log(p), -1/p, 1
 	}
+	f = brierShare*(p-y)*(p-y) + logShare*f
+	d = 2*brierShare*(p-y) + logShare*d
 	if grad == nil {
 		return r.weight * f
 	}
@@ -158,7 +172,7 @@ func (r *row) loss(x, grad []float64) float64 {
 	}
 	dWork := d * worked * (1 - work) * going
 	share := prior / (t.Made + prior)
-	for i, v := range [works]float64{share - mass/(t.Steps+mass), share, -share * t.LogGap, -share * t.Gap, t.LogSteps, 1, r.shift} {
+	for i, v := range [works]float64{share - mass/(t.Steps+mass), share, -share * t.LogGap, -share * t.Gap, t.LogSteps, 1, r.shift, t.Newest, t.Quiet, t.Beyond} {
 		grad[records+i] += dWork * v
 	}
 	dState := d * (work - rec) * worked * (1 - worked)

@@ -23,16 +23,17 @@ type Coefficients struct {
 }
 
 // Record is the law of a history that nobody works on: the cumulative hazard
-// of a gain g within h steps after n results whose interquartile range is q is
+// of a gain g within h steps after n results whose interquartile range is q and
+// whose usual step from one to the next is d is
 //
 //	exp(Intercept - LogGap*log(g+0.02) - Gap*g + LogSteps*log(h) + LogLength*log(n)
-//	    + LogSpread*log(q+0.05) + Newest*b + Siblings*s)
+//	    + LogSpread*log(q+0.05) + LogNoise*log((d+0.003)/0.033) + Newest*b + Siblings*s)
 //
 // where b, from 0 to 1, says whether the newest result is the best so far, and
 // s is what the other series of the project showed (see Shift). LogGap, Gap,
 // LogSteps, Newest and Siblings are at least 0.
 type Record struct {
-	Intercept, LogGap, Gap, LogSteps, LogLength, LogSpread, Newest, Siblings float64
+	Intercept, LogGap, Gap, LogSteps, LogLength, LogSpread, LogNoise, Newest, Siblings float64
 }
 
 // Work is the law of a history that people work on: it goes on making the gains
@@ -40,9 +41,15 @@ type Record struct {
 // that made it, each counting a*a/(a*a + g*g*h^(-2*Reach)) for a gain a, drawn
 // with the weight of exp(LogMass) steps towards exp(Intercept -
 // LogGap*log(g+0.02) - Gap*g); within h steps it is that times
-// exp(Level + Siblings*s) * h^LogSteps.
+//
+//	exp(Level + Siblings*s + Newest*b + Quiet*(share of results that repeat the one before)
+//	    + Pace*u) * h^LogSteps
+//
+// where u, within -3 and 3, is how many of its own standard deviations a random
+// walk with the drift of the newest steps would be beyond the target after h.
+// LogGap, Gap, LogSteps, Siblings, Newest and Pace are at least 0.
 type Work struct {
-	LogMass, Intercept, LogGap, Gap, LogSteps, Level, Siblings, Reach float64
+	LogMass, Intercept, LogGap, Gap, LogSteps, Level, Siblings, Newest, Quiet, Pace, Reach float64
 }
 
 // State gives the log odds that people work on a history, from its results
@@ -53,8 +60,10 @@ type Work struct {
 //	    + Beaten*(share of the newer half that beats all of the older)
 //	    + Stretches*(rank correlation of time and the medians of six stretches)
 //	    + LogLength*log(n/10)
+//	    + Improving*(newest steps that improved less those that did not)
+//	    + Quiet*(share of the newest results that repeat the one before)
 type State struct {
-	Intercept, Records, Order, Beaten, Stretches, LogLength float64
+	Intercept, Records, Order, Beaten, Stretches, LogLength, Improving, Quiet float64
 }
 
 // Trend gives the log odds that a history steadily approaches a limit: its
@@ -83,11 +92,17 @@ type Bands struct {
 func Default() Coefficients {
 	return Coefficients{
 		Record: Record{
-			Intercept: -1.48, LogGap: 0.448, Gap: 1.81, LogSteps: 0.78, LogLength: -0.813, LogSpread: 0.355,
-			Newest: 0.37, Siblings: 0.29,
+			Intercept: -1.585, LogGap: 0.413, Gap: 1.839, LogSteps: 0.713, LogLength: -0.763, LogSpread: 0.265, LogNoise: 0.213,
+			Newest: 0.327, Siblings: 0.239,
 		},
-		Work:  Work{LogMass: -0.28, Intercept: -2.32, LogGap: 0.13, Gap: 1.82, LogSteps: 0.775, Level: 0.06, Siblings: 0.13, Reach: 0.3},
-		State: State{Intercept: -5.22, Records: 3.51, Order: 1.48, Beaten: 2.35, Stretches: 1.29, LogLength: 0.24},
+		Work: Work{
+			LogMass: -0.156, Intercept: -2.266, LogGap: 0.126, Gap: 1.791, LogSteps: 0.618, Level: 0.017, Siblings: 0.14,
+			Newest: 0.179, Quiet: 1.467, Pace: 0.204, Reach: 0.3,
+		},
+		State: State{
+			Intercept: -5.474, Records: 2.761, Order: 1.223, Beaten: 2.068, Stretches: 1.164, LogLength: 0.264,
+			Improving: 2.551, Quiet: 1.467,
+		},
 		Trend: Trend{Intercept: -2.8, Evidence: 0.1, Decisive: 0.9, Order: 1},
 		Bands: Bands{Low: -0.61, High: -0.83, Error: 0.55, LogSteps: 0.12, LogLength: -0.38, OwnAfter: 60, OwnShift: 0.22},
 
@@ -104,21 +119,38 @@ const (
 	reachEdge     = 0.25 // and how smoothly
 	spreadPrior   = 0.08 // counts as spreadMass results
 	spreadMass    = 3
+	noiseFloor    = 0.003
+	noisePrior    = 0.03 // counts as noiseMass steps
+	noiseMass     = 2
+	noiseSteps    = 40                // the newest steps that show the noise
 	typicalError  = 0.03              // one step ahead, before there is a record
 	shortest      = 5                 // histories shorter than this are treated as this long
 	shortestTrend = 4                 // results before a trend is thought of
 	leastTrend    = 0.05              // a probability that counts as none, and from which it is counted
 	leastWorked   = 0.01              // the same for the probability that people work on a history
 	bandWidth     = 1                 // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
-	workDrift     = 0.5               // share of the usual gain by which bands move on where people work
-	workSide      = 1.4               // and by how much of it their better end is farther off
+	workDrift     = 0.7               // share of the usual gain by which bands move on where people work
+	workSide      = 2                 // and by how much of it their better end is farther off
 	leastWidth    = 0.002             // of each side of a band: no measurement is better than that
 	log9          = 2.197224577336219 // logit of 0.9
 )
 
+// ranges says how far the results of a history lie apart: their interquartile
+// range, and the usual distance of one from the next.
+type ranges struct{ spread, noise float64 }
+
+// typical are those of a typical history.
+var typical = ranges{spreadPrior, noisePrior}
+
+// logs returns the terms of Record.
+func (r ranges) logs() (spread, noise float64) {
+	return math.Log(r.spread + spreadFloor), math.Log((r.noise + noiseFloor) / (noisePrior + noiseFloor))
+}
+
 // start is the log hazard of one step before the gap is known.
-func (r *Record) start(n int, spread float64) float64 {
-	return r.Intercept + r.LogLength*math.Log(max(float64(n), shortest)) + r.LogSpread*math.Log(spread+spreadFloor)
+func (r *Record) start(n int, of ranges) float64 {
+	spread, noise := of.logs()
+	return r.Intercept + r.LogLength*math.Log(max(float64(n), shortest)) + r.LogSpread*spread + r.LogNoise*noise
 }
 
 // gap is what a gap adds to the log hazard; logGap is log(g + gapFloor).
@@ -128,5 +160,5 @@ func (r *Record) gap(g, logGap float64) float64 { return -r.LogGap*logGap - r.Ga
 // known before looking at a history.
 func (c *Coefficients) BaseRate(gap float64, steps int) float64 {
 	r := &c.Record
-	return chance(math.Exp(r.start(30, spreadPrior) + r.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)) + r.LogSteps*math.Log(float64(steps))))
+	return chance(math.Exp(r.start(30, typical) + r.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)) + r.LogSteps*math.Log(float64(steps))))
 }

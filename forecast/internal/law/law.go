@@ -20,12 +20,12 @@ type Law struct {
 	n      int
 	best   float64
 	steps  float64 // log hazard of one step of the record law, but for the gap
-	spread float64 // interquartile range behind it
+	ranges ranges  // behind it
 
 	behind float64 // what counts of the distance of the expected next result from the best
 	newest float64 // how clearly the newest result is the best
 	shift  float64 // of Context
-	state  [5]float64
+	state  [states]float64
 	worked float64 // probability that people work on the history
 	work   work
 	drift  float64 // gain to expect of one step, as far as people work on it
@@ -69,13 +69,13 @@ func logOf(n int) float64 {
 
 // powers are 1, 2, ... to the powers that the laws grow with.
 type powers struct {
-	record, work, reach []float64
-	of                  [3]float64
+	record, work, reach, root []float64
+	of                        [4]float64
 }
 
 func newPowers(c *Coefficients, logStep []float64) *powers {
 	p := &powers{of: exponents(c)}
-	for k, x := range []*[]float64{&p.record, &p.work, &p.reach} {
+	for k, x := range []*[]float64{&p.record, &p.work, &p.reach, &p.root} {
 		*x = make([]float64, len(logStep))
 		for j, s := range logStep {
 			(*x)[j] = math.Exp(p.of[k] * s)
@@ -84,8 +84,8 @@ func newPowers(c *Coefficients, logStep []float64) *powers {
 	return p
 }
 
-func exponents(c *Coefficients) [3]float64 {
-	return [3]float64{c.Record.LogSteps, c.Work.LogSteps, -2 * c.Work.Reach}
+func exponents(c *Coefficients) [4]float64 {
+	return [4]float64{c.Record.LogSteps, c.Work.LogSteps, -2 * c.Work.Reach, 0.5}
 }
 
 var usualPowers = func() *powers {
@@ -124,11 +124,12 @@ func (l *Law) room(horizon int) {
 func (e *History) Law(c *Coefficients, around Context, horizon int, l *Law) {
 	n := len(e.z)
 	l.c, l.n, l.best = *c, n, e.Best()
-	l.spread = e.spread()
+	l.ranges = e.ranges(n - 1)
 	r := &l.c.Record
-	l.newest, l.shift, l.state = e.newestIsBest(), around.Shift, e.state()
-	l.steps = r.start(n, l.spread) + r.Newest*l.newest + r.Siblings*l.shift
-	e.work(&l.c.Work, l.shift, &l.work)
+	l.newest, l.shift = e.newestIsBest(), around.Shift
+	l.steps = r.start(n, l.ranges) + r.Newest*l.newest + r.Siblings*l.shift
+	e.work(&l.c.Work, l.shift, l.newest, &l.work)
+	l.state = e.state(&l.work)
 	l.worked = l.c.State.chance(&l.state, around.Effort)
 	l.room(horizon)
 	l.weights = e.rec().weights()
@@ -200,18 +201,25 @@ func (t *Trend) weight(evidence, order float64, n int) float64 {
 // things at once as probabilities can, so they follow it when it is likely.
 func (l *Law) leads() float64 { return l.trendWeight }
 
-// spread returns the interquartile range of the results before the newest,
-// drawn towards that of a typical history while they are few.
-func (e *History) spread() float64 { return e.spreadOf(len(e.z) - 1) }
-
-// spreadOf is that of the first m results.
-func (e *History) spreadOf(m int) float64 {
+// ranges returns those of the first m results, drawn towards those of a typical
+// history while they are few.
+func (e *History) ranges(m int) ranges {
 	if m <= 0 {
-		return spreadPrior
+		return typical
 	}
 	e.scratch = append(e.scratch[:0], e.z[:m]...)
 	low, high := quantiles(e.scratch, 0.25, 0.75)
-	return (float64(m)*(high-low) + spreadMass*spreadPrior) / (float64(m) + spreadMass)
+	n := float64(m)
+	r := ranges{spread: (n*(high-low) + spreadMass*spreadPrior) / (n + spreadMass), noise: noisePrior}
+	if m > 1 {
+		e.scratch = e.scratch[:0]
+		for i := max(1, m-noiseSteps); i < m; i++ {
+			e.scratch = append(e.scratch, math.Abs(e.z[i]-e.z[i-1]))
+		}
+		n = float64(len(e.scratch))
+		r.noise = (n*quantile(e.scratch, 0.5) + noiseMass*noisePrior) / (n + noiseMass)
+	}
+	return r
 }
 
 func logistic(u float64) float64 { return 1 / (1 + math.Exp(-u)) }
@@ -275,6 +283,7 @@ type question struct {
 	record float64 // hazard of one step
 	prior  float64 // of the work law
 	square float64 // of the gap
+	away   float64 // distance from the newest result, see pace
 }
 
 func (l *Law) question(x float64) question {
@@ -284,6 +293,7 @@ func (l *Law) question(x float64) question {
 		record: math.Exp(l.steps + l.c.Record.gap(g, log)),
 		prior:  l.work.prior(&l.c.Work, g, log),
 		square: g * g,
+		away:   l.work.away(x),
 	}
 }
 
@@ -317,7 +327,9 @@ func (l *Law) hazards(q *question, j int) float64 {
 	if l.worked == 0 {
 		return rec
 	}
-	w := chance(l.work.hazard(q.prior, q.square*l.powers.reach[j], l.powers.work[j]))
+	root := l.powers.root[j]
+	pace := l.c.Work.Pace * l.work.beyond(q.away, root)
+	w := chance(l.work.hazard(q.prior, q.square*l.powers.reach[j], l.powers.work[j]) * math.Exp(pace))
 	return rec + l.worked*(w-rec)
 }
 

@@ -29,11 +29,11 @@ func (e *History) Tallies(c *Coefficients, out []Tally) []Tally {
 	for k, g := range tallied {
 		gaps[k] = c.Record.gap(g, math.Log(g+gapFloor))
 	}
-	spread, due := spreadPrior, 0
+	spread, due := typical, 0
 	for i, z := range e.z {
 		if i >= tallyFrom {
 			if i >= due { // a spread hardly changes from one result to the next
-				spread, due = e.spreadOf(i-1), i+1+i/16
+				spread, due = e.ranges(i-1), i+1+i/16
 			}
 			a := max(e.best[i-1]-z, 0)
 			start := c.Record.start(i, spread)

@@ -24,13 +24,13 @@ type Criterion struct {
 // and the rest depends on each criterion as Reached does.
 func Together(criteria []Criterion, gap float64, n int, p []float64) {
 	first := criteria[0].Law
-	spread := 0.0
+	var of ranges
 	for _, c := range criteria {
-		spread = max(spread, c.Law.spread)
+		of.spread, of.noise = max(of.spread, c.Law.ranges.spread), max(of.noise, c.Law.ranges.noise)
 		c.Law.tighten(len(p))
 	}
 	c := &first.c
-	hazard := math.Exp(c.Record.start(n, spread) + c.Record.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)))
+	hazard := math.Exp(c.Record.start(n, of) + c.Record.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)))
 	path := pathChance{product: 1}
 	for j := range p {
 		all := 1.0

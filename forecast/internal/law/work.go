@@ -10,7 +10,13 @@ const (
 	leastGain  = 1e-9 // a smaller one is none
 	gainFloor  = 1e-3 // a gain of this size is as good as any where no gap is left
 	newestEdge = 2e-3 // how sharply the newest result counts as the best
-	orderedEnd = 40   // the newest results whose order is looked at
+	quietStep  = 1e-3 // a step of this size repeats the result before by half
+	quietPrior = 0.1  // share of such steps before any is seen, as one step
+	paceMass   = 1    // steps that pace and deviation are drawn towards none and usualStep with
+	usualStep  = 0.05
+	leastStep  = 3e-3
+	surestPace = 3  // most deviations that the pace counts, either way
+	orderedEnd = 40 // the newest results whose order is looked at
 )
 
 var workWeights = func() (w [workMemory]float64) {
@@ -27,20 +33,56 @@ type work struct {
 	steps          float64 // sum of the weights of all steps, gain or not
 	level          float64 // factor of the hazard
 	mass           float64
+
+	newest float64 // result
+	pace   float64 // gain of a step to expect from the newest steps, in deviations of one
+	spread float64 // of one step: that deviation, without the newest
+
+	improving, quiet float64 // shares of the steps before the newest, see State
 }
 
-func (e *History) work(c *Work, shift float64, w *work) {
-	w.gains, w.steps = 0, 0
-	for i := len(e.z) - 1; i > 0 && len(e.z)-1-i < workMemory; i-- {
-		weight := workWeights[len(e.z)-1-i]
+// work looks at the newest steps; newest says whether the newest result is the
+// best.
+func (e *History) work(c *Work, shift, newest float64, w *work) {
+	n := len(e.z)
+	w.gains, w.steps, w.newest = 0, 0, e.z[n-1]
+	var all, sum, older, square, better, same float64 // weighted: all without the newest but older
+	for i := n - 1; i > 0 && n-1-i < workMemory; i-- {
+		weight := workWeights[n-1-i]
 		w.steps += weight
 		if a := e.best[i-1] - e.z[i]; a > leastGain {
 			w.square[w.gains], w.weight[w.gains] = a*a, weight
 			w.gains++
 		}
+		d := e.z[i-1] - e.z[i]
+		sum += weight * d
+		if i == n-1 {
+			continue
+		}
+		all += weight
+		older += weight * d
+		square += weight * d * d
+		better += weight * float64(one(d > 0)-one(d < 0))
+		same += weight * quietStep * quietStep / (quietStep*quietStep + d*d)
 	}
-	w.level = math.Exp(c.Level + c.Siblings*shift)
+	mean := older / (all + paceMass)
+	variance := (max(square-2*mean*older+mean*mean*all, 0) + paceMass*usualStep*usualStep) / (all + paceMass)
+	w.spread = math.Sqrt(variance) + leastStep
+	w.pace = max(sum/(w.steps+paceMass), 0) / w.spread
+	w.improving = better / (all + 1)
+	w.quiet = (same + quietPrior) / (all + 1)
+	w.level = math.Exp(c.Level + c.Siblings*shift + c.Newest*newest + c.Quiet*w.quiet)
 	w.mass = math.Exp(c.LogMass)
+}
+
+// away is how far x lies beyond the newest result, in deviations of one step.
+func (w *work) away(x float64) float64 { return max(w.newest-x, 0) / w.spread }
+
+// beyond is how far a random walk with the pace of the newest steps is beyond a
+// target so far away, in its own deviations, after a number of steps whose root
+// is root.
+func (w *work) beyond(away, root float64) float64 {
+	return min(max(w.pace*root-away/root, -surestPace), surestPace)
 }
 
 // prior is what the hazard of one step is drawn towards.
@@ -73,13 +115,20 @@ func (w *work) made(square float64) (sum float64) {
 
 // chance is the probability that people work on the history, as far as the
 // results before the newest show it.
-func (c *State) chance(f *[5]float64, effort float64) float64 {
-	p := logistic(c.Intercept + c.Records*f[0] + c.Order*f[1] + c.Beaten*f[2] + c.Stretches*f[3] + c.LogLength*f[4] + effort)
+func (c *State) chance(f *[states]float64, effort float64) float64 {
+	odds := c.Intercept + effort
+	for i, v := range [states]float64{c.Records, c.Order, c.Beaten, c.Stretches, c.LogLength, c.Improving, c.Quiet} {
+		odds += v * f[i]
+	}
+	p := logistic(odds)
 	return max(0, p-leastWorked) / (1 - leastWorked)
 }
 
+// states is how many terms State has.
+const states = 7
+
 // state returns the terms of State.
-func (e *History) state() [5]float64 {
+func (e *History) state(w *work) [states]float64 {
 	n := len(e.z)
 	z, best := e.z[:n-1], e.best[:n-1]
 	m := len(z)
@@ -98,12 +147,14 @@ func (e *History) state() [5]float64 {
 			}
 		}
 	}
-	return [5]float64{
+	return [states]float64{
 		(records + 0.5) / (float64(max(m-1, 0)) + 2),
 		ordered(z[max(0, m-orderedEnd):]),
 		(beaten + 0.3) / (float64(max(m-half, 0)) + 1),
 		e.order(),
 		math.Log(float64(max(n, 4)) / 10),
+		w.improving,
+		w.quiet,
 	}
 }
 
