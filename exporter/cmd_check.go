@@ -133,8 +133,15 @@ func milestoneSentence(m config.Milestone) string {
 	if m.Share < 1 {
 		share = "for " + units.Format(m.Share, units.Ratio) + " of them"
 	}
-	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s",
-		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio))
+	effort := ""
+	switch m.Effort {
+	case forecast.Active:
+		effort = "; people are taken to work on the models"
+	case forecast.Maintenance:
+		effort = "; nobody is taken to work on the models"
+	}
+	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s%s",
+		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio), effort)
 }
 
 func writePlan(w io.Writer, plan pass.Plan) {

@@ -28,14 +28,14 @@ func TestCheckCountsTheDevicesThatMeasureSideBySide(t *testing.T) {
 func TestCheckPromisesAndDoesNothing(t *testing.T) {
 	s := newSite(t, launchTarget+`
 milestones:
-  - {name: spring, models: "net*", criteria: [p99 < 5ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5}
+  - {name: spring, models: "net*", criteria: [p99 < 5ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5, effort: maintenance}
 `)
 	s.Push("net", "1", fake.Script{})
 	s.Push("bad name", "1", fake.Script{})
 	status, out, errs := s.plancast("check", "--config.file", s.File())
 	for _, want := range []string{
 		"is valid", "launch: p99 < 5 ms by the best engine of every model",
-		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %",
+		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %; nobody is taken to work on the models",
 		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake", "Worker      confined",
 	} {
 		if !strings.Contains(out, want) {

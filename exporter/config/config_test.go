@@ -40,7 +40,7 @@ targets:
     models: "resnet*"
     criteria: ["p99 < 50ms", "memory <= 1GiB", "throughput > 1,5/s"]
 milestones:
-  - {name: spring, criteria: [p99 < 50ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5, ready: 90%}
+  - {name: spring, criteria: [p99 < 50ms, accuracy_deviation < 0.5%], share: 80%, deadline: 2027-01-31, horizon: 5, ready: 90%, effort: active}
 `), "plancast.yml")
 	if err == nil || !strings.Contains(err.Error(), `plancast.yml:13:48: targets[0].criteria[2]: criterion "throughput > 1,5/s": "1,5/s" is not a rate`) {
 		t.Errorf("error is %v", err)
@@ -64,7 +64,7 @@ milestones:
 		t.Error("the pattern resnet* does not select by name")
 	}
 	m := c.Milestones[0]
-	if m.Share != 0.8 || m.Horizon != 5 || m.Ready != 0.9 || m.Criteria[1].Target != 0.005 {
+	if m.Share != 0.8 || m.Horizon != 5 || m.Ready != 0.9 || m.Effort != forecast.Active || m.Criteria[1].Target != 0.005 {
 		t.Errorf("milestone is %+v", m)
 	}
 	// The date alone is due at its end, in the file's time zone.

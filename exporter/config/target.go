@@ -86,6 +86,9 @@ type Milestone struct {
 	Horizon int
 	// Ready is the probability at which the milestone counts as ready, a ratio in (0,1).
 	Ready float64
+	// Effort is what the team knows about the work on these models; the zero
+	// value infers it from their histories.
+	Effort forecast.EffortLevel
 	// Environment is the fingerprint whose history counts; "" is the newest one.
 	Environment string
 }
@@ -142,6 +145,13 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),
 		"horizon":     d.integer(&m.Horizon, 1, terms.MaxHorizon),
 		"ready":       d.quantity(&m.Ready, units.Ratio, 0.01, 0.999),
+		"effort": d.scalar(func(s string) error {
+			m.Effort = forecast.EffortLevel(s)
+			if s == "" || !m.Effort.Valid() {
+				return fmt.Errorf("%q is not one of %s, %s: leave the key out to infer it", s, forecast.Active, forecast.Maintenance)
+			}
+			return nil
+		}),
 		"environment": d.text(&m.Environment),
 		"where":       func(key string, n *yaml.Node) { m.where(d, key, n) },
 		"deadline": d.scalar(func(s string) error {

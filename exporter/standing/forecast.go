@@ -178,7 +178,7 @@ func Series(sel config.Select, c forecast.Criterion, h history.Model, now time.T
 func goal(m config.Milestone) forecast.JointGoal {
 	return forecast.JointGoal{
 		Name: m.Name, Share: m.Share,
-		Goal: forecast.Goal{Iterations: m.Horizon, Deadline: m.Deadline, Ready: m.Ready},
+		Goal: forecast.Goal{Iterations: m.Horizon, Deadline: m.Deadline, Ready: m.Ready, Effort: m.Effort},
 	}
 }
 

@@ -2,6 +2,7 @@ package standing
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -236,6 +237,32 @@ func TestThePastIsJudgedWithoutTheFuture(t *testing.T) {
 	}
 	if now := short.state(t, day(2), both[:1], m).Milestones[0].Forecast; then.Probability.Value != now.Probability.Value {
 		t.Errorf("walking back says %v, the shorter history %v", then.Probability, now.Probability)
+	}
+}
+
+// What the team knows about the work on its models moves the probability, and a
+// tracker that already holds a forecast takes the change.
+func TestEffortOfAMilestoneMovesItsForecast(t *testing.T) {
+	var d diary
+	var tr Tracker
+	for i := range 8 {
+		d.add("m", i+1, engine.FP32, "f", p99(0.08*math.Pow(0.97, float64(i)), 0))
+		tr.Add(d.records[i])
+	}
+	last := 0.0
+	for _, effort := range []forecast.EffortLevel{forecast.Maintenance, forecast.Inferred, forecast.Active} {
+		m := launch(config.Best, fast)
+		m.Criteria[0].Target = 0.06
+		m.Effort = effort
+		s, err := tr.Derive(Evidence{Now: day(9), Records: d.records, Models: []Held{{Name: "m", Precisions: both[:1]}}, Milestones: []config.Milestone{m}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := s.Milestones[0].Forecast.Probability.Value
+		if p <= last {
+			t.Errorf("effort %q says %v, not more than %v", effort, p, last)
+		}
+		last = p
 	}
 }
 

@@ -145,7 +145,7 @@ func (t *Tracker) foreseeWeek(f *foreseen, members []member, at time.Time) {
 }
 
 func sameGoal(a, b config.Milestone) bool {
-	return a.Name == b.Name && a.Share == b.Share && a.Deadline.Equal(b.Deadline) && a.Horizon == b.Horizon && a.Ready == b.Ready &&
+	return a.Name == b.Name && a.Share == b.Share && a.Deadline.Equal(b.Deadline) && a.Horizon == b.Horizon && a.Ready == b.Ready && a.Effort == b.Effort &&
 		Threshold{Criteria: a.Criteria, Select: a.Select, Environment: a.Environment}.equal(Threshold{Criteria: b.Criteria, Select: b.Select, Environment: b.Environment})
 }
 
