@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -92,12 +93,13 @@ func (s source) table(r io.Reader, c forecast.Criterion) ([]forecast.Observation
 	return out, []string{note}, err
 }
 
-// read returns the series that c is about, and how it was read.
-func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out forecast.Series, basis forecasting.Basis, err error) {
+// read returns the series that c is about, the other ones of its history, and how
+// it was read.
+func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out forecast.Series, others []forecast.Series, basis forecasting.Basis, err error) {
 	out = forecast.Series{Model: *s.model, Criterion: c}
 	switch {
 	case *s.csv != "" && *s.url != "":
-		return out, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
+		return out, nil, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
 	case *s.csv == "-":
 		out.Observations, basis.Notes, err = s.table(p.stdin, c)
 	case *s.csv != "":
@@ -108,18 +110,18 @@ func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out 
 		}
 	case *s.url != "":
 		if *s.query == "" {
-			return out, basis, errors.New("--prometheus.url needs --query, a PromQL expression")
+			return out, nil, basis, errors.New("--prometheus.url needs --query, a PromQL expression")
 		}
 		if basis.LookBack, err = terms.ParseDuration(*s.last); err != nil {
-			return out, basis, fmt.Errorf("--last: %q is not a duration such as 90d, 1y or 2160h", *s.last)
+			return out, nil, basis, fmt.Errorf("--last: %q is not a duration such as 90d, 1y or 2160h", *s.last)
 		}
 		out, basis.Notes, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
 			URL: *s.url, Expr: *s.query, Criterion: c, Now: p.now(), LookBack: basis.LookBack, Step: *s.step, EverySample: *s.everySample, Timeout: *s.timeout,
 		})
 	default:
-		out, err = s.fromHistory(ctx, c, p.now())
+		out, others, err = s.fromHistory(ctx, c, p.now())
 	}
-	return out, basis, err
+	return out, others, basis, err
 }
 
 // zone is the one of a deadline that names none: the configuration's, where the
@@ -135,26 +137,41 @@ func (s source) zone() (*time.Location, error) {
 	return cfg.Location, nil
 }
 
-func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (forecast.Series, error) {
+// fromHistory returns the series of the model asked about, and those of the
+// other models, whose record the forecast learns from.
+func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (out forecast.Series, others []forecast.Series, err error) {
 	if *s.model == "" {
-		return forecast.Series{}, errors.New("name a --model of the history, or give --csv or --prometheus.url")
+		return out, nil, errors.New("name a --model of the history, or give --csv or --prometheus.url")
 	}
 	store, err := s.open()
 	if err != nil {
-		return forecast.Series{}, err
+		return out, nil, err
 	}
 	defer store.Close()
+	all, err := seriesOf(ctx, store, config.Select{Precision: *s.precision}, c, now)
+	if err != nil {
+		return out, nil, err
+	}
+	i := slices.IndexFunc(all, func(x forecast.Series) bool { return x.Model == *s.model })
+	if i < 0 {
+		return out, nil, nothingOf(store, *s.model)
+	}
+	return all[i], slices.Delete(slices.Clone(all), i, i+1), nil
+}
+
+// seriesOf returns the series of every model of a history for a criterion.
+func seriesOf(ctx context.Context, store *history.Store, sel config.Select, c forecast.Criterion, now time.Time) (out []forecast.Series, err error) {
 	var records []history.Record
-	for r, err := range store.Records(ctx, history.Filter{Model: *s.model}) {
+	for r, err := range store.Records(ctx, history.Filter{}) {
 		if err != nil {
-			return forecast.Series{}, err
+			return nil, err
 		}
 		records = append(records, r)
 	}
-	if len(records) == 0 {
-		return forecast.Series{}, nothingOf(store, *s.model)
+	for _, h := range history.ByModel(history.Entries(records)) {
+		out = append(out, standing.Series(sel, c, h, now))
 	}
-	return standing.Series(config.Select{Precision: *s.precision}, c, history.ByModel(history.Entries(records))[0], now), nil
+	return out, nil
 }
 
 // forecastCommand is plancast forecast.
@@ -208,11 +225,11 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 			return 0, fmt.Errorf("--deadline: %w", err)
 		}
 	}
-	series, basis, err := c.read(ctx, p, criterion)
+	series, others, basis, err := c.read(ctx, p, criterion)
 	if err != nil {
 		return 0, err
 	}
-	f, err := forecast.Single(series, goal, p.now(), forecast.Options{Score: true})
+	f, err := forecast.Single(series, goal, p.now(), forecast.Options{Score: true, Siblings: others})
 	if err != nil {
 		return 0, err
 	}
@@ -291,20 +308,9 @@ func (c *backtestCommand) series(ctx context.Context, p program) ([]forecast.Ser
 		return nil, err
 	}
 	defer s.Close()
-	var records []history.Record
-	for r, err := range s.Records(ctx, history.Filter{}) {
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-	}
 	// The back-test asks about targets of its own; this one only says which
 	// figure is meant and which way is better.
-	var out []forecast.Series
-	for _, h := range history.ByModel(history.Entries(records)) {
-		out = append(out, standing.Series(config.Select{Precision: *c.precision}, figure(q.Name, q.Unit, q.LowerIsBetter), h, p.now()))
-	}
-	return out, nil
+	return seriesOf(ctx, s, config.Select{Precision: *c.precision}, figure(q.Name, q.Unit, q.LowerIsBetter), p.now())
 }
 
 func figure(name string, u units.Unit, lowerIsBetter bool) forecast.Criterion {

@@ -48,6 +48,9 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 	for i := range 14 {
 		s.Push("net", strconv.Itoa(i+1), fake.Script{Latency: ms(20 - float64(i))})
 	}
+	for i := range 4 {
+		s.Push("other", strconv.Itoa(i+1), fake.Script{Latency: ms(20 - float64(i))})
+	}
 	if status, _, errs := s.plancast("run", "--config.file", s.File()); status != exitMissed {
 		t.Fatalf("run: status %d\n%s", status, errs)
 	}
@@ -66,6 +69,7 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		want   string
 	}{
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p99 < 5ms", "--horizon", "5"}, exitOK, "of the way to 5 ms"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p99 < 5ms", "--format", "json"}, exitOK, `"siblings": 1`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--deadline", "2027-01-31", "--format", "json"}, exitOK, `"by_deadline"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "svg"}, exitOK, "<svg"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},

@@ -368,6 +368,18 @@ func TestSiblingsAndEffortShiftTheForecast(t *testing.T) {
 	if short := ask(g, sibling(ramp(3, 1, 0.2))); short != alone {
 		t.Errorf("a sibling of three results moves %v to %v", alone, short)
 	}
+	for i, r := range Records([]Series{s, gaining, flat}, after(12)) {
+		var others []Series
+		for k, x := range []Series{s, gaining, flat} {
+			if k != i {
+				others = append(others, x)
+			}
+		}
+		f, err := Single(s, g, after(12), Options{Others: r})
+		if want := ask(g, others...); err != nil || math.Abs(f.Probability.Value-want) > 1e-12 || f.Basis.Siblings != 2 {
+			t.Errorf("the record of all but series %d gives %v of %d siblings, %v; the series themselves %v", i, f.Probability, f.Basis.Siblings, err, want)
+		}
+	}
 	many := slices.Repeat([]Series{gaining}, 50)
 	if p := ask(g, many...); p > 3*alone {
 		t.Errorf("fifty siblings move %v to %v", alone, p)

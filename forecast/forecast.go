@@ -196,4 +196,6 @@ type Options struct {
 	// known now: how often they made gains shifts the forecast. Joint adds the
 	// series of the milestone itself.
 	Siblings []Series
+	// Others is such a record made ready, beside Siblings.
+	Others Record
 }

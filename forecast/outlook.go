@@ -44,7 +44,7 @@ func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)
 	l := &w.outlook
-	if err := l.fill(s, g, now, o, tallyOf(o.Siblings, now, w), &w.engine, &w.law); err != nil {
+	if err := l.fill(s, g, now, o, o.shown(now, w), &w.engine, &w.law); err != nil {
 		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
 	}
 	f := l.forecast

@@ -66,10 +66,25 @@ func (t *tallies) at(now time.Time) law.Tally {
 	return t.totals[i-1]
 }
 
-// tallyOf sums up what several series had shown at a moment.
-func tallyOf(series []Series, now time.Time, w *workspace) (sum law.Tally) {
-	for i := range series {
-		sum.Add(series[i].shownBy(now, w))
+// Record is what other series had shown at a moment about how often gains come.
+type Record struct{ tally law.Tally }
+
+// Records returns, for each series, the record of all others as of now, for
+// Options.Others: in one go, where Siblings would look at each series as often
+// as there are others.
+func Records(series []Series, now time.Time) []Record {
+	out := make([]Record, len(series))
+	for i, t := range siblings(series, now, Options{}) {
+		out[i].tally = t
+	}
+	return out
+}
+
+// shown is what the series that o names had shown at a moment.
+func (o *Options) shown(now time.Time, w *workspace) law.Tally {
+	sum := o.Others.tally
+	for i := range o.Siblings {
+		sum.Add(o.Siblings[i].shownBy(now, w))
 	}
 	return sum
 }
@@ -84,7 +99,7 @@ func siblings(series []Series, now time.Time, o Options) []law.Tally {
 	})
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)
-	all := tallyOf(o.Siblings, now, w)
+	all := o.shown(now, w)
 	for _, t := range own {
 		all.Add(t)
 	}

@@ -28,6 +28,7 @@ func (d *Datasource) forecast(ctx context.Context, a *request) (data.Frames, err
 	var all []named
 	targets := map[string]bool{}
 	names := a.names()
+	known, others := a.asKnown(a.at, time.Time{})
 	for i, s := range a.history.Series {
 		if i == maxFans {
 			break
@@ -37,7 +38,7 @@ func (d *Datasource) forecast(ctx context.Context, a *request) (data.Frames, err
 		}
 		x := names[i]
 		var err error
-		if x.forecast, err = forecast.Single(s.Forecast(a.Fingerprint, time.Time{}), a.Goal(), a.at, forecast.Options{Score: true}); err != nil {
+		if x.forecast, err = forecast.Single(known[i], a.Goal(), a.at, forecast.Options{Score: true, Others: others[i]}); err != nil {
 			return nil, err
 		}
 		all = append(all, x)

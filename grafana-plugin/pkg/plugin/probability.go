@@ -86,12 +86,24 @@ func (a *request) forecasts(ctx context.Context, at time.Time) ([]named, error) 
 		return []named{{labels, name, f}}, nil
 	}
 	out := a.names()
+	all, others := a.asKnown(at, known)
 	err := each(ctx, len(out), func(i int) (err error) {
-		s := a.history.Series[i]
-		out[i].forecast, err = forecast.Single(s.Forecast(a.Fingerprint, known), a.Goal(), at, o)
+		x := o
+		x.Others = others[i]
+		out[i].forecast, err = forecast.Single(all[i], a.Goal(), at, x)
 		return err
 	})
 	return out, err
+}
+
+// asKnown returns the series as known at a moment (the zero time: all of it),
+// and for each what the others had shown by then.
+func (a *request) asKnown(at, known time.Time) ([]forecast.Series, []forecast.Record) {
+	all := make([]forecast.Series, len(a.history.Series))
+	for i, s := range a.history.Series {
+		all[i] = s.Forecast(a.Fingerprint, known)
+	}
+	return all, forecast.Records(all, at)
 }
 
 // names are the labels and names of the series, before there are forecasts.
