@@ -124,12 +124,17 @@ func newTimeline(series []Series) timeline {
 		at           time.Time
 		before, then law.Tally
 	}
-	var changes []change
 	spread(len(series), func(i int) {
 		w := workspaces.Get().(*workspace)
 		defer workspaces.Put(w)
 		t.own[i] = tallied(series[i], &w.sibling, &w.engine)
 	})
+	n := 0
+	for _, o := range t.own {
+		n += len(o.times)
+	}
+	changes := make([]change, 0, n)
+	t.all = tallies{make([]time.Time, 0, n), make([]law.Tally, 0, n)}
 	for _, o := range t.own {
 		var before law.Tally
 		for k, at := range o.times {
