@@ -3,9 +3,12 @@ package standing
 import (
 	"cmp"
 	"hash/maphash"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
@@ -26,8 +29,8 @@ type contribution struct {
 	environment  string
 	stale        bool   // something of the model changed since
 	sum          uint64 // of the series: what is the same has the same
-	// series has one for each criterion. It is nil as of a week ago: that forecast is
-	// rarely made, and the series would take as much memory as those of now.
+	// series has one for each criterion. Those as of a week ago are not kept: that
+	// forecast is rarely made, and they would take as much memory as those of now.
 	series []forecast.Series
 }
 
@@ -59,6 +62,7 @@ func (m moment) equal(o moment) bool { return m.at.Equal(o.at) && slices.Equal(m
 type member struct {
 	name  string
 	model *Model // nil when the repository lacks it
+	held  *tracked
 }
 
 // members are the models that count for a milestone, by name.
@@ -85,6 +89,9 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 	if len(members) == 0 {
 		return nil // there is nothing to forecast yet
 	}
+	for i := range members {
+		members[i].held = t.of(members[i].name)
+	}
 	f := t.forecasts[m.Name]
 	if f == nil || !sameGoal(f.milestone, m.Milestone) {
 		f = &foreseen{milestone: m.Milestone}
@@ -93,10 +100,10 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 		}
 		t.forecasts[m.Name] = f
 	}
-	if err := t.foreseeNow(f, members, s.Now); err != nil {
+	if err := f.foreseeNow(members, s.Now); err != nil {
 		return err
 	}
-	t.foreseeWeek(f, members, s.Now.Add(-Week).Truncate(time.Hour))
+	f.foreseeWeek(members, s.Now.Add(-Week).Truncate(time.Hour))
 	m.Forecast, m.State = &Forecast{Forecast: *f.current}, f.current.State
 	if b := f.weekBefore; b != nil && b.Probability != nil {
 		m.Forecast.WeekAgo = &b.Probability.Value
@@ -104,11 +111,10 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 	return m.check()
 }
 
-func (t *Tracker) foreseeNow(f *foreseen, members []member, now time.Time) error {
+func (f *foreseen) foreseeNow(members []member, now time.Time) error {
 	is := moment{at: now.Truncate(time.Minute)}
 	var all []forecast.Series
-	for _, x := range members {
-		c := t.contribution(f.milestone, x, now, false)
+	for _, c := range each(members, func(x member) contribution { return x.contribution(f.milestone, now, false) }) {
 		is.sums, all = append(is.sums, c.sum), append(all, c.series...)
 	}
 	for _, one := range all { // never before its newest evidence
@@ -126,22 +132,41 @@ func (t *Tracker) foreseeNow(f *foreseen, members []member, now time.Time) error
 	return err
 }
 
-func (t *Tracker) foreseeWeek(f *foreseen, members []member, at time.Time) {
+func (f *foreseen) foreseeWeek(members []member, at time.Time) {
 	was := moment{at: at}
-	for _, x := range members {
-		was.sums = append(was.sums, t.contribution(f.milestone, x, at, true).sum)
+	made := each(members, func(x member) contribution { return x.contribution(f.milestone, at, true) })
+	for _, c := range made {
+		was.sums = append(was.sums, c.sum)
 	}
 	if f.week.equal(was) {
 		return
 	}
 	f.week, f.weekBefore = was, nil
 	var all []forecast.Series
-	for _, x := range members {
-		all = append(all, t.contributed(f.milestone, x, at, true).series...)
+	for i, c := range made {
+		if c.series == nil { // it did not change, and was not kept
+			c = members[i].contributed(f.milestone, at, true)
+		}
+		all = append(all, c.series...)
 	}
 	if before, err := expect(f.milestone, all, at); err == nil && before.Basis.Observations > 0 {
 		f.weekBefore = before
 	}
+}
+
+// each calls f for the members, on all cores: what a member contributes is its own.
+func each(members []member, f func(member) contribution) []contribution {
+	out := make([]contribution, len(members))
+	var calls errgroup.Group
+	calls.SetLimit(runtime.GOMAXPROCS(0))
+	for i, x := range members {
+		calls.Go(func() error {
+			out[i] = f(x)
+			return nil
+		})
+	}
+	_ = calls.Wait()
+	return out
 }
 
 func sameGoal(a, b config.Milestone) bool {
@@ -150,19 +175,18 @@ func sameGoal(a, b config.Milestone) bool {
 }
 
 // contribution is what a member contributes to a milestone, as known at a moment:
-// what there is, unless something of the model changed. past leaves out what finished
+// what was kept, unless something of the model changed. past leaves out what finished
 // later, and takes the environment of then.
-func (t *Tracker) contribution(m config.Milestone, x member, at time.Time, past bool) contribution {
-	held, key := t.of(x.name), use{m.Name, past}
+func (x member) contribution(m config.Milestone, at time.Time, past bool) contribution {
+	held, key := x.held, use{m.Name, past}
 	old, ok := held.contributions[key]
-	c := t.frame(m, x, at, past)
+	c := x.frame(m, at, past)
 	if ok && !old.stale && old.since.Equal(c.since) && old.known.Equal(c.known) && old.environment == c.environment {
 		return old
 	}
-	c = t.contributed(m, x, at, past)
+	c = x.contributed(m, at, past)
 	switch {
 	case past:
-		c.series = nil
 	case ok && c.sum == old.sum:
 		c.series = old.series // with what forecasts have worked out of it
 	default:
@@ -173,12 +197,16 @@ func (t *Tracker) contribution(m config.Milestone, x member, at time.Time, past 
 	if held.contributions == nil {
 		held.contributions = map[use]contribution{}
 	}
-	held.contributions[key] = c
+	kept := c
+	if past {
+		kept.series = nil
+	}
+	held.contributions[key] = kept
 	return c
 }
 
 // frame is which part of a model's history a contribution is made from.
-func (t *Tracker) frame(m config.Milestone, x member, at time.Time, past bool) contribution {
+func (x member) frame(m config.Milestone, at time.Time, past bool) contribution {
 	switch {
 	case x.model == nil:
 		return contribution{known: never, environment: m.Environment} // absent: nothing that it did counts
@@ -189,14 +217,13 @@ func (t *Tracker) frame(m config.Milestone, x member, at time.Time, past bool) c
 }
 
 // contributed makes a contribution.
-func (t *Tracker) contributed(m config.Milestone, x member, at time.Time, past bool) contribution {
-	c := t.frame(m, x, at, past)
+func (x member) contributed(m config.Milestone, at time.Time, past bool) contribution {
+	c := x.frame(m, at, past)
 	h, expected, pairs := history.Model{Name: x.name}, []engine.Precision(nil), comparing(nil)
 	if x.model != nil {
-		held := t.of(x.name)
-		h, expected = held.history, x.model.Precisions
+		h, expected = x.held.history, x.model.Precisions
 		if !past {
-			pairs = held.comparison
+			pairs = x.held.comparison
 		}
 	}
 	c.series = series(Threshold{KindMilestone, m.Name, m.Select, m.Criteria, m.Environment}, h, expected, c.environment, c.known, c.since, pairs)
@@ -227,7 +254,7 @@ func (t *Tracker) Histories(s *State) []forecast.Series {
 			if !m.Selects(x.Name, x.Labels) {
 				continue
 			}
-			for _, one := range t.contribution(m.Milestone, member{name: x.Name, model: x}, s.Now, false).series {
+			for _, one := range (member{x.Name, x, t.of(x.Name)}).contribution(m.Milestone, s.Now, false).series {
 				k := key{one.Model, one.Criterion.Metric, m.Precision, one.Environment}
 				if !known[k] {
 					known[k] = true
