@@ -100,10 +100,11 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 		}
 		t.forecasts[m.Name] = f
 	}
+	// The week before comes first: what it needs is let go of before more is kept.
+	f.foreseeWeek(members, s.Now.Add(-Week).Truncate(time.Hour))
 	if err := f.foreseeNow(members, s.Now); err != nil {
 		return err
 	}
-	f.foreseeWeek(members, s.Now.Add(-Week).Truncate(time.Hour))
 	m.Forecast, m.State = &Forecast{Forecast: *f.current}, f.current.State
 	if b := f.weekBefore; b != nil && b.Probability != nil {
 		m.Forecast.WeekAgo = &b.Probability.Value
