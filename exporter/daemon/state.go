@@ -51,6 +51,12 @@ func (d *Daemon) readHistory(ctx context.Context, model string) error {
 			d.tracker.Supply(r)
 		}
 	}
+	for c, err := range d.store.Changes(ctx, model) {
+		if err != nil {
+			return err
+		}
+		d.tracker.Trace(c)
+	}
 	totals, err := d.store.Totals(ctx)
 	for name, list := range totals {
 		if model == "" || name == model {

@@ -127,7 +127,7 @@ func TestExportHasTheSeriesOfMetrics(t *testing.T) {
 	for key := range check(t, export(t, in.Records, 0)) {
 		exported[canonical(key)] = true
 	}
-	left := regexp.MustCompile(`^plancast_(engine_target_met|engine_latency_distribution|model|builds|timing|last_success|candidates|milestone|forecast|build_info|queue|pass|config|job|notification|gpu|history)`)
+	left := regexp.MustCompile(`^plancast_(engine_target_met|engine_latency_distribution|model|builds|change_gain|timing|last_success|candidates|milestone|forecast|build_info|queue|pass|config|job|notification|gpu|history)`)
 	for s := range scraped {
 		if !left.MatchString(s) && !exported[s] {
 			t.Errorf("not exported: %s", s)

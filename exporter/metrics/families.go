@@ -129,6 +129,11 @@ var (
 		"Iteration of a model's newest candidate; the labels say what the change was that led to it.",
 		"One series for each model, and none for a candidate of whose change nothing is known (change.yml, --meta). kinds has commas between several. The value joins it to plancast_iteration; a link longer than 200 bytes is left out.", false}
 
+	gainRatio = Family{Name: "plancast_change_gain_ratio", Type: Gauge, Labels: []string{"kind"},
+		Help: "What a kind of change is expected to do to the P99 of another model: -0.38 is 38 % faster.",
+		Note: "kind is fp16 or int8 (a step from fp32), or a kind of change.yml. It is the mean over the models that had the kind, shrunk towards none while few had it (docs/report.md), and no part of any probability."}
+	gainModels = Family{Name: "plancast_change_gain_models", Type: Gauge, Labels: []string{"kind"}, Help: "Models that plancast_change_gain_ratio rests on."}
+
 	environmentInfo = Family{"plancast_environment_info", Gauge, []string{"model", "backend", "device", "fingerprint", "backend_version", "cores", "governor", "driver", "cuda", "platform"},
 		"The environment of the model's results: always 1.", "Results of different fingerprints must not be compared.", false}
 	modelInfo = Family{"plancast_model_info", Gauge, []string{"model", "owner"}, "A model of the repository and its owner: always 1.", "", false}
@@ -275,7 +280,7 @@ func Families() []Family {
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
-		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange,
+		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange, gainRatio, gainModels,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
 		historySize, notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,

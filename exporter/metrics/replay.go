@@ -19,7 +19,7 @@ import (
 var replayed = []Family{
 	targetMet, modelInfo, builds, timingCacheHits, lastSuccess, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, share, horizon, deadline,
 	probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper,
-	readyProbability, attained, expectedIterations, eta, criterionProbability, state,
+	readyProbability, attained, expectedIterations, eta, criterionProbability, state, gainRatio, gainModels,
 }
 
 // replayEvery is how often a replay looks anew while there is no new result:

@@ -264,6 +264,10 @@ func (b *snapshotBuilder) rest(state *standing.State, build Build, left int) {
 		b.gauge(models, float64(len(state.Models)), "accepted")
 		b.gauge(models, float64(len(state.Refused)), "refused")
 		b.gauge(models, float64(left), "left_out")
+		for _, g := range state.Gains {
+			b.gauge(gainRatio, g.Mean-1, string(g.Kind))
+			b.gauge(gainModels, float64(g.Models), string(g.Kind))
+		}
 	} else {
 		b.fleet(state)
 	}

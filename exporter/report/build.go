@@ -71,6 +71,11 @@ func BuildPart(s *standing.State, of Selection) View {
 			v.Models = append(v.Models, modelView(m, s, of.Iterations))
 		}
 	}
+	for _, g := range s.Gains {
+		if g.Known() {
+			v.Gains = append(v.Gains, gainView(g))
+		}
+	}
 	for _, m := range s.Milestones {
 		v.Milestones = append(v.Milestones, milestoneView(m, s.Now))
 	}
@@ -150,6 +155,7 @@ func modelView(m *standing.Model, s *standing.State, iterations int) ModelView {
 	if v.Truncated && iterations > 0 {
 		v.More = modelLink(m.Name)
 	}
+	v.Room = roomView(m, s)
 	v.Best = best(v)
 	v.Headline = headline(v)
 	return v

@@ -105,6 +105,12 @@ func Markdown(w io.Writer, v View) error {
 	if t := v.TrackText(); t != "" {
 		p("\n%s\n", outside.Markdown(t))
 	}
+	for i, g := range v.Gains {
+		if i == 0 {
+			p("\n### What kinds of changes brought\n\n")
+		}
+		p("- %s\n", outside.Markdown(g.Text))
+	}
 	for _, u := range v.Unmatched {
 		p("\n**Attention:** %s: look for a misspelt name.\n", outside.Markdown(u.String()))
 	}

@@ -120,6 +120,12 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if t := v.TrackText(); t != "" {
 		p("  %s\n", t)
 	}
+	for i, g := range v.Gains {
+		if i == 0 {
+			p("\nWhat kinds of changes brought\n")
+		}
+		p("  %s\n", g.Text)
+	}
 	for _, u := range v.Unmatched {
 		p("\nAttention: %s: look for a misspelt name\n", u)
 	}
@@ -249,6 +255,9 @@ func details(m ModelView) []string {
 				out = append(out, string(r.Precision)+": "+w)
 			}
 		}
+	}
+	if m.Room != nil {
+		out = append(out, m.Room.Text)
 	}
 	for _, w := range m.Waiting {
 		s := "version " + w.Version + " is " + w.StateText()

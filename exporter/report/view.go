@@ -35,6 +35,7 @@ type View struct {
 	NextPass      *time.Time           `json:"next_pass,omitempty"`
 	Milestones    []MilestoneView      `json:"milestones"`
 	Track         *forecast.Score      `json:"forecast_track,omitempty"` // the forecast's own record on this history
+	Gains         []GainView           `json:"gains,omitempty"`          // what each kind of change brought, the best first
 	Models        []ModelView          `json:"models"`                   // in the repository, by name
 	Next          string               `json:"next_after,omitempty"`     // more models follow: ask for those after this name
 	Gone          []string             `json:"gone"`                     // models of the history that the repository no longer holds
@@ -88,6 +89,10 @@ type ModelView struct {
 	Best        engine.Precision   `json:"best,omitempty"`      // the row that the headline speaks of
 	Rows        []Row              `json:"rows"`                // one for each precision, most exact first
 	Verdicts    []VerdictView      `json:"verdicts"`            // targets first, then milestones
+
+	// Room is what the model could still gain; nil unless it misses a P99. It is no
+	// part of any probability.
+	Room *RoomView `json:"room,omitempty"`
 
 	Waiting    []VersionView   `json:"waiting,omitempty"` // pending and rejected versions, with the reason
 	OutOfOrder []CandidateView `json:"out_of_order,omitempty"`

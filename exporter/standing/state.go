@@ -10,6 +10,7 @@ import (
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/gains"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
 )
@@ -26,7 +27,8 @@ type State struct {
 	Track      *forecast.Score
 	Backend    Backend
 	Activity   Activity
-	By         []string // the labels that tell the models of a fleet apart; nil on an exporter
+	Gains      []gains.Gain // what each kind of change did to the models, the best first
+	By         []string     // the labels that tell the models of a fleet apart; nil on an exporter
 }
 
 // Model is one model with its newest candidate in the environment that counts.
@@ -46,6 +48,7 @@ type Model struct {
 	Totals   Totals
 
 	records map[int64]history.Record
+	tried   tried // of each kind of change
 }
 
 // Record is the full record of an entry: of the newest trial in each

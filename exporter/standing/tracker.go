@@ -40,6 +40,7 @@ type tracked struct {
 	records map[int64]history.Record // of what is shown; replaced, never changed
 	totals  Totals
 	last    int64 // newest entry that was loaded: it and those before are counted in totals
+	kinds   kinds // of the candidates' changes
 
 	model         *Model // nil when it has to be derived anew
 	contributions map[use]contribution
@@ -74,6 +75,9 @@ func (t *Tracker) Add(r history.Record) {
 		return
 	}
 	m.totals.add(r)
+	if r.Change != nil {
+		m.trace(r.Version, r.Digest, r.Change.Kinds)
+	}
 	m.take(history.EntryOf(r))
 	m.added = append(m.added, r)
 }
@@ -93,6 +97,10 @@ func (m *tracked) take(e history.Entry) {
 	}
 	m.growth.Add(e)
 }
+
+// Trace says what the change was that led to a candidate, whose entries may come
+// before or after.
+func (t *Tracker) Trace(c history.Traced) { t.of(c.Model).trace(c.Version, c.Digest, c.Change.Kinds) }
 
 // Count says how many records a model had, of those that were loaded and of
 // all others before.
@@ -165,7 +173,7 @@ func (m *tracked) grow() {
 			records[r.ID] = r
 		}
 	}
-	*m = tracked{history: m.history, records: records, totals: m.totals, last: m.last, contributions: m.contributions}
+	*m = tracked{history: m.history, records: records, totals: m.totals, last: m.last, kinds: m.kinds, contributions: m.contributions}
 	m.outdate()
 }
 
@@ -196,6 +204,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 		if labels := e.Labels[held.Name]; m.model == nil || changed || !m.model.Held.equal(held) || !maps.Equal(m.model.Labels, labels) {
 			m.model = &Model{Held: held, Labels: labels, History: m.history, Totals: m.totals, records: m.records}
 			m.model.derive(all)
+			m.model.tried = m.model.observe(m.kinds)
 			m.outdate()
 		}
 		present[held.Name] = m.model
@@ -209,6 +218,7 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 			s.Gone = append(s.Gone, name)
 		}
 	}
+	s.learn()
 	if !e.Unread {
 		s.Absences = e.absences(all, s.Gone)
 	}
