@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,19 +60,19 @@ type milestoneBar struct {
 // card is a model with what the page shows of it.
 type card struct {
 	ModelView
-	Anchor     string
-	Link       string
-	StatusText string
-	Best       *Result
-	BestRow    Row
-	Lines      []htmlLine
-	Figures    bool // at least one line has figures
-	Header     []htmlCell
-	Notes      []string
-	Details    []string
-	Failures   []*Failure
-	Chart      chart.History
-	Targets    []VerdictView
+	Anchor   string
+	Link     string
+	Badge    badge
+	Best     *Result
+	BestRow  Row
+	Lines    []htmlLine
+	Figures  bool // at least one line has figures
+	Header   []htmlCell
+	Notes    []string
+	Details  []string
+	Failures []*Failure
+	Chart    chart.History
+	Targets  []VerdictView
 }
 
 type htmlLine struct {
@@ -189,7 +190,7 @@ func (m ModelView) WhatChanged() *change.Change {
 func modelLink(name string) string { return "?model=" + url.QueryEscape(name) }
 
 func newCard(m ModelView, i int, full bool) card {
-	c := card{ModelView: m, Anchor: fmt.Sprintf("model-%d", i), StatusText: statusText(m.Status)}
+	c := card{ModelView: m, Anchor: fmt.Sprintf("model-%d", i), Badge: badgeOf(m)}
 	c.Link = "#" + c.Anchor
 	if row, ok := m.Row(m.Best); ok {
 		c.BestRow, c.Best = row, row.Result
@@ -265,6 +266,19 @@ func newMilestoneBar(m MilestoneView) milestoneBar {
 		s.Class = "missed"
 	}
 	return s
+}
+
+// badge is the sum of a model's targets and milestones: its colour and its words.
+type badge struct{ Class, Text string }
+
+// badgeOf is the badge of a model. Where all targets are met and a milestone is not,
+// it is neither good nor bad: no card is green and red at once.
+func badgeOf(m ModelView) badge {
+	missed := slices.ContainsFunc(m.Verdicts, func(v VerdictView) bool { return v.Outcome == standing.Missed })
+	if m.Status == standing.StatusMet && missed {
+		return badge{string(standing.StatusUndecided), "meets its targets, misses a milestone"}
+	}
+	return badge{string(m.Status), statusText(m.Status)}
 }
 
 func statusText(s standing.Status) string {

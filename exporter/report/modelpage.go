@@ -195,8 +195,7 @@ type modelPage struct {
 	frame
 	Name, Owner, Headline string
 	Generated             time.Time
-	Status                standing.Status
-	StatusText            string
+	Badge                 badge
 	Gone                  bool // the repository lacks it
 	Chart                 chart.History
 	Choices               []choice
@@ -216,7 +215,7 @@ func WriteModelPage(w io.Writer, in ModelResults, q ResultsQuery, docsURL string
 	p := modelPage{frame: newFrame(in.Name+" · plancast", docsURL, "../"), Name: in.Name, Generated: in.State.Now, Total: len(in.Entries), Sort: q.Sort}
 	if m := in.Model; m != nil {
 		v := modelView(m, in.State, 0)
-		p.Owner, p.Headline, p.Status, p.StatusText, p.Chart = v.Owner, v.Headline, v.Status, statusText(v.Status), newChart(v, "history")
+		p.Owner, p.Headline, p.Badge, p.Chart = v.Owner, v.Headline, badgeOf(v), newChart(v, "history")
 	} else {
 		p.Gone = true
 	}
