@@ -3,6 +3,7 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
@@ -51,26 +52,52 @@ func (d *Datasource) record(ctx context.Context, a *request) (data.Frames, error
 	return out, nil
 }
 
+// fewQuestions are too few to say how far a class of forecasts is off.
+const fewQuestions = 10
+
 // calibration is the reliability diagram as a table: what was said against
-// what came true, by class.
+// what came true, by class, and what would have come true without the correction
+// by the other series.
 func calibration(r *forecast.Report) *data.Frame {
 	var class []string
-	var said, came []float64
+	var said, came, off, before, offBefore []*float64
 	var questions []int64
 	for i, b := range r.Bins {
-		if b.Questions == 0 {
+		var u forecast.Bin
+		if r.UncorrectedBins != nil {
+			u = r.UncorrectedBins[i]
+		}
+		if b.Questions+u.Questions == 0 {
 			continue
 		}
 		class = append(class, fmt.Sprintf("%d-%d %%", 10*i, 10*(i+1)))
-		said, came = append(said, b.Said), append(came, b.True)
+		said, came, off = append(said, known(b, b.Said, 1)), append(came, known(b, b.True, 1)), append(off, known(b, math.Abs(b.True-b.Said), fewQuestions))
+		before, offBefore = append(before, known(u, u.True, 1)), append(offBefore, known(u, math.Abs(u.True-u.Said), fewQuestions))
 		questions = append(questions, int64(b.Questions))
 	}
 	f := data.NewFrame("calibration", data.NewField("said", nil, class), data.NewField("mean probability", nil, said),
-		data.NewField("came true", nil, came), data.NewField("questions", nil, questions))
-	for _, i := range []int{1, 2} {
-		f.Fields[i].Config = frames.Percent("")
+		data.NewField("came true", nil, came), data.NewField("questions", nil, questions), data.NewField("off by", nil, off))
+	if r.UncorrectedBins != nil {
+		f.Fields = append(f.Fields, data.NewField("came true uncorrected", nil, before), data.NewField("off by uncorrected", nil, offBefore))
+	}
+	for _, x := range f.Fields[1:] {
+		if x.Name != "questions" {
+			x.Config = frames.Percent("")
+		}
 	}
 	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: data.FrameTypeVersion{0, 1}}
-	frames.Info(f, fmt.Sprintf("calibration error %.3f over %s", r.Plancast.CalibrationError, count(r.Plancast.Questions, "question", "questions")))
+	text := fmt.Sprintf("calibration error %.3f over %s", r.Plancast.CalibrationError, count(r.Plancast.Questions, "question", "questions"))
+	if r.Uncorrected != nil {
+		text += fmt.Sprintf(", %.3f without what the other series had shown", r.Uncorrected.CalibrationError)
+	}
+	frames.Info(f, text)
 	return f
+}
+
+// known is a figure of a class that has at least so many questions.
+func known(b forecast.Bin, v float64, questions int) *float64 {
+	if b.Questions < questions {
+		return nil
+	}
+	return &v
 }
