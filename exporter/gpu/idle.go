@@ -10,7 +10,7 @@ import (
 // A look at an idle GPU takes as long as its counters need. Counters lag: those of an
 // H200 (GPM) still showed up to 50 ms of this process's own work, and NVML's utilization
 // is a mean over up to a second. So a look begins after a moment, and what is busy is
-// read again until it is not or nothing of the own work can be left.
+// read again until it is not, or none of the own work can be left.
 const (
 	idleSettle = 100 * time.Millisecond
 	idleLeast  = 200 * time.Millisecond

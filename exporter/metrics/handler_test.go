@@ -134,7 +134,7 @@ func TestHandlerReportsWhatIsWrong(t *testing.T) {
 }
 
 // After a record of one model, a scrape shows what a daemon that starts then would
-// show, nothing of the other models is encoded again, and no scrape waits.
+// show, no part of the other models is encoded again, and no scrape waits.
 func TestTheNextSnapshotEncodesWhatChanged(t *testing.T) {
 	in := reporttest.Many(12, 3)
 	var tracker standing.Tracker

@@ -13,7 +13,7 @@ const byItself = "plancast"
 
 // doubtful says why a result is worth measuring again; "" when it is not. An unstable
 // one is where there were enough queries for the percentile that decides: more
-// queries are not to be had by repeating.
+// queries do not come from repeating.
 func (r *Runner) doubtful(rec history.Record) string {
 	if !rec.OK() {
 		return ""

@@ -9,7 +9,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 )
 
-// heard keeps what observers are told.
+// heard keeps what observers hear.
 type heard struct {
 	quiet
 	records []history.Record

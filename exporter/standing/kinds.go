@@ -62,7 +62,7 @@ func (m *Model) observe(known kinds) tried {
 			if e.Precision == engine.FP32 {
 				continue
 			}
-			// What failed is still to be had; what is not supported never will be.
+			// What failed may still come; what is not supported never will.
 			if e.OK() || e.Unsupported() {
 				t.had[gains.Precision(e.Precision)] = true
 			}
