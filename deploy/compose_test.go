@@ -56,9 +56,10 @@ func TestComposeStartsExactlyOneExporter(t *testing.T) {
 	for _, c := range []struct {
 		profiles []string
 		exporter string
-	}{{nil, "exporter"}, {[]string{"cpu"}, "exporter"}, {[]string{"gpu"}, "exporter-gpu"}} {
+		fleet    []string
+	}{{nil, "exporter", nil}, {[]string{"cpu"}, "exporter", nil}, {[]string{"gpu"}, "exporter-gpu", nil}, {[]string{"cpu", "fleet"}, "exporter", []string{"fleet"}}} {
 		got := compose(t, c.profiles...).ServiceNames()
-		want := append(slices.Clone(rest), c.exporter)
+		want := slices.Concat(rest, []string{c.exporter}, c.fleet)
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {

@@ -191,6 +191,46 @@ func TestNetworkPolicyHoldsForEveryExporter(t *testing.T) {
 	}
 }
 
+// A fleet daemon keeps nothing, is scraped under a name that outlives its pod, and
+// is none of the exporters.
+func TestTheFleetDaemonFitsTogether(t *testing.T) {
+	all := manifests(t)
+	fleet := find[*apps.Deployment](t, all, "Deployment/plancast-fleet")
+	monitor := find[*monitoring.ServiceMonitor](t, all, "ServiceMonitor/plancast-fleet")
+	service := find[*core.Service](t, all, "Service/plancast-fleet")
+	for what, s := range map[string]struct{ selector, of map[string]string }{
+		"the Deployment":     {fleet.Spec.Selector.MatchLabels, fleet.Spec.Template.Labels},
+		"the Service":        {service.Spec.Selector, fleet.Spec.Template.Labels},
+		"the ServiceMonitor": {monitor.Spec.Selector.MatchLabels, service.Labels},
+	} {
+		if !labels.SelectorFromSet(s.selector).Matches(labels.Set(s.of)) {
+			t.Errorf("%s selects %v, which does not fit %v", what, s.selector, s.of)
+		}
+	}
+	exporters := find[*core.Service](t, all, "Service/plancast").Spec.Selector
+	if labels.SelectorFromSet(exporters).Matches(labels.Set(fleet.Spec.Template.Labels)) {
+		t.Error("the exporters' Service takes the fleet daemon for one of them")
+	}
+	for _, v := range fleet.Spec.Template.Spec.Volumes {
+		if v.ConfigMap == nil {
+			t.Errorf("it has the volume %s", v.Name)
+			continue
+		}
+		if c := find[*core.ConfigMap](t, all, "ConfigMap/"+v.ConfigMap.Name); !strings.Contains(c.Data["plancast.yml"], "prometheus:") {
+			t.Error("its configuration names no store")
+		}
+	}
+	set := map[string]string{}
+	for _, r := range monitor.Spec.Endpoints[0].RelabelConfigs {
+		if r.Replacement != nil {
+			set[r.TargetLabel] = *r.Replacement
+		}
+	}
+	if set["job"] != "plancast" || set["instance"] != "fleet" {
+		t.Errorf("it is scraped as %v", set)
+	}
+}
+
 // The job's name is what the rules know, and instance has to outlive a pod.
 func TestServiceMonitorNamesJobAndInstance(t *testing.T) {
 	monitor := find[*monitoring.ServiceMonitor](t, manifests(t), "ServiceMonitor/plancast")

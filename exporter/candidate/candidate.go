@@ -1,6 +1,7 @@
 // Package candidate finds the models to measure. A model repository has
 // Triton's layout, <model>/<version>/model.onnx, in a folder, in any bucket
-// that gocloud.dev/blob opens, or in a registry of OCI artefacts. A candidate is one version's content: its
+// that gocloud.dev/blob opens, in a registry of
+// OCI artefacts, or in one of MLflow's. A candidate is one version's content: its
 // identity is a SHA-256, never a path or a time.
 //
 // Scan says what is there and reads no file that it knows already; Stage
@@ -232,6 +233,8 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		r.source, err = openFolder(dir)
 	case strings.HasPrefix(opts.URL, "oci://"):
 		r.source, err = openArtefacts(opts)
+	case strings.HasPrefix(opts.URL, "mlflow://"):
+		r.source, err = openRegistered(opts)
 	default:
 		r.source, err = openBucket(ctx, opts)
 	}

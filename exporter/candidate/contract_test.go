@@ -31,7 +31,8 @@ import (
 // place is where the contract's files are kept: a source sees the versions of one
 // model there.
 type place struct {
-	url string
+	url       string
+	immutable bool // a version cannot be replaced
 	// put replaces a version by these files, by their names in its folder.
 	put func(t *testing.T, version string, files map[string]string)
 	// drop removes a version.
@@ -148,67 +149,71 @@ func listed(t *testing.T, s source) map[string]object {
 // What a source of candidates has to do, whatever it is.
 func TestContractOfASource(t *testing.T) {
 	for name, make := range places {
-		t.Run(name, func(t *testing.T) {
-			p := make(t)
-			files := map[string]string{"model.onnx": "a model", "model.onnx.data": strings.Repeat("w", 70_000), "inputs.npz": "inputs"}
-			p.put(t, "7", files)
-			p.put(t, "8", map[string]string{"model.onnx": "another model"})
-			r, err := Open(t.Context(), Options{URL: p.url})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			s := r.source
+		t.Run(name, func(t *testing.T) { contract(t, make(t)) })
+	}
+}
 
-			first := listed(t, s)
-			var want []string
-			for file := range files {
-				want = append(want, "net/7/"+file)
-			}
-			want = append(want, "net/8/model.onnx")
-			slices.Sort(want)
-			if got := slices.Sorted(maps.Keys(first)); !slices.Equal(got, want) {
-				t.Fatalf("it lists %q, want %q", got, want)
-			}
-			for file, text := range files {
-				o := first["net/7/"+file]
-				if o.Size != int64(len(text)) {
-					t.Errorf("%s has %d bytes, want %d", file, o.Size, len(text))
-				}
-				if sum := sha256.Sum256([]byte(text)); o.digest != "" && o.digest != hex.EncodeToString(sum[:]) {
-					t.Errorf("the digest of %s is %s", file, o.digest)
-				}
-				if got := read(t, s, o.key); got != text {
-					t.Errorf("%s holds %.20q, want %.20q", file, got, text)
-				}
-			}
-			for key, o := range listed(t, s) {
-				if !o.stamp.equal(first[key].stamp) {
-					t.Errorf("the stamp of %s changes while nothing does: %v, %v", key, o.stamp, first[key].stamp)
-				}
-			}
+func contract(t *testing.T, p place) {
+	t.Helper()
+	files := map[string]string{"model.onnx": "a model", "model.onnx.data": strings.Repeat("w", 70_000), "inputs.npz": "inputs"}
+	p.put(t, "7", files)
+	p.put(t, "8", map[string]string{"model.onnx": "another model"})
+	r, err := Open(t.Context(), Options{URL: p.url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s := r.source
 
-			p.put(t, "8", map[string]string{"model.onnx": "another model, with more to it"})
-			second := listed(t, s)
-			if second["net/8/model.onnx"].stamp.equal(first["net/8/model.onnx"].stamp) {
-				t.Error("the stamp of a replaced file stays")
-			}
-			if got := read(t, s, "net/8/model.onnx"); got != "another model, with more to it" {
-				t.Errorf("a replaced file holds %q", got)
-			}
-			p.drop(t, "8")
-			if third := listed(t, s); len(third) != len(files) {
-				t.Errorf("after version 8 is gone it lists %q", slices.Sorted(maps.Keys(third)))
-			}
-			if in, err := s.open(t.Context(), "net/8/model.onnx"); !errors.Is(err, errChanged) {
-				t.Errorf("a file that is gone: %v, %v", in, err)
-			}
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if err := s.list(ctx, func(object) {}); err == nil {
-				t.Error("a listing goes on after its context has ended")
-			}
-		})
+	first := listed(t, s)
+	var want []string
+	for file := range files {
+		want = append(want, "net/7/"+file)
+	}
+	want = append(want, "net/8/model.onnx")
+	slices.Sort(want)
+	if got := slices.Sorted(maps.Keys(first)); !slices.Equal(got, want) {
+		t.Fatalf("it lists %q, want %q", got, want)
+	}
+	for file, text := range files {
+		o := first["net/7/"+file]
+		if o.Size != int64(len(text)) {
+			t.Errorf("%s has %d bytes, want %d", file, o.Size, len(text))
+		}
+		if sum := sha256.Sum256([]byte(text)); o.digest != "" && o.digest != hex.EncodeToString(sum[:]) {
+			t.Errorf("the digest of %s is %s", file, o.digest)
+		}
+		if got := read(t, s, o.key); got != text {
+			t.Errorf("%s holds %.20q, want %.20q", file, got, text)
+		}
+	}
+	for key, o := range listed(t, s) {
+		if !o.stamp.equal(first[key].stamp) {
+			t.Errorf("the stamp of %s changes while nothing does: %v, %v", key, o.stamp, first[key].stamp)
+		}
+	}
+
+	if !p.immutable {
+		p.put(t, "8", map[string]string{"model.onnx": "another model, with more to it"})
+		second := listed(t, s)
+		if second["net/8/model.onnx"].stamp.equal(first["net/8/model.onnx"].stamp) {
+			t.Error("the stamp of a replaced file stays")
+		}
+		if got := read(t, s, "net/8/model.onnx"); got != "another model, with more to it" {
+			t.Errorf("a replaced file holds %q", got)
+		}
+	}
+	p.drop(t, "8")
+	if third := listed(t, s); len(third) != len(files) {
+		t.Errorf("after version 8 is gone it lists %q", slices.Sorted(maps.Keys(third)))
+	}
+	if in, err := s.open(t.Context(), "net/8/model.onnx"); !errors.Is(err, errChanged) {
+		t.Errorf("a file that is gone: %v, %v", in, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.list(ctx, func(object) {}); err == nil {
+		t.Error("a listing goes on after its context has ended")
 	}
 }
 

@@ -68,15 +68,15 @@ func openArtefacts(opts Options) (*artefacts, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%q names no repository of a registry: write oci://registry/path/model: %w", opts.URL, err)
 		}
-		repo.Client, repo.PlainHTTP = a.client, local(u.Host) || u.Query().Get("plain_http") == "true"
+		repo.Client, repo.PlainHTTP = a.client, onThisMachine(u.Host) || u.Query().Get("plain_http") == "true"
 		a.models[path.Base(name)] = repo
 	}
 	return a, nil
 }
 
-// local reports whether a registry runs on this machine, where docker speaks plain
+// onThisMachine reports whether a registry runs on this machine, where docker speaks plain
 // HTTP as well.
-func local(host string) bool {
+func onThisMachine(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}

@@ -210,6 +210,19 @@ func TestAPartialAnswerIsShownAsSuchWhileNothingWholeIsKnown(t *testing.T) {
 	}
 }
 
+func TestTheConfigurationThatIsShippedSelectsEverything(t *testing.T) {
+	cfg, err := config.Load("../../deploy/compose/fleet.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Source.URL, cfg.Source.Resolution = newStore(t).URL, 5*time.Minute
+	d := open(t, cfg, func() time.Time { return now })
+	d.Read(t.Context())
+	if got := line(t, d, `plancast_milestone_models_selected{milestone="fleet-launch"}`); got != "2" {
+		t.Errorf("it selects %q models, want 2", got)
+	}
+}
+
 func TestTheStoreSeesCredentialsAndTenant(t *testing.T) {
 	s := newStore(t)
 	secret := filepath.Join(t.TempDir(), "password")

@@ -1,0 +1,383 @@
+package candidate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/plancast/plancast/exporter/change"
+)
+
+// registered are the models of an MLflow registry: a version of a model there is
+// a version here, its artefacts are its files, and its tags say what changed.
+type registered struct {
+	service
+	http   *http.Client
+	base   *url.URL // of the server
+	models []string // patterns of names; empty selects all
+	alias  string   // only the versions that have it; "" is all
+	stage  string
+
+	versions map[string]*registeredVersion // of the last listing, by model and version
+}
+
+// registeredVersion is a version with its files. It is immutable in MLflow, but
+// for its tags.
+type registeredVersion struct {
+	Name      string      `json:"name"`
+	Version   string      `json:"version"`
+	Created   int64       `json:"creation_timestamp"` // milliseconds
+	Updated   int64       `json:"last_updated_timestamp"`
+	Stage     string      `json:"current_stage"`
+	Source    string      `json:"source"`
+	Status    string      `json:"status"`
+	Tags      []mlflowTag `json:"tags"`
+	artefacts string      // where the files are
+	files     []object
+	bucket    *bucket // that holds them; nil for the server's proxy
+	change    []byte  // change.yml, made of the tags
+}
+
+type mlflowTag struct{ Key, Value string }
+
+const (
+	// maxAnswer bounds an answer of the server, and mostVersions what is taken of a model.
+	maxAnswer    = 16 << 20
+	mostVersions = 2000
+	perPage      = 200
+)
+
+// openRegistered opens mlflow://host:port/?models=resnet*,bert&alias=candidate.
+// Credentials are MLflow's own variables.
+func openRegistered(opts Options) (*registered, error) {
+	u, err := url.Parse(opts.URL)
+	if err != nil {
+		return nil, err
+	}
+	q := u.Query()
+	m := &registered{
+		service: newService(opts), alias: q.Get("alias"), stage: q.Get("stage"), versions: map[string]*registeredVersion{},
+		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		base: &url.URL{Scheme: "https", Host: u.Host, Path: u.Path},
+	}
+	if onThisMachine(u.Host) || q.Get("plain_http") == "true" {
+		m.base.Scheme = "http"
+	}
+	if list := q.Get("models"); list != "" {
+		m.models = strings.Split(list, ",")
+	}
+	for _, p := range m.models {
+		if _, err := path.Match(p, ""); err != nil || p == "" {
+			return nil, fmt.Errorf("models: %q is not a pattern: write a model's name, or one such as resnet*", p)
+		}
+	}
+	if m.alias != "" && m.stage != "" {
+		return nil, errors.New("select by alias or by stage, not by both")
+	}
+	return m, nil
+}
+
+func (m *registered) close() error {
+	var errs []error
+	for _, v := range m.versions {
+		if v.bucket != nil {
+			errs = append(errs, v.bucket.close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (m *registered) list(ctx context.Context, visit func(object)) error {
+	names, err := m.names(ctx)
+	if err != nil {
+		return err
+	}
+	seen := map[string]*registeredVersion{}
+	for _, name := range names {
+		versions, err := m.of(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, v := range versions {
+			at := path.Join(v.Name, v.Version)
+			if v, err = m.files(ctx, at, v); err != nil {
+				return err
+			}
+			seen[at] = v
+			for _, o := range v.files {
+				visit(o)
+			}
+		}
+	}
+	for at, v := range m.versions {
+		if seen[at] != v && v.bucket != nil {
+			_ = v.bucket.close() // what it held is no longer listed
+		}
+	}
+	m.versions = seen
+	return nil
+}
+
+// names are the registered models that are selected and can be models here.
+func (m *registered) names(ctx context.Context) ([]string, error) {
+	var out []string
+	for token := ""; ; {
+		var page struct {
+			Models []struct {
+				Name    string
+				Aliases []struct{ Alias, Version string }
+			} `json:"registered_models"`
+			Next string `json:"next_page_token"`
+		}
+		if err := m.ask(ctx, "the registered models", "api/2.0/mlflow/registered-models/search", url.Values{"max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
+			return nil, err
+		}
+		for _, x := range page.Models {
+			if ValidModel(x.Name) && (len(m.models) == 0 || slices.ContainsFunc(m.models, func(p string) bool { ok, _ := path.Match(p, x.Name); return ok })) {
+				out = append(out, x.Name)
+			}
+		}
+		if token = page.Next; token == "" {
+			return out, nil
+		}
+	}
+}
+
+// of are the versions of a model that are selected.
+func (m *registered) of(ctx context.Context, name string) ([]*registeredVersion, error) {
+	if m.alias != "" {
+		var one struct {
+			Version *registeredVersion `json:"model_version"`
+		}
+		err := m.ask(ctx, "the alias of "+name, "api/2.0/mlflow/registered-models/alias", url.Values{"name": {name}, "alias": {m.alias}}, &one)
+		if isMissing(err) || err == nil && one.Version == nil {
+			return nil, nil // a model without that alias
+		}
+		return []*registeredVersion{one.Version}, err
+	}
+	var out []*registeredVersion
+	for token := ""; len(out) < mostVersions; {
+		var page struct {
+			Versions []*registeredVersion `json:"model_versions"`
+			Next     string               `json:"next_page_token"`
+		}
+		filter := "name='" + name + "'" // ValidModel: it holds no quote
+		if err := m.ask(ctx, "the versions of "+name, "api/2.0/mlflow/model-versions/search", url.Values{"filter": {filter}, "max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
+			return nil, err
+		}
+		for _, v := range page.Versions {
+			if v.Name == name && number(v.Version) > 0 && (m.stage == "" || v.Stage == m.stage) && (v.Status == "" || v.Status == "READY") {
+				out = append(out, v)
+			}
+		}
+		if token = page.Next; token == "" {
+			break
+		}
+	}
+	return out, nil
+}
+
+// files finds the artefacts of a version, which are listed once.
+func (m *registered) files(ctx context.Context, at string, v *registeredVersion) (*registeredVersion, error) {
+	if known := m.versions[at]; known != nil && known.Created == v.Created && known.Source == v.Source {
+		if known.Updated == v.Updated {
+			return known, nil
+		}
+		fresh := *known
+		fresh.Tags, fresh.Updated = v.Tags, v.Updated
+		fresh.files = slices.DeleteFunc(slices.Clone(known.files), func(o object) bool { return known.change != nil && o.key == at+"/"+ChangeFile })
+		fresh.change = nil
+		return fresh.describe(at), nil
+	}
+	var where struct {
+		URI string `json:"artifact_uri"`
+	}
+	if err := m.ask(ctx, at, "api/2.0/mlflow/model-versions/get-download-uri", url.Values{"name": {v.Name}, "version": {v.Version}}, &where); err != nil {
+		return nil, err
+	}
+	u, err := url.Parse(where.URI)
+	if err != nil {
+		return nil, fmt.Errorf("%s: its artefacts are at no URL", at)
+	}
+	visit := func(name string, size int64, tag string) {
+		v.files = append(v.files, object{key: at + "/" + name, stamp: stamp{Size: size, Modified: time.UnixMilli(v.Created).UTC(), Tag: where.URI + " " + tag}})
+	}
+	switch u.Scheme {
+	case "mlflow-artifacts":
+		v.artefacts = strings.Trim(u.Path, "/")
+		err = m.walk(ctx, v.artefacts, "", deepest, visit)
+	case "s3", "gs", "azblob":
+		if v.bucket, err = openBucket(ctx, Options{URL: where.URI, Patience: m.patience, Waiting: m.waiting}); err == nil {
+			err = v.bucket.list(ctx, func(o object) { visit(o.key, o.Size, o.Tag) })
+		}
+	default:
+		v.files = append(v.files, object{key: at + "/" + ModelFile, problem: fmt.Sprintf("lies where only MLflow's server can read it (%s://): start it with --serve-artifacts, or keep artefacts in a bucket", u.Scheme)})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", at, err)
+	}
+	return v.describe(at), nil
+}
+
+// describe adds a change.yml that is made of the tags, unless the version brings one.
+func (v *registeredVersion) describe(at string) *registeredVersion {
+	key := at + "/" + ChangeFile
+	if slices.ContainsFunc(v.files, func(o object) bool { return o.key == key }) {
+		return v
+	}
+	said := map[string]any{}
+	tags := map[string]string{}
+	for _, t := range v.Tags {
+		one, err := change.FromTags(map[string]string{t.Key: t.Value})
+		switch {
+		case err != nil || strings.HasPrefix(t.Key, "mlflow."): // nothing that a change says
+		case t.Key == "kinds":
+			said[t.Key] = one.Kinds
+		case slices.Contains(change.Keys, t.Key):
+			said[t.Key] = t.Value
+		default:
+			tags[t.Key] = t.Value
+		}
+	}
+	if len(tags) > 0 {
+		said["tags"] = tags
+	}
+	if len(said) == 0 {
+		return v
+	}
+	text, err := yaml.Marshal(said)
+	if err != nil {
+		return v
+	}
+	v.change = text
+	v.files = append(v.files, object{key: key, stamp: stamp{Size: int64(len(text)), Modified: time.UnixMilli(v.Updated).UTC(), Tag: string(text)}})
+	return v
+}
+
+// walk lists a folder of the server's own artefacts.
+func (m *registered) walk(ctx context.Context, root, below string, depth int, visit func(name string, size int64, tag string)) error {
+	var page struct {
+		Files []struct {
+			Path string
+			Dir  bool  `json:"is_dir"`
+			Size int64 `json:"file_size"`
+		}
+	}
+	if err := m.ask(ctx, "the artefacts of "+root, "api/2.0/mlflow-artifacts/artifacts", url.Values{"path": {path.Join(root, below)}}, &page); err != nil {
+		return err
+	}
+	for _, f := range page.Files {
+		name := path.Join(below, path.Base(f.Path))
+		switch {
+		case !f.Dir:
+			visit(name, f.Size, "")
+		case depth > 0:
+			if err := m.walk(ctx, root, name, depth-1, visit); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (m *registered) open(ctx context.Context, key string) (io.ReadCloser, error) {
+	parts := strings.SplitN(key, "/", 3)
+	if len(parts) < 3 {
+		return nil, errChanged
+	}
+	v, name := m.versions[path.Join(parts[0], parts[1])], parts[2]
+	switch {
+	case v == nil:
+		return nil, errChanged
+	case name == ChangeFile && v.change != nil:
+		return io.NopCloser(bytes.NewReader(v.change)), nil
+	case v.bucket != nil:
+		return v.bucket.open(ctx, name)
+	}
+	in, err := m.service.open(ctx, key, func(ctx context.Context) (io.ReadCloser, error) {
+		resp, err := m.get(ctx, path.Join("api/2.0/mlflow-artifacts/artifacts", v.artefacts, name), nil)
+		if err != nil {
+			return nil, err
+		}
+		return resp.Body, nil
+	})
+	switch {
+	case isMissing(err):
+		return nil, errChanged
+	case err != nil:
+		return nil, readError(key, err)
+	}
+	return in, nil
+}
+
+// ask reads an answer of the server.
+func (m *registered) ask(ctx context.Context, what, at string, q url.Values, into any) error {
+	return m.within(ctx, what+" of "+m.url, func(ctx context.Context) error {
+		resp, err := m.get(ctx, at, q)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
+			return errors.New("the answer is none of MLflow's: a proxy or another program answers at this address: correct repository.url")
+		}
+		return nil
+	})
+}
+
+// mlflowError is an answer that is not one of success.
+type mlflowError struct{ status int }
+
+func (e *mlflowError) Error() string {
+	switch e.status {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Sprintf("MLflow refuses the credentials (%d): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN", e.status)
+	case http.StatusNotFound:
+		return "MLflow has nothing there (404): correct repository.url"
+	}
+	return fmt.Sprintf("MLflow answered with HTTP status %d %s", e.status, http.StatusText(e.status))
+}
+
+func isMissing(err error) bool {
+	var e *mlflowError
+	return errors.As(err, &e) && e.status == http.StatusNotFound
+}
+
+func (m *registered) get(ctx context.Context, at string, q url.Values) (*http.Response, error) {
+	u := m.base.JoinPath(at)
+	q = maps.Clone(q)
+	maps.DeleteFunc(q, func(_ string, v []string) bool { return v[0] == "" })
+	u.RawQuery = q.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if token := os.Getenv("MLFLOW_TRACKING_TOKEN"); token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	} else if user := os.Getenv("MLFLOW_TRACKING_USERNAME"); user != "" {
+		req.SetBasicAuth(user, os.Getenv("MLFLOW_TRACKING_PASSWORD"))
+	}
+	resp, err := m.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, &mlflowError{resp.StatusCode}
+	}
+	return resp, nil
+}

@@ -1,0 +1,204 @@
+package candidate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/plancast/plancast/alerts/alertstest"
+	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/stack/local"
+)
+
+// mlflowServer is a real MLflow. The test is skipped where there is none: pip install
+// mlflow, or name its program in PLANCAST_MLFLOW.
+type mlflowServer struct {
+	t   *testing.T
+	url string
+}
+
+func startMLflow(t *testing.T) *mlflowServer {
+	t.Helper()
+	program := os.Getenv("PLANCAST_MLFLOW")
+	if program == "" {
+		var err error
+		if program, err = exec.LookPath("mlflow"); err != nil {
+			t.Skip("there is no MLflow: pip install mlflow, or name its program in PLANCAST_MLFLOW")
+		}
+	}
+	dir := t.TempDir()
+	address := alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
+		host, port, _ := strings.Cut(address, ":")
+		return []string{program, "server", "--host", host, "--port", port, "--workers", "1", "--serve-artifacts",
+			"--backend-store-uri", "sqlite:///" + filepath.Join(dir, "mlflow.db"), "--artifacts-destination", filepath.Join(dir, "artifacts")}
+	}}).Address
+	return &mlflowServer{t, "http://" + address}
+}
+
+// call sends a request to the API and returns its answer.
+func (s *mlflowServer) call(method, path string, body any) map[string]any {
+	s.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.send(method, "/api/2.0/mlflow/"+path, text)
+}
+
+func (s *mlflowServer) send(method, path string, body []byte) map[string]any {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		s.t.Fatalf("%s %s: %s %s %v", method, path, resp.Status, text, err)
+	}
+	out := map[string]any{}
+	_ = json.Unmarshal(text, &out)
+	return out
+}
+
+// register makes a version of a model and returns its number.
+func (s *mlflowServer) register(model string, files map[string]string, tags ...mlflowTag) string {
+	s.t.Helper()
+	folder := fmt.Sprintf("%s-%x", model, len(files)+len(tags)*100)
+	for name, text := range files {
+		s.send(http.MethodPut, "/api/2.0/mlflow-artifacts/artifacts/"+folder+"/"+name, []byte(text))
+	}
+	out := s.call(http.MethodPost, "model-versions/create", map[string]any{"name": model, "source": "mlflow-artifacts:/" + folder, "tags": tags})
+	version, _ := out["model_version"].(map[string]any)["version"].(string)
+	return version
+}
+
+func TestContractOfAnMLflowRegistry(t *testing.T) {
+	s := startMLflow(t)
+	s.call(http.MethodPost, "registered-models/create", map[string]any{"name": "net"})
+	at := strings.TrimPrefix(s.url, "http://")
+	contract(t, place{
+		url: "mlflow://" + at, immutable: true,
+		put: func(t *testing.T, version string, files map[string]string) {
+			t.Helper()
+			for {
+				got := s.register("net", files)
+				if got == version {
+					return
+				}
+				s.call(http.MethodDelete, "model-versions/delete", map[string]any{"name": "net", "version": got})
+			}
+		},
+		drop: func(t *testing.T, version string) {
+			t.Helper()
+			s.call(http.MethodDelete, "model-versions/delete", map[string]any{"name": "net", "version": version})
+		},
+	})
+}
+
+func TestAnMLflowRegistryIsARepository(t *testing.T) {
+	s := startMLflow(t)
+	for _, name := range []string{"resnet50", "bert-base", "not a model's name"} {
+		s.call(http.MethodPost, "registered-models/create", map[string]any{"name": name})
+	}
+	s.register("resnet50", map[string]string{"model.onnx": "one"})
+	s.register("resnet50", map[string]string{"model.onnx": "two", "MLmodel": "flavors: {onnx: {}}"},
+		mlflowTag{"author", "ann"}, mlflowTag{"kinds", "quantization"}, mlflowTag{"team", "vision"}, mlflowTag{"api_token", "hunter2"}, mlflowTag{"mlflow.user", "ci"})
+	s.register("resnet50", map[string]string{"model.pt": "not ONNX", "MLmodel": "flavors: {pytorch: {}}", "x": ""})
+	s.register("bert-base", map[string]string{"model.onnx": "bert"})
+	s.call(http.MethodPost, "registered-models/alias", map[string]any{"name": "resnet50", "alias": "champion", "version": "1"})
+
+	scan := func(query string) (*Repository, Scan) {
+		t.Helper()
+		r, err := Open(t.Context(), Options{
+			URL: "mlflow://" + strings.TrimPrefix(s.url, "http://") + query, Memory: &memory{facts: map[string]string{}}, ParseChange: config.ParseChange,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { r.Close() })
+		found, err := r.Scan(t.Context(), 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, found
+	}
+	versions := func(s Scan) string {
+		var out []string
+		for _, model := range []string{"bert-base", "resnet50"} {
+			for _, c := range s.Models[model] {
+				out = append(out, c.Model+"/"+c.Version)
+			}
+		}
+		return strings.Join(out, " ")
+	}
+	for query, want := range map[string]string{
+		"/":                            "bert-base/1 resnet50/1 resnet50/2",
+		"/?models=resnet*":             "resnet50/1 resnet50/2",
+		"/?alias=champion":             "resnet50/1",
+		"/?stage=Production":           "",
+		"/?models=bert-base,resnet50x": "bert-base/1",
+	} {
+		if _, found := scan(query); versions(found) != want {
+			t.Errorf("%s: %q, want %q", query, versions(found), want)
+		}
+	}
+
+	r, found := scan("/?models=resnet50")
+	c := found.Models["resnet50"][1]
+	if c.Change == nil || c.Change.Author != "ann" || len(c.Change.Kinds) != 1 || c.Change.Tags["team"] != "vision" || len(c.Change.Tags) != 1 {
+		t.Errorf("what the tags say of the change: %+v", c.Change)
+	}
+	dir := t.TempDir()
+	if err := r.Stage(t.Context(), c, dir); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, ModelFile)); err != nil || string(text) != "two" {
+		t.Errorf("staged %q, %v", text, err)
+	}
+}
+
+func TestAServerThatIsNoMLflowSaysSo(t *testing.T) {
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		want   string
+	}{
+		"credentials":   {http.StatusUnauthorized, "", "MLFLOW_TRACKING_TOKEN"},
+		"another path":  {http.StatusNotFound, "", "correct repository.url"},
+		"a login page":  {http.StatusOK, "<html>", "none of MLflow's"},
+		"out of order":  {http.StatusBadGateway, "", "502"},
+		"endless pages": {http.StatusFound, "", "302"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(c.status)
+			fmt.Fprint(w, c.body)
+		}))
+		u, err := url.Parse(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := Open(t.Context(), Options{URL: "mlflow://" + u.Host, Memory: &memory{facts: map[string]string{}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Scan(t.Context(), 0); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+		server.Close()
+	}
+}
