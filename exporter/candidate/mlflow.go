@@ -102,13 +102,13 @@ func (m *registered) close() error {
 }
 
 func (m *registered) list(ctx context.Context, visit func(object)) error {
-	names, err := m.names(ctx)
+	models, err := m.selected(ctx)
 	if err != nil {
 		return err
 	}
 	seen := map[string]*registeredVersion{}
-	for _, name := range names {
-		versions, err := m.of(ctx, name)
+	for _, x := range models {
+		versions, err := m.of(ctx, x)
 		if err != nil {
 			return err
 		}
@@ -132,23 +132,26 @@ func (m *registered) list(ctx context.Context, visit func(object)) error {
 	return nil
 }
 
-// names are the registered models that are selected and can be models here.
-func (m *registered) names(ctx context.Context) ([]string, error) {
-	var out []string
+// registeredModel is a model of the registry with its aliases.
+type registeredModel struct {
+	Name    string
+	Aliases []struct{ Alias, Version string }
+}
+
+// selected are the registered models that are selected and can be models here.
+func (m *registered) selected(ctx context.Context) ([]registeredModel, error) {
+	var out []registeredModel
 	for token := ""; ; {
 		var page struct {
-			Models []struct {
-				Name    string
-				Aliases []struct{ Alias, Version string }
-			} `json:"registered_models"`
-			Next string `json:"next_page_token"`
+			Models []registeredModel `json:"registered_models"`
+			Next   string            `json:"next_page_token"`
 		}
 		if err := m.ask(ctx, "the registered models", "api/2.0/mlflow/registered-models/search", url.Values{"max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
 			return nil, err
 		}
 		for _, x := range page.Models {
 			if ValidModel(x.Name) && (len(m.models) == 0 || slices.ContainsFunc(m.models, func(p string) bool { ok, _ := path.Match(p, x.Name); return ok })) {
-				out = append(out, x.Name)
+				out = append(out, x)
 			}
 		}
 		if token = page.Next; token == "" {
@@ -158,16 +161,14 @@ func (m *registered) names(ctx context.Context) ([]string, error) {
 }
 
 // of are the versions of a model that are selected.
-func (m *registered) of(ctx context.Context, name string) ([]*registeredVersion, error) {
+func (m *registered) of(ctx context.Context, x registeredModel) ([]*registeredVersion, error) {
+	only := ""
 	if m.alias != "" {
-		var one struct {
-			Version *registeredVersion `json:"model_version"`
+		i := slices.IndexFunc(x.Aliases, func(a struct{ Alias, Version string }) bool { return a.Alias == m.alias })
+		if i < 0 {
+			return nil, nil
 		}
-		err := m.ask(ctx, "the alias of "+name, "api/2.0/mlflow/registered-models/alias", url.Values{"name": {name}, "alias": {m.alias}}, &one)
-		if isMissing(err) || err == nil && one.Version == nil {
-			return nil, nil // a model without that alias
-		}
-		return []*registeredVersion{one.Version}, err
+		only = x.Aliases[i].Version
 	}
 	var out []*registeredVersion
 	for token := ""; len(out) < mostVersions; {
@@ -175,12 +176,12 @@ func (m *registered) of(ctx context.Context, name string) ([]*registeredVersion,
 			Versions []*registeredVersion `json:"model_versions"`
 			Next     string               `json:"next_page_token"`
 		}
-		filter := "name='" + name + "'" // ValidModel: it holds no quote
-		if err := m.ask(ctx, "the versions of "+name, "api/2.0/mlflow/model-versions/search", url.Values{"filter": {filter}, "max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
+		filter := "name='" + x.Name + "'" // ValidModel: it holds no quote
+		if err := m.ask(ctx, "the versions of "+x.Name, "api/2.0/mlflow/model-versions/search", url.Values{"filter": {filter}, "max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
 			return nil, err
 		}
 		for _, v := range page.Versions {
-			if v.Name == name && number(v.Version) > 0 && (m.stage == "" || v.Stage == m.stage) && (v.Status == "" || v.Status == "READY") {
+			if v.Name == x.Name && number(v.Version) > 0 && (only == "" || v.Version == only) && (m.stage == "" || v.Stage == m.stage) && (v.Status == "" || v.Status == "READY") {
 				out = append(out, v)
 			}
 		}
