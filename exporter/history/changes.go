@@ -190,7 +190,8 @@ func (s *Store) rawChanges(ctx context.Context) iter.Seq2[changeRow, error] {
 // damaged is left out; Verify reports it.
 func (s *Store) Changes(ctx context.Context, model string) iter.Seq2[Traced, error] {
 	return func(yield func(Traced, error) bool) {
-		for t, err := range s.changes(ctx, s.db, "? IN ('', model)", model) {
+		where, args := ofModel(model)
+		for t, err := range s.changes(ctx, s.db, where, args...) {
 			if err != nil {
 				err = fmt.Errorf("read changes of history %s: %w", s.path, err)
 			}
@@ -201,13 +202,22 @@ func (s *Store) Changes(ctx context.Context, model string) iter.Seq2[Traced, err
 	}
 }
 
+// ofModel is the condition that selects a model, in a form that the index answers;
+// "" selects all.
+func ofModel(model string) (where string, args []any) {
+	if model == "" {
+		return "TRUE", nil
+	}
+	return "model=?", []any{model}
+}
+
 // changes is Changes with a condition.
 func (s *Store) changes(ctx context.Context, q querier, where string, args ...any) iter.Seq2[Traced, error] {
 	return func(yield func(Traced, error) bool) {
 		if s.version < changesSince {
 			return
 		}
-		rows, err := q.QueryContext(ctx, selectChanges+" WHERE "+where+" ORDER BY model, version, digest, id", args...)
+		rows, err := q.QueryContext(ctx, changesQuery(where), args...)
 		if err != nil {
 			yield(Traced{}, err)
 			return
@@ -245,6 +255,10 @@ func (s *Store) changes(ctx context.Context, q querier, where string, args ...an
 			yield(merged(), nil)
 		}
 	}
+}
+
+func changesQuery(where string) string {
+	return selectChanges + " WHERE " + where + " ORDER BY model, version, digest, id"
 }
 
 // anyChange reports whether anything is known of any change.
@@ -289,7 +303,8 @@ func (s *Store) candidatesBy(ctx context.Context, q querier, f Filter) (map[cand
 		return nil, nil
 	}
 	out := map[candidate]bool{}
-	for t, err := range s.changes(ctx, q, "? IN ('', model)", f.Model) {
+	where, args := ofModel(f.Model)
+	for t, err := range s.changes(ctx, q, where, args...) {
 		if err != nil {
 			return nil, err
 		}
