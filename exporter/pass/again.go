@@ -16,6 +16,7 @@ type Again struct {
 	Models    func(model string) bool // nil selects all
 	Version   string                  // "" is the newest version of each model
 	Precision engine.Precision        // "" is each precision of the configuration
+	Against   string                  // version to take turns with; "" is the one before
 	By        history.Author          // stands in the audit trail, with the time of the new result
 }
 
@@ -35,14 +36,14 @@ func (a Again) wants(c candidate.Candidate, p engine.Precision, newest string) b
 	return a.selects(c.Model, c.Version, newest) && (a.Precision == "" || a.Precision == p)
 }
 
-// wanting is who wants a job done once more; nil is nobody.
-func (r *Runner) wanting(c candidate.Candidate, p engine.Precision, newest string) *history.Author {
+// wanting is who wants a job done once more, and against which version; nil is nobody.
+func (r *Runner) wanting(c candidate.Candidate, p engine.Precision, newest string) (by *history.Author, against string) {
 	for i, a := range r.Again {
 		if a.wants(c, p, newest) {
-			return &r.Again[i].By
+			return &r.Again[i].By, a.Against
 		}
 	}
-	return nil
+	return nil, ""
 }
 
 // scanned reads the repository. Besides the wanted versions it identifies those
@@ -67,6 +68,11 @@ func (r *Runner) scanned(ctx context.Context, bridges map[string]bridge) (candid
 			}
 			for _, v := range versions[max(0, i-1) : i+1] { // with the one before, to take turns with
 				earlier = append(earlier, candidate.Version{Model: name, Version: v.Version})
+			}
+			for _, a := range r.Again {
+				if a.Against != "" {
+					earlier = append(earlier, candidate.Version{Model: name, Version: a.Against})
+				}
 			}
 		}
 	}
@@ -116,8 +122,9 @@ func (a Again) unanswered(scan candidate.Scan) error {
 	return fmt.Errorf("measure again: no model that was asked for has a %s to measure: plancast check lists what the repository and the configuration have", what)
 }
 
-// predecessor is the newest measured record of a lower version in the job's
-// environment: what a candidate that is measured again is compared with.
+// predecessor is the newest measured record of a lower version, or of the one that the
+// job names, in the job's environment: what a candidate that is measured again is
+// compared with.
 func (r *Runner) predecessor(ctx context.Context, job Job) (built, error) {
 	var best built
 	f := history.Filter{Model: job.Candidate.Model, Precision: job.Precision, Fingerprint: job.Fingerprint}
@@ -126,7 +133,11 @@ func (r *Runner) predecessor(ctx context.Context, job Job) (built, error) {
 			return built{}, err
 		}
 		one := built{record: e.ID, version: e.Version}
-		if e.OK() && e.Counts() && one.number() < job.Candidate.Number() && !one.before(best) {
+		fits := one.number() < job.Candidate.Number()
+		if job.against != "" {
+			fits = e.Version == job.against
+		}
+		if e.OK() && e.Counts() && fits && !one.before(best) {
 			best = one
 		}
 	}

@@ -149,3 +149,21 @@ func TestTwoWhoWantTheSameAgainGetOneResult(t *testing.T) {
 		t.Errorf("these count: %q", got)
 	}
 }
+
+// Any two versions can take turns: the older one with the newer one as well.
+func TestWhatIsMeasuredAgainstAnotherVersionTakesTurnsWithIt(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	partnersOf(t, r, m, "1", "2", "3")
+	for version, against := range map[string]string{"3": "1", "1": "3"} {
+		o := r.Options
+		o.Again = []Again{{Version: version, Against: against, By: ann}}
+		done := len(m.jobs)
+		if err := New(o, records(t, r)).Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		if p := m.jobs[done].Partner; len(m.jobs) != done+1 || p == nil || p.Version != against || p.ModelPath == "" {
+			t.Errorf("version %s takes turns with %+v; want version %s, built anew", version, p, against)
+		}
+	}
+}

@@ -46,6 +46,9 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 		}
 	}
 	if err == nil && b == (built{}) {
+		if job.against != "" {
+			r.Log.Warn("The version to take turns with has no result here", "job", job.String(), "against", job.against)
+		}
 		return nil
 	}
 	var rec history.Record
@@ -76,7 +79,7 @@ func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, o
 		return &bench.Partner{Version: c.Version, Digest: c.Digest, Rebuild: true, ModelPath: own.ModelPath, CalibrationPath: own.CalibrationPath}, nil
 	}
 	rebuild := before.Measurement.Rebuild
-	older := candidate.Candidate{Version: before.Version}.Number() < c.Number()
+	older := job.against != "" || candidate.Candidate{Version: before.Version}.Number() < c.Number()
 	if !r.Config.Pair || !older || before.Digest == c.Digest {
 		return nil, rebuild
 	}

@@ -28,6 +28,8 @@ type Job struct {
 	// measured again as the history of this one.
 	Bridge bool
 
+	against string // version that a job that is done again takes turns with; "" is the one before
+
 	room int // iterations to leave free before the candidate, for those of a bridge
 }
 
@@ -110,7 +112,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 					return p, fmt.Errorf("plan %s: %w", name, err)
 				}
 				planned := slices.ContainsFunc(jobs, func(j Job) bool { return j.Candidate.Digest == c.Digest && j.Precision == precision })
-				job.Again = r.wanting(c, precision, newest(scan.Models[name]))
+				job.Again, job.against = r.wanting(c, precision, newest(scan.Models[name]))
 				switch failure := r.done[k].kind; {
 				case job.Again != nil && !planned:
 					jobs = append(jobs, job)
