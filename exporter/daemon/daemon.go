@@ -118,6 +118,10 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := os.RemoveAll(pass.WorkDir(d.options.Config.State)); err != nil {
 		return fmt.Errorf("clear left-over work: %w", err)
 	}
+	// It is there before the first worker has its temporary folder in it.
+	if err := os.MkdirAll(pass.WorkDir(d.options.Config.State), 0o755); err != nil {
+		return fmt.Errorf("make room for work: %w", err)
+	}
 	trail, err := d.store.Audit(ctx, 0)
 	if err != nil {
 		return err
