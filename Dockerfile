@@ -51,6 +51,17 @@ COPY --from=onnxruntime /library /usr/local/lib/onnxruntime
 COPY LICENSE /usr/share/doc/plancast/LICENSE
 # utility: NVML, for telemetry.
 ENV PLANCAST_ONNXRUNTIME_LIBRARY=/usr/local/lib/onnxruntime/libonnxruntime.so NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+ARG VERSION=0.1.0-dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="plancast" \
+      org.opencontainers.image.description="When will this model be ready to ship? Measured with TensorRT and ONNX Runtime" \
+      org.opencontainers.image.source="https://github.com/plancast/plancast" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The image has no HTTP client; bash can speak that much. Kubernetes and compose have probes of their own.
+HEALTHCHECK --interval=20s --timeout=5s --start-period=60s --retries=6 \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9833 && printf 'GET /-/healthy HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *\" 200 \"* ]]"]
 USER 9833:9833
 WORKDIR /var/lib/plancast
 VOLUME /var/lib/plancast
@@ -69,6 +80,17 @@ COPY --from=build-cpu /src/bin/plancast /usr/local/bin/plancast
 COPY --from=onnxruntime /library /usr/local/lib/onnxruntime
 COPY LICENSE /usr/share/doc/plancast/LICENSE
 ENV PLANCAST_ONNXRUNTIME_LIBRARY=/usr/local/lib/onnxruntime/libonnxruntime.so
+ARG VERSION=0.1.0-dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="plancast" \
+      org.opencontainers.image.description="When will this model be ready to ship? Measured with ONNX Runtime" \
+      org.opencontainers.image.source="https://github.com/plancast/plancast" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The image has no HTTP client; bash can speak that much. Kubernetes and compose have probes of their own.
+HEALTHCHECK --interval=20s --timeout=5s --start-period=60s --retries=6 \
+    CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9833 && printf 'GET /-/healthy HTTP/1.0\\r\\n\\r\\n' >&3 && read -r line <&3 && [[ $line == *\" 200 \"* ]]"]
 USER 9833:9833
 WORKDIR /var/lib/plancast
 VOLUME /var/lib/plancast

@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -61,7 +62,8 @@ func TestDockerfile(t *testing.T) {
 		if _, ok := base[s.BaseName]; !ok && !slices.Contains(names, s.BaseName) {
 			t.Errorf("stage %s is from %s, which is neither a stage nor a pinned image", s.Name, s.BaseName)
 		}
-		user, entry := "", false
+		user, entry, described := "", false, map[string]bool{}
+		var health []string
 		for _, c := range s.Commands {
 			switch c := c.(type) {
 			case *instructions.CopyCommand:
@@ -82,6 +84,22 @@ func TestDockerfile(t *testing.T) {
 				user = c.User
 			case *instructions.EntrypointCommand:
 				entry = true
+			case *instructions.LabelCommand:
+				for _, l := range c.Labels {
+					described[strings.Trim(l.Key, `"`)] = l.Value != ""
+				}
+			case *instructions.HealthCheckCommand:
+				health = c.Health.Test
+			}
+		}
+		if entry {
+			for _, label := range []string{"title", "source", "licenses", "version", "revision"} {
+				if !described["org.opencontainers.image."+label] {
+					t.Errorf("stage %s does not say its %s", s.Name, label)
+				}
+			}
+			if len(health) != 4 || !strings.Contains(health[3], "/-/healthy") || exec.CommandContext(t.Context(), "bash", "-n", "-c", health[3]).Run() != nil {
+				t.Errorf("stage %s has no health check that bash can read: %q", s.Name, health)
 			}
 		}
 		if entry && (user == "" || strings.HasPrefix(user, "root") || strings.HasPrefix(user, "0")) {
