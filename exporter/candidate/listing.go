@@ -78,7 +78,7 @@ func (l *lister) add(o object) {
 	}
 	name, file := parts[0], parts[len(parts)-1]
 	isModel := file == ModelFile
-	if slices.ContainsFunc(parts[:min(2, len(parts))], hidden) || len(parts) > 2 && isModel && slices.ContainsFunc(parts, hidden) {
+	if slices.ContainsFunc(parts[:min(2, len(parts))], hidden) || isModel && slices.ContainsFunc(parts, hidden) {
 		return // temporary files of copying programs, .git
 	}
 	switch {

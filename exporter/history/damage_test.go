@@ -101,8 +101,11 @@ func TestNoFlippedBitChangesAnExportUnnoticed(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	refused, named, harmless := 0, 0, 0
-	for range flips {
+	for i := range flips {
 		at, bit := random.IntN(len(good)), random.IntN(8)
+		if i == 0 { // few bytes keep a file from being opened, and a short run meets none by chance
+			at = 0
+		}
 		bad := bytes.Clone(good)
 		bad[at] ^= 1 << bit
 		path := filepath.Join(t.TempDir(), "h.db")
