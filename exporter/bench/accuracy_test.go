@@ -126,6 +126,102 @@ func TestTheAgreementIsChosenFromAHundredSamples(t *testing.T) {
 	}
 }
 
+func TestAModelWithoutClassScoresIsJudgedByItsValues(t *testing.T) {
+	one := []engine.Tensor{floats("y", []int64{fewSamples, 1}, make([]float32, fewSamples)...)}
+	if c, err := compare(one, one, nil, fewSamples, DefaultOptions()); err != nil || c.Measure != DeviationRelL2 {
+		t.Errorf("%s, %v", c.Measure, err)
+	}
+}
+
+// Being right more often than the reference is no deviation.
+func TestTheDeviationOfTop1IsWhatWasLost(t *testing.T) {
+	ref := floats("y", []int64{2, 2}, 1, 0, 1, 0)
+	for name, c := range map[string]struct {
+		scores []float32
+		labels []int64
+		want   float64
+	}{
+		"one of two lost":   {[]float32{1, 0, 0, 1}, []int64{0, 0}, 0.5},
+		"one of two gained": {[]float32{1, 0, 0, 1}, []int64{0, 1}, 0},
+	} {
+		got, err := compare([]engine.Tensor{floats("y", []int64{2, 2}, c.scores...)}, []engine.Tensor{ref}, c.labels, 2, DefaultOptions())
+		if err != nil || got.Measure != DeviationTop1 || got.Deviation != c.want {
+			t.Errorf("%s: %s of %g, %v; want %g", name, got.Measure, got.Deviation, err, c.want)
+		}
+	}
+}
+
+func TestWhatTheReferenceDoesNotKnowIsNotCompared(t *testing.T) {
+	ref := floats("y", []int64{4}, 1, float32(math.NaN()), float32(math.Inf(1)), 2)
+	c, err := compare([]engine.Tensor{floats("y", []int64{4}, 1, 9, 9, 2)}, []engine.Tensor{ref}, nil, 4, DefaultOptions())
+	if err != nil || c.Deviation != 0 || c.MaxAbs != 0 || c.Cosine != 1 {
+		t.Errorf("%+v, %v", c.Accuracy, err)
+	}
+}
+
+// Of several outputs the worst counts, whichever it is.
+func TestTheWorstOutputCounts(t *testing.T) {
+	ref := []engine.Tensor{floats("a", []int64{2}, 4, 0), floats("b", []int64{2}, 4, 0)}
+	same, off := []float32{4, 0}, []float32{4, 3}
+	for name, values := range map[string][2][]float32{"the first": {off, same}, "the last": {same, off}} {
+		out := []engine.Tensor{floats("a", []int64{2}, values[0]...), floats("b", []int64{2}, values[1]...)}
+		c, err := compare(out, ref, nil, 2, DefaultOptions())
+		if err != nil || c.MaxAbs != 3 || c.RelL2 != 0.75 || math.Abs(c.Cosine-0.8) > 1e-15 || c.MeanAbs != 0.75 {
+			t.Errorf("%s is off: %+v, %v", name, c.Accuracy, err)
+		}
+	}
+}
+
+func TestNothingAgainstSomethingPointsNowhere(t *testing.T) {
+	zero, some := floats("y", []int64{2}, 0, 0), floats("y", []int64{2}, 1, 0)
+	c, err := compare([]engine.Tensor{zero}, []engine.Tensor{some}, nil, 2, DefaultOptions())
+	if err != nil || c.RelL2 != 1 || c.Cosine != 0 {
+		t.Errorf("%+v, %v", c.Accuracy, err)
+	}
+}
+
+func TestWhatIsARowOfClassScores(t *testing.T) {
+	for _, c := range []struct {
+		shape []int64
+		typ   engine.DType
+		want  int
+	}{
+		{[]int64{2, 3}, engine.Float32, 3},
+		{[]int64{2, 3, 1, 1}, engine.Float32, 3},
+		{[]int64{2, 3, 4}, engine.Float32, 0}, // a map, not a row
+		{[]int64{2, 1}, engine.Float32, 0},
+		{[]int64{6}, engine.Float32, 0},
+		{[]int64{3, 2}, engine.Float32, 0}, // of three samples
+		{[]int64{2, 3}, engine.Int32, 0},
+	} {
+		n := 1
+		for _, d := range c.shape {
+			n *= int(d)
+		}
+		if got := classCount(engine.Tensor{DType: c.typ, Shape: c.shape, Data: make([]byte, 4*n)}, 2); got != c.want {
+			t.Errorf("%s%v of 2 samples: %d classes; want %d", c.typ, c.shape, got, c.want)
+		}
+	}
+}
+
+func TestTheClassOfARowIsTheFirstOfTheLargestScores(t *testing.T) {
+	nan, low := float32(math.NaN()), float32(math.Inf(-1))
+	for _, c := range []struct {
+		row  []float32
+		want int
+	}{
+		{[]float32{1, 3, 2}, 1},
+		{[]float32{1, 3, 3}, 1},
+		{[]float32{nan, 3, 4}, 2},
+		{[]float32{nan, low, low}, 1},
+		{[]float32{nan, nan, nan}, -1},
+	} {
+		if got := argmax(floats("y", []int64{1, 3}, c.row...), 0, 3); got != c.want {
+			t.Errorf("%v: class %d; want %d", c.row, got, c.want)
+		}
+	}
+}
+
 func TestStepsOfAFewSamplesAreSaid(t *testing.T) {
 	for samples, want := range map[int]string{
 		fewSamples - 1: "top1_agreement on 99 samples moves in steps of 1 %",

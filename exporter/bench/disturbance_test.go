@@ -204,3 +204,59 @@ func TestADisturbedComparisonHasNoVerdict(t *testing.T) {
 		t.Errorf("%+v", m.Comparison)
 	}
 }
+
+func TestQueriesAreLateByInterruptionsThatTookTime(t *testing.T) {
+	var o observation
+	o.timed(engine.Window{Latencies: make([]float64, 6), Elapsed: 2}, 3)
+	o.timed(engine.Window{Latencies: make([]float64, 4), Elapsed: 4}, 0)
+	if o.queries != 10 || o.spent != 10 {
+		t.Errorf("%d queries took %g s in all; want 10 of 1 s", o.queries, o.spent)
+	}
+	for name, c := range map[string]struct {
+		load Load
+		want float64
+	}{
+		"no more than interruptions":                {Load{Switches: 3, Waited: 1, Others: 1}, 3},
+		"no more than the time can delay by a 10th": {Load{Switches: 100, Waited: 0.5, Others: 5}, 5},
+		"nor than others ran":                       {Load{Switches: 100, Waited: 5, Others: 0.5}, 5},
+	} {
+		o.load = c.load
+		if got := o.late(); got != c.want {
+			t.Errorf("%s: %g late; want %g", name, got, c.want)
+		}
+	}
+	if got := (observation{load: Load{Switches: 1, Waited: 1, Others: 1}}).late(); got != 0 {
+		t.Errorf("%g of no queries are late", got)
+	}
+}
+
+func TestWindowsAreCondensedIntoOneDisturbance(t *testing.T) {
+	windows := func(loads ...Load) Disturbance {
+		var observed []observation
+		for _, l := range loads {
+			l.Duration = 2
+			observed = append(observed, observation{load: l})
+		}
+		return DefaultGuard().disturbance(observed...)
+	}
+	d := windows(Load{Cores: 4, Clock: new(2e9), Switches: 1}, Load{Cores: 2, Clock: new(3e9), Switches: 2}, Load{Cores: 2})
+	if d.Cores != 4 || d.Clock == nil || *d.Clock != 2.5e9 || d.Switches != 3 || d.Excess != 0 {
+		t.Errorf("%+v", d)
+	}
+	for name, c := range map[string]struct {
+		load   Load
+		others float64
+		cause  string
+	}{
+		"a trace":                  {Load{Cores: 2, Others: 0.002}, 0.0005, "other processes took 1 % of a core"},
+		"half a core":              {Load{Cores: 2, Others: 1}, 0.25, "other processes took 50 % of a core"},
+		"a core":                   {Load{Cores: 2, Others: 2}, 0.5, "other processes took 1.0 of 2 cores"},
+		"more than there is":       {Load{Cores: 2, Others: 5}, 1, "other processes took 2.5 of 2 cores"},
+		"less than nothing":        {Load{Cores: 2, Others: -1}, 0, ""},
+		"cores that are not known": {Load{Others: 1}, 0, ""},
+	} {
+		if d := windows(c.load); d.Others != c.others || d.Share != c.others || d.Cause != c.cause {
+			t.Errorf("%s: %+v; want %g, %q", name, d, c.others, c.cause)
+		}
+	}
+}

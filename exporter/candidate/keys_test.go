@@ -1,6 +1,7 @@
 package candidate
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -60,9 +61,7 @@ func TestAFileThatIsGoneIsForgotten(t *testing.T) {
 	r.scan(9)
 	r.now = noon.Add(10 * time.Minute)
 	r.scan(9)
-	known := func() []string {
-		return slices.Sorted(maps.Keys(r.facts))
-	}
+	known := func() []string { return slices.Sorted(maps.Keys(r.facts)) }
 	stay, leave := "net/1/model.onnx", "net/2/model.onnx"
 	if got := known(); !slices.Equal(got, []string{stay, leave}) || len(r.first) != 1 || len(r.memory.facts) != 2 {
 		t.Fatalf("%v are known and %v remembered; %d times of first sight", got, r.memory.facts, len(r.first))
@@ -76,5 +75,41 @@ func TestAFileThatIsGoneIsForgotten(t *testing.T) {
 	}
 	if _, gone := r.memory.facts[leave]; gone || len(r.memory.facts) != 1 {
 		t.Errorf("%v are remembered", r.memory.facts)
+	}
+}
+
+// What each kind of file says is remembered beyond the process: a configuration's
+// shapes and why a change.yml is of no use as well.
+func TestAllThatWasReadIsRemembered(t *testing.T) {
+	r := newTraced(t, "net/1/model.onnx")
+	r.write("net/config.pbtxt", `input { name: "x" dims: [ 3 ] }`)
+	r.write("net/1/change.yml", "bad")
+	before := r.scan(0)
+	r.open() // another process
+	r.opts.ParseChange = parseAuthor
+	after := r.scan(0)
+	if before.Read != 3 || after.Read != 0 || !slices.Equal(after.Notes, before.Notes) || len(after.Notes) != 1 {
+		t.Errorf("%d files are read, then %d; notes %v and %v", before.Read, after.Read, before.Notes, after.Notes)
+	}
+}
+
+func TestAMemoryThatSaysNothingIsReadAgainFromTheFile(t *testing.T) {
+	r := newRepo(t, "net/1/model.onnx")
+	before, key := r.scan(0), "net/1/model.onnx"
+	var f fact
+	if err := json.Unmarshal([]byte(r.memory.facts[key]), &f); err != nil {
+		t.Fatal(err)
+	}
+	f.Digest = ""
+	empty, err := json.Marshal(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{string(empty), "{}", "rubbish"} {
+		r.memory.facts[key] = text
+		r.open() // another process
+		if s := r.scan(0); s.Read != 1 || s.Models["net"][0].Digest != before.Models["net"][0].Digest {
+			t.Errorf("remembered %s: %d files are read, %+v", text, s.Read, s.Models["net"])
+		}
 	}
 }

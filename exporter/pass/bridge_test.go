@@ -108,6 +108,11 @@ func TestABridgeThatWasInterruptedGoesOn(t *testing.T) {
 	if err != nil || len(plan.Jobs) != 3 || plan.Jobs[0].Bridge || !plan.Jobs[1].Bridge || plan.Jobs[1].Candidate.Version != "1" {
 		t.Fatalf("%+v, %v", plan.Jobs, err)
 	}
+	for _, j := range plan.Jobs {
+		if _, found := plan.Scan.Find("net", j.Candidate.Version); !found {
+			t.Errorf("the plan's scan lacks version %s, which is measured", j.Candidate.Version)
+		}
+	}
 	for _, left := range [][]string{{"3", "1"}, {"2(+1)"}} {
 		m.jobs = nil
 		ctx, cancel := context.WithCancel(t.Context())

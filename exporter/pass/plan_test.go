@@ -62,6 +62,60 @@ func TestAFailureUnderOtherLimitsIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A selection chooses the jobs; the environments are those of all models, which
+// are judged all the same.
+func TestThePlanHasTheJobsOfTheSelectedModelsAlone(t *testing.T) {
+	r := runner(t, &machine{gpus: []engine.Environment{h100}}, oneEngine, map[string][]string{"a": {"1"}, "b": {"1"}})
+	p, err := r.Plan(t.Context(), func(model string) bool { return model == "b" })
+	if err != nil || len(p.Jobs) != 1 || p.Jobs[0].Candidate.Model != "b" || len(p.Fingerprints) != 2 {
+		t.Errorf("jobs %v, environments %v, %v", p.Jobs, p.Fingerprints, err)
+	}
+}
+
+func TestAPrecisionThatTheBackendLacksIsNoFailedJob(t *testing.T) {
+	for kind, failed := range map[engine.Kind]int{engine.KindUnsupportedPrecision: 0, engine.KindUnsupportedOperator: 1} {
+		m := &machine{gpus: []engine.Environment{h100}, failure: engine.Errorf(kind, "build", "", "no")}
+		r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+		if err := r.Once(t.Context(), nil); err != nil {
+			t.Fatal(err)
+		}
+		p, err := New(r.Options, records(t, r)).Plan(t.Context(), nil)
+		if err != nil || len(p.Jobs) != 0 || len(p.Failed) != failed {
+			t.Errorf("%s: jobs %v, failed %v, %v", kind, p.Jobs, p.Failed, err)
+		}
+	}
+}
+
+// Versions of the same bytes are one candidate, in whatever way it is wanted.
+func TestVersionsOfTheSameBytesAreMeasuredOnce(t *testing.T) {
+	m := &machine{gpus: []engine.Environment{h100}, failure: engine.Errorf(engine.KindInvalidModel, "measure", "", "no")}
+	r := runner(t, m, func(c *config.Config) { c.Precisions = []engine.Precision{engine.FP32, engine.FP16} }, map[string][]string{"net": {"1"}})
+	put(t, r, "net", "2", "net1")
+	planned := func(want, failed []string) {
+		t.Helper()
+		p, err := New(r.Options, records(t, r)).Plan(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := func(jobs []Job) (out []string) {
+			for _, j := range jobs {
+				out = append(out, j.String())
+			}
+			return out
+		}
+		equal(t, "jobs", names(p.Jobs), want)
+		equal(t, "failed jobs", names(p.Failed), failed)
+	}
+	first := []string{"net version 1 fp32", "net version 1 fp16"}
+	planned(first, nil)
+	if err := r.Once(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	planned(nil, []string{"net version 1 fp32", "net version 1 fp16", "net version 2 fp32", "net version 2 fp16"})
+	r.Again = []Again{{Version: "1", By: ann}, {Version: "2", By: ann}}
+	planned(first, nil)
+}
+
 // The environment that counts is that of the configuration in force, whatever
 // was measured last.
 func TestThePlanNamesTheEnvironmentOfThisConfiguration(t *testing.T) {

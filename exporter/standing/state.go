@@ -153,7 +153,7 @@ func (m *Model) counting() history.Series {
 	if s, ok := m.History.In(m.Fingerprint); ok {
 		return s
 	}
-	best, newest := history.Series{}, int64(-1)
+	best, newest := history.Series{}, int64(0)
 	for _, s := range m.History.Series {
 		id := int64(0)
 		for _, t := range s.Trials {
@@ -163,7 +163,7 @@ func (m *Model) counting() history.Series {
 				}
 			}
 		}
-		if id > newest || id == newest && id == 0 { // of those with nothing measured the newest
+		if id >= newest { // of those with nothing measured the newest
 			best, newest = s, id
 		}
 	}

@@ -98,6 +98,15 @@ func TestTheEnvironmentThatCountsIsThatOfTheConfigurationAndMachine(t *testing.T
 			},
 			"", "new", 0, StatusFailed,
 		},
+		{
+			"an earlier candidate was measured last, and the machine is unknown",
+			func(d *diary) {
+				d.add("m", 2, engine.FP32, "old", p99(0.04, 0))
+				d.add("m", 1, engine.FP32, "new", p99(0.09, 0))
+				d.add("m", 1, engine.FP32, "old", p99(0.09, 0))
+			},
+			"", "old", 1, StatusMet,
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d diary
