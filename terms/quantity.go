@@ -73,5 +73,8 @@ const (
 	TimestampSeries = "plancast_iteration_timestamp_seconds"
 	// EnvironmentSeries names its environment in the label FingerprintLabel.
 	EnvironmentSeries = "plancast_candidate_info"
-	FingerprintLabel  = "fingerprint"
+	// CountingSeries names, in the same label, the environment that counts for a
+	// model, also while nothing but failures is known of it there.
+	CountingSeries   = "plancast_environment_info"
+	FingerprintLabel = "fingerprint"
 )

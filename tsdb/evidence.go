@@ -49,6 +49,9 @@ type Series struct {
 	Labels     model.Metric // without those that say who scraped
 	Criterion  Criterion
 	Iterations []iterations.Iteration
+	// Counting are the environments that counted for it, as its exporter says; none
+	// where no exporter does.
+	Counting iterations.Environments
 }
 
 // History is everything a question rests on.
@@ -145,14 +148,15 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 			h.note("the server warns: %s", w)
 		}
 	}
-	parts, err := h.rebuild(q, got.values, got.evidence(q, plan.Step))
+	joins := got.evidence(q, plan.Step)
+	parts, err := h.rebuild(q, got.values, joins)
 	if err != nil {
 		return nil, err
 	}
 	if q.Milestone != "" {
-		h.candidates(q, parts)
+		h.candidates(q, parts, got.countingFor(q))
 	} else {
-		h.engines(q, parts)
+		h.engines(q, parts, joins.Counting)
 	}
 	return h, nil
 }
@@ -206,7 +210,7 @@ func (h *History) merged(parts [][]iterations.Iteration) []iterations.Iteration 
 }
 
 // engines adds a series for each criterion and label set.
-func (h *History) engines(q Query, parts []part) {
+func (h *History) engines(q Query, parts []part, counting *iterations.Join) {
 	type key struct {
 		criterion int
 		labels    string
@@ -224,14 +228,15 @@ func (h *History) engines(q Query, parts []part) {
 			same = append(same, p.iterations)
 		}
 		c, labels := q.Criteria[k.criterion], groups[k][0].labels
-		h.Series = append(h.Series, Series{Model: modelOf(labels, q.Model, c), Labels: labels, Criterion: c, Iterations: h.merged(same)})
+		h.Series = append(h.Series, Series{Model: modelOf(labels, q.Model, c), Labels: labels, Criterion: c, Iterations: h.merged(same),
+			Counting: iterations.NewEnvironments(counting.Of(labels), terms.FingerprintLabel)})
 	}
 }
 
 // candidates adds a series for each model and criterion, in which one engine
 // stands for each candidate, as for a milestone of the exporter: all its
 // precisions, devices and environments are one history.
-func (h *History) candidates(q Query, parts []part) {
+func (h *History) candidates(q Query, parts []part, counting map[string]iterations.Environments) {
 	criteria := make([]forecast.Criterion, len(q.Criteria))
 	for i, c := range q.Criteria {
 		criteria[i] = c.Criterion
@@ -243,7 +248,8 @@ func (h *History) candidates(q Query, parts []part) {
 			engines[i] = e.Engine
 		}
 		for i, its := range iterations.Best(criteria, engines, q.Named) {
-			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its})
+			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its,
+				Counting: counting[name]})
 		}
 	}
 }
@@ -314,8 +320,13 @@ func (h *History) notes(q Query) {
 }
 
 // Forecast is the series for package forecast, as known at a moment; the zero
-// time is everything.
+// time is everything. Without a fingerprint the environment counts that its
+// exporter says, also one that holds nothing but failures, or else the newest
+// that was measured.
 func (s Series) Forecast(fingerprint string, known time.Time) forecast.Series {
+	if fingerprint == "" {
+		fingerprint, _ = s.Counting.At(known)
+	}
 	return forecast.Series{
 		Model: s.Model, Criterion: s.Criterion.Criterion, Environment: fingerprint,
 		Observations: iterations.Observations(s.Iterations, known),

@@ -33,7 +33,7 @@ type Query struct {
 	IterationOf string // the series that holds the iteration's number
 	TimeOf      string // the series that holds the result's own time; "" is none
 	Environment string // label that names the environment; "" is plancast's fingerprint
-	Fingerprint string // the environment whose results count; "" is the newest
+	Fingerprint string // the environment whose results count; "" is the one that counts for the exporter
 
 	History    time.Duration // how far back results count
 	Resolution time.Duration

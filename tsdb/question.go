@@ -32,6 +32,7 @@ func (x question) named(err error) error {
 type answers struct {
 	values                                                                 []prom.Answer // of each criterion
 	numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
+	counting                                                               prom.Answer // the environments that count
 }
 
 func newAnswers(q Query) *answers { return &answers{values: make([]prom.Answer, len(q.Criteria))} }
@@ -61,14 +62,31 @@ func (a *answers) questions(q Query) []question {
 			question{text: "plancast_engine_last_build_success", to: &a.built})
 	}
 	if q.Environment == "" {
-		out = append(out, question{text: "max by (" + q.environmentLabels() + ") (" + terms.EnvironmentSeries + ")", to: &a.environments})
+		out = append(out,
+			question{text: "max by (" + q.environmentLabels() + ") (" + terms.EnvironmentSeries + ")", to: &a.environments},
+			question{text: "max by (" + q.environmentLabels() + ") (" + terms.CountingSeries + ")", to: &a.counting})
 	}
 	return out
 }
 
 // all are the answers in the order of their questions.
 func (a *answers) all() []prom.Answer {
-	return append(slices.Clone(a.values), a.numbers, a.times, a.environments, a.unquantized, a.disturbed, a.effective, a.built)
+	return append(slices.Clone(a.values), a.numbers, a.times, a.environments, a.unquantized, a.disturbed, a.effective, a.built, a.counting)
+}
+
+// countingFor are the environments that counted for each subject, which has no
+// labels of its own.
+func (a *answers) countingFor(q Query) map[string]iterations.Environments {
+	series := map[string][]prom.Series{}
+	for _, s := range a.counting.Series {
+		name := q.subject(s.Labels)
+		series[name] = append(series[name], s)
+	}
+	out := make(map[string]iterations.Environments, len(series))
+	for name, s := range series {
+		out[name] = iterations.NewEnvironments(s, terms.FingerprintLabel)
+	}
+	return out
 }
 
 // evidence joins the answers; step is that of the histories.
@@ -82,5 +100,6 @@ func (a *answers) evidence(q Query, step time.Duration) iterations.Joins {
 		Environments: iterations.NewJoin(a.environments.Series), EnvironmentLabel: label, Step: step,
 		Unquantized: iterations.NewJoin(a.unquantized.Series), Disturbed: iterations.NewJoin(a.disturbed.Series),
 		Effective: iterations.NewJoin(a.effective.Series), Built: iterations.NewJoin(a.built.Series),
+		Counting: iterations.NewJoin(a.counting.Series),
 	}
 }

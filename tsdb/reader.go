@@ -62,6 +62,10 @@ type Subject struct {
 	// Seen is when the store last had it: At while an exporter publishes it.
 	Seen    time.Time
 	Engines []Engine // the most exact first; Criteria in the order of terms.Quantities
+	// Environment is the one that counts for its exporter, since when it does; "" where
+	// none says so.
+	Environment string
+	Since       time.Time
 	// Live are the precisions that are published now, or were until Seen.
 	Live map[string]Candidate
 }
@@ -119,7 +123,7 @@ func (r *Reader) Read(ctx context.Context, at time.Time) (*Reading, error) {
 			return err
 		})
 	}
-	instant(&infos, "last_over_time(plancast_environment_info["+described+"])")
+	instant(&infos, "last_over_time("+terms.CountingSeries+"["+described+"])")
 	instant(&shown, "max_over_time(timestamp("+terms.EnvironmentSeries+")["+described+":5m])")
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -155,7 +159,7 @@ func (a *answers) extend(before *answers, from time.Time) {
 	}
 	for _, x := range []struct{ to, before *prom.Answer }{
 		{&a.numbers, &before.numbers}, {&a.times, &before.times}, {&a.environments, &before.environments}, {&a.unquantized, &before.unquantized},
-		{&a.disturbed, &before.disturbed}, {&a.effective, &before.effective}, {&a.built, &before.built},
+		{&a.disturbed, &before.disturbed}, {&a.effective, &before.effective}, {&a.built, &before.built}, {&a.counting, &before.counting},
 	} {
 		*x.to = x.before.Extend(*x.to, from)
 	}
@@ -183,10 +187,12 @@ func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]C
 	if err != nil {
 		return err
 	}
-	byName := map[string]*Subject{}
+	byName, counting := map[string]*Subject{}, got.countingFor(r.query)
 	for name, engines := range h.byModel(r.query, parts) {
 		if name != "" {
-			byName[name] = &Subject{Name: name, Engines: engines, Live: map[string]Candidate{}}
+			x := &Subject{Name: name, Engines: engines, Live: map[string]Candidate{}}
+			x.Environment, x.Since = counting[name].At(out.At)
+			byName[name] = x
 		}
 	}
 	current := map[string]bool{} // whose labels are those of a series that is there

@@ -63,7 +63,7 @@ func (e *evidence) derive(r *tsdb.Reading, cfg config.Config) (*standing.State, 
 
 // held is what a subject's exporter holds, as far as a store knows.
 func held(s tsdb.Subject, cfg config.Config) standing.Held {
-	h := standing.Held{Name: s.Name, Owner: cfg.ModelFor(s.Labels["model"]).Owner, Precisions: precisions(s)}
+	h := standing.Held{Name: s.Name, Owner: cfg.ModelFor(s.Labels["model"]).Owner, Precisions: precisions(s), Fingerprint: s.Environment}
 	known := map[string]bool{}
 	for _, p := range h.Precisions {
 		if c := s.Live[string(p)]; c.Version != "" && !known[c.Version] {

@@ -58,14 +58,38 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 				r.Version, r.Digest = fmt.Sprintf("of iteration %d", number), fmt.Sprintf("%s/%s/%d", s.Name, step.Environment, number)
 			}
 			if step.Guessed {
-				r.Failure = &history.Failure{Error: engine.Error{Kind: failed, Op: "measure", Message: "the exporter recorded a failure: its own report says why"}}
+				r.Failure = unknownFailure()
 			} else {
 				r.Measurement = measurement(step, r.Precision)
 			}
 			out = append(out, r)
 		}
 	}
+	if s.Environment != "" && last[s.Environment] == 0 {
+		out = append(out, failures(s, environments[s.Environment], len(out))...)
+	}
 	return out
+}
+
+// failures stand for those in the environment that counts, where no result is: it
+// counts for an exporter from the first record on. Nothing else is known of them
+// where the environment is on another device.
+func failures(s tsdb.Subject, l model.Metric, before int) []history.Record {
+	var out []history.Record
+	for _, p := range precisions(s) {
+		e := tsdb.Engine{Precision: string(p), Backend: string(l["backend"]), Device: string(l["device"])}
+		out = append(out, history.Record{
+			ID: int64(before + len(out) + 1), Model: s.Name, Version: "of iteration 1", Digest: fmt.Sprintf("%s/%s/1", s.Name, s.Environment),
+			Precision: p, Backend: e.Backend, Device: e.Device, Fingerprint: s.Environment, Environment: environment(l, e), Iteration: 1,
+			Started: s.Since, Finished: s.Since, Failure: unknownFailure(),
+		})
+	}
+	return out
+}
+
+// unknownFailure is one whose reason the store does not hold.
+func unknownFailure() *history.Failure {
+	return &history.Failure{Error: engine.Error{Kind: failed, Op: "measure", Message: "the exporter recorded a failure: its own report says why"}}
 }
 
 // measurement is what the values of a step say of one.

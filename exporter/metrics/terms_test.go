@@ -30,7 +30,7 @@ func TestTermsNameWhatIsExported(t *testing.T) {
 	for _, q := range terms.Quantities() {
 		exported(q.Name, q.Expr)
 	}
-	for _, s := range []string{terms.IterationSeries, terms.TimestampSeries, terms.EnvironmentSeries} {
+	for _, s := range []string{terms.IterationSeries, terms.TimestampSeries, terms.EnvironmentSeries, terms.CountingSeries} {
 		exported("iterations", s)
 	}
 }

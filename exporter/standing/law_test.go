@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/standing"
@@ -20,6 +21,21 @@ func readersAgree(t testing.TB, seed uint64) {
 	if err != nil {
 		t.Fatalf("seed %d: %v", seed, err)
 	}
+	presentersAgree(t, s)
+	switch seed % 4 {
+	case 0:
+		withoutOne(t, w, s)
+	case 1:
+		failingElsewhere(t, w, s)
+	}
+	if t.Failed() {
+		t.Fatalf("seed %d", seed)
+	}
+}
+
+// presentersAgree holds every reader of a state to it.
+func presentersAgree(t testing.TB, s *standing.State) {
+	t.Helper()
 	standing.Agree(t, s)
 	v := report.Build(s)
 	want := ofState(s)
@@ -33,11 +49,39 @@ func readersAgree(t testing.TB, seed uint64) {
 			t.Errorf("%s is met %v, %s, and its forecast says %v, %s", m.Name, m.Met, m.State, m.Forecast.Met, m.Forecast.State)
 		}
 	}
-	if seed%4 == 0 {
-		withoutOne(t, w, s)
+}
+
+// failingElsewhere moves a model to an environment where its first build fails: that
+// one counts, also for those who read only the metrics, and no milestone that looks
+// there gets better odds.
+func failingElsewhere(t testing.TB, w *world, s *standing.State) {
+	if len(w.Models) == 0 {
+		return
 	}
-	if t.Failed() {
-		t.Fatalf("seed %d", seed)
+	const elsewhere = "env-of-failures"
+	e := w.Evidence
+	e.Models = slices.Clone(e.Models)
+	m := &e.Models[w.IntN(len(e.Models))]
+	m.Fingerprint = elsewhere
+	for _, p := range m.Precisions {
+		e.Records = append(slices.Clip(e.Records), history.Record{
+			ID: int64(len(e.Records) + 1), Model: m.Name, Version: "next", Digest: "next", Precision: p, Iteration: 1, Backend: "fake", Device: "device",
+			Environment: engine.Environment{Backend: "fake", Device: "device"}, Fingerprint: elsewhere, Started: now, Finished: now,
+			Failure: &history.Failure{Error: engine.Error{Kind: engine.KindTimeout}},
+		})
+	}
+	moved, err := standing.Derive(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	presentersAgree(t, moved)
+	if got := ofMetrics(t, moved).environments[m.Name]; got != elsewhere {
+		t.Errorf("%s has only failures in %s, and the metrics say that %q counts", m.Name, elsewhere, got)
+	}
+	for i, x := range moved.Milestones {
+		if before := s.Milestones[i]; x.ModelsReady > before.ModelsReady || x.Met && !before.Met {
+			t.Errorf("%s with %s failing elsewhere: %d ready, before %d", x.Name, m.Name, x.ModelsReady, before.ModelsReady)
+		}
 	}
 }
 

@@ -61,6 +61,9 @@ type Joins struct {
 	Effective *Join
 	// Built is whether the newest build gave a result: 0 or 1.
 	Built *Join
+	// Counting names the environment that counts: that of a failure which left no
+	// environment series.
+	Counting *Join
 	// EnvironmentLabel is the label, of the value or of an environment series,
 	// whose value distinguishes environments.
 	EnvironmentLabel string
@@ -139,74 +142,6 @@ func pick(fit []prom.Series) (best prom.Series, doubt bool) {
 		}
 	}
 	return best, doubt
-}
-
-// environments names the environment of each iteration: by a label of the
-// value itself, or by the newest environment series that was there then.
-func (e Joins) environments(s prom.Series, its []Iteration) {
-	if e.EnvironmentLabel == "" {
-		return
-	}
-	if v, ok := s.Labels[model.LabelName(e.EnvironmentLabel)]; ok {
-		for i := range its {
-			its[i].Environment = string(v)
-		}
-		return
-	}
-	type life struct {
-		name     string
-		from, to int64
-	}
-	var lives []life
-	for _, x := range e.Environments.Of(s.Labels) {
-		name := string(x.Labels[model.LabelName(e.EnvironmentLabel)])
-		for i, p := range x.Points {
-			if p.Gone || !(p.V > 0) {
-				continue
-			}
-			to := int64(math.MaxInt64)
-			for _, q := range x.Points[i+1:] {
-				if q.Gone {
-					to = q.T
-					break
-				}
-			}
-			lives = append(lives, life{name, p.T, to})
-		}
-	}
-	if len(lives) == 0 {
-		return
-	}
-	slices.SortStableFunc(lives, func(a, b life) int {
-		switch {
-		case a.from != b.from:
-			return int(math.Copysign(1, float64(a.from-b.from)))
-		case a.name < b.name:
-			return -1
-		case a.name > b.name:
-			return 1
-		}
-		return 0
-	})
-	for i := range its {
-		t := its[i].Known.UnixMilli()
-		for _, l := range slices.Backward(lives) {
-			// The newest that had begun; one that has ended still names the
-			// past, unless another holds.
-			if l.from <= t {
-				if its[i].Environment == "" {
-					its[i].Environment = l.name
-				}
-				if t < l.to {
-					its[i].Environment = l.name
-					break
-				}
-			}
-		}
-		if its[i].Environment == "" {
-			its[i].Environment = lives[0].name
-		}
-	}
 }
 
 // scrapeLabels say who scraped and from where, not what was measured.

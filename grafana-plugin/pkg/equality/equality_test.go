@@ -107,9 +107,12 @@ func (d *diary) input(ms []config.Milestone, at time.Time) standing.Evidence {
 			continue
 		}
 		in.Records = append(in.Records, r)
-		if !slices.ContainsFunc(in.Models, func(m standing.Held) bool { return m.Name == r.Model }) {
+		k := slices.IndexFunc(in.Models, func(m standing.Held) bool { return m.Name == r.Model })
+		if k < 0 {
+			k = len(in.Models)
 			in.Models = append(in.Models, standing.Held{Name: r.Model, Precisions: []engine.Precision{engine.FP16, engine.INT8}})
 		}
+		in.Models[k].Fingerprint = r.Fingerprint // the machine is the one that measured last
 	}
 	slices.SortFunc(in.Models, func(a, b standing.Held) int { return strings.Compare(a.Name, b.Name) })
 	return in
@@ -230,7 +233,7 @@ func gather(t *testing.T, in standing.Evidence) []*dto.MetricFamily {
 }
 
 // read are the metrics that the plugin reads for a milestone, and its answer.
-var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|precision_effective|target_met|last_build).*|iteration.*|candidate_info|milestone_(info|probability|deadline.*|horizon.*|share.*|ready.*))$`)
+var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|precision_effective|target_met|last_build).*|iteration.*|candidate_info|environment_info|milestone_(info|probability|deadline.*|horizon.*|share.*|ready.*))$`)
 
 // published reads the probabilities out of what the exporter publishes.
 func published(families []*dto.MetricFamily) map[string]float64 {
@@ -260,14 +263,32 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 		d.candidates("bert-base", 14, 0.075, nil)
 		d.candidates("resnet50", 14, 0.085, nil)
 	}
+	// failing moves resnet50 to another environment, on a device, where its only build fails.
+	failing := func(device string) func(*diary) {
+		return func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool {
+				if i == 14 {
+					r.Fingerprint, r.Device, r.Iteration = "aa00c4418d21", device, 1
+					fail(r)
+				}
+				return true
+			})
+		}
+	}
 	for _, c := range []struct {
 		name  string
 		write func(*diary)
 		text  func(*diary, *testing.T, []config.Milestone) (string, []*dto.MetricFamily)
+		// unknown says that one model has no result, so that milestones that need
+		// all of theirs have no probability.
+		unknown bool
 	}{
-		{"steady progress", steady, (*diary).scraped},
-		{"steady progress, out of the exported history", steady, (*diary).exported},
-		{"an int8 build failed in between", func(d *diary) {
+		{name: "steady progress", write: steady, text: (*diary).scraped},
+		{name: "steady progress, out of the exported history", write: steady, text: (*diary).exported},
+		{name: "nothing but failures in another environment", write: failing("NVIDIA L4"), text: (*diary).scraped, unknown: true},
+		{name: "nothing but failures in another environment, on another device", write: failing("NVIDIA L40S"), text: (*diary).scraped, unknown: true},
+		{name: "an int8 build failed in between", write: func(d *diary) {
 			d.candidates("bert-base", 14, 0.075, nil)
 			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool {
 				if r.Precision == engine.INT8 && i == 9 {
@@ -275,8 +296,8 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 				}
 				return true
 			})
-		}, (*diary).scraped},
-		{"int8 brought nothing at times, and of late", func(d *diary) {
+		}, text: (*diary).scraped},
+		{name: "int8 brought nothing at times, and of late", write: func(d *diary) {
 			idle := func(at ...int) func(int, *history.Record) bool {
 				return func(i int, r *history.Record) bool {
 					if r.Precision == engine.INT8 && slices.Contains(at, i) {
@@ -287,12 +308,12 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			}
 			d.candidates("bert-base", 14, 0.075, idle(4, 5, 9))
 			d.candidates("resnet50", 14, 0.085, idle(7, 14))
-		}, (*diary).scraped},
-		{"the newest candidate is not through", func(d *diary) {
+		}, text: (*diary).scraped},
+		{name: "the newest candidate is not through", write: func(d *diary) {
 			d.candidates("bert-base", 14, 0.075, nil)
 			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool { return i < 14 || r.Precision != engine.INT8 })
-		}, (*diary).scraped},
-		{"another environment since candidate 6", func(d *diary) {
+		}, text: (*diary).scraped},
+		{name: "another environment since candidate 6", write: func(d *diary) {
 			move := func(i int, r *history.Record) bool {
 				if i >= 6 {
 					r.Fingerprint, r.Device, r.Iteration = "aa00c4418d21", "NVIDIA L40S", i-5
@@ -301,7 +322,7 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			}
 			d.candidates("bert-base", 14, 0.075, move)
 			d.candidates("resnet50", 14, 0.085, move)
-		}, (*diary).scraped},
+		}, text: (*diary).scraped},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var d diary
@@ -329,8 +350,12 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			}
 			fleet := fleetOf(t, url, []string{"model"}, ms, now)
 			for _, m := range ms {
-				if got, ok := fleet[m.Name]; !ok || got != want[m.Name] {
-					t.Errorf("%s: the fleet daemon says %v, the exporter %v", m.Name, got, want[m.Name])
+				p, known := want[m.Name]
+				if known == (c.unknown && m.Share == 1) {
+					t.Errorf("%s: the exporter publishes a probability: %v", m.Name, known)
+				}
+				if got, ok := fleet[m.Name]; ok != known || got != p {
+					t.Errorf("%s: the fleet daemon says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
 				}
 				r := answer.Responses[m.Name]
 				if r.Error != nil {
@@ -338,13 +363,13 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 					continue
 				}
 				got, ok := r.Frames[0].Fields[0].ConcreteAt(0)
-				if !ok || got.(float64) != want[m.Name] {
-					t.Errorf("%s: the plugin says %v, the exporter %v", m.Name, got, want[m.Name])
+				if ok != known || ok && got.(float64) != p {
+					t.Errorf("%s: the plugin says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
 					for _, n := range r.Frames[0].Meta.Notices {
 						t.Log(n.Text)
 					}
 				}
-				if p := want[m.Name]; p == 0 || p == 1 {
+				if known && (p == 0 || p == 1) {
 					t.Errorf("%s: the exporter says %v, which proves little", m.Name, p)
 				}
 			}
