@@ -131,6 +131,7 @@ func expected(e promtest.Engine, target float64) forecast.Series {
 	return s
 }
 
+// Each engine learns from the others, in the plugin as here.
 func TestTheProbabilityEqualsThatOfTheEvidenceItself(t *testing.T) {
 	h := history()
 	for _, form := range []struct {
@@ -153,8 +154,13 @@ func TestTheProbabilityEqualsThatOfTheEvidenceItself(t *testing.T) {
 				if len(frames) != len(h.Engines) {
 					t.Fatalf("%d answers for %d engines", len(frames), len(h.Engines))
 				}
-				for _, e := range h.Engines {
-					want, err := forecast.Single(expected(e, 0.04), goal.goal, now, forecast.Options{})
+				evidence := make([]forecast.Series, len(h.Engines))
+				for i, e := range h.Engines {
+					evidence[i] = expected(e, 0.04)
+				}
+				others := forecast.Records(evidence, now)
+				for i, e := range h.Engines {
+					want, err := forecast.Single(evidence[i], goal.goal, now, forecast.Options{Others: others[i]})
 					if err != nil {
 						t.Fatal(err)
 					}
