@@ -65,7 +65,7 @@ func Example(u Unit) string { return examples[u] }
 
 // Parse reads text as a quantity in unit u and returns it in the base unit.
 // White space between number and suffix is allowed. A bare number is accepted
-// only where the base unit is unmistakable: None, Ratio and PerSec. The error
+// only where the base unit is unmistakable: None, Ratio and PerSec, and 0. The error
 // names the text and says what would be right.
 func Parse(text string, u Unit) (float64, error) {
 	if !u.Valid() {
@@ -73,7 +73,7 @@ func Parse(text string, u Unit) (float64, error) {
 	}
 	text = strings.TrimSpace(text)
 	s := text
-	number, factor, found := s, 1.0, u == None || u == Ratio || u == PerSec
+	number, factor, found := s, 1.0, u == None || u == Ratio || u == PerSec || s == "0" // nothing is nothing in every unit
 	for _, x := range suffixes[u] {
 		if rest, ok := strings.CutSuffix(s, x.text); ok {
 			number, factor, found = strings.TrimSpace(rest), x.factor, true

@@ -27,6 +27,8 @@ func TestParseReadsWhatPeopleWrite(t *testing.T) {
 		{"1800QPS", PerSec, 1800},
 		{"1800", PerSec, 1800},
 		{"60/min", PerSec, 1},
+		{"0", Seconds, 0},
+		{"0", Bytes, 0},
 		{"-3", None, -3},
 	} {
 		got, err := Parse(c.text, c.unit)
