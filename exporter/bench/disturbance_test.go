@@ -260,3 +260,31 @@ func TestWindowsAreCondensedIntoOneDisturbance(t *testing.T) {
 		}
 	}
 }
+
+func TestInterruptionsMatterFromHalfOfWhatThePercentileLeaves(t *testing.T) {
+	for _, c := range []struct{ most, percentile, want float64 }{
+		{0.05, 0.75, 0.05}, {0.25, 0.75, 0.125}, {0.001, 0.99, 0.001}, {1, 0.75, 1},
+	} {
+		if got := (Guard{MaxDisturbance: c.most, Percentile: c.percentile}).interruption(); got != c.want {
+			t.Errorf("P%g with %g let pass: %g; want %g", 100*c.percentile, c.most, got, c.want)
+		}
+	}
+	// Many late queries are none to speak of while the threads hardly waited.
+	o := observation{load: Load{Duration: 2, Cores: 2, Ran: 2, Waited: 0.008, Others: 0.008, Switches: 1000}, queries: 20000, spent: 2}
+	if d := DefaultGuard().disturbance(o); d.Late < 0.03 || d.Excess > 1 {
+		t.Errorf("%+v", d)
+	}
+	o.load.Waited, o.load.Others = 0.02, 0.02
+	if d := DefaultGuard().disturbance(o); d.Excess <= 1 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestWhatPassesPassesToTheLast(t *testing.T) {
+	j := job(t, fake.Script{Latency: ms(2)[0]})
+	j.Guard.MaxDisturbance = 0.25
+	m, err := Measure(t.Context(), fake.New(), j, nil, On(&scriptedHost{loads: []Load{load(func(l *Load) { l.Others = 1 })}}))
+	if err != nil || m.Disturbance.Excess != 1 || m.Disturbed() || m.Disturbance.Discarded != 0 {
+		t.Errorf("%+v, %v", m.Disturbance, err)
+	}
+}

@@ -166,3 +166,33 @@ func TestBuckets(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNearestRankIsOneOfTheObservations(t *testing.T) {
+	sorted := ascending(4)
+	for q, want := range map[float64]float64{0: sorted[0], 0.25: sorted[0], 0.26: sorted[1], 0.75: sorted[2], 1: sorted[3]} {
+		if got := NearestRank(sorted, q); got != want {
+			t.Errorf("rank %g of %v: %g, want %g", q, sorted, got, want)
+		}
+	}
+}
+
+func TestOneQueryHasNoSpread(t *testing.T) {
+	if l := Summarize(1, []float64{0.5}); l.StdDev != 0 || l.Mean != 0.5 || l.Sum != 0.5 || len(l.Quantiles) != 0 {
+		t.Errorf("%+v", l)
+	}
+}
+
+// With the fewest queries of a P99 nothing bounds it from above.
+func TestAnEndThatIsNotKnownIsLeftOut(t *testing.T) {
+	n := MinQueries(0.99)
+	if _, high, ok := Interval(ascending(n), 0.99); !ok || !math.IsInf(high, 1) {
+		t.Errorf("of %d queries: up to %g, %t", n, high, ok)
+	}
+	if _, _, ok := Interval(ascending(n-1), 0.99); ok {
+		t.Errorf("%d queries have an interval", n-1)
+	}
+	last := Summarize(1, ascending(n)).Quantiles
+	if x := last[len(last)-1]; x.Q != 0.99 || x.Low == nil || x.High != nil {
+		t.Errorf("%+v", x)
+	}
+}

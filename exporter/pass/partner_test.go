@@ -2,6 +2,7 @@ package pass
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,6 +105,49 @@ func TestAPartnerIsCalibratedWithItsOwnData(t *testing.T) {
 	got, _ := partnersOf(t, r, m, "2", "3")
 	if got[0].CalibrationPath != "" || filepath.Base(got[1].CalibrationPath) != candidate.CalibrationFile {
 		t.Errorf("%q for version 1, which has none, and %q for version 2", got[0].CalibrationPath, got[1].CalibrationPath)
+	}
+}
+
+func TestASecondBuildIsCalibratedLikeTheFirst(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	put(t, r, "net", "1", "net1")
+	file, old := filepath.Join(r.Config.Repository.URL, "net", "1", candidate.CalibrationFile), time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(file, []byte("data"), 0o644), os.Chtimes(file, old, old)); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := partnersOf(t, r, m, "1")
+	if p := got[0]; p == nil || !p.Rebuild || p.CalibrationPath == "" || p.CalibrationPath != m.jobs[0].CalibrationPath {
+		t.Errorf("%+v beside calibration data in %q", p, m.jobs[0].CalibrationPath)
+	}
+}
+
+// A version of the same bytes as the one before has no change to be measured.
+func TestTheSameBytesTakeNoTurnsWithThemselves(t *testing.T) {
+	m := &machine{}
+	r := runner(t, m, oneEngine, map[string][]string{"net": {"1"}})
+	partnersOf(t, r, m, "1")
+	put(t, r, "net", "2", "net1")
+	r.Again = []Again{{Version: "2", By: ann}}
+	again(t, r)
+	if len(m.jobs) != 2 || m.jobs[1].Version != "2" || m.jobs[1].Partner != nil {
+		t.Errorf("%q", measured(m))
+	}
+}
+
+// What is measured again has its predecessor in its own environment, and none where
+// that has none; a new candidate follows the newest result, wherever that is from.
+func TestOnlyANewCandidateFollowsAResultOfAnotherEnvironment(t *testing.T) {
+	m := &machine{}
+	r := upgraded(t, m, nil, "1")
+	n := New(r.Options, records(t, r))
+	job := Job{Candidate: candidate.Candidate{Model: "net", Version: "2"}, Precision: engine.FP32, Fingerprint: "elsewhere"}
+	if got := n.before(t.Context(), job, Backend{Name: "tensorrt"}); got == nil || got.Version != "1" {
+		t.Errorf("a new candidate follows %+v; want version 1", got)
+	}
+	job.Again = &ann
+	if got := n.before(t.Context(), job, Backend{Name: "tensorrt"}); got != nil {
+		t.Errorf("measured again, it follows version %s of another environment", got.Version)
 	}
 }
 
