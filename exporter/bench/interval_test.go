@@ -168,3 +168,20 @@ func TestDependentQueriesWidenTheInterval(t *testing.T) {
 		t.Error("an interval of P99 from 458 queries")
 	}
 }
+
+// Half of the queries at or below the point, and all of those first: of ten batches
+// five hold nothing else, so that the variance of their means is 2.5/9.
+func TestWhatDependentQueriesAreWorth(t *testing.T) {
+	halves := func(n int) []float64 {
+		return slices.Concat(slices.Repeat([]float64{1}, n/2), slices.Repeat([]float64{2}, n-n/2))
+	}
+	const normal, student9 = 1.6449, 1.8331 // tables' 95th percentiles
+	want := 0.25 * normal * normal / (student9 * student9 * 2.5 / 9 / 10)
+	if got := independent(halves(1000), 1, 0.5); math.Abs(got-want) > 0.005 {
+		t.Errorf("1000 queries are worth %.3f, want %.3f", got, want)
+	}
+	// Batches of one query show no dependence.
+	if got := independent(halves(12), 1, 0.5); math.Abs(got-12) > 1e-9 {
+		t.Errorf("12 queries are worth %g", got)
+	}
+}

@@ -144,3 +144,25 @@ func TestThePercentileThatDecidesIsKnownWithinHalfItsInterval(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatMakesAFigureDoubtfulIsSaid(t *testing.T) {
+	for name, c := range map[string]struct {
+		spread, overhead float64 // shares of the mean
+		host             Host
+		want             int
+	}{
+		"a spread of a 10th":           {spread: 0.1},
+		"more":                         {spread: 0.11, want: 1},
+		"more, on a watched machine":   {spread: 0.11, host: &scriptedHost{}},
+		"an overhead of a hundredth":   {overhead: 0.01},
+		"an overhead of more than one": {overhead: 0.02, want: 1},
+	} {
+		r := paced(1, DefaultOptions())
+		r.host = c.host
+		r.m.Stable, r.m.Overhead, r.m.Latency = true, c.overhead, Latency{Queries: MinQueriesForBound(0.99), Mean: 1, StdDev: c.spread}
+		r.judge(r.job.Options, 2, false)
+		if len(r.m.Warnings) != c.want {
+			t.Errorf("%s: %q", name, r.m.Warnings)
+		}
+	}
+}
