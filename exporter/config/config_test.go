@@ -256,6 +256,23 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 	}
 }
 
+func TestTheExamplesInTheDocsAreValid(t *testing.T) {
+	for _, page := range []string{"../../docs/configuration.md", "../../README.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, example, found := strings.Cut(string(text), "```yaml\n")
+		example, _, closed := strings.Cut(example, "```")
+		if !found || !closed {
+			t.Fatalf("%s has no example", page)
+		}
+		if c, err := Parse(strings.NewReader(example), page); err != nil || len(c.Milestones) != 1 {
+			t.Errorf("%s: %v, %+v", page, err, c.Milestones)
+		}
+	}
+}
+
 // The highest percentile that anything asks of a model decides what is believed
 // of its latency.
 func TestTheDecidingPercentileIsTheHighestOfTheCriteria(t *testing.T) {
