@@ -53,16 +53,19 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		return exitOK, fleet.Check(ctx, w, cfg)
 	}
 
-	plan, records, err := daemon.Plan(ctx, p.daemon(cfg))
+	plan, err := daemon.Plan(ctx, p.daemon(cfg))
 	if err != nil {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
 	fmt.Fprintf(w, "Worker      %s\n", workerSentence(cfg.Worker, plan.Backend))
-	fmt.Fprintf(w, "History     %s, %s\n", daemon.HistoryFile(cfg), count(records, "record"))
-	writePlan(w, plan)
-	for _, a := range daemon.Absences(cfg, plan) {
+	fmt.Fprintf(w, "History     %s, %s\n", daemon.HistoryFile(cfg), count(plan.Records, "record"))
+	writePlan(w, plan.Plan)
+	for _, a := range daemon.Absences(cfg, plan.Plan) {
 		fmt.Fprintf(w, "Attention: %s.\n", report.AbsenceText(a))
+	}
+	for _, x := range plan.Deleted {
+		fmt.Fprintf(w, "Attention: %s.\n", daemon.DeletedText(cfg, x))
 	}
 	for _, x := range findings(cfg, plan.Scan) {
 		fmt.Fprintf(w, "Attention: %s.\n", x)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
@@ -51,6 +52,31 @@ milestones:
 	s.Open() // as plancast serve would
 	if status, out, errs := s.plancast("check", "--config.file", s.File()); status != exitOK {
 		t.Errorf("beside another plancast: status %d\n%s%s", status, out, errs)
+	}
+}
+
+func TestCheckSaysHowLongADeletedVersionCounts(t *testing.T) {
+	for _, c := range []struct{ keep, now, then string }{
+		{keep: "30d", now: "counts until " + time.Now().UTC().Add(30*24*time.Hour).Format(time.DateOnly) + "; plancast history exclude ends it at once.", then: "counts until "},
+		{keep: "0", now: "counts until the next pass; plancast history exclude ends it at once.", then: "no longer counts."},
+	} {
+		s := newSite(t, launchTarget)
+		s.Edit("backlog: 100", "backlog: 100, keep_deleted: "+c.keep)
+		for _, version := range []string{"1", "2"} {
+			s.Push("net", version, fake.Script{})
+		}
+		s.plancast("run", "--once", "--config.file", s.File())
+		if err := os.RemoveAll(filepath.Join(s.Dir, "models", "net", "2")); err != nil {
+			t.Fatal(err)
+		}
+		const says = "Attention: net: version 2 is deleted: its result "
+		if _, out, errs := s.plancast("check", "--config.file", s.File()); !strings.Contains(out, says+c.now) {
+			t.Errorf("keep_deleted: %s: check lacks %q:\n%s%s", c.keep, says+c.now, out, errs)
+		}
+		s.plancast("run", "--once", "--config.file", s.File())
+		if _, out, errs := s.plancast("check", "--config.file", s.File()); !strings.Contains(out, says+c.then) {
+			t.Errorf("keep_deleted: %s: after a pass check lacks %q:\n%s%s", c.keep, says+c.then, out, errs)
+		}
 	}
 }
 

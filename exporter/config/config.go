@@ -63,7 +63,7 @@ type Config struct {
 // Default is the configuration of an empty file.
 func Default() Config {
 	c := Config{
-		Repository:  Repository{URL: "models", Quiet: 5 * time.Second, MaxSize: 64 << 30, MaxModels: 1000, Import: ImportNewest},
+		Repository:  Repository{URL: "models", Quiet: 5 * time.Second, MaxSize: 64 << 30, MaxModels: 1000, Import: ImportNewest, KeepDeleted: 30 * 24 * time.Hour},
 		State:       "plancast-data",
 		Cron:        "@every 1m",
 		Backend:     "auto",

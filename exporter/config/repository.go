@@ -29,6 +29,9 @@ type Repository struct {
 	// Import says which versions of a model that is first seen are measured, as its
 	// history: ImportAll, or ImportNewest for what Backlog says.
 	Import string
+	// KeepDeleted is how long the result of a deleted version counts, while no newer
+	// version has a result; 0 ends it with the next pass.
+	KeepDeleted time.Duration
 }
 
 // The values of Repository.Import.
@@ -39,12 +42,13 @@ const (
 
 func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
 	d.mapping(key, n, map[string]field{
-		"url":        d.scalar(c.repositoryURL),
-		"quiet":      d.duration(&c.Repository.Quiet, 0, time.Hour),
-		"max_size":   d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
-		"max_models": d.integer(&c.Repository.MaxModels, 1, 1_000_000),
-		"backlog":    d.integer(&c.Repository.Backlog, 0, 1_000_000),
-		"import":     d.oneOf(&c.Repository.Import, ImportAll, ImportNewest),
+		"url":          d.scalar(c.repositoryURL),
+		"quiet":        d.duration(&c.Repository.Quiet, 0, time.Hour),
+		"max_size":     d.bytes(&c.Repository.MaxSize, 1<<10, 1<<50),
+		"max_models":   d.integer(&c.Repository.MaxModels, 1, 1_000_000),
+		"backlog":      d.integer(&c.Repository.Backlog, 0, 1_000_000),
+		"import":       d.oneOf(&c.Repository.Import, ImportAll, ImportNewest),
+		"keep_deleted": d.duration(&c.Repository.KeepDeleted, 0, 3650*24*time.Hour),
 	})
 }
 

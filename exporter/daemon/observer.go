@@ -36,6 +36,9 @@ func (d observer) Scanned(p pass.Plan) {
 			"pending", len(p.Scan.Pending), "rejected", len(p.Scan.Refused), "backend", p.Backend.Name, "reason", p.Backend.Reason)
 		d.refresh()
 	}
+	if err := d.endDeleted(p); err != nil {
+		d.log.Error("Deleted versions are not judged anew", "err", err)
+	}
 	d.advance(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
 	d.notify(0) // of what a predecessor recorded before it was killed
 }

@@ -11,36 +11,47 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 )
 
-// Plan says what a pass would do, and how many records there are. It takes no
-// lock and writes nothing, so that it runs beside a Daemon.
-func Plan(ctx context.Context, o Options) (plan pass.Plan, records int, err error) {
+// Prospect is what a pass would do and what it would find.
+type Prospect struct {
+	pass.Plan
+	Records int               // in the history
+	Deleted []history.Deleted // versions that still count, or no longer do, though the repository lacks them
+}
+
+// Plan says what a pass would do. It takes no lock and writes nothing, so that it
+// runs beside a Daemon.
+func Plan(ctx context.Context, o Options) (Prospect, error) {
 	var known []history.Record
 	remembered := reading{}
 	store, err := history.OpenReadOnly(HistoryFile(o.Config))
 	switch {
 	case errors.Is(err, os.ErrNotExist): // nothing is measured yet
 	case err != nil:
-		return pass.Plan{}, 0, err
+		return Prospect{}, err
 	default:
 		defer store.Close()
 		damaged := func(err error) { o.Log.Error("A record is left out", "err", err) }
 		for r, err := range history.Skip(store.Records(ctx, history.Filter{}), damaged) {
 			if err != nil {
-				return pass.Plan{}, 0, err
+				return Prospect{}, err
 			}
 			known = append(known, r)
 		}
 		if remembered.files, err = store.Files(ctx); err != nil {
-			return pass.Plan{}, 0, err
+			return Prospect{}, err
 		}
 	}
 	repo, err := openRepository(ctx, o.Config, remembered, o.Now, o.logWait)
 	if err != nil {
-		return pass.Plan{}, 0, err
+		return Prospect{}, err
 	}
 	defer repo.Close()
-	plan, err = o.newRunner(o.Config, nil, repo, nil, nil, known).Plan(ctx, nil)
-	return plan, len(known), err
+	out := Prospect{Records: len(known)}
+	if out.Plan, err = o.newRunner(o.Config, nil, repo, nil, nil, known).Plan(ctx, nil); err != nil || store == nil {
+		return out, err
+	}
+	out.Deleted, err = deletedNow(ctx, o, store, known, out.Plan)
+	return out, err
 }
 
 // reading is a candidate.Memory that keeps nothing.

@@ -8,6 +8,10 @@ import (
 	"time"
 )
 
+// ByItself is who stands in the audit trail for what plancast does of its own accord:
+// it measures a result again, or ends what a deleted version counts.
+const ByItself = "plancast"
+
 // Author says who changes the history and why: both stand in the audit trail.
 type Author struct {
 	Who     string

@@ -3,13 +3,14 @@ package history_test
 import (
 	"maps"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/plancast/plancast/exporter/history"
 )
 
-func TestModelsThatLeftAreRemembered(t *testing.T) {
+func TestWhatLeftTheRepositoryIsRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s, err := history.Open(path)
 	if err != nil {
@@ -24,6 +25,10 @@ func TestModelsThatLeftAreRemembered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	deleted := []history.Deleted{{Model: "a", Version: "3", Digest: "d", Fingerprint: "f", Iteration: 2, Since: want["a"], Ended: true}}
+	if err := s.SetDeleted(t.Context(), deleted); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -33,5 +38,8 @@ func TestModelsThatLeftAreRemembered(t *testing.T) {
 	defer s.Close()
 	if left, err := s.Left(t.Context()); err != nil || !maps.EqualFunc(left, want, time.Time.Equal) {
 		t.Errorf("left %v, %v; want %v", left, err, want)
+	}
+	if got, err := s.Deleted(t.Context()); err != nil || !slices.Equal(got, deleted) {
+		t.Errorf("deleted %+v, %v; want %+v", got, err, deleted)
 	}
 }

@@ -7,10 +7,6 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 )
 
-// byItself is who stands in the audit trail for a result that plancast measured again
-// of its own accord.
-const byItself = "plancast"
-
 // doubtful says why a result is worth measuring again; "" when it is not. An unstable
 // one is where there were enough queries for the percentile that decides: more
 // queries do not come from repeating.
@@ -75,7 +71,7 @@ func (r *Runner) keepAll(ctx context.Context, job Job, all []attempt) (err error
 	}
 	for i := range all[1:] {
 		x := &all[i+1]
-		x.Record, err = r.Store.Supersede(ctx, x.Record, history.Author{Who: byItself, Because: x.because, At: x.Finished})
+		x.Record, err = r.Store.Supersede(ctx, x.Record, history.Author{Who: history.ByItself, Because: x.because, At: x.Finished})
 		if err != nil {
 			return fmt.Errorf("keep the repetition of %s: %w", job, err)
 		}

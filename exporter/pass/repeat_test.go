@@ -65,7 +65,7 @@ func TestADoubtfulResultIsMeasuredAgainBeforeAnybodyHearsOfIt(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if (len(trail) == 0) != (c.because == "") || len(trail) > 0 && (trail[len(trail)-1].Who != byItself || trail[len(trail)-1].Because != c.because) {
+			if (len(trail) == 0) != (c.because == "") || len(trail) > 0 && (trail[len(trail)-1].Who != history.ByItself || trail[len(trail)-1].Because != c.because) {
 				t.Errorf("trail %+v", trail)
 			}
 		})
