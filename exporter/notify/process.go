@@ -36,7 +36,7 @@ const (
 
 // inherited are the variables that a sending process has: how to reach the network
 // and whom to trust there.
-var inherited = []string{"PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG",
+var inherited = []string{"PATH", "HOME", "TMPDIR", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR", "GODEBUG", "GORACE",
 	"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"}
 
 // run sends in a process of its own, which ends with ctx.
