@@ -351,7 +351,11 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
 
       <Collapse label="How the history is read" isOpen={open} onToggle={() => setOpen(!open)}>
         <Stack direction="row" gap={1} wrap="wrap">
-          <InlineField label="Iterations by" htmlFor={id('by')} tooltip="What distinguishes one iteration from the next">
+          <InlineField
+            label="Iterations by"
+            htmlFor={id('by')}
+            tooltip="What distinguishes one iteration from the next"
+          >
             <Combobox<By>
               id={id('by')}
               width={24}
