@@ -51,7 +51,7 @@ func Message(s string) string {
 func joins(before []rune, r, after rune) bool {
 	switch r {
 	case '@', '#':
-		return word(after)
+		return word(after) || after == '_' // its look-alike is a letter
 	case '!':
 		return after == '['
 	case ']':
