@@ -30,8 +30,8 @@ func Message(s string) string {
 		case lookalike[r] != 0:
 			r = lookalike[r]
 		case r == '_' && (!word(before) || !word(after)):
-			r = 'ˍ' // within a word it is no markup
-		case r == '<' && !unicode.IsSpace(after) && !unicode.IsDigit(after) && after != '=':
+			r = '＿' // within a word it is no markup; no letter, with which a mention or a name could begin
+		case r == '<' && !unicode.IsSpace(after) && (after < '0' || after > '9') && after != '=':
 			r = '‹' // of a tag or a mention; "p99 < 50ms" stays
 		case r == '#' && strings.TrimSpace(string(text[:i])) == "":
 			r = '＃'
@@ -51,7 +51,7 @@ func Message(s string) string {
 func joins(before []rune, r, after rune) bool {
 	switch r {
 	case '@', '#':
-		return word(after) || after == '_' // its look-alike is a letter
+		return word(after)
 	case '!':
 		return after == '['
 	case ']':

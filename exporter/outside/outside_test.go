@@ -95,7 +95,7 @@ func TestAMessageHoldsNoMarkup(t *testing.T) {
 		"www.evil.example":               "www.·evil.·example",
 		"mailto:a@b.example":             "mailto:·a@·b.·example",
 		"<script>x</script><img src=x>":  "‹script>x‹/script>‹img src=x>",
-		"**bold** _it_ ~~gone~~ `code`":  "∗∗bold∗∗ ˍitˍ ∼∼gone∼∼ 'code'",
+		"**bold** _it_ ~~gone~~ `code`":  "∗∗bold∗∗ ＿it＿ ∼∼gone∼∼ 'code'",
 		"||spoiler|| :siren:":            "¦¦spoiler¦¦ :·siren:",
 		"  # heading":                    "  ＃ heading",
 		"> quote":                        "› quote",
