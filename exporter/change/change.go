@@ -235,7 +235,7 @@ func link(s string) (string, error) {
 		return "", err
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || unreadable(u.Host) {
 		return "", errors.New(wanted) // without the text, which may hold a password
 	}
 	u.User = nil
@@ -245,6 +245,10 @@ func link(s string) (string, error) {
 	}
 	return encoded(u.String()), nil
 }
+
+// unreadable reports whether a host, decoded, holds a character that only an
+// encoded host can: no name of a host does, and it would not be read again.
+func unreadable(host string) bool { return encoded(host) != host || strings.Contains(host, "%") }
 
 // encoded writes what no URL may hold as it is, such as spaces and brackets, as %20.
 func encoded(s string) string {

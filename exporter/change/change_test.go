@@ -40,6 +40,8 @@ func TestWhatCannotBeAChangeSaysWhy(t *testing.T) {
 		{map[string]string{"time": "yesterday"}, "write 2026-11-27"},
 		{map[string]string{"link": "pull/7"}, "link: is not a link"},
 		{map[string]string{"link": "javascript:alert(1)"}, "is not a link"},
+		{map[string]string{"link": "https://0%220/pull/7"}, "is not a link"},
+		{map[string]string{"link": "https://a%2fb/pull/7"}, "is not a link"},
 		{map[string]string{"link": "https://example.org/" + strings.Repeat("x", 2000)}, "longer than 1000"},
 		{map[string]string{"author": strings.Repeat("x", 201)}, "author: is longer than 200"},
 		{map[string]string{"branch": "a\x1b[31m"}, "control characters"},
