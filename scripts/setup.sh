@@ -109,8 +109,8 @@ place_library() {
 
 is_library() { [[ $(sha256sum <"$1") == "$ort_sha256  -" ]]; }
 
-# assign prints NAME=VALUE so that a shell reads the value back as it is.
-assign() { printf '%s=%q\n' "$1" "$2"; }
+# assign prints an export of NAME=VALUE, so that a shell reads the value back as it is.
+assign() { printf 'export %s=%q\n' "$1" "$2"; }
 
 main() {
   local demo
