@@ -17,6 +17,9 @@ type Environment struct {
 	Driver         string `json:"driver,omitempty"`
 	CUDA           string `json:"cuda,omitempty"`
 	Platform       string `json:"platform"` // GOOS/GOARCH
+	// Timing names how the backend times a query, since a change of it that moved
+	// results: "native loop". "" is the way before.
+	Timing string `json:"timing,omitempty"`
 }
 
 // Fingerprint identifies everything that must be equal for results to be

@@ -74,6 +74,9 @@ func environmentChange(m *standing.Model) *EnvironmentChange {
 	add("the driver", a.Driver, b.Driver)
 	add("CUDA", a.CUDA, b.CUDA)
 	add("the platform", a.Platform, b.Platform)
+	if a.Timing != b.Timing {
+		what = append(what, "plancast times queries in another way")
+	}
 	if len(what) == 0 {
 		what = []string{"the benchmark settings or inputs changed"}
 	}

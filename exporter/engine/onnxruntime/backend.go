@@ -100,6 +100,7 @@ func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
 		Cores:          machine.cores(runtime.NumCPU()),
 		Governor:       machine.governor(),
 		Platform:       runtime.GOOS + "/" + runtime.GOARCH,
+		Timing:         "native loop",
 	}, nil
 }
 

@@ -1,12 +1,12 @@
 package onnxruntime
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -133,9 +133,8 @@ type lane struct {
 	values    []*ort.Value
 	allocated []int // outputs that ONNX Runtime allocates
 
-	starts    []int64 // nanoseconds since the window's origin
-	latencies []float64
-	err       error
+	times ort.Times
+	err   error
 }
 
 func (l *lane) close() {
@@ -143,17 +142,6 @@ func (l *lane) close() {
 		l.binding.Free()
 	}
 	freeAll(l.values)
-}
-
-// ready drops the outputs that ONNX Runtime allocated for the run before: it would
-// use them again, and their size may change.
-func (l *lane) ready() error {
-	for _, i := range l.allocated {
-		if err := l.binding.Allocated(i); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *session) newLane(inputs []engine.Tensor, outputs [][]int64) (*lane, error) {
@@ -259,7 +247,7 @@ func (l learnt) allocating() learnt {
 }
 
 // Time runs one window. Each request in flight has its own thread and bound
-// buffers; the clock is read directly before and after ONNX Runtime's Run.
+// buffers; the loop is native code.
 func (s *session) Time(ctx context.Context, inputs []engine.Tensor, opts engine.TimeOptions) (engine.Window, error) {
 	var w engine.Window
 	if s.session == nil {
@@ -325,59 +313,46 @@ func (s *session) window(ctx context.Context, inputs []engine.Tensor, known lear
 
 // race runs all lanes until the window is full and returns the query count.
 func (s *session) race(ctx context.Context, lanes []*lane, opts engine.TimeOptions, room int) (int, error) {
-	var count atomic.Int64
-	var failed atomic.Bool
+	w, err := ort.NewWindow(opts.Queries, opts.Duration, opts.MaxDuration)
+	if err != nil {
+		return 0, failure(engine.KindOutOfMemory, "begin a window", s.plan.Path, err)
+	}
+	defer w.Free()
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { defer close(stopped); w.Stop() })
+	defer func() {
+		if !stop() {
+			<-stopped // the window must outlive the call that ends it
+		}
+	}()
 	var ready, done sync.WaitGroup
-	gate := make(chan time.Time)
+	gate := make(chan struct{})
 	for _, l := range lanes {
 		l.err = nil
-		l.starts = make([]int64, 0, room/len(lanes)+1)
-		l.latencies = make([]float64, 0, room/len(lanes)+1)
+		l.times = ort.NewTimes(room/len(lanes) + 1)
 		ready.Add(1)
 		done.Go(func() {
-			// A thread of its own: the scheduler cannot move it mid-query.
+			// A thread of its own: it is warm and at its place when the window begins.
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
 			ready.Done()
-			origin := <-gate
-			for {
-				err := l.ready()
-				start := time.Now()
-				if err == nil {
-					err = l.binding.Run()
-				}
-				end := time.Now()
-				if err != nil {
-					l.err = failure(engine.KindRunFailed, "run engine", s.plan.Path, err)
-					failed.Store(true)
-					return
-				}
-				l.starts = append(l.starts, int64(start.Sub(origin)))
-				l.latencies = append(l.latencies, end.Sub(start).Seconds())
-				n, elapsed := count.Add(1), end.Sub(origin)
-				enough := n >= int64(opts.Queries) && elapsed >= opts.Duration
-				late := opts.MaxDuration > 0 && elapsed >= opts.MaxDuration
-				if enough || late || failed.Load() {
-					return
-				}
-				if l.err = ctx.Err(); l.err != nil {
-					return
-				}
+			<-gate
+			if err := l.binding.Time(w, l.allocated, &l.times); err != nil {
+				l.err = failure(engine.KindRunFailed, "run engine", s.plan.Path, err)
+				w.Stop()
 			}
 		})
 	}
 	ready.Wait()
-	origin := time.Now()
-	for range lanes {
-		gate <- origin
-	}
+	w.Begin()
+	close(gate)
 	done.Wait()
 	for _, l := range lanes {
 		if l.err != nil {
 			return 0, l.err
 		}
 	}
-	return int(count.Load()), nil
+	return w.Count(), ctx.Err()
 }
 
 // merge puts the lanes' samples in order of start.
@@ -388,11 +363,11 @@ func merge(lanes []*lane, overhead float64) engine.Window {
 	}
 	var all []sample
 	for _, l := range lanes {
-		for i, at := range l.starts {
-			all = append(all, sample{at, l.latencies[i]})
+		for i, at := range l.times.Starts {
+			all = append(all, sample{at, time.Duration(l.times.Latencies[i]).Seconds()})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b sample) int { return int(a.start - b.start) })
+	slices.SortStableFunc(all, func(a, b sample) int { return cmp.Compare(a.start, b.start) })
 	w := engine.Window{Latencies: make([]float64, len(all)), Overhead: overhead}
 	var last float64
 	for i, x := range all {
@@ -403,27 +378,15 @@ func merge(lanes []*lane, overhead float64) engine.Window {
 	return w
 }
 
-// loopOverhead is what the loop itself adds to each timed query: the median
-// time of reading the clock twice around a call into ONNX Runtime that does
-// nothing but clear a flag, by the same way as Run.
+// loopOverhead is what the loop itself adds to each timed query: the median time
+// of reading the clock twice around a call that does nothing but clear a flag.
 func loopOverhead() (float64, error) {
-	opts, err := ort.NewRunOptions()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	times, err := ort.LoopTimes(2001)
 	if err != nil {
 		return 0, err
 	}
-	defer opts.Free()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	samples := make([]float64, 0, 2001)
-	for range cap(samples) {
-		start := time.Now()
-		err := opts.Unset()
-		end := time.Now()
-		if err != nil {
-			return 0, err
-		}
-		samples = append(samples, end.Sub(start).Seconds())
-	}
-	slices.Sort(samples)
-	return max(samples[len(samples)/2], 1e-9), nil
+	slices.Sort(times)
+	return max(time.Duration(times[len(times)/2]).Seconds(), 1e-9), nil
 }

@@ -1,37 +1,22 @@
 #include "api.h"
+#include "table.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct status status;
 typedef struct options options;
 typedef struct info info;
 typedef struct memory memory;
 typedef struct allocator allocator;
 
-static const void *const *table;
+const void *const *table;
 static ort_env *env;
 static memory *cpu;
 static allocator *standard;
 
-// The places of functions in the table, as their names in ONNX Runtime's header.
-enum {
-	GetErrorMessage = 2, CreateEnv = 3, DisableTelemetryEvents = 6, CreateSession = 7, CreateSessionFromArray = 8, Run = 9,
-	CreateSessionOptions = 10, SetOptimizedModelFilePath = 11, SetSessionLogSeverityLevel = 22, SetSessionGraphOptimizationLevel = 23,
-	SetIntraOpNumThreads = 24, SetInterOpNumThreads = 25, CreateRunOptions = 39, RunOptionsSetTerminate = 46,
-	RunOptionsUnsetTerminate = 47, CreateTensorAsOrtValue = 48, CreateTensorWithDataAsOrtValue = 49, GetTensorMutableData = 51,
-	FillStringTensor = 52, GetStringTensorDataLength = 53, GetStringTensorContent = 54, GetTensorElementType = 60,
-	GetDimensionsCount = 61, GetDimensions = 62, GetTensorTypeAndShape = 65, GetValueType = 67, CreateCpuMemoryInfo = 69,
-	GetAllocatorWithDefaultOptions = 78, GetValue = 80, GetValueCount = 81, CreateValue = 82, ReleaseStatus = 93, ReleaseSession = 95,
-	ReleaseValue = 96, ReleaseRunOptions = 97, ReleaseTensorTypeAndShapeInfo = 99, ReleaseSessionOptions = 100, RunWithBinding = 133,
-	CreateIoBinding = 134, ReleaseIoBinding = 135, BindInput = 136, BindOutput = 137, BindOutputToDevice = 138, HasValue = 192,
-};
 
-#define CALL(name, ...) ((status * (*)(__VA_ARGS__)) table[name])
-#define FREE(name, p) ((void (*)(void *))table[name])(p)
-
-static char *message(status *s) {
+char *message(status *s) {
 	if (!s) return NULL;
 	char *text = strdup(((const char *(*)(const status *))table[GetErrorMessage])(s));
 	FREE(ReleaseStatus, s);
@@ -166,10 +151,6 @@ char *ort_bind_output(ort_binding *b, const char *name, ort_value *v) {
 
 char *ort_bind_allocated(ort_binding *b, const char *name) {
 	return message(CALL(BindOutputToDevice, ort_binding *, const char *, const memory *)(b, name, cpu));
-}
-
-char *ort_bind_run(ort_session *s, ort_binding *b) {
-	return message(CALL(RunWithBinding, ort_session *, const ort_run_options *, const ort_binding *)(s, NULL, b));
 }
 
 void ort_bind_free(ort_binding *b) { FREE(ReleaseIoBinding, b); }

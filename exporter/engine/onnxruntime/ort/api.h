@@ -59,7 +59,23 @@ char *ort_bind(ort_session *s, ort_binding **out);
 char *ort_bind_input(ort_binding *b, const char *name, ort_value *v);
 char *ort_bind_output(ort_binding *b, const char *name, ort_value *v);
 char *ort_bind_allocated(ort_binding *b, const char *name); // in the CPU's memory, at each run
-char *ort_bind_run(ort_session *s, ort_binding *b);
 void ort_bind_free(ort_binding *b);
+
+// A window is what the lanes of a timed window share. It is over after queries of
+// all lanes and duration, or after longest (0 is no bound), or once it is stopped.
+typedef struct ort_window ort_window;
+ort_window *ort_window_new(int64_t queries, int64_t duration, int64_t longest); // NULL without memory; times in nanoseconds
+void ort_window_begin(ort_window *w);                                          // sets its origin
+void ort_window_stop(ort_window *w);
+int64_t ort_window_count(ort_window *w);
+
+// ort_bind_time times runs until the window is over or room is used: their starts
+// since the window's origin and their latencies, in nanoseconds. Outputs that ONNX
+// Runtime allocates are dropped before each run, untimed.
+char *ort_bind_time(ort_session *s, ort_binding *b, const char *const *allocated, size_t n_allocated, ort_window *w, int64_t *starts, int64_t *latencies,
+                    size_t room, size_t *n, int *over);
+
+// ort_loop_time times a call that does nothing but clear a flag, as ort_bind_time times a run.
+char *ort_loop_time(ort_run_options *o, int64_t *latencies, size_t n);
 
 #endif

@@ -165,9 +165,6 @@ func NewRunOptions() (*RunOptions, error) {
 // Terminate ends the run that uses the options soon.
 func (o *RunOptions) Terminate() error { return failed(C.ort_run_options_terminate(o.p)) }
 
-// Unset takes Terminate back.
-func (o *RunOptions) Unset() error { return failed(C.ort_run_options_unset(o.p)) }
-
 // Free releases the options.
 func (o *RunOptions) Free() { C.ort_run_options_free(o.p) }
 
@@ -222,9 +219,6 @@ func (b *Binding) Output(i int, v *Value) error {
 func (b *Binding) Allocated(i int) error {
 	return failed(C.ort_bind_allocated(b.p, b.s.outputs.list[i]))
 }
-
-// Run runs once.
-func (b *Binding) Run() error { return failed(C.ort_bind_run(b.s.p, b.p)) }
 
 // Free releases the binding and not what is bound.
 func (b *Binding) Free() { C.ort_bind_free(b.p) }
