@@ -13,7 +13,6 @@ import (
 	"os"
 	"os/signal"
 	"path"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -61,7 +60,6 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 
-	boundHeap()
 	d, err := c.open(cfg, p)
 	if err != nil {
 		return 0, err
@@ -147,16 +145,6 @@ func (c *serveCommand) place() (web.Options, error) {
 		return o, fmt.Errorf("--web.route-prefix %q is not a path: write one such as /plancast", o.Prefix)
 	}
 	return o, nil
-}
-
-// boundHeap keeps a daemon small that holds a long history: the heap may grow by half
-// of what is alive before it is collected, rather than to twice as much. A limit in
-// bytes would make the collector run all the time once more is alive than was thought.
-// GOGC and GOMEMLIMIT in the environment have precedence.
-func boundHeap() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(50)
-	}
 }
 
 // listen serves in the background; errors arrive on serving. Plain TCP

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -46,11 +47,22 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == senderCommand {
 		os.Exit(notify.Main(os.Stdin, os.Stdout))
 	}
+	boundHeap()
 	// Workers run as the same user, and the environment may hold secrets.
 	if err := worker.Hide(); err != nil {
 		fmt.Fprintf(os.Stderr, "plancast: %v\n", err)
 	}
 	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: own(workerCommand), sender: own(senderCommand), backends: backendNames()}))
+}
+
+// boundHeap keeps a process small that holds a long history or reads a large model's
+// head: the heap may grow by half of what is alive before it is collected, rather than to twice as much. A limit in
+// bytes would make the collector run all the time once more is alive than was thought.
+// GOGC and GOMEMLIMIT in the environment have precedence.
+func boundHeap() {
+	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetGCPercent(50)
+	}
 }
 
 // The internal commands.
