@@ -12,12 +12,14 @@ import (
 
 	"github.com/alecthomas/kingpin/v2"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/compare"
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/fleet"
 	"github.com/plancast/plancast/exporter/pass"
 	"github.com/plancast/plancast/exporter/report"
+	"github.com/plancast/plancast/exporter/workload"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/units"
 )
@@ -42,6 +44,9 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	} else {
 		fmt.Fprintf(w, "Repository  %s, scanned %s\n", cfg.Repository.URL, cadence(cfg.Cron))
 		fmt.Fprintf(w, "State       %s\n", cfg.State)
+	}
+	for _, x := range cfg.Workloads {
+		fmt.Fprintf(w, "Workload    %s\n", workloadSentence(x, cfg.Benchmark))
 	}
 	for _, t := range cfg.Targets {
 		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria, t.Relative...))
@@ -121,6 +126,22 @@ func selectionWords(s config.Select, criteria []forecast.Criterion, relative ...
 		words = append(words, c.String()+" (with --baseline)")
 	}
 	return fmt.Sprintf("%s by the %s of %s", strings.Join(words, " and "), engine, models)
+}
+
+// workloadSentence reads "chat: 70 % sequence 32, 30 % 128, at 200 requests a second,
+// for bert*; takes each engine 9 s to 19 s".
+func workloadSentence(w workload.Workload, o bench.Options) string {
+	models := "every model"
+	if len(w.Models) > 0 {
+		models = strings.Join(w.Models, ", ")
+	}
+	least, most := o.ExpectWorkload(w)
+	seconds := func(d time.Duration) string { return units.Format(d.Round(time.Second).Seconds(), units.Seconds) }
+	text := fmt.Sprintf("%s: %s, for %s; takes each engine %s to %s", w.Name, w, models, seconds(least), seconds(most))
+	if w.Open() && w.Rate*o.MaxWindow.Seconds()*float64(o.MaxWindows) < float64(bench.MinQueries(bench.DefaultPercentile)) {
+		text += ", which is too short for a P99: raise benchmark.max_window"
+	}
+	return text
 }
 
 // milestoneSentence reads a milestone back in words.

@@ -2,10 +2,10 @@
 # Every performance figure of plancast in one run, as ratios. Called by make
 # bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
 # an idle machine; it takes about an hour, most of it for the part noise. BENCH selects parts by name:
-#   BENCH="latency noise scan scrape daemon long history forecast plugin" make bench
+#   BENCH="latency workload noise scan scrape daemon long history forecast plugin" make bench
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted=${BENCH:-latency noise scan scrape daemon long history forecast plugin}
+wanted=${BENCH:-latency workload noise scan scrape daemon long history forecast plugin}
 part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
 
 printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -19,6 +19,10 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
     "$light/light_resnet50.onnx" "$light/light_shufflenet.onnx" "$light/light_squeezenet.onnx" || echo "outside the aim, or the machine was not idle"
   small=$(find "${PLANCAST_CACHE:-.cache}/models/digit-reader" -name model.onnx | sort | head -n 1)
   [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the aim, or the machine was not idle"
+fi
+if part workload "an open loop: how late calls begin at 200 and 2,000 requests a second (aim: P50 below 50 µs, P99 below 1 ms), and its P50 far below capacity over the closed loop's (aim: within 2 %)"; then
+  go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/serve | grep -E '^Benchmark'
+  go test -run '^$' -bench OpenLoop -benchtime=5x ./exporter/bench | grep -E '^Benchmark'
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
   go run ./bench/noise || echo "a target was missed, or the machine was not idle"

@@ -37,16 +37,25 @@ var quantities = []Quantity{
 // Quantities lists every quantity, in the order of a report's columns.
 func Quantities() []Quantity { return append([]Quantity(nil), quantities...) }
 
-// QuantityByName finds a quantity; the error lists the names there are.
+// QuantityByName finds a quantity, and one of a workload as "p99@chat"; the error
+// lists the names there are.
 func QuantityByName(name string) (Quantity, error) {
-	names := make([]string, len(quantities))
-	for i, q := range quantities {
-		if q.Name == name {
-			return q, nil
+	table, base, workload := quantities, name, ""
+	if q, w := SplitWorkload(name); w != "" {
+		table, base, workload = workloadQuantities, q, w
+	}
+	names := make([]string, len(table))
+	for i, q := range table {
+		if q.Name == base {
+			return q.of(workload), nil
 		}
 		names[i] = q.Name
 	}
-	return Quantity{}, fmt.Errorf("there is no metric %q: use one of %s", name, strings.Join(names, ", "))
+	what := "metric"
+	if workload != "" {
+		what = "metric of a workload"
+	}
+	return Quantity{}, fmt.Errorf("there is no %s %q: use one of %s", what, base, strings.Join(names, ", "))
 }
 
 // UnitOf is QuantityByName for parsers of criteria.

@@ -233,14 +233,22 @@ func (r *run) patience() time.Duration { return max(0, r.job.Guard.Patience-r.sp
 // watched times one window of an engine while the device is watched; observed is nil
 // when nobody watches it.
 func (r *run) watched(ctx context.Context, e engine.Engine, inputs []engine.Tensor, o engine.TimeOptions) (w engine.Window, observed *Telemetry, err error) {
-	if r.sampler == nil {
+	observed, err = r.watching(func() (err error) {
 		w, err = e.Time(ctx, inputs, o)
-		return w, nil, err
+		return err
+	})
+	return w, observed, err
+}
+
+// watching times something while the device is watched; nil when nobody watches it.
+func (r *run) watching(timed func() error) (*Telemetry, error) {
+	if r.sampler == nil {
+		return nil, timed()
 	}
 	stop := r.sampler.Start()
-	w, err = e.Time(ctx, inputs, o)
+	err := timed()
 	t := stop()
-	return w, &t, err
+	return &t, err
 }
 
 // fit times windows until the machine lets them count. What was throttled or

@@ -79,7 +79,7 @@ func (r *run) measure(ctx context.Context) error {
 	if err := r.job.Options.Validate(); err != nil {
 		return engine.Errorf(engine.KindInternal, "measure", r.job.Model, "the options are wrong: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	for _, step := range []func(context.Context) error{r.build, r.load, r.warmUp, r.sweep, r.memory, r.meet, r.latency, r.accuracy, r.calibration, r.layers} {
+	for _, step := range []func(context.Context) error{r.build, r.load, r.warmUp, r.sweep, r.memory, r.meet, r.latency, r.accuracy, r.calibration, r.layers, r.workloads} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -147,7 +147,13 @@ func (r *run) load(ctx context.Context) error {
 }
 
 // lanes is how many requests may be in flight at once.
-func (r *run) lanes() int { return slices.Max(append([]int{1}, r.job.Options.Concurrency...)) }
+func (r *run) lanes() int {
+	lanes := slices.Max(append([]int{1}, r.job.Options.Concurrency...))
+	for _, w := range r.job.Options.Workloads {
+		lanes = max(lanes, w.Concurrency)
+	}
+	return lanes
+}
 
 // memory is read before the accuracy run, whose outputs are kept on purpose.
 func (r *run) memory(context.Context) error {

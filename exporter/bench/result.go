@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/workload"
 )
 
 // Measurement is everything one job found out. Pointers are nil where a figure
@@ -41,8 +42,10 @@ type Measurement struct {
 	Comparison *Comparison `json:"comparison,omitempty"`
 	// Rebuild is what building the same candidate twice changed, measured when the
 	// model was first seen and carried on since; nil when it was not measured.
-	Rebuild  *Comparison `json:"rebuild,omitempty"`
-	Warnings []string    `json:"warnings,omitempty"` // reasons not to trust a number, in words
+	Rebuild *Comparison `json:"rebuild,omitempty"`
+	// Workloads are what the configured traffic showed, in the order of the options.
+	Workloads []WorkloadResult `json:"workloads,omitempty"`
+	Warnings  []string         `json:"warnings,omitempty"` // reasons not to trust a number, in words
 }
 
 // Latency summarizes the pooled queries of the accepted windows; times are in seconds per
@@ -269,5 +272,7 @@ type Options struct {
 	Output string `json:"output,omitempty"`
 	// MaxDeviation fails the job with KindAccuracy above it; 0 never does.
 	MaxDeviation float64 `json:"max_deviation,omitempty"`
-	Seed         uint64  `json:"seed"` // of generated inputs
+	Seed         uint64  `json:"seed"` // of generated inputs, and of what is drawn of workloads
+	// Workloads are measured besides, each with a result of its own.
+	Workloads []workload.Workload `json:"workloads,omitempty"`
 }

@@ -197,14 +197,24 @@ func (r *run) timed(batch int) ([]engine.Tensor, error) {
 		return nil, err
 	}
 	if r.arrays != nil {
-		calls, err := tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
+		call, err := r.recorded(shapes)
 		if err != nil && batch == r.batches[0] {
 			return nil, err
 		}
-		if err == nil && slices.EqualFunc(calls[0], shapes, func(t engine.Tensor, s []int64) bool { return slices.Equal(t.Shape, s) }) {
-			return calls[0], nil
+		if call != nil {
+			return call, nil
 		}
 		r.warn("batch %d is timed on generated inputs: inputs.npz does not fill one", batch)
 	}
 	return tensorio.Generate(r.inputs, shapes, r.job.Options.Seed)
+}
+
+// recorded is the first of the evaluation inputs, if it has these shapes; nil
+// otherwise, with an error where inputs.npz cannot be cut into such.
+func (r *run) recorded(shapes [][]int64) ([]engine.Tensor, error) {
+	calls, err := tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
+	if err != nil || !slices.EqualFunc(calls[0], shapes, func(t engine.Tensor, s []int64) bool { return slices.Equal(t.Shape, s) }) {
+		return nil, err
+	}
+	return calls[0], nil
 }

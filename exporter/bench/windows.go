@@ -152,7 +152,7 @@ func (r *run) settled(rounds []round) (accepted []round, stable bool) {
 	if len(accepted) < 2 {
 		return quiet, false
 	}
-	return accepted, r.narrow(accepted)
+	return accepted, narrow(pooled(accepted), r.job.Guard.Decisive(), o.P99Tolerance)
 }
 
 // agree reports whether two windows have the same throughput.
@@ -164,15 +164,14 @@ func agree(a, b engine.Window, tolerance float64) bool {
 
 // narrow reports whether the percentile that decides, or the highest below it that
 // the queries suffice for, is known within the tolerance: half its interval.
-func (r *run) narrow(rounds []round) bool {
-	samples := pooled(rounds)
+func narrow(samples []float64, decisive, tolerance float64) bool {
 	for _, q := range slices.Backward(Percentiles) {
-		if q > r.job.Guard.Decisive() || len(samples) < MinQueries(q) {
+		if q > decisive || len(samples) < MinQueries(q) {
 			continue
 		}
 		sorted := slices.Sorted(slices.Values(samples))
 		low, high, ok := interval(samples, sorted, q)
-		return ok && (high-low)/2 <= r.job.Options.P99Tolerance*NearestRank(sorted, q)
+		return ok && (high-low)/2 <= tolerance*NearestRank(sorted, q)
 	}
 	return false // too few queries to decide
 }

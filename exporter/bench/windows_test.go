@@ -124,22 +124,18 @@ func TestThePercentileThatDecidesIsKnownWithinHalfItsInterval(t *testing.T) {
 		}
 	}
 	samples := x.own[0].Latencies
-	narrow := func(percentile, tolerance float64) bool {
-		r := paced(1, Options{P99Tolerance: tolerance})
-		r.job.Guard.Percentile = percentile
-		return r.narrow([]round{x})
-	}
+	known := func(percentile, tolerance float64) bool { return narrow(samples, percentile, tolerance) }
 	low, high, _ := Interval(samples, 0.5)
 	relative := (high - low) / NearestRank(slices.Sorted(slices.Values(samples)), 0.5)
-	if !narrow(0.5, 0.51*relative) || narrow(0.5, 0.49*relative) {
+	if !known(0.5, 0.51*relative) || known(0.5, 0.49*relative) {
 		t.Errorf("the median is known within %g, and half of that is to decide", relative)
 	}
-	if narrow(0.99, 0.51*relative) {
+	if known(0.99, 0.51*relative) {
 		t.Error("the tail is as well known as the median")
 	}
 	// With the fewest queries that a median takes, and with one less.
 	for queries, want := range map[int]bool{MinQueries(0.5): true, MinQueries(0.5) - 1: false} {
-		if got := paced(1, Options{P99Tolerance: 0.01}).narrow([]round{steady(queries, 1, false)}); got != want {
+		if got := narrow(pooled([]round{steady(queries, 1, false)}), DefaultPercentile, 0.01); got != want {
 			t.Errorf("%d queries: narrow is %t", queries, got)
 		}
 	}

@@ -55,7 +55,7 @@ type Result struct {
 	// Paired says that the latencies were timed in turns, in one visit.
 	Paired  bool    `json:"paired"`
 	Verdict Verdict `json:"verdict"` // of the rows that decide
-	Rows    []Row   `json:"rows"`    // in the order of history.Quantities, those that one of the two has
+	Rows    []Row   `json:"rows"`    // in the order of history.QuantitiesOf, those that one of the two has
 	// Layers is what changed in the engine; nil where the layers of one are unknown.
 	Layers      *bench.LayerChanges `json:"layers,omitempty"`
 	Environment []Difference        `json:"environment_differences,omitempty"`
@@ -119,7 +119,7 @@ func Results(a, b history.Record, o Options) Result {
 	pair := paired(a, b)
 	r.Paired = pair != nil
 	r.Obstacles = obstacles(a, b, r.Environment, r.Paired)
-	for _, q := range history.Quantities {
+	for _, q := range history.QuantitiesOf(a, b) {
 		row, known := compared(q, a, b)
 		if !known {
 			continue

@@ -7,6 +7,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/terms"
 )
 
 // kind is how a figure is judged.
@@ -72,9 +73,10 @@ func figure(q history.Quantity, r history.Record) *Figure {
 		return nil
 	}
 	f := &Figure{Value: v}
+	latency, quantity := latencyOf(r.Measurement, q.Name)
 	for _, p := range percentiles {
-		if p.name == q.Name {
-			x, _ := r.Measurement.Latency.At(p.q)
+		if p.name == quantity {
+			x, _ := latency.At(p.q)
 			f.Low, f.High = x.Low, x.High
 			return f
 		}
@@ -86,6 +88,18 @@ func figure(q history.Quantity, r history.Record) *Figure {
 		f.within(meanError(r.Measurement, queries(r.Measurement)))
 	}
 	return f
+}
+
+// latencyOf is the latency that a quantity is of: a workload's, or the engine's.
+func latencyOf(m *bench.Measurement, name string) (l bench.Latency, quantity string) {
+	quantity, workload := terms.SplitWorkload(name)
+	if workload == "" {
+		return m.Latency, quantity
+	}
+	if w := m.Workload(workload); w != nil && w.Latency != nil {
+		l = *w.Latency
+	}
+	return l, quantity
 }
 
 // within gives a figure the interval of a relative error; NaN gives none.
@@ -162,7 +176,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 	case incomparable, a.Fingerprint != b.Fingerprint:
 		row.Why = "measured under other conditions"
 		return
-	case a.Measurement.Disturbed() || b.Measurement.Disturbed():
+	case history.EntryOf(a).DisturbedFor(row.Quantity) || history.EntryOf(b).DisturbedFor(row.Quantity):
 		row.Why = "the machine was disturbed"
 		return
 	default:

@@ -21,6 +21,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/workload"
 	"github.com/plancast/plancast/terms"
 )
 
@@ -50,8 +51,10 @@ type Config struct {
 	// change of environment.
 	Remeasure  int
 	Models     []Model
+	Workloads  []workload.Workload
 	Targets    []Target
 	Milestones []Milestone
+	traces     []traceFile
 	// MaxSeries is how many series of models /metrics has at most.
 	MaxSeries int
 	// Notifications says whom plancast notifies of its own accord.
@@ -100,6 +103,9 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("read configuration %s:\n%w", path, err)
 	}
 	base := filepath.Dir(path)
+	if err := c.readTraces(base); err != nil {
+		return Config{}, fmt.Errorf("read configuration %s:\n%w", path, err)
+	}
 	c.State = relativeTo(base, c.State)
 	if !strings.Contains(c.Repository.URL, "://") {
 		c.Repository.URL = relativeTo(base, c.Repository.URL)
@@ -178,7 +184,10 @@ func tabbed(text []byte) int {
 }
 
 func (c *Config) decode(d *decoder, root *yaml.Node) {
-	var late []func() // what needs the whole file, such as the time zone
+	var late []func() // what needs the whole file, such as the time zone and the workloads
+	whole := func(read func(*decoder, string, *yaml.Node)) field {
+		return d.list(func(key string, n *yaml.Node) { late = append(late, func() { read(d, key, n) }) })
+	}
 	d.mapping("", root, map[string]field{
 		"repository": func(key string, n *yaml.Node) { c.repository(d, key, n) },
 		"source":     func(key string, n *yaml.Node) { c.source(d, key, n) },
@@ -201,18 +210,20 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 			d.mapping(key, n, map[string]field{"remeasure": d.integer(&c.Remeasure, 0, 1000)})
 		},
 		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
-		"targets":       d.list(func(key string, n *yaml.Node) { c.target(d, key, n) }),
+		"workloads":     d.list(func(key string, n *yaml.Node) { c.workload(d, key, n) }),
+		"targets":       whole(c.target),
 		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },
 		"metrics": func(key string, n *yaml.Node) {
 			d.mapping(key, n, map[string]field{"max_series": d.integer(&c.MaxSeries, 1000, 10_000_000)})
 		},
-		"milestones": d.list(func(key string, n *yaml.Node) { late = append(late, func() { c.milestone(d, key, n) }) }),
+		"milestones": whole(c.milestone),
 	})
 	for _, f := range late {
 		f()
 	}
 	if root.Kind == yaml.MappingNode {
 		c.fleet(d, root)
+		d.unique(root, "workload", names(c.Workloads, func(w workload.Workload) string { return w.Name }))
 		d.unique(root, "target", names(c.Targets, func(t Target) string { return t.Name }))
 		d.unique(root, "milestone", names(c.Milestones, func(m Milestone) string { return m.Name }))
 	}

@@ -38,7 +38,19 @@ func (c Config) BenchmarkFor(name string) bench.Options {
 		o.Deviation = m.Deviation
 	}
 	o.Output = m.Output
+	o.Workloads = c.WorkloadsFor(name)
 	return o
+}
+
+// dims reads sizes by name.
+func (d *decoder) dims(to map[string]int64) field {
+	return func(key string, n *yaml.Node) {
+		d.each(key, n, func(name, key string, n *yaml.Node) {
+			var v int
+			d.integer(&v, 0, 1<<30)(key, n) // 0 is the length of an empty cache
+			to[name] = int64(v)
+		})
+	}
 }
 
 func (c *Config) model(d *decoder, key string, n *yaml.Node) {
@@ -51,13 +63,7 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 		"owner":     d.text(&m.Owner),
 		"deviation": d.oneOf(&m.Deviation, deviations...),
 		"output":    d.text(&m.Output),
-		"dims": func(key string, n *yaml.Node) {
-			d.each(key, n, func(name, key string, n *yaml.Node) {
-				var v int
-				d.integer(&v, 0, 1<<30)(key, n) // 0 is the length of an empty cache
-				m.Dims[name] = int64(v)
-			})
-		},
+		"dims":      d.dims(m.Dims),
 		"inputs": func(key string, n *yaml.Node) {
 			d.each(key, n, func(name, key string, n *yaml.Node) {
 				var shape []int64

@@ -43,7 +43,7 @@ func defaultPrometheus() *Prometheus {
 }
 
 // measuring are the keys that speak of what a fleet daemon does not do.
-var measuring = []string{"repository", "state", "schedule", "backend", "onnxruntime", "tensorrt", "precisions", "worker", "benchmark", "notifications"}
+var measuring = []string{"repository", "state", "schedule", "backend", "onnxruntime", "tensorrt", "precisions", "worker", "benchmark", "workloads", "notifications"}
 
 func (c *Config) source(d *decoder, key string, n *yaml.Node) {
 	d.mapping(key, n, map[string]field{"prometheus": func(key string, n *yaml.Node) { c.prometheus(d, key, n) }})
@@ -110,7 +110,7 @@ func (p *Prometheus) by(d *decoder, key string, n *yaml.Node) {
 		switch {
 		case !labelName(s):
 			return fmt.Errorf("%q is not the name of a label", s)
-		case s == "precision" || s == "backend" || s == "quantile":
+		case s == "precision" || s == "backend" || s == "quantile" || s == terms.WorkloadLabel:
 			return fmt.Errorf("%q distinguishes the engines of one model: leave it out", s)
 		case slices.Contains(p.By, s):
 			return fmt.Errorf("%q is there twice", s)

@@ -95,7 +95,7 @@ type Milestone struct {
 
 // selection returns the fields that targets and milestones share.
 // relative takes criteria about a baseline; nil refuses them.
-func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criterion, relative *[]compare.Criterion) map[string]field {
+func (c *Config) selection(d *decoder, s *Select, name *string, criteria *[]forecast.Criterion, relative *[]compare.Criterion) map[string]field {
 	s.Precision = Best
 	return map[string]field{
 		"name": d.scalar(func(text string) error {
@@ -117,6 +117,9 @@ func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criter
 			if err != nil {
 				return err
 			}
+			if err := c.measured(x.Metric); err != nil {
+				return err
+			}
 			q, _ := history.QuantityByName(x.Metric)
 			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
 				return fmt.Errorf("criterion %q asks for a worse %s: turn the comparison round", text, q.Title)
@@ -132,14 +135,14 @@ func (d *decoder) selection(s *Select, name *string, criteria *[]forecast.Criter
 
 func (c *Config) target(d *decoder, key string, n *yaml.Node) {
 	var t Target
-	d.mapping(key, n, d.selection(&t.Select, &t.Name, &t.Criteria, &t.Relative))
+	d.mapping(key, n, c.selection(d, &t.Select, &t.Name, &t.Criteria, &t.Relative))
 	d.complete(key, n)
 	c.Targets = append(c.Targets, t)
 }
 
 func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 	m := Milestone{Share: terms.Share, Ready: terms.Ready}
-	fields := d.selection(&m.Select, &m.Name, &m.Criteria, nil)
+	fields := c.selection(d, &m.Select, &m.Name, &m.Criteria, nil)
 	maps.Copy(fields, map[string]field{
 		"description": d.text(&m.Description),
 		"share":       d.quantity(&m.Share, units.Ratio, 0.0001, 1),

@@ -101,6 +101,13 @@ type Engine interface {
 	// loop as tight as the runtime allows, and returns the raw samples once.
 	Time(ctx context.Context, inputs []Tensor, opts TimeOptions) (Window, error)
 
+	// Serve answers requests in their order, so many at once, each when it is due and
+	// an instance is free for it. inputs are what requests name, each concrete. Every
+	// input is run before the window begins, so that one which the engine rejects is
+	// an error that says which. Answers are at the places of their requests; those
+	// beyond the longest duration are missing.
+	Serve(ctx context.Context, inputs [][]Tensor, requests []Request, opts ServeOptions) ([]Answer, error)
+
 	// Layers describes the graph after fusion. A runtime that cannot say
 	// returns ErrNoLayers.
 	Layers(ctx context.Context) ([]Layer, error)
@@ -155,7 +162,7 @@ type Profile struct {
 // Progress is a step of a long job: what is done now and how much of it.
 // Total 0 means that the end is not known.
 type Progress struct {
-	Stage   string  `json:"stage"` // "build", "load", "warm-up", "latency", "throughput", "accuracy", "calibration", "layers"
+	Stage   string  `json:"stage"` // "build", "load", "warm-up", "latency", "throughput", "accuracy", "calibration", "layers", "workload"
 	Done    float64 `json:"done,omitempty"`
 	Total   float64 `json:"total,omitempty"`
 	Message string  `json:"message,omitempty"`
@@ -215,6 +222,25 @@ type Window struct {
 	Overhead float64
 	// Warnings are for the report: how the window was run other than requested.
 	Warnings []string
+}
+
+// Request is one of those that a window serves.
+type Request struct {
+	At    time.Duration // when it is due, after the window's origin; 0 for all is a closed loop
+	Input int           // which of the inputs
+}
+
+// Answer is when a request was served; all times are from the window's origin.
+type Answer struct {
+	Taken time.Duration // an instance was free, and waited for the request
+	Start time.Duration // the call began: not before the request was due
+	End   time.Duration // its outputs were there
+}
+
+// ServeOptions describe a window of requests.
+type ServeOptions struct {
+	Concurrency int           // instances that serve, at least 1
+	MaxDuration time.Duration // no request begins after it; 0 is no bound
 }
 
 // Phase is a part of a query's time on an accelerator.

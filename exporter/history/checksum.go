@@ -70,12 +70,13 @@ func decodeSums(b []byte) (sums, bool) {
 	return sums{u(b), u(b[4:]), u(b[8:])}, true
 }
 
-func (v Values) encode() []byte {
-	b := make([]byte, 0, 8*len(v))
-	for _, x := range v {
+// encode is the quantities as they are stored, with the figures behind them.
+func (e Entry) encode() []byte {
+	b := make([]byte, 0, 8*len(e.Values)+len(e.Figures))
+	for _, x := range e.Values {
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
 	}
-	return b
+	return append(b, e.Figures...)
 }
 
 // Skip leaves out what is damaged, and reports each time.

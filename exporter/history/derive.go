@@ -71,7 +71,7 @@ func deriveEntry(ctx context.Context, tx *sql.Tx, fresh bool, st *stored) error 
 		err := editEntry(ctx, tx, st.id, func(old *entryRow) {
 			old.quantities = e.quantities
 			if e.sums.record != old.sums.record { // damaged since
-				old.quantities = unknown().encode()
+				old.quantities = Entry{Values: unknown()}.encode()
 			}
 		})
 		if errors.Is(err, ErrDamaged) { // reading will say so

@@ -35,7 +35,7 @@ type entryRow struct {
 // newEntryRow is the row of a record that was just stored.
 func newEntryRow(r Record, record, layers uint32) entryRow {
 	e := entryRow{Entry: EntryOf(r), superseded: r.SupersededBy, sums: sums{record: record, layers: layers}}
-	e.quantities = e.Values.encode()
+	e.quantities = e.encode()
 	e.sums.entry = e.sum(nil)
 	return e
 }
@@ -85,11 +85,12 @@ func insertEntry(ctx context.Context, tx execer, e entryRow) error {
 
 // entryReader reads rows of entries; those of one reader share their strings.
 type entryReader struct {
-	order  []int // index in Values of each stored quantity, -1 when this plancast has none
-	shared map[string]string
-	fields string
-	sums   []byte
-	buffer [512]byte // what a checksum is over
+	order   []int // index in Values of each stored quantity, -1 when this plancast has none
+	figures bool  // they follow the quantities
+	shared  map[string]string
+	fields  string
+	sums    []byte
+	buffer  [512]byte // what a checksum is over
 }
 
 // sharedAtMost bounds the strings that a reader remembers: sharing spares
@@ -98,6 +99,7 @@ const sharedAtMost = 1 << 14
 
 func newEntryReader(names string) *entryReader {
 	r := &entryReader{shared: map[string]string{}}
+	names, r.figures = cutFigures(names)
 	for _, name := range strings.Split(names, ",") {
 		at := -1
 		for i, q := range Quantities {
@@ -124,7 +126,7 @@ func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
 		e.Entry = Entry{ID: e.ID}
 	}
 	var ok bool
-	if e.sums, ok = decodeSums(r.sums); !ok || !whole || e.sums.entry != e.sum(r.buffer[:0]) || len(e.quantities) != 8*len(r.order) {
+	if e.sums, ok = decodeSums(r.sums); !ok || !whole || e.sums.entry != e.sum(r.buffer[:0]) || !r.fits(len(e.quantities)) {
 		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, errChecksum)}
 	}
 	e.Values = unknown()
@@ -133,7 +135,13 @@ func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
 			e.Values[at] = math.Float64frombits(binary.LittleEndian.Uint64(e.quantities[8*i:]))
 		}
 	}
+	e.Figures = Figures(e.quantities[8*len(r.order):])
 	return nil
+}
+
+// fits reports whether quantities of so many bytes are those of a row.
+func (r *entryReader) fits(length int) bool {
+	return length == 8*len(r.order) || r.figures && length > 8*len(r.order)
 }
 
 // parse takes the fields of a row as selectEntries gives them. It is false when

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/terms"
 )
 
 // Entry is one record reduced to what verdicts, current results and forecasts
@@ -28,7 +29,8 @@ type Entry struct {
 
 	Failure     engine.Kind // "" when the job was measured
 	Values      Values
-	Unquantized int32 // arithmetic layers of an int8 engine that are not int8; 0 when unknown
+	Figures     Figures // of its workloads
+	Unquantized int32   // arithmetic layers of an int8 engine that are not int8; 0 when unknown
 
 	Stable    bool // the windows agreed
 	Disturbed bool // something else used the machine meanwhile: decides nothing
@@ -75,6 +77,7 @@ func EntryOf(r Record) Entry {
 	}
 	if r.OK() {
 		e.Stable, e.Disturbed = r.Measurement.Stable, r.Measurement.Disturbed()
+		e.Figures = figuresOf(*r.Measurement)
 		if l := r.Measurement.Layers; l != nil {
 			e.Unquantized = int32(min(len(l.Unquantized), math.MaxInt32))
 			e.NoEffect = l.NoEffect != ""
@@ -96,6 +99,9 @@ func (e Entry) Counts() bool { return !e.Excluded && !e.Superseded }
 // Value returns a quantity in its base unit, and false when it was not measured
 // or there is no quantity of that name.
 func (e Entry) Value(quantity string) (float64, bool) {
+	if _, workload := terms.SplitWorkload(quantity); workload != "" {
+		return e.Figures.Of(quantity)
+	}
 	for i := range Quantities {
 		if Quantities[i].Name == quantity {
 			v := e.Values[i]
@@ -103,6 +109,16 @@ func (e Entry) Value(quantity string) (float64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// DisturbedFor reports whether something else used the machine while a quantity was
+// measured: a workload is measured on its own.
+func (e Entry) DisturbedFor(quantity string) bool {
+	if _, workload := terms.SplitWorkload(quantity); workload != "" {
+		_, disturbed := e.Figures.Of(terms.OfWorkload(disturbedFigure, workload))
+		return disturbed
+	}
+	return e.Disturbed
 }
 
 // Entries reduces records.

@@ -213,7 +213,7 @@ func quantityNames() string {
 	for i, q := range Quantities {
 		names[i] = q.Name
 	}
-	return strings.Join(names, ",")
+	return strings.Join(names, ",") + figuresFollow
 }
 
 // property reads one of the table properties; "" when it is not there.

@@ -1,6 +1,8 @@
 package history
 
 import (
+	"slices"
+
 	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
@@ -78,10 +80,49 @@ var Quantities = func() (out []Quantity) {
 	return out
 }()
 
+// QuantitiesOf lists every quantity, and behind them those of the records' workloads.
+func QuantitiesOf(records ...Record) []Quantity {
+	out := slices.Clone(Quantities)
+	known := map[string]bool{}
+	for _, r := range records {
+		if !r.OK() {
+			continue
+		}
+		for _, w := range r.Measurement.Workloads {
+			if known[w.Name] {
+				continue
+			}
+			known[w.Name] = true
+			for _, x := range terms.WorkloadQuantities() {
+				if q, err := QuantityByName(terms.OfWorkload(x.Name, w.Name)); err == nil {
+					out = append(out, q)
+				}
+			}
+		}
+	}
+	return out
+}
+
 // QuantityByName finds a quantity; the error lists the names there are.
 func QuantityByName(name string) (Quantity, error) {
 	q, err := terms.QuantityByName(name)
-	return Quantity{q, of[name]}, err
+	return Quantity{q, func(r Record) (float64, bool) { return figure(r, name) }}, err
+}
+
+// figure is a quantity of a record, by its name.
+func figure(r Record, name string) (float64, bool) {
+	quantity, workload := terms.SplitWorkload(name)
+	if workload == "" {
+		return of[name](r)
+	}
+	if !r.OK() {
+		return 0, false
+	}
+	w := r.Measurement.Workload(workload)
+	if w == nil {
+		return 0, false
+	}
+	return w.Figure(quantity)
 }
 
 // UnitOf is QuantityByName for parsers of criteria.

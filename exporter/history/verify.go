@@ -64,7 +64,7 @@ func Verify(ctx context.Context, path string) (v Verification, err error) {
 // resultSum is a checksum of what an entry takes from its record.
 func resultSum(e Entry) uint32 {
 	e.Superseded, e.Excluded = false, false
-	row := entryRow{Entry: e, quantities: e.Values.encode()}
+	row := entryRow{Entry: e, quantities: e.encode()}
 	return row.sum(nil)
 }
 

@@ -141,11 +141,7 @@ func (e *exporter) write() error {
 		for _, k := range keys {
 			c := e.engines[k]
 			for _, extra := range slices.Sorted(maps.Keys(c.extras[i])) {
-				values := c.labels
-				if len(g.family.Labels) > len(engineLabels) {
-					values = slices.Concat(values, []string{extra})
-				}
-				series := e.series(g.family.Name, g.family.Labels, values)
+				series := e.series(g.family.Name, g.family.Labels, slices.Concat(c.labels, extraOf(extra)))
 				err := e.results(c, func(x row, at int64) {
 					for _, s := range x.Samples {
 						if s.F == i && s.X == extra {
@@ -210,28 +206,36 @@ func (e *exporter) write() error {
 	return nil
 }
 
+// summary writes a summary of an engine, one set of labels after the other.
 func (e *exporter) summary(f Family, index int, c *chain) error {
-	if len(c.extras[index]) == 0 {
-		return nil
+	sets := map[string]map[string]string{} // series by sample, by the labels that the family adds
+	for x := range c.extras[index] {
+		extra := extraOf(x)
+		part, set := extra[len(extra)-1], strings.Join(extra[:len(extra)-1], separator)
+		labels := slices.Concat(c.labels, extra[:len(extra)-1])
+		if sets[set] == nil {
+			sets[set] = map[string]string{}
+		}
+		switch part {
+		case partSum, partCount:
+			sets[set][x] = e.series(f.Name+"_"+part, f.Labels, labels)
+		default:
+			sets[set][x] = e.series(f.Name, slices.Concat(f.Labels, []string{"quantile"}), append(labels, part))
+		}
 	}
-	sum, count := e.series(f.Name+"_sum", f.Labels, c.labels), e.series(f.Name+"_count", f.Labels, c.labels)
-	quantile := map[string]string{}
-	for q := range c.extras[index] {
-		quantile[q] = e.series(f.Name, slices.Concat(f.Labels, []string{"quantile"}), slices.Concat(c.labels, []string{q}))
-	}
-	return e.results(c, func(x row, at int64) {
-		some := false
-		for _, s := range x.Samples {
-			if s.F == index {
-				e.sample(quantile[s.X], s.V, at)
-				some = true
+	for _, set := range slices.Sorted(maps.Keys(sets)) {
+		err := e.results(c, func(x row, at int64) {
+			for _, s := range x.Samples {
+				if series := sets[set][s.X]; s.F == index && series != "" {
+					e.sample(series, s.V, at)
+				}
 			}
+		})
+		if err != nil {
+			return err
 		}
-		if some {
-			e.sample(sum, x.Sum, at)
-			e.sample(count, float64(x.Count), at)
-		}
-	})
+	}
+	return nil
 }
 
 // results walks the measured rows of a chain: a failure does not end the

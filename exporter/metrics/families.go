@@ -280,6 +280,8 @@ func Families() []Family {
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
+		workloadLatency, workloadLatencyUpper, workloadQueueing, workloadRate, workloadScheduled, workloadCapacity, workloadSaturated, workloadGoodput,
+		workloadMaxRate, workloadStable, workloadWindows, workloadLate, workloadDisturbed, workloadDisturbance, workloadSuccess,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange, gainRatio, gainModels,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
 		historySize, notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,

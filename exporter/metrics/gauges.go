@@ -147,6 +147,28 @@ var gauges = []struct {
 			emit(r.Measurement.Plan.Duration.Seconds())
 		}
 	}},
+	{workloadSuccess, everyWorkload(func(w bench.WorkloadResult) *float64 { return new(oneIf(w.Failure == nil)) })},
+	{workloadRate, eachWorkload(func(w bench.WorkloadResult) *float64 { return &w.Answered })},
+	{workloadScheduled, eachWorkload(func(w bench.WorkloadResult) *float64 { return positive(w.Rate) })},
+	{workloadCapacity, eachWorkload(func(w bench.WorkloadResult) *float64 { return positive(w.Capacity) })},
+	{workloadSaturated, eachWorkload(func(w bench.WorkloadResult) *float64 { return new(oneIf(w.Saturated)) })},
+	{workloadGoodput, eachWorkload(func(w bench.WorkloadResult) *float64 { return w.Goodput })},
+	{workloadMaxRate, eachWorkload(func(w bench.WorkloadResult) *float64 { return w.HighestRate })},
+	{workloadStable, eachWorkload(func(w bench.WorkloadResult) *float64 { return new(oneIf(w.Stable)) })},
+	{workloadWindows, eachWorkload(func(w bench.WorkloadResult) *float64 { return new(float64(w.Windows)) })},
+	{workloadLate, eachWorkload(func(w bench.WorkloadResult) *float64 { return new(float64(w.Starts.Late)) })},
+	{workloadDisturbed, eachWorkload(func(w bench.WorkloadResult) *float64 {
+		if w.Disturbance == nil {
+			return nil
+		}
+		return new(oneIf(w.Disturbed()))
+	})},
+	{workloadDisturbance, eachWorkload(func(w bench.WorkloadResult) *float64 {
+		if w.Disturbance == nil {
+			return nil
+		}
+		return &w.Disturbance.Share
+	})},
 }
 
 // changes emits a figure of each latency percentile that was compared in turns.
@@ -198,19 +220,51 @@ func watched(of func(bench.Telemetry) *float64) func(history.Record, func(float6
 	}
 }
 
-// summaries are the families of an engine that are quantiles of its latency.
+// summary is what one summary of a record holds; extra are the values of its labels
+// beyond the engine's own.
+type summary struct {
+	extra     []string
+	quantiles map[float64]float64
+	sum       float64
+	count     int
+}
+
+// summaries are the families of an engine that are quantiles.
 var summaries = []struct {
 	family Family
-	of     func(bench.Quantile) (float64, bool)
+	of     func(r history.Record, emit func(summary))
 }{
 
-	{latency, func(q bench.Quantile) (float64, bool) { return q.Value, finite(q.Value) }},
-	{latencyUpper, func(q bench.Quantile) (float64, bool) {
-		if q.Upper == nil {
-			return 0, false
+	{latency, ofLatency(value)},
+	{latencyUpper, ofLatency(upper)},
+	{workloadLatency, ofWorkloads(latencyOf, value)},
+	{workloadLatencyUpper, ofWorkloads(latencyOf, upper)},
+	{workloadQueueing, ofWorkloads(waitOf, value)},
+}
+
+func value(q bench.Quantile) *float64 { return &q.Value }
+
+func upper(q bench.Quantile) *float64 { return q.Upper }
+
+func ofLatency(of func(bench.Quantile) *float64) func(history.Record, func(summary)) {
+	return func(r history.Record, emit func(summary)) { summarize(&r.Measurement.Latency, of, emit) }
+}
+
+// summarize emits a latency as a summary. Of what was measured elsewhere it may not be
+// known how many queries there were.
+func summarize(l *bench.Latency, of func(bench.Quantile) *float64, emit func(summary), extra ...string) {
+	if l == nil || !finite(l.Sum) {
+		return
+	}
+	s := summary{extra: extra, quantiles: map[float64]float64{}, sum: l.Sum, count: l.Queries}
+	for _, q := range l.Quantiles {
+		if v := of(q); v != nil && finite(*v) {
+			s.quantiles[q.Q] = *v
 		}
-		return *q.Upper, finite(*q.Upper)
-	}},
+	}
+	if len(s.quantiles) > 0 {
+		emit(s)
+	}
 }
 
 func oneIf(b bool) float64 {

@@ -349,23 +349,16 @@ func (b *snapshotBuilder) engines(m *standing.Model) {
 }
 
 func (b *snapshotBuilder) engine(r history.Record, labels []string) {
-	l := r.Measurement.Latency
-	if finite(l.Sum) && len(l.Quantiles) > 0 {
-		safe := bounded(labels)
-		for _, x := range summaries {
-			quantiles := map[float64]float64{}
-			for _, q := range l.Quantiles {
-				if v, ok := x.of(q); ok {
-					quantiles[q.Q] = v
-				}
-			}
-			if len(quantiles) == 0 {
-				continue
-			}
-			m, err := prometheus.NewConstSummary(descs[x.family.Name], uint64(l.Queries), l.Sum, quantiles, safe...)
+	for _, x := range summaries {
+		x.of(r, func(v summary) {
+			safe := bounded(slices.Concat(labels, v.extra))
+			m, err := prometheus.NewConstSummary(descs[x.family.Name], uint64(v.count), v.sum, v.quantiles, safe...)
 			b.add(x.family, m, err, safe)
-		}
+		})
+	}
+	if l := r.Measurement.Latency; finite(l.Sum) && len(l.Quantiles) > 0 {
 		if h, ok := nativeHistogram(l); ok {
+			safe := bounded(labels)
 			m, err := prometheus.NewConstNativeHistogram(descs[latencyHistogram.Name], h.count, l.Sum, h.buckets, nil, 0, bench.BucketSchema, prometheus.DefNativeHistogramZeroThreshold, r.Finished, safe...)
 			b.add(latencyHistogram, m, err, safe)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"iter"
+	"maps"
 	"math"
 	"os"
 	"slices"
@@ -18,8 +19,6 @@ import (
 type row struct {
 	Time    int64 // milliseconds
 	OK      bool
-	Sum     float64 // of the latency
-	Count   int
 	Version string
 	Digest  string
 	Print   string // fingerprint
@@ -27,11 +26,26 @@ type row struct {
 }
 
 // spooled is a sample: the family's index in gauges, or -1 - its index in
-// summaries, with the value of the label that the family adds.
+// summaries, with the values of the labels that the family adds. Of a summary the
+// last of them is a quantile, partSum or partCount.
 type spooled struct {
 	F int
-	X string
+	X string // joined by separator
 	V float64
+}
+
+const (
+	separator = "\xff"
+	partSum   = "sum"
+	partCount = "count"
+)
+
+// extraOf are the values of the labels that a family adds.
+func extraOf(x string) []string {
+	if x == "" {
+		return nil
+	}
+	return strings.Split(x, separator)
 }
 
 // chain is the rows of one engine, in the order of time.
@@ -74,7 +88,7 @@ type spool struct {
 	size    int64        // of the file
 	engines map[string]*chain
 	models  map[string]*environments
-	words   []string // the values of X: as few as the table in families.go has
+	words   []string // the values of X: as few as the table in families.go and the workloads make
 	scratch []byte
 
 	replayed bool
@@ -124,10 +138,11 @@ func (s *spool) add(r history.Record) error {
 	at = max(at, c.time+1)
 	c.time = at
 	x := row{Time: at, OK: r.OK()}
-	sample := func(f int, v float64, extra string) {
+	sample := func(f int, v float64, labels ...string) {
 		if !finite(v) {
 			return
 		}
+		extra := strings.Join(bounded(labels), separator)
 		if c.extras[f] == nil {
 			c.extras[f] = map[string]bool{}
 		}
@@ -138,17 +153,17 @@ func (s *spool) add(r history.Record) error {
 		id := bounded([]string{r.Version, r.Digest, r.Fingerprint})
 		x.Version, x.Digest, x.Print = id[0], id[1], id[2]
 		for i, g := range gauges {
-			g.of(r, func(v float64, extra ...string) { sample(i, v, strings.Join(extra, "")) })
+			g.of(r, func(v float64, extra ...string) { sample(i, v, extra...) })
 		}
-		if l := r.Measurement.Latency; finite(l.Sum) && len(l.Quantiles) > 0 { // of how many queries is not known of what was measured elsewhere
-			x.Sum, x.Count = l.Sum, l.Queries
-			for i, f := range summaries {
-				for _, q := range l.Quantiles {
-					if v, ok := f.of(q); ok {
-						sample(-1-i, v, formatQuantile(q.Q))
-					}
+		for i, f := range summaries {
+			f.of(r, func(v summary) {
+				part := func(name string, value float64) { sample(-1-i, value, append(slices.Clip(v.extra), name)...) }
+				for _, q := range slices.Sorted(maps.Keys(v.quantiles)) {
+					part(formatQuantile(q), v.quantiles[q])
 				}
-			}
+				part(partSum, v.sum)
+				part(partCount, float64(v.count))
+			})
 		}
 	}
 	return s.append(c, x)
@@ -199,8 +214,6 @@ func (s *spool) flush() error {
 func (s *spool) encode(x row) []byte {
 	b := append(s.scratch[:0], byte(oneIf(x.OK)))
 	b = binary.LittleEndian.AppendUint64(b, uint64(x.Time))
-	b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x.Sum))
-	b = binary.LittleEndian.AppendUint64(b, uint64(x.Count))
 	for _, t := range []string{x.Version, x.Digest, x.Print} {
 		b = append(b, byte(len(t))) // bounded to maxLabel
 		b = append(b, t...)
@@ -210,7 +223,7 @@ func (s *spool) encode(x row) []byte {
 		if i < 0 {
 			i, s.words = len(s.words), append(s.words, m.X)
 		}
-		b = append(b, byte(int8(m.F)), byte(i))
+		b = binary.AppendUvarint(append(b, byte(int8(m.F))), uint64(i))
 		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(m.V))
 	}
 	s.scratch = b
@@ -220,7 +233,7 @@ func (s *spool) encode(x row) []byte {
 func (s *spool) decode(b []byte, x *row) {
 	u64 := func() (v uint64) { v, b = binary.LittleEndian.Uint64(b), b[8:]; return v }
 	x.OK, b = b[0] == 1, b[1:]
-	x.Time, x.Sum, x.Count = int64(u64()), math.Float64frombits(u64()), int(u64())
+	x.Time = int64(u64())
 	for _, t := range []*string{&x.Version, &x.Digest, &x.Print} {
 		n := int(b[0])
 		if string(b[1:1+n]) != *t { // mostly the same: spare the copy
@@ -230,9 +243,10 @@ func (s *spool) decode(b []byte, x *row) {
 	}
 	x.Samples = x.Samples[:0]
 	for len(b) > 0 {
-		f, w := int(int8(b[0])), s.words[b[1]]
-		b = b[2:]
-		x.Samples = append(x.Samples, spooled{f, w, math.Float64frombits(u64())})
+		f := int(int8(b[0]))
+		word, n := binary.Uvarint(b[1:])
+		b = b[1+n:]
+		x.Samples = append(x.Samples, spooled{f, s.words[word], math.Float64frombits(u64())})
 	}
 }
 

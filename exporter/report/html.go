@@ -73,6 +73,8 @@ type card struct {
 	Failures []*Failure
 	Chart    chart.History
 	Targets  []VerdictView
+
+	Workloads workloadTable
 }
 
 type htmlLine struct {
@@ -229,7 +231,7 @@ func newCard(m ModelView, i int, full bool) card {
 			c.Details = append(c.Details, d)
 		}
 	}
-	c.Chart = newChart(m, c.Anchor)
+	c.Chart, c.Workloads = newChart(m, c.Anchor), newWorkloadTable(workloadLines(m.Rows))
 	return c
 }
 

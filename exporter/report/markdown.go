@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/outside"
@@ -31,19 +32,11 @@ func Markdown(w io.Writer, v View) error {
 	for _, m := range v.Models {
 		p("\n### %s\n\n%s **%s**\n", outside.Markdown(m.Name), statusMark(m.Status), outside.Markdown(m.Headline))
 		if ls := lines(m); len(ls) > 0 {
-			p("\n|")
-			for _, c := range columns {
-				p(" %s |", c.title)
+			titles, right := make([]string, len(columns)), make([]bool, len(columns))
+			for i, c := range columns {
+				titles[i], right[i] = c.title, c.right
 			}
-			p("\n|")
-			for _, c := range columns {
-				if c.right {
-					p(" ---: |")
-				} else {
-					p(" --- |")
-				}
-			}
-			p("\n")
+			markdownHead(p, titles, right)
 			for _, l := range ls {
 				p("|")
 				if l.result == nil {
@@ -57,6 +50,8 @@ func Markdown(w io.Writer, v View) error {
 				p("\n")
 			}
 		}
+		workloads := workloadLines(m.Rows)
+		workloadMarkdown(p, workloads)
 		var items []string
 		for _, l := range lines(m) {
 			if f := l.row.Failure; f != nil && !l.old {
@@ -72,7 +67,7 @@ func Markdown(w io.Writer, v View) error {
 				items = append(items, s)
 			}
 		}
-		for _, n := range append(details(m), notes(m)...) {
+		for _, n := range slices.Concat(details(m), workloadSentences(workloads), notes(m)) {
 			items = append(items, outside.Markdown(n))
 		}
 		if s := m.ChangeText(); s != "" {
@@ -147,4 +142,40 @@ func statusMark(s standing.Status) string {
 		return "📏"
 	}
 	return "⏳"
+}
+
+// markdownHead begins a table.
+func markdownHead(p func(string, ...any), titles []string, right []bool) {
+	p("\n|")
+	for _, title := range titles {
+		p(" %s |", title)
+	}
+	p("\n|")
+	for _, r := range right {
+		if r {
+			p(" ---: |")
+		} else {
+			p(" --- |")
+		}
+	}
+	p("\n")
+}
+
+// workloadMarkdown writes the workloads of a model.
+func workloadMarkdown(p func(string, ...any), list []workloadLine) {
+	if len(list) == 0 {
+		return
+	}
+	titles, right := make([]string, len(workloadColumns)), make([]bool, len(workloadColumns))
+	for i, c := range workloadColumns {
+		titles[i], right[i] = c.title, c.right
+	}
+	markdownHead(p, titles, right)
+	for _, l := range list {
+		p("|")
+		for _, c := range workloadColumns {
+			p(" %s |", outside.Markdown(c.cell(l)))
+		}
+		p("\n")
+	}
 }

@@ -31,13 +31,7 @@ func result(of history.Series, r history.Record, now time.Time) *Result {
 	if q, ok := m.Latency.At(0.5); ok {
 		x.P50Low, x.P50High = numOf(q.Low), numOf(q.High)
 	}
-	if q, ok := m.Latency.At(0.99); ok && num(q.Value) != nil {
-		x.P99 = &Percentile{Value: q.Value, Queries: m.Latency.Queries}
-		if q.Upper != nil {
-			x.P99.Upper = num(*q.Upper)
-		}
-		x.P99.Low, x.P99.High = numOf(q.Low), numOf(q.High)
-	}
+	x.P99, x.Workloads = percentile99(m.Latency), workloadViews(m.Workloads)
 	if a := m.Accuracy; a != nil {
 		x.Deviation, x.Measure, x.Reference = num(a.Deviation), a.Measure, outside.Line(a.Reference, 100)
 		x.Top1, x.Top1Agreement = numOf(a.Top1), numOf(a.Top1Agreement)
@@ -78,6 +72,19 @@ func result(of history.Series, r history.Record, now time.Time) *Result {
 		}
 	}
 	return x
+}
+
+// percentile99 is the P99 of a latency with its evidence; nil when there is none.
+func percentile99(l bench.Latency) *Percentile {
+	q, ok := l.At(0.99)
+	if !ok || num(q.Value) == nil {
+		return nil
+	}
+	p := &Percentile{Value: q.Value, Queries: l.Queries, Low: numOf(q.Low), High: numOf(q.High)}
+	if q.Upper != nil {
+		p.Upper = num(*q.Upper)
+	}
+	return p
 }
 
 func telemetry(m *bench.Measurement) *Telemetry {

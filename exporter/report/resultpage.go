@@ -61,6 +61,7 @@ type resultPage struct {
 	Fingerprint             string
 	Settings                string
 	Samples                 bool
+	Workloads               workloadTable
 	Before, After           int64 // neighbours of the same precision; 0 without one
 }
 
@@ -92,6 +93,7 @@ func WriteResultPage(w io.Writer, in OneResult, docsURL string) error {
 	if r.OK() {
 		p.Result = result(series, r, in.Now)
 		p.measured(r)
+		p.Workloads = newWorkloadTable(workloadLines([]Row{{Precision: r.Precision, Result: p.Result}}))
 	} else {
 		p.Failure = failure(r, in.Now)
 	}

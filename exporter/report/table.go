@@ -161,8 +161,8 @@ func thresholdsCell(l line) string {
 func (v RowVerdict) misses() []string {
 	var out []string
 	for _, c := range v.Criteria {
-		if c.Outcome == standing.Missed && c.Value != nil {
-			out = append(out, v.Name+": "+c.Title+" "+units.Format(*c.Value, c.Unit)+", wanted "+wanted(c))
+		if c.Outcome == standing.Missed {
+			out = append(out, v.Name+": "+c.Title+" "+figureText(c.Value, c.Unit)+", wanted "+wanted(c))
 		}
 	}
 	return out

@@ -77,34 +77,11 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		if len(grid) == 1 {
 			continue
 		}
-		widths := make([]int, len(columns))
-		for r, cells := range grid {
-			for i, s := range cells {
-				if o.ASCII {
-					grid[r][i] = ascii(s)
-				}
-				widths[i] = max(widths[i], utf8.RuneCountInString(grid[r][i]))
-			}
-		}
-		for r, cells := range grid {
-			var s strings.Builder
-			for i, cell := range cells {
-				pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-				s.WriteString("  ")
-				if columns[i].right {
-					s.WriteString(pad + cell)
-				} else {
-					s.WriteString(cell + pad)
-				}
-			}
-			if why, ok := spans[r]; ok {
-				s.WriteString("  " + outside.Line(why, 200))
-			}
-			p("%s\n", strings.TrimRight(s.String(), " "))
-		}
+		writeGrid(p, grid, spans, func(i int) bool { return columns[i].right }, o)
 		for _, n := range details(m) {
 			p("  %s\n", n)
 		}
+		workloadText(p, workloadLines(m.Rows), o)
 	}
 	for i, m := range v.Milestones {
 		if i == 0 {
@@ -145,6 +122,59 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		p("\nNo longer in the repository: %s\n", goneText(v.Gone))
 	}
 	return b.Flush()
+}
+
+// writeGrid writes rows of cells, the first of which is the head, in aligned columns.
+// spans are texts behind a row that has fewer cells.
+func writeGrid(p func(string, ...any), grid [][]string, spans map[int]string, right func(column int) bool, o TextOptions) {
+	widths := make([]int, len(grid[0]))
+	for r, cells := range grid {
+		for i, s := range cells {
+			if o.ASCII {
+				grid[r][i] = ascii(s)
+			}
+			widths[i] = max(widths[i], utf8.RuneCountInString(grid[r][i]))
+		}
+	}
+	for r, cells := range grid {
+		var s strings.Builder
+		for i, cell := range cells {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			s.WriteString("  ")
+			if right(i) {
+				s.WriteString(pad + cell)
+			} else {
+				s.WriteString(cell + pad)
+			}
+		}
+		if why, ok := spans[r]; ok {
+			s.WriteString("  " + outside.Line(why, 200))
+		}
+		p("%s\n", strings.TrimRight(s.String(), " "))
+	}
+}
+
+// workloadText writes the workloads of a model.
+func workloadText(p func(string, ...any), list []workloadLine, o TextOptions) {
+	if len(list) == 0 {
+		return
+	}
+	head := make([]string, len(workloadColumns))
+	for i, c := range workloadColumns {
+		head[i] = strings.ToUpper(c.title)
+	}
+	grid := [][]string{head}
+	for _, l := range list {
+		cells := make([]string, len(workloadColumns))
+		for i, c := range workloadColumns {
+			cells[i] = c.cell(l)
+		}
+		grid = append(grid, cells)
+	}
+	writeGrid(p, grid, nil, func(i int) bool { return workloadColumns[i].right }, o)
+	for _, s := range workloadSentences(list) {
+		p("  %s\n", s)
+	}
 }
 
 func goneText(gone []string) string {

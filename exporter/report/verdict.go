@@ -44,10 +44,17 @@ func rowVerdicts(m *standing.Model, of history.Trial, e history.Entry) []RowVerd
 
 func criterionView(c standing.CriterionResult) CriterionView {
 	v := CriterionView{Text: c.String(), Metric: c.Metric, Title: title(c.Criterion), Target: c.Target, Unit: c.Unit, Outcome: c.Outcome}
-	if !math.IsNaN(c.Value) {
-		v.Value = &c.Value
-	}
+	v.Value = num(c.Value)
 	return v
+}
+
+// figureText is a criterion's value; a missed one that has none is the latency of a
+// workload that cannot be served.
+func figureText(v *float64, u units.Unit) string {
+	if v == nil || math.IsInf(*v, 0) {
+		return "growing without end (more requests than it serves)"
+	}
+	return units.Format(*v, u)
 }
 
 // title is a criterion's quantity as people read it.
@@ -120,7 +127,7 @@ func misses(r standing.EngineResult) string {
 	for _, c := range r.Criteria {
 		switch c.Outcome {
 		case standing.Missed:
-			parts = append(parts, fmt.Sprintf("%s %s, wanted %s %s", title(c.Criterion), units.Format(c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
+			parts = append(parts, fmt.Sprintf("%s %s, wanted %s %s", title(c.Criterion), figureText(&c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
 		case standing.Unknown:
 			parts = append(parts, title(c.Criterion)+" not measured")
 		case standing.Undecided:

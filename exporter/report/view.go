@@ -233,6 +233,7 @@ type Result struct {
 	// ThroughputChange is nil unless both engines' throughput was measured in turns.
 	ThroughputChange *ThroughputChange `json:"throughput_change,omitempty"`
 	Telemetry        *Telemetry        `json:"telemetry,omitempty"` // nil where no device was watched, as on a CPU
+	Workloads        []WorkloadView    `json:"workloads,omitempty"` // in the order of the configuration
 	Warnings         []string          `json:"warnings,omitempty"`
 }
 

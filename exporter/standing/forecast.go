@@ -3,6 +3,7 @@ package standing
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -127,10 +128,12 @@ func observations(criteria []forecast.Criterion, all []iteration, fingerprint st
 		for k := range out {
 			o := forecast.Observation{Time: x.time, Environment: fingerprint, Concern: concern}
 			// One engine stands for the candidate: the criteria must hold together.
-			// What was disturbed is an iteration without a result.
+			// What was disturbed is an iteration without a result, and so is a latency
+			// without an end: how far it is from the threshold has no number.
 			if x.engine != nil && x.engine.Outcome != Undecided && x.engine.Criteria[k].Outcome.decided() {
-				o.Value, o.Valid = x.engine.Criteria[k].Value, true
-				o.Disturbed = x.engine.Disturbed && criteria[k].Timed()
+				r := x.engine.Criteria[k]
+				o.Value, o.Valid = r.Value, !math.IsInf(r.Value, 0)
+				o.Disturbed = r.Disturbed && r.Timed()
 			}
 			out[k][i] = o
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 )
 
 // Outcome is the answer to a criterion.
@@ -32,7 +33,10 @@ func (o Outcome) decided() bool { return o == Met || o == Missed }
 type CriterionResult struct {
 	forecast.Criterion
 	Outcome Outcome
-	Value   float64 // in the criterion's unit; NaN when Outcome is Unknown
+	Value   float64 // in the criterion's unit; NaN when Outcome is Unknown, +Inf when a workload cannot be served
+	// Disturbed says that something else used the machine while the figure was
+	// measured.
+	Disturbed bool
 }
 
 // Gap is forecast.Criterion.Gap of the value: +Inf when it is unknown.
@@ -67,12 +71,12 @@ func (r *EngineResult) Gap() float64 {
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
 	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
 	for i, c := range criteria {
-		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(e, c)}
+		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(e, c), Disturbed: e.DisturbedFor(c.Metric)}
 		switch {
 		case math.IsNaN(x.Value):
 		case c.Met(x.Value):
 			x.Outcome = Met
-		case e.Disturbed && c.Timed():
+		case x.Disturbed && c.Timed():
 			x.Outcome = Undecided
 		default:
 			x.Outcome = Missed
@@ -157,12 +161,14 @@ func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *E
 	return &r
 }
 
-// figure is what a criterion asks of an entry; NaN when it is unknown.
+// figure is what a criterion asks of an entry; NaN when it is unknown. The latency of
+// a workload that cannot be served has no end.
 func figure(e history.Entry, c forecast.Criterion) float64 {
-	if v, ok := e.Value(c.Metric); ok && !math.IsInf(v, 0) {
-		return v
+	v, ok := e.Value(c.Metric)
+	if _, workload := terms.SplitWorkload(c.Metric); !ok || math.IsInf(v, 0) && workload == "" {
+		return math.NaN()
 	}
-	return math.NaN()
+	return v
 }
 
 // through reports whether t has been tried at all of the expected precisions

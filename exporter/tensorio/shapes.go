@@ -2,6 +2,7 @@ package tensorio
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -38,6 +39,46 @@ func (s Shapes) Resolve(inputs []engine.TensorInfo) ([][]int64, error) {
 		shapes[i] = shape
 	}
 	return shapes, open.err()
+}
+
+// With lets sizes, by symbol or "input/position", go before everything that is known
+// of them. A size that no input asks for is an error of KindInvalidInput.
+func (s Shapes) With(inputs []engine.TensorInfo, sizes map[string]int64) (Shapes, error) {
+	out := Shapes{Batch: s.Batch, Dims: maps.Clone(s.Dims), InputDims: maps.Clone(s.InputDims)}
+	if out.Dims == nil {
+		out.Dims = map[string]int64{}
+	}
+	used := map[string]bool{}
+	for _, in := range inputs {
+		given := slices.Clone(out.InputDims[in.Name])
+		for i, d := range in.Dims {
+			place := fmt.Sprintf("%s/%d", in.Name, i)
+			size, ok := sizes[place]
+			used[place] = ok
+			if !ok {
+				size, ok = sizes[d.Name]
+				used[d.Name] = used[d.Name] || ok
+			}
+			if !ok {
+				continue
+			}
+			out.Dims[place] = size
+			if k := i + len(given) - len(in.Dims); k >= 0 && k < len(given) { // config.pbtxt may leave the batch out
+				given[k] = -1
+			}
+		}
+		if given != nil {
+			out.InputDims[in.Name] = given
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(sizes)) {
+		if !used[name] {
+			e := engine.Errorf(engine.KindInvalidInput, "resolve the shapes of the inputs", "", "no input has a dimension %q", name)
+			e.Hint = "name a symbolic dimension of the model, or one by input and position"
+			return out, e
+		}
+	}
+	return out, nil
 }
 
 // Batched reports whether the batch can be chosen: whether some dimension of an

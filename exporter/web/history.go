@@ -79,7 +79,7 @@ func newHistoryItem(r history.Record) historyItem {
 		x.Result, x.Message = string(r.Failure.Kind), r.Failure.Message
 		return x
 	}
-	for _, q := range history.Quantities {
+	for _, q := range history.QuantitiesOf(r) {
 		if v, ok := q.Of(r); ok && !math.IsNaN(v) && !math.IsInf(v, 0) {
 			x.Values[q.Column()] = v
 		}

@@ -1,4 +1,4 @@
-import { exprOf, figureOf, sentence } from './sentence';
+import { exprOf, figureOf, sentence, workloadFigures } from './sentence';
 import { Figure, MilestoneQuery, P99 } from './types';
 
 const throughput: Figure = {
@@ -49,5 +49,18 @@ describe('figures', () => {
     expect(exprOf(throughput, expr, figures)).toBe('plancast_throughput{precision="int8"}');
     expect(exprOf(top1, expr, figures)).toBe('plancast_accuracy{measure="top1", precision="int8"}');
     expect(exprOf(P99, 'up', figures)).toBe(P99.expr);
+  });
+
+  it('of a workload are found once an expression names it', () => {
+    const expr = 'plancast_workload_latency_seconds{quantile="0.99", workload="chat", precision="int8"}';
+    const all = [...figures, ...workloadFigures(expr)];
+    expect(figureOf(expr, all)?.title).toBe('P99 latency of chat');
+    expect(exprOf(all.find((f) => f.name === 'goodput@chat')!, expr, all)).toBe(
+      'plancast_workload_goodput_requests_per_second{workload="chat", precision="int8"}'
+    );
+    expect(workloadFigures(P99.expr)).toEqual([]);
+    expect(sentence(query({ criteria: [{ expr, comparison: '<', target: '50ms', unit: 'seconds' }] }), figures, '365d')).toContain(
+      'P99 latency of chat is below 50ms'
+    );
   });
 });

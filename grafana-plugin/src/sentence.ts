@@ -1,4 +1,4 @@
-import { Comparison, Criterion, Figure, MilestoneQuery, QuestionType } from './types';
+import { Comparison, Criterion, Figure, MilestoneQuery, QuestionType, WORKLOAD_FIGURES } from './types';
 
 export const QUESTIONS: Array<{ value: QuestionType; label: string; description: string }> = [
   {
@@ -34,16 +34,39 @@ const word = (c: Comparison) => COMPARISONS.find((x) => x.value === c)?.label ??
 
 const SELECTOR = /^\s*([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?:\{([^{}]*)\})?\s*$/;
 
-/** The figure that an expression selects, whatever further labels it names; pkg/models/metrics.go does the same. */
+/** The matchers between the braces of a selector. */
+const matchersOf = (inside?: string): string[] =>
+  (inside ?? '')
+    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
+    .map((m) => m.trim())
+    .filter(Boolean);
+
+const tight = (matcher: string) => matcher.replace(/ /g, '');
+
+/** The figure that an expression selects, whatever further labels it names; pkg/models/title.go does the same. */
 export function figureOf(expr: string, figures: Figure[]): Figure | undefined {
   const have = SELECTOR.exec(expr);
+  const names = matchersOf(have?.[2]).map(tight);
   return figures.find((f) => {
     const want = SELECTOR.exec(f.expr);
     return (
       f.expr === expr ||
-      (have && want && have[1] === want[1] && (!want[2] || (have[2] ?? '').replace(/ /g, '').includes(want[2])))
+      (have && want && have[1] === want[1] && matchersOf(want[2]).every((m) => names.includes(tight(m))))
     );
   });
+}
+
+/** The figures of the workload that an expression names; none where it names none. */
+export function workloadFigures(expr: string): Figure[] {
+  const name = /[{,]\s*workload\s*=\s*"([^"]+)"/.exec(expr)?.[1];
+  return name
+    ? WORKLOAD_FIGURES.map((f) => ({
+        ...f,
+        name: `${f.name}@${name}`,
+        title: `${f.title} of ${name}`,
+        expr: f.expr.replaceAll('$workload', name),
+      }))
+    : [];
 }
 
 /** The expression of another figure, with the further labels of this one. */
@@ -55,17 +78,15 @@ export function exprOf(figure: Figure, from: string, figures: Figure[]): string 
   if (!old || !have?.[2] || !want || !own) {
     return figure.expr;
   }
-  const rest = have[2]
-    .split(/,(?=(?:[^"]*"[^"]*")*[^"]*$)/)
-    .map((m) => m.trim())
-    .filter((m) => m && m.replace(/ /g, '') !== own[2]);
+  const left = matchersOf(own[2]).map(tight);
+  const rest = matchersOf(have[2]).filter((m) => !left.includes(tight(m)));
   const matchers = [...(want[2] ? [want[2]] : []), ...rest];
   return matchers.length ? `${want[1]}{${matchers.join(', ')}}` : want[1];
 }
 
 /** What a criterion is about, in the words of people where there are any. */
 export function subject(c: Criterion, figures: Figure[]): string {
-  return c.name?.trim() || figureOf(c.expr, figures)?.title || c.expr.trim() || 'an expression';
+  return c.name?.trim() || figureOf(c.expr, [...figures, ...workloadFigures(c.expr)])?.title || c.expr.trim() || 'an expression';
 }
 
 function conditions(q: MilestoneQuery, figures: Figure[]): string {

@@ -72,6 +72,9 @@ export const TERMS = terms;
 
 export const FIGURES = terms.figures as Figure[];
 
+/** The figures of a workload; in their expressions $workload stands for its name. */
+export const WORKLOAD_FIGURES = terms.workloadFigures as Figure[];
+
 export const P99: Figure = FIGURES.find((f) => f.name === 'p99')!;
 
 export const DEFAULT_QUERY: Partial<MilestoneQuery> = {

@@ -228,7 +228,7 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 	}
 	return &bench.Measurement{
 		Telemetry: telemetry, Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
-		Memory: memory, Accuracy: a, Layers: m.graph(n, p, progress),
+		Memory: memory, Accuracy: a, Layers: m.graph(n, p, progress), Workloads: m.traffic(n, p, latency.Mean),
 	}
 }
 
@@ -317,6 +317,14 @@ models:
   - {match: "bert-*", owner: language-team}
   - {match: "t5-*", owner: language-team}
   - {match: "*", owner: speech-team}
+
+workloads:
+  - name: chat
+    models: bert-*
+    shapes: [{weight: 70, dims: {sequence: 32}}, {weight: 25, dims: {sequence: 128}}, {weight: 5, dims: {sequence: 512}}]
+    rate: 20/s
+    concurrency: 2
+    within: 400ms
 
 targets:
   - {name: interactive, criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]}

@@ -189,6 +189,40 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 		}
 	})
 
+	t.Run("requests are served when they are due and not before, and inputs may differ", func(t *testing.T) {
+		e, _ := load(t, open(t), f.Model, engine.FP32)
+		inputs := [][]engine.Tensor{inputsOf(t, e, 1), inputsOf(t, e, 3)}
+		requests := make([]engine.Request, 40)
+		for i := range requests {
+			requests[i] = engine.Request{At: time.Duration(i) * 200 * time.Microsecond, Input: i % 2}
+		}
+		for _, lanes := range []int{1, 2} {
+			answers, err := e.Serve(context.Background(), inputs, requests, engine.ServeOptions{Concurrency: lanes})
+			if err != nil || len(answers) != len(requests) {
+				t.Fatalf("concurrency %d: %d answers, %v", lanes, len(answers), err)
+			}
+			for i, a := range answers {
+				if a.Start < requests[i].At || a.Start < a.Taken || a.End <= a.Start {
+					t.Errorf("concurrency %d: request %d due at %v was taken at %v, begun at %v and answered at %v", lanes, i, requests[i].At, a.Taken, a.Start, a.End)
+				}
+			}
+		}
+	})
+
+	t.Run("serving ends at its longest duration, and with the context", func(t *testing.T) {
+		e, inputs := load(t, open(t), f.Model, engine.FP32)
+		requests := []engine.Request{{}, {At: time.Hour}}
+		answers, err := e.Serve(context.Background(), [][]engine.Tensor{inputs}, requests, engine.ServeOptions{Concurrency: 1, MaxDuration: time.Minute})
+		if err != nil || len(answers) != 1 {
+			t.Errorf("%d answers, %v", len(answers), err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		if _, err := e.Serve(ctx, [][]engine.Tensor{inputs}, requests, engine.ServeOptions{Concurrency: 2}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v instead of context canceled", err)
+		}
+	})
+
 	t.Run("wrong inputs are invalid input", func(t *testing.T) {
 		e, inputs := load(t, open(t), f.Model, engine.FP32)
 		wrongType := clone(inputs)

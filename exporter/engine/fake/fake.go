@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/workload"
 )
 
 // Name is the backend's name.
@@ -355,6 +356,34 @@ func (e *fakeEngine) Time(ctx context.Context, inputs []engine.Tensor, opts engi
 		}
 	}
 	return w, nil
+}
+
+// Serve serves by the script, on a clock that counts. Concurrent requests do not wait
+// for each other.
+func (e *fakeEngine) Serve(ctx context.Context, inputs [][]engine.Tensor, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
+	for _, in := range inputs {
+		if err := e.check(ctx, in); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.script.strike("serve"); err != nil {
+		return nil, err
+	}
+	answers := workload.Simulate(requests, opts.Concurrency, func(r engine.Request) time.Duration {
+		latency := time.Duration(e.script.Latency)
+		if in := inputs[r.Input]; e.script.PerSample && len(in) > 0 && len(in[0].Shape) > 0 {
+			latency *= time.Duration(in[0].Shape[0])
+		}
+		return time.Duration(float64(latency) * math.Max(0.1, 1+e.script.Jitter*e.random.NormFloat64()))
+	})
+	if opts.MaxDuration > 0 {
+		for i, a := range answers {
+			if a.Start >= opts.MaxDuration {
+				return answers[:i], nil
+			}
+		}
+	}
+	return answers, nil
 }
 
 // Layers returns the script's, or ErrNoLayers.

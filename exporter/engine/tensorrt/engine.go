@@ -235,6 +235,17 @@ func (e *loaded) bencher(inputs []engine.Tensor, lanes int) (*trt.Bencher, error
 		return t.bench, nil
 	}
 	e.stopTiming()
+	b, err := e.newBencher(inputs, lanes)
+	if err != nil {
+		return nil, err
+	}
+	e.timing = &timing{lanes, slices.Clone(inputs), b}
+	return b, nil
+}
+
+// newBencher runs inputs of one shape, with a CUDA graph where the settings ask for
+// one and the engine can be captured.
+func (e *loaded) newBencher(inputs []engine.Tensor, lanes int) (*trt.Bencher, error) {
 	in, err := e.tensors(inputs)
 	if err != nil {
 		return nil, err
@@ -249,11 +260,7 @@ func (e *loaded) bencher(inputs []engine.Tensor, lanes int) (*trt.Bencher, error
 		o.CUDAGraph = false
 		b, err = e.engine.NewBencher(o)
 	}
-	if err != nil {
-		return nil, err
-	}
-	e.timing = &timing{lanes, slices.Clone(inputs), b}
-	return b, nil
+	return b, err
 }
 
 func (e *loaded) note(text string) {

@@ -206,8 +206,8 @@ func Input() standing.Evidence {
 		version := fmt.Sprint(i + 1)
 		fp32, int8 := Measured(v), Measured(v*0.6)
 		if i == 3 {
-			fp32 = and(fp32, Paired("3", 0.84, 0.83, 0.85, bench.Changed))
-			int8 = and(int8, Paired("3", 0.84, 0.825, 0.856, bench.Changed))
+			fp32 = and(fp32, Paired("3", 0.84, 0.83, 0.85, bench.Changed), Saturated, Rejected)
+			int8 = and(int8, Paired("3", 0.84, 0.825, 0.856, bench.Changed), Served, Rejected)
 		}
 		if i == 3 {
 			fp32 = and(fp32, Traced(change.Change{

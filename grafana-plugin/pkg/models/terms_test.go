@@ -24,7 +24,7 @@ func TestTheEditorHasTheTermsOfTheBackend(t *testing.T) {
 	e.SetIndent("", "  ")
 	if err := e.Encode(map[string]any{
 		"history": fmt.Sprintf("%dd", terms.LookBack/(24*time.Hour)), "horizon": terms.Horizon, "maxHorizon": terms.MaxHorizon,
-		"share": 100 * terms.Share, "ready": 100 * terms.Ready, "figures": terms.Quantities(),
+		"share": 100 * terms.Share, "ready": 100 * terms.Ready, "figures": terms.Quantities(), "workloadFigures": terms.WorkloadQuantities(),
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import {
 import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
-import { COMPARISONS, exprOf, figureOf, QUESTIONS, sentence } from '../sentence';
+import { COMPARISONS, exprOf, figureOf, QUESTIONS, sentence, workloadFigures } from '../sentence';
 import { By, Criterion, FIGURES, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, TERMS, Unit } from '../types';
 import { Pick } from './Pick';
 import { PromQLField } from './PromQLField';
@@ -97,7 +97,8 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
   const horizon = query.horizon ?? (byMilestone ? undefined : 'iterations');
 
   const criterion = (c: Criterion, i: number) => {
-    const figure = figureOf(c.expr, FIGURES);
+    const figures = [...FIGURES, ...workloadFigures(c.expr)];
+    const figure = figureOf(c.expr, figures);
     const n = criteria.length > 1 ? ` ${i + 1}` : '';
     return (
       <div key={i} role="group" aria-label={`Criterion${n}`} className={styles.criterion}>
@@ -108,15 +109,15 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
             label={`Figure${n}`}
             width={26}
             options={[
-              ...FIGURES.map((f) => ({ value: f.name, label: f.title })),
+              ...figures.map((f) => ({ value: f.name, label: f.title })),
               { value: OWN, label: 'a PromQL expression' },
             ]}
             value={figure?.name ?? OWN}
             onChange={(v) => {
-              const f = FIGURES.find((x) => x.name === v);
+              const f = figures.find((x) => x.name === v);
               if (f) {
                 setCriterion(i, {
-                  expr: exprOf(f, c.expr, FIGURES),
+                  expr: exprOf(f, c.expr, figures),
                   unit: f.unit,
                   comparison: f.lower ? '<' : '>',
                   name: undefined,

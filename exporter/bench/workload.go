@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/tensorio"
+	"github.com/plancast/plancast/exporter/workload"
+	"github.com/plancast/plancast/units"
+)
+
+// workloads measures the configured traffic. It is the last step, so that all other
+// figures are as if there were none. What a workload fails at is its own failure.
+func (r *run) workloads(ctx context.Context) error {
+	for _, w := range r.job.Options.Workloads {
+		shown := w
+		shown.Trace = nil // a record is no place for it
+		t := &traffic{run: r, w: w, result: WorkloadResult{Workload: shown}}
+		err := t.measure(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			t.result = WorkloadResult{Workload: shown, Failure: r.explain(engine.AsError(err))}
+		}
+		r.m.Workloads = append(r.m.Workloads, t.result)
+	}
+	return nil
+}
+
+// traffic is the measurement of one workload.
+type traffic struct {
+	*run
+	w        workload.Workload
+	inputs   [][]engine.Tensor // of each shape
+	sequence *workload.Sequence
+	result   WorkloadResult
+}
+
+// A queue that is not empty at a window's end grows: more than this share of the
+// window goes by until the last request is answered.
+const fallsBehind = 0.1
+
+// mostRequests bounds a window, whatever the rate.
+const mostRequests = 1 << 20
+
+func (t *traffic) measure(ctx context.Context) error {
+	for _, s := range t.w.Shapes {
+		in, err := t.inputsOf(s)
+		if err != nil {
+			return err
+		}
+		t.inputs = append(t.inputs, in)
+	}
+	t.sequence = t.w.Sequence(t.job.Options.Seed)
+	if err := t.capacity(ctx); err != nil {
+		return err
+	}
+	if t.w.Open() && t.w.Rate >= t.result.Capacity {
+		t.saturate(t.result.Capacity)
+	} else if err := t.windows(ctx); err != nil {
+		return err
+	}
+	return t.search(ctx)
+}
+
+// inputsOf makes the inputs of one shape: the first of the evaluation inputs where
+// they have it, generated otherwise.
+func (t *traffic) inputsOf(s workload.Shape) ([]engine.Tensor, error) {
+	batch := s.BatchOf(t.batches[0])
+	base := t.shapes(batch)
+	if _, given := s.Dims[workload.Batch]; given {
+		if err := t.takes(base, batch); err != nil {
+			return nil, err
+		}
+	}
+	sizes := maps.Clone(s.Dims)
+	delete(sizes, workload.Batch)
+	all, err := base.With(t.run.inputs, sizes)
+	if err != nil {
+		return nil, err
+	}
+	shapes, err := all.Resolve(t.run.inputs)
+	if err != nil {
+		return nil, err
+	}
+	if t.arrays != nil {
+		if call, err := t.recorded(shapes); err == nil && call != nil {
+			return call, nil
+		}
+	}
+	return tensorio.Generate(t.run.inputs, shapes, t.job.Options.Seed)
+}
+
+// takes refuses a batch that the model cannot do.
+func (t *traffic) takes(s tensorio.Shapes, batch int) error {
+	fixed := !s.Batched(t.run.inputs) && batch != t.batches[0]
+	if !fixed && (t.job.MaxBatch == 0 || batch <= t.job.MaxBatch) {
+		return nil
+	}
+	e := engine.Errorf(engine.KindInvalidInput, "choose a batch size", "", "the workload %s has a batch of %d, which the model does not take", t.w.Name, batch)
+	e.Hint = "leave the batch out of the workload's dims, or correct max_batch_size in config.pbtxt"
+	return e
+}
+
+// capacity runs the mix in a closed loop: it warms up, and says what no open loop can
+// exceed.
+func (t *traffic) capacity(ctx context.Context) error {
+	o := t.job.Options
+	pilot := 2 * len(t.inputs) * t.w.Concurrency
+	t.progress(engine.Progress{Stage: "workload", Message: fmt.Sprintf("%s: what the engine keeps up with, about %v", t.w.Name, o.SweepWindow)})
+	served, err := t.serve(ctx, t.sequence.Draw(pilot, 0), o.MaxWindow, false)
+	if err != nil {
+		return err
+	}
+	n := min(int(1.5*served.Rate()*o.SweepWindow.Seconds())+pilot, mostRequests)
+	_, served, err = t.window(ctx, t.sequence.Draw(n, 0), o.SweepWindow, false)
+	t.result.Capacity = served.Rate()
+	return err
+}
+
+// saturate says that the engine cannot serve the workload's rate.
+func (t *traffic) saturate(keepsUp float64) {
+	r := &t.result
+	r.Saturated, r.Capacity, r.Answered = true, keepsUp, keepsUp
+	r.Latency, r.Wait = nil, nil
+	if t.w.Within > 0 {
+		r.Goodput = new(0.0) // sooner or later every answer takes longer than that
+	}
+	t.warn("cannot serve %s; keeps up to %s", units.Format(t.w.Rate, units.PerSec), units.Format(keepsUp, units.PerSec))
+}
+
+// warn adds a reason not to trust the result's figures.
+func (t *traffic) warn(format string, args ...any) {
+	t.result.Warnings = append(t.result.Warnings, clip(fmt.Sprintf(format, args...), mostMessage))
+}
+
+// serve serves requests once, unwatched.
+func (t *traffic) serve(ctx context.Context, requests []engine.Request, longest time.Duration, open bool) (workload.Served, error) {
+	answers, err := t.engine.Serve(ctx, t.inputs, requests, engine.ServeOptions{Concurrency: t.w.Concurrency, MaxDuration: longest})
+	if err == nil && len(answers) == 0 {
+		err = engine.Errorf(engine.KindInternal, "serve a workload", t.w.Name, "the backend answered none of %d requests", len(requests))
+	}
+	return workload.Serve(requests, answers, open), err
+}
+
+// window serves requests until the machine lets them count.
+func (t *traffic) window(ctx context.Context, requests []engine.Request, longest time.Duration, open bool) (round, workload.Served, error) {
+	var served workload.Served
+	x, err := t.fit(ctx, "workload", t.job.Guard.Patience, func() (x round, elapsed float64, err error) {
+		x.observed.device, err = t.watching(func() (err error) {
+			served, err = t.serve(ctx, requests, longest, open)
+			return err
+		})
+		x.own = []engine.Window{{Latencies: served.Latencies, Elapsed: served.Elapsed}}
+		x.observed.queries = len(served.Latencies)
+		for _, s := range served.Services {
+			x.observed.spent += s
+		}
+		return x, served.Elapsed, err
+	})
+	return x, served, err
+}
+
+// requests is how many make a window at a rate.
+func (o Options) requests(rate float64) int {
+	n := max(float64(o.MinQueries), rate*o.MinWindow.Seconds())
+	return int(max(1, min(n, rate*o.MaxWindow.Seconds(), mostRequests)))
+}
+
+// windows times the workload until its figures settle.
+func (t *traffic) windows(ctx context.Context) error {
+	o := t.job.Options
+	rate := t.w.Rate
+	if !t.w.Open() {
+		rate = t.result.Capacity
+	}
+	n := o.requests(rate)
+	if t.w.Replayed > 0 {
+		n = t.w.Replayed
+	}
+	all := stretch{options: o, shares: t.w.Shares()}
+	discarded := t.disturbed
+	for {
+		t.progress(engine.Progress{
+			Stage: "workload", Done: float64(len(all.rounds)), Total: float64(o.MaxWindows),
+			Message: fmt.Sprintf("%s: window %d of at most %d, %s", t.w.Name, len(all.rounds)+1, o.MaxWindows, units.Count(n, "request")),
+		})
+		requests := t.sequence.Draw(n, t.w.Rate)
+		x, served, err := t.window(ctx, requests, o.MaxWindow, t.w.Open())
+		if err != nil {
+			return err
+		}
+		if served.Behind > fallsBehind {
+			t.saturate(served.Rate())
+			return nil
+		}
+		all.add(x, requests, served)
+		if len(all.rounds) >= o.MaxWindows || all.settled() || all.suffered() >= 2 && t.patience() == 0 {
+			break
+		}
+	}
+	t.conclude(all, t.disturbed-discarded)
+	return nil
+}
+
+// ExpectWorkload is how long a workload takes: two windows at least, with the search
+// all that its bounds allow. A closed loop takes as long as its windows are to last.
+func (o Options) ExpectWorkload(w workload.Workload) (least, most time.Duration) {
+	window := max(o.MinWindow, 0)
+	switch {
+	case w.Replayed > 0:
+		window = min(w.Trace[len(w.Trace)-1].At, o.MaxWindow)
+	case w.Open():
+		window = time.Duration(float64(o.requests(w.Rate)) / w.Rate * float64(time.Second))
+	}
+	least, most = o.SweepWindow+2*window, o.SweepWindow+time.Duration(o.MaxWindows)*window
+	if w.MaxRate > 0 {
+		least, most = least+4*o.SweepWindow, most+mostProbes*o.SweepWindow
+	}
+	return least, most
+}

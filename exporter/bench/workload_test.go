@@ -1,0 +1,266 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime"
+	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
+	"github.com/plancast/plancast/exporter/onnx/onnxtest"
+	"github.com/plancast/plancast/exporter/tensorio"
+	"github.com/plancast/plancast/exporter/workload"
+)
+
+// batches is a mix of batches, each of the same weight.
+func batches(sizes ...int64) (mix []workload.Shape) {
+	for _, n := range sizes {
+		mix = append(mix, workload.Shape{Weight: 1, Dims: map[string]int64{workload.Batch: n}})
+	}
+	return mix
+}
+
+func chat(rate float64, mix ...workload.Shape) workload.Workload {
+	return workload.Workload{Name: "chat", Shapes: mix, Rate: rate, Burstiness: 1, Concurrency: 1}
+}
+
+// under measures a fake engine whose call takes 1 ms for each sample of a batch.
+func under(t *testing.T, w workload.Workload, with ...func(*run)) (Measurement, WorkloadResult) {
+	t.Helper()
+	j := job(t, fake.Script{PerSample: true})
+	j.Options.Workloads = []workload.Workload{w}
+	m, err := Measure(context.Background(), fake.New(), j, nil, with...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := json.Marshal(m); err != nil {
+		t.Errorf("it does not travel as JSON: %v", err)
+	}
+	return m, m.Workloads[0]
+}
+
+func TestAWorkloadLeavesAllOtherFiguresAsTheyAre(t *testing.T) {
+	j := job(t, fake.Script{Jitter: 0.1})
+	plain, err := Measure(context.Background(), fake.New(), j, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Options.Workloads = []workload.Workload{chat(100, batches(1, 4)...)}
+	m, err := Measure(context.Background(), fake.New(), j, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Workload("chat") == nil || m.Workload("other") != nil {
+		t.Fatalf("workloads %+v", m.Workloads)
+	}
+	m.Workloads = nil
+	if !reflect.DeepEqual(m, plain) {
+		t.Errorf("with a workload\n%+v\nwithout\n%+v", m, plain)
+	}
+}
+
+func TestAnOpenLoopHasItsRateAndCountsTheWaiting(t *testing.T) {
+	_, w := under(t, chat(300, batches(1)...))
+	if w.Failure != nil || w.Saturated || math.Abs(w.Capacity-1000) > 1 || math.Abs(w.Answered/300-1) > 0.1 {
+		t.Fatalf("%+v", w)
+	}
+	p50, ok := w.Latency.At(0.5)
+	if !ok || p50.Value != 0.001 {
+		t.Errorf("P50 %+v: more than half of the requests find the engine free", p50)
+	}
+	// Pollaczek and Khinchine at a load of 0.3, within what some thousand requests show.
+	want := 0.3 / (2 * 0.7) * 0.001
+	if math.Abs(w.Wait.Mean/want-1) > 0.3 || math.Abs(w.Latency.Mean-w.Wait.Mean-0.001) > 1e-9 {
+		t.Errorf("mean waiting %v of %v, the formula says %v", w.Wait.Mean, w.Latency.Mean, want)
+	}
+	if w.Goodput != nil || w.HighestRate != nil {
+		t.Errorf("goodput %v and highest rate %v without a limit", w.Goodput, w.HighestRate)
+	}
+}
+
+func TestAMixHasTheTimesOfEachShape(t *testing.T) {
+	_, w := under(t, chat(0, batches(1, 4)...))
+	if len(w.Mix) != 2 || w.Mix[0].P50 != 0.001 || w.Mix[1].P50 != 0.004 || w.Mix[1].Shape != "batch 4" {
+		t.Errorf("mix %+v", w.Mix)
+	}
+	if w.Wait != nil || math.Abs(w.Answered-400) > 10 || math.Abs(w.Latency.Mean-0.0025) > 0.0001 {
+		t.Errorf("a closed loop of 1 ms and 4 ms answers %v a second, mean %v, waiting %v", w.Answered, w.Latency.Mean, w.Wait)
+	}
+}
+
+func TestWhatCannotBeServedIsSaidAtOnce(t *testing.T) {
+	w := chat(2000, batches(1)...)
+	w.Within = 5 * time.Millisecond
+	_, got := under(t, w)
+	if !got.Saturated || got.Latency != nil || got.Windows != 0 || math.Abs(got.Answered-1000) > 1 || *got.Goodput != 0 {
+		t.Errorf("%+v", got)
+	}
+	if !slices.Equal(got.Warnings, []string{"cannot serve 2,000/s; keeps up to 1,000/s"}) {
+		t.Errorf("warnings %q", got.Warnings)
+	}
+	for figure, want := range map[string]float64{"p99": math.Inf(1), "mean": math.Inf(1), "rate": 1000, "goodput": 0} {
+		if v, ok := got.Figure(figure); !ok || math.Abs(v-want) > 1 {
+			t.Errorf("%s is %v, %t; want %v", figure, v, ok, want)
+		}
+	}
+}
+
+func TestARejectedShapeFailsItsWorkloadAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		shape workload.Shape
+		want  string
+	}{
+		"a size that the model fixes": {workload.Shape{Weight: 1, Dims: map[string]int64{"x/1": 7}}, "dimension 1 is fixed to 4"},
+		"a dimension that nobody has": {workload.Shape{Weight: 1, Dims: map[string]int64{"sequence": 7}}, `no input has a dimension "sequence"`},
+	} {
+		m, w := under(t, chat(100, c.shape))
+		if w.Failure == nil || !strings.Contains(w.Failure.Error(), c.want) {
+			t.Errorf("%s: %v", name, w.Failure)
+		}
+		if len(m.Latency.Quantiles) == 0 {
+			t.Errorf("%s: the candidate has no latency", name)
+		}
+		if _, ok := w.Figure("rate"); ok {
+			t.Errorf("%s: a failed workload has a rate", name)
+		}
+	}
+	j := job(t, fake.Script{Fault: fake.RunFailed, At: "serve", Message: "no such shape"})
+	j.Options.Workloads = []workload.Workload{chat(100, batches(1)...)}
+	m, err := Measure(context.Background(), fake.New(), j, nil)
+	if err != nil || m.Workloads[0].Failure == nil || m.Workloads[0].Failure.Kind != engine.KindRunFailed {
+		t.Errorf("%v, %+v", err, m.Workloads)
+	}
+}
+
+func TestGoodputCountsAnswersWithinTheLimit(t *testing.T) {
+	w := chat(250, batches(1, 4)...)
+	w.Within = 2 * time.Millisecond
+	_, got := under(t, w)
+	// Every request of 4 ms is late, and those of 1 ms that wait for one.
+	if g := *got.Goodput; g < 50 || g > 100 {
+		t.Errorf("goodput %v of %v", g, got.Answered)
+	}
+}
+
+func TestTheHighestRateKeepsItsPercentileWithinTheLimit(t *testing.T) {
+	w := chat(100, batches(1)...)
+	w.Within, w.MaxRate = 5*time.Millisecond, 0.99
+	_, got := under(t, w)
+	// P99 of the latency at a load of 0.77 is 5 services.
+	if got.HighestRate == nil || *got.HighestRate < 650 || *got.HighestRate > 850 {
+		t.Errorf("highest rate %v of %v", got.HighestRate, got.Capacity)
+	}
+	w.Within = time.Microsecond
+	if _, got = under(t, w); *got.HighestRate != 0 {
+		t.Errorf("highest rate %v, and no call is so quick", *got.HighestRate)
+	}
+}
+
+func TestADisturbedWorkloadSaysSo(t *testing.T) {
+	quiet, busy := load(func(*Load) {}), load(func(l *Load) { l.Others = 1.5 })
+	h := &scriptedHost{loads: []Load{quiet, quiet, quiet, quiet, busy}} // the closed loop's, then the workload's
+	m, w := under(t, chat(300, batches(1)...), On(h))
+	if m.Disturbed() || !w.Disturbed() || w.Stable || !strings.Contains(strings.Join(w.Warnings, " "), "disturbed") {
+		t.Errorf("the engine is disturbed %t, the workload %+v, %q", m.Disturbed(), w.Disturbance, w.Warnings)
+	}
+}
+
+func TestAWindowHasItsRequestsAtItsRate(t *testing.T) {
+	o := DefaultOptions()
+	for rate, want := range map[float64]int{1: 60, 100: 662, 200: 662, 2000: 4000, 1e6: mostRequests} {
+		if got := o.requests(rate); got != want {
+			t.Errorf("%v a second: %d requests, want %d", rate, got, want)
+		}
+	}
+}
+
+func TestHowLongAWorkloadTakesFollowsFromItsRate(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		w           workload.Workload
+		least, most time.Duration
+	}{
+		{"662 requests in a window", chat(100), 15240 * time.Millisecond, 35100 * time.Millisecond},
+		{"the window's least time", chat(2000), 6 * time.Second, 12 * time.Second},
+		{"a closed loop", chat(0), 6 * time.Second, 12 * time.Second},
+	} {
+		least, most := DefaultOptions().ExpectWorkload(c.w)
+		if (least-c.least).Abs() > time.Millisecond || (most-c.most).Abs() > time.Millisecond {
+			t.Errorf("%s: %v to %v, want %v to %v", c.name, least, most, c.least, c.most)
+		}
+	}
+}
+
+func TestAShapesSizesGoBeforeEveryOther(t *testing.T) {
+	inputs := []engine.TensorInfo{{Name: "ids", DType: engine.Int64, Dims: []engine.Dim{{Size: -1, Name: "batch"}, {Size: -1, Name: "sequence"}}}}
+	for name, base := range map[string]tensorio.Shapes{
+		"by symbol":           {Batch: 1, Dims: map[string]int64{"sequence": 128}},
+		"by place":            {Batch: 1, Dims: map[string]int64{"ids/1": 128}},
+		"of config.pbtxt":     {Batch: 1, InputDims: map[string][]int64{"ids": {128}}},
+		"of config.pbtxt too": {Batch: 1, InputDims: map[string][]int64{"ids": {1, 128}}},
+	} {
+		s, err := base.With(inputs, map[string]int64{"sequence": 32})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shapes, err := s.Resolve(inputs); err != nil || !slices.Equal(shapes[0], []int64{1, 32}) {
+			t.Errorf("%s: %v, %v", name, shapes, err)
+		}
+	}
+}
+
+func TestWorkloadsOnRealRuntime(t *testing.T) {
+	runtimetest.Need(t)
+	quick := DefaultOptions()
+	quick.WarmUp, quick.MinWindow, quick.SweepWindow, quick.MinQueries = 10*time.Millisecond, 10*time.Millisecond, 10*time.Millisecond, 20
+	open, closed := chat(200, batches(1, 8)...), chat(0, batches(2)...)
+	open.Within, open.Concurrency = time.Minute, 2
+	closed.Name = "batch"
+	rejected := chat(200, workload.Shape{Weight: 1, Dims: map[string]int64{"sequence": 3}})
+	rejected.Name = "rejected"
+	quick.Workloads = []workload.Workload{open, closed, rejected}
+	j := Job{ModelPath: onnxtest.Write(t, onnxtest.Classifier(16, 32, 8)), Precision: engine.FP32, Options: quick, Settings: engine.Settings{Threads: 1}, WorkDir: t.TempDir()}
+	m, err := Measure(context.Background(), onnxruntime.New(onnxruntime.Options{}), j, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := m.Workload("chat"); w.Failure != nil || w.Saturated || w.Capacity <= 200 || w.Latency == nil || w.Wait == nil || w.Goodput == nil || *w.Goodput != w.Answered || w.Latency.Queries != 20*w.Windows || len(w.Mix) != 2 {
+		t.Errorf("open loop: %+v", w)
+	}
+	if w := m.Workload("batch"); w.Failure != nil || w.Latency == nil || w.Wait != nil || w.Answered <= 0 {
+		t.Errorf("closed loop: %+v", w)
+	}
+	if w := m.Workload("rejected"); w.Failure == nil || w.Failure.Kind != engine.KindInvalidInput {
+		t.Errorf("a dimension that the model lacks: %+v", w)
+	}
+}
+
+// BenchmarkOpenLoop compares the P50 of an open loop far below capacity with the closed
+// loop's: the target is within 2 %.
+func BenchmarkOpenLoop(b *testing.B) {
+	runtimetest.Need(b)
+	o := DefaultOptions()
+	o.Workloads = []workload.Workload{chat(100, batches(1)...)}
+	o.Concurrency = nil
+	var ratios []float64
+	for b.Loop() {
+		j := Job{ModelPath: onnxtest.Write(b, onnxtest.Classifier(1024, 2048, 256)), Precision: engine.FP32, Options: o, Settings: engine.Settings{Threads: 1}, WorkDir: b.TempDir()}
+		m, err := Measure(b.Context(), onnxruntime.New(onnxruntime.Options{}), j, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		closed, _ := m.Latency.At(0.5)
+		open, _ := m.Workloads[0].Latency.At(0.5)
+		ratios = append(ratios, open.Value/closed.Value)
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "P50-ratio")
+	b.ReportMetric(0, "ns/op")
+}

@@ -1,0 +1,118 @@
+// Package serve plays the requests of a window to instances of an engine in real
+// time. Backends whose runtime has no such loop of its own build their
+// engine.Engine.Serve with it.
+package serve
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/plancast/plancast/exporter/engine"
+)
+
+// Instance serves one request at a time.
+type Instance interface {
+	// Run runs one of the inputs and returns when its outputs are there. It is always
+	// called from one and the same thread.
+	Run(input int) error
+}
+
+// Play serves requests in their order. Each instance has a thread, takes the next
+// request when it is free, waits until the request is due and runs it.
+func Play(ctx context.Context, requests []engine.Request, instances []Instance, longest time.Duration) ([]engine.Answer, error) {
+	p := player{ctx: ctx, requests: requests, longest: longest, answers: make([]engine.Answer, len(requests))}
+	var ready, done sync.WaitGroup
+	gate := make(chan struct{})
+	errs := make([]error, len(instances))
+	for i, instance := range instances {
+		ready.Add(1)
+		done.Go(func() {
+			// A thread of its own: the scheduler cannot move it while it waits.
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			ready.Done()
+			<-gate
+			if errs[i] = p.serve(instance); errs[i] != nil {
+				p.failed.Store(true)
+			}
+		})
+	}
+	ready.Wait()
+	p.origin = time.Now()
+	close(gate)
+	done.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p.answered(), nil
+}
+
+// player is one window.
+type player struct {
+	ctx      context.Context
+	requests []engine.Request
+	longest  time.Duration
+	origin   time.Time
+
+	next    atomic.Int64
+	failed  atomic.Bool
+	answers []engine.Answer
+}
+
+// serve is what one instance does.
+func (p *player) serve(instance Instance) error {
+	for {
+		i := int(p.next.Add(1)) - 1
+		taken := time.Since(p.origin)
+		if i >= len(p.requests) || p.failed.Load() || p.longest > 0 && max(taken, p.requests[i].At) >= p.longest {
+			return nil
+		}
+		if err := p.wait(p.requests[i].At); err != nil {
+			return err
+		}
+		start := time.Since(p.origin)
+		if err := instance.Run(p.requests[i].Input); err != nil {
+			return err
+		}
+		p.answers[i] = engine.Answer{Taken: taken, Start: start, End: time.Since(p.origin)}
+	}
+}
+
+// The last part of a wait is spent looking at the clock: a thread that sleeps wakes up
+// some 60 µs late, and now and then much later. A longer wait looks up from time to
+// time, since the context may have ended.
+const (
+	spin = 200 * time.Microsecond
+	nap  = 100 * time.Millisecond
+)
+
+// wait returns when a request is due.
+func (p *player) wait(at time.Duration) error {
+	for {
+		left := at - time.Since(p.origin)
+		switch {
+		case left <= 0:
+			return p.ctx.Err()
+		case left > spin:
+			if err := p.ctx.Err(); err != nil {
+				return err
+			}
+			time.Sleep(min(left-spin, nap))
+		}
+	}
+}
+
+// answered are the answers up to the first request that was not served.
+func (p *player) answered() []engine.Answer {
+	for i, a := range p.answers {
+		if a.End == 0 {
+			return p.answers[:i]
+		}
+	}
+	return p.answers
+}

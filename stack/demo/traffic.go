@@ -1,0 +1,50 @@
+package demo
+
+import (
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/workload"
+)
+
+// chat is the traffic of the models that are talked to, as configuration says.
+var chat = workload.Workload{
+	Name: "chat", Rate: 20, Burstiness: 1, Concurrency: 2, Within: 400 * time.Millisecond,
+	Shapes: []workload.Shape{
+		{Weight: 70, Dims: map[string]int64{"sequence": 32}}, {Weight: 25, Dims: map[string]int64{"sequence": 128}}, {Weight: 5, Dims: map[string]int64{"sequence": 512}},
+	},
+}
+
+// lengths are how long calls of its shapes take, as shares of the engine's mean.
+var lengths = []float64{0.35, 1, 3.2}
+
+// traffic invents how an engine fares under chat: the times of its calls are invented,
+// what the queue makes of them is worked out.
+func (m model) traffic(n int, p engine.Precision, mean float64) []bench.WorkloadResult {
+	if !m.talks {
+		return nil
+	}
+	h := fnv.New64a()
+	h.Write([]byte(m.name + string(p)))
+	rng := rand.New(rand.NewPCG(h.Sum64(), uint64(n)))
+	service := func(r engine.Request) time.Duration {
+		return time.Duration(mean * lengths[r.Input] * math.Exp(0.04*rng.NormFloat64()) * float64(time.Second))
+	}
+	sequence := chat.Sequence(uint64(n))
+	closed := sequence.Draw(500, 0)
+	w := bench.WorkloadResult{Workload: chat, Capacity: workload.Serve(closed, workload.Simulate(closed, chat.Concurrency, service), false).Rate(), Windows: 2, Stable: true}
+	if w.Capacity <= chat.Rate {
+		w.Saturated, w.Answered, w.Goodput, w.Windows = true, w.Capacity, new(0.0), 0
+		return []bench.WorkloadResult{w}
+	}
+	requests := sequence.Draw(1400, chat.Rate)
+	served := workload.Serve(requests, workload.Simulate(requests, chat.Concurrency, service), true)
+	latency, wait := bench.Summarize(1, served.Latencies), bench.Summarize(1, served.Waits)
+	w.Latency, w.Wait, w.Answered = &latency, &wait, served.Rate()
+	w.Goodput = new(float64(served.Good(chat.Within)) / served.Elapsed)
+	return []bench.WorkloadResult{w}
+}

@@ -1,0 +1,60 @@
+package terms
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/plancast/plancast/units"
+)
+
+// WorkloadLabel names the workload in the series of its figures.
+const WorkloadLabel = "workload"
+
+// WorkloadName marks the place of a workload's name in the PromQL of
+// WorkloadQuantities.
+const WorkloadName = "$workload"
+
+const workloadLatency = "plancast_workload_latency_seconds"
+
+// workloadQuantities are the figures that a criterion can name of a workload.
+var workloadQuantities = []Quantity{
+	{"mean", "mean latency", ofWorkload(workloadLatency+"_sum") + " / " + ofWorkload(workloadLatency+"_count"), units.Seconds, true},
+	{"p50", "P50 latency", ofWorkload(workloadLatency, "quantile", "0.5"), units.Seconds, true},
+	{"p90", "P90 latency", ofWorkload(workloadLatency, "quantile", "0.9"), units.Seconds, true},
+	{"p95", "P95 latency", ofWorkload(workloadLatency, "quantile", "0.95"), units.Seconds, true},
+	{"p99", "P99 latency", ofWorkload(workloadLatency, "quantile", "0.99"), units.Seconds, true},
+	{"rate", "rate", ofWorkload("plancast_workload_rate_requests_per_second"), units.PerSec, false},
+	{"goodput", "goodput", ofWorkload("plancast_workload_goodput_requests_per_second"), units.PerSec, false},
+	{"max_rate", "highest rate", ofWorkload("plancast_workload_max_rate_requests_per_second"), units.PerSec, false},
+}
+
+// ofWorkload is a series of a workload.
+func ofWorkload(series string, label ...string) string {
+	matchers := []string{WorkloadLabel + `="` + WorkloadName + `"`}
+	for i := 0; i+1 < len(label); i += 2 {
+		matchers = append(matchers, label[i]+"="+strconv.Quote(label[i+1]))
+	}
+	return series + "{" + strings.Join(matchers, ",") + "}"
+}
+
+// WorkloadQuantities lists the quantities of a workload; in their PromQL
+// WorkloadName stands for its name.
+func WorkloadQuantities() []Quantity { return append([]Quantity(nil), workloadQuantities...) }
+
+// OfWorkload names a quantity of a workload: "p99@chat".
+func OfWorkload(quantity, workload string) string { return quantity + "@" + workload }
+
+// SplitWorkload takes "p99@chat" apart. workload is "" for a quantity of the engine.
+func SplitWorkload(name string) (quantity, workload string) {
+	quantity, workload, _ = strings.Cut(name, "@")
+	return quantity, workload
+}
+
+// of is the quantity of a workload; for "" it is the quantity itself.
+func (q Quantity) of(workload string) Quantity {
+	if workload != "" {
+		q.Name, q.Title = OfWorkload(q.Name, workload), q.Title+" of "+workload
+		q.Expr = strings.ReplaceAll(q.Expr, WorkloadName, workload)
+	}
+	return q
+}
