@@ -21,7 +21,7 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
   [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the aim, or the machine was not idle"
 fi
 if part workload "an open loop: how late calls begin at 200 and 2,000 requests a second (aim: P50 below 50 µs, P99 below 1 ms), and its P50 far below capacity over the closed loop's (aim: within 2 %)"; then
-  go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/serve | grep -E '^Benchmark'
+  go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/onnxruntime | grep -E '^Benchmark'
   go test -run '^$' -bench OpenLoop -benchtime=5x ./exporter/bench | grep -E '^Benchmark'
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then

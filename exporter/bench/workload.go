@@ -49,6 +49,9 @@ const fallsBehind = 0.1
 const mostRequests = 1 << 20
 
 func (t *traffic) measure(ctx context.Context) error {
+	if t.w.Phase != "" {
+		return engine.Errorf(engine.KindInvalidInput, "measure a workload", t.w.Name, "plancast does not measure the phase %s yet", t.w.Phase)
+	}
 	for _, s := range t.w.Shapes {
 		in, err := t.inputsOf(s)
 		if err != nil {

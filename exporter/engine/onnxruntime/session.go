@@ -11,7 +11,6 @@ import (
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
-	"github.com/plancast/plancast/exporter/engine/serve"
 	"github.com/plancast/plancast/exporter/onnx"
 )
 
@@ -310,57 +309,6 @@ func (s *session) window(ctx context.Context, inputs []engine.Tensor, known lear
 	w = merge(lanes, s.overhead)
 	w.Warnings = slices.Clone(known.warnings)
 	return w, nil
-}
-
-// instance serves requests: a lane for each of the inputs.
-type instance struct {
-	lanes []*lane
-	path  string // of the plan, for errors
-}
-
-// Run implements serve.Instance.
-func (i instance) Run(input int) error {
-	l := i.lanes[input]
-	err := l.ready()
-	if err == nil {
-		err = l.binding.Run()
-	}
-	if err != nil {
-		return failure(engine.KindRunFailed, "run engine", i.path, err)
-	}
-	return nil
-}
-
-// Serve serves requests by instances that share the session, as Time's do.
-func (s *session) Serve(ctx context.Context, inputs [][]engine.Tensor, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
-	if s.session == nil {
-		return nil, errClosed
-	}
-	known := make([]learnt, len(inputs))
-	for i, in := range inputs {
-		var err error
-		if known[i], err = s.learn(ctx, in); err != nil {
-			return nil, err
-		}
-	}
-	instances := make([]serve.Instance, max(1, opts.Concurrency))
-	for i := range instances {
-		one := instance{path: s.plan.Path}
-		defer func() {
-			for _, l := range one.lanes {
-				l.close()
-			}
-		}()
-		for k, in := range inputs {
-			l, err := s.newLane(in, known[k].shapes)
-			if err != nil {
-				return nil, err
-			}
-			one.lanes = append(one.lanes, l)
-		}
-		instances[i] = one
-	}
-	return serve.Play(ctx, requests, instances, opts.MaxDuration)
 }
 
 // race runs all lanes until the window is full and returns the query count.

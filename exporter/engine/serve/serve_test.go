@@ -3,14 +3,11 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/workload"
 )
 
 // call is an instance whose requests take no time.
@@ -61,34 +58,5 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	_, err := Play(ctx, requests, []Instance{call(func(int) error { cancel(); return nil })}, 0)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
-	}
-}
-
-// BenchmarkStarts measures how late calls begin that an instance is free for: the
-// target is a median below 50 µs and a P99 below 1 ms on an idle machine.
-func BenchmarkStarts(b *testing.B) {
-	for _, rate := range []float64{200, 2000} {
-		b.Run(fmt.Sprintf("%v a second", rate), func(b *testing.B) {
-			w := workload.Workload{Shapes: []workload.Shape{{Weight: 1}}, Rate: rate, Burstiness: 1}
-			busy := call(func(int) error {
-				for end := time.Now().Add(100 * time.Microsecond); time.Now().Before(end); {
-				}
-				return nil
-			})
-			var late []float64
-			for b.Loop() {
-				requests := w.Sequence(1).Draw(int(3*rate), rate)
-				answers, err := Play(b.Context(), requests, []Instance{busy}, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				late = append(late, workload.Serve(requests, answers, true).Lateness...)
-			}
-			slices.Sort(late)
-			b.ReportMetric(1e6*late[len(late)/2], "P50-µs")
-			b.ReportMetric(1e6*late[len(late)*99/100], "P99-µs")
-			b.ReportMetric(1e6*late[len(late)-1], "max-µs")
-			b.ReportMetric(0, "ns/op")
-		})
 	}
 }

@@ -75,6 +75,26 @@ int64_t ort_window_count(ort_window *w);
 char *ort_bind_time(ort_session *s, ort_binding *b, const char *const *allocated, size_t n_allocated, ort_window *w, int64_t *starts, int64_t *latencies,
                     size_t room, size_t *n, int *over);
 
+// A queue is what the instances share that serve the requests of a window. No request
+// begins after longest (0 is no bound), or once it is stopped.
+typedef struct ort_queue ort_queue;
+ort_queue *ort_queue_new(int64_t longest); // NULL without memory; in nanoseconds
+void ort_queue_begin(ort_queue *q);        // sets its origin
+void ort_queue_stop(ort_queue *q);
+
+// ort_bound is an input of requests, bound for one instance.
+typedef struct {
+	ort_binding *binding;
+	const char *const *allocated; // outputs that ONNX Runtime allocates
+	size_t n_allocated;
+} ort_bound;
+
+// ort_serve takes the next of n requests when it is free, waits until the request is
+// due and runs the input that it names, until the queue is over. All times are since
+// the queue's origin, in nanoseconds.
+char *ort_serve(ort_session *s, const ort_bound *inputs, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
+                int64_t *ends);
+
 // ort_loop_time times a call that does nothing but clear a flag, as ort_bind_time times a run.
 char *ort_loop_time(ort_run_options *o, int64_t *latencies, size_t n);
 

@@ -1,8 +1,8 @@
 #include "api.h"
+#include "clock.h"
 #include "table.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 // The loop is native code because Go's scheduler looks every 20 us for threads that
 // are in a call for longer than that, as long as it finds one: it took 7 % of the
@@ -13,12 +13,6 @@ struct ort_window {
 	int64_t count;
 	int stop;
 };
-
-static int64_t now(void) {
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 ort_window *ort_window_new(int64_t queries, int64_t duration, int64_t longest) {
 	ort_window *w = calloc(1, sizeof *w);

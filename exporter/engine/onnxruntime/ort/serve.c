@@ -1,0 +1,59 @@
+#include "api.h"
+#include "clock.h"
+#include "table.h"
+
+#include <stdlib.h>
+
+// Requests are served in native code for the reason that queries are timed there:
+// see time.c.
+
+struct ort_queue {
+	int64_t longest, origin, next;
+	int stop;
+};
+
+ort_queue *ort_queue_new(int64_t longest) {
+	ort_queue *q = calloc(1, sizeof *q);
+	if (q) q->longest = longest;
+	return q;
+}
+
+void ort_queue_begin(ort_queue *q) { q->origin = now(); }
+void ort_queue_stop(ort_queue *q) { __atomic_store_n(&q->stop, 1, __ATOMIC_RELAXED); }
+
+// The last part of a wait is spent looking at the clock: a thread that sleeps wakes up
+// some 60 us late, and now and then much later. A longer wait looks up from time to
+// time, since the queue may be stopped.
+enum { spin = 200000, nap = 100000000 };
+
+// await returns when a request is due; 0 if the queue was stopped before.
+static int await(ort_queue *q, int64_t at) {
+	for (;;) {
+		if (__atomic_load_n(&q->stop, __ATOMIC_RELAXED)) return 0;
+		int64_t left = q->origin + at - now();
+		if (left <= 0) return 1;
+		if (left <= spin) continue;
+		int64_t sleep = left - spin < nap ? left - spin : nap;
+		struct timespec t = {sleep / 1000000000, sleep % 1000000000};
+		nanosleep(&t, NULL);
+	}
+}
+
+char *ort_serve(ort_session *s, const ort_bound *inputs, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
+                int64_t *ends) {
+	for (;;) {
+		int64_t i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED);
+		int64_t free_at = now() - q->origin;
+		if (i >= (int64_t)n || (q->longest > 0 && (free_at >= q->longest || at[i] >= q->longest)) || !await(q, at[i])) return NULL;
+		const ort_bound *b = &inputs[which[i]];
+		for (size_t k = 0; k < b->n_allocated; k++) {
+			char *e = ort_bind_allocated(b->binding, b->allocated[k]);
+			if (e) return e;
+		}
+		int64_t start = now();
+		char *e = message(CALL(RunWithBinding, ort_session *, const ort_run_options *, const ort_binding *)(s, NULL, b->binding));
+		int64_t end = now();
+		if (e) return e;
+		taken[i] = free_at, starts[i] = start - q->origin, ends[i] = end - q->origin;
+	}
+}
