@@ -102,7 +102,7 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 		errs = append(errs, errors.New("searches max_rate without a limit: write within, such as within: 50ms"))
 	}
 	if w.Phase != "" && (w.Open() || w.MaxRate != 0) {
-		errs = append(errs, fmt.Errorf("is a %s with a rate: a phase is timed call after call", w.Phase))
+		errs = append(errs, fmt.Errorf("times the phase %s at a rate: a phase is timed call after call, so leave rate and max_rate out", w.Phase))
 	}
 	if trace != "" && (len(w.Shapes) > 0 || w.Open() || w.MaxRate != 0 || w.Phase != "") {
 		errs = append(errs, errors.New("has a trace, which says which shapes come when: leave out shapes, rate, burstiness, max_rate and phase"))
@@ -134,12 +134,13 @@ func (c *Config) measured(metric string) error {
 	if name == "" || c.Source != nil { // the exporters of a fleet have workloads of their own
 		return nil
 	}
-	known := names(c.Workloads, func(w workload.Workload) string { return w.Name })
-	switch i := slices.Index(known, name); {
-	case len(known) == 0:
+	i := slices.IndexFunc(c.Workloads, func(w workload.Workload) bool { return w.Name == name })
+	switch {
+	case len(c.Workloads) == 0:
 		return fmt.Errorf("there is no workload %q: describe it under workloads", name)
 	case i < 0:
-		return fmt.Errorf("there is no workload %q%s", name, suggestion(name, known))
+		known := names(c.Workloads, func(w workload.Workload) string { return w.Name })
+		return fmt.Errorf("there is no workload %q%s", name, suggestion(name, slices.DeleteFunc(known, func(s string) bool { return s == "" })))
 	case quantity == "goodput" && c.Workloads[i].Within == 0:
 		return fmt.Errorf("%s needs the time within which an answer counts: write within for the workload %s, such as 50ms", metric, name)
 	case quantity == "max_rate" && c.Workloads[i].MaxRate == 0:

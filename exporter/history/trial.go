@@ -18,8 +18,16 @@ type Trial struct {
 	Digest    string
 	Iteration int // 0: out of order
 
-	of   *origin
-	kept []kept // the newest of each precision, most exact first
+	of      *origin
+	kept    []kept    // the newest of each precision, most exact first
+	figures []figured // of those that have any
+}
+
+// figured are the figures of an entry's workloads. They stand apart, since they hold
+// a pointer and most entries have none.
+type figured struct {
+	id      int64
+	figures Figures
 }
 
 // origin is what the entries of a series have in common.
@@ -56,6 +64,9 @@ func (t *Trial) add(e Entry) {
 		id: e.ID, candidate: e.CandidateTime, started: e.Started, finished: e.Finished, values: e.Values, unquantized: e.Unquantized,
 		precision: wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
 	}
+	if e.Figures != "" {
+		t.figures = append(slices.Clip(t.figures), figured{e.ID, e.Figures})
+	}
 	if i := slices.IndexFunc(t.kept, func(x kept) bool { return x.precision == k.precision }); i >= 0 {
 		t.kept[i] = k
 		return
@@ -78,6 +89,11 @@ func (t Trial) At(i int) Entry {
 		CandidateTime: k.candidate, Started: k.started, Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: k.unquantized,
 	}
 	e.setFlags(int64(k.flags))
+	for j := range t.figures { // mostly there are none
+		if t.figures[j].id == k.id {
+			e.Figures = t.figures[j].figures
+		}
+	}
 	return e
 }
 

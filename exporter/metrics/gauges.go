@@ -235,16 +235,16 @@ var summaries = []struct {
 	of     func(r history.Record, emit func(summary))
 }{
 
-	{latency, ofLatency(value)},
-	{latencyUpper, ofLatency(upper)},
-	{workloadLatency, ofWorkloads(latencyOf, value)},
-	{workloadLatencyUpper, ofWorkloads(latencyOf, upper)},
-	{workloadQueueing, ofWorkloads(waitOf, value)},
+	{latency, ofLatency(estimate)},
+	{latencyUpper, ofLatency(bound)},
+	{workloadLatency, ofWorkloads(latencyOf, estimate)},
+	{workloadLatencyUpper, ofWorkloads(latencyOf, bound)},
+	{workloadQueueing, ofWorkloads(waitOf, estimate)},
 }
 
-func value(q bench.Quantile) *float64 { return &q.Value }
+func estimate(q bench.Quantile) *float64 { return &q.Value }
 
-func upper(q bench.Quantile) *float64 { return q.Upper }
+func bound(q bench.Quantile) *float64 { return q.Upper }
 
 func ofLatency(of func(bench.Quantile) *float64) func(history.Record, func(summary)) {
 	return func(r history.Record, emit func(summary)) { summarize(&r.Measurement.Latency, of, emit) }

@@ -162,7 +162,7 @@ func (v RowVerdict) misses() []string {
 	var out []string
 	for _, c := range v.Criteria {
 		if c.Outcome == standing.Missed {
-			out = append(out, v.Name+": "+c.Title+" "+figureText(c.Value, c.Unit)+", wanted "+wanted(c))
+			out = append(out, v.Name+": "+c.Title+" "+valueText(c.Value, c.Unit)+", wanted "+wanted(c))
 		}
 	}
 	return out

@@ -48,9 +48,9 @@ func criterionView(c standing.CriterionResult) CriterionView {
 	return v
 }
 
-// figureText is a criterion's value; a missed one that has none is the latency of a
+// valueText is a criterion's value; a missed one that has none is the latency of a
 // workload that cannot be served.
-func figureText(v *float64, u units.Unit) string {
+func valueText(v *float64, u units.Unit) string {
 	if v == nil || math.IsInf(*v, 0) {
 		return "growing without end (more requests than it serves)"
 	}
@@ -127,7 +127,7 @@ func misses(r standing.EngineResult) string {
 	for _, c := range r.Criteria {
 		switch c.Outcome {
 		case standing.Missed:
-			parts = append(parts, fmt.Sprintf("%s %s, wanted %s %s", title(c.Criterion), figureText(&c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
+			parts = append(parts, fmt.Sprintf("%s %s, wanted %s %s", title(c.Criterion), valueText(&c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
 		case standing.Unknown:
 			parts = append(parts, title(c.Criterion)+" not measured")
 		case standing.Undecided:

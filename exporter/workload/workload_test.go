@@ -94,7 +94,7 @@ func gaps(w Workload, n int) []float64 {
 }
 
 func TestArrivalsOfBurstinessOneAreAPoissonProcess(t *testing.T) {
-	const n, rate = 100_000, 250.0
+	const n, rate = 50_000, 250.0
 	all := gaps(at(rate), n)
 	// Kolmogorov and Smirnov's distance from the exponential distribution, at 1 %.
 	slices.Sort(all)
@@ -107,7 +107,7 @@ func TestArrivalsOfBurstinessOneAreAPoissonProcess(t *testing.T) {
 		t.Errorf("the gaps are %v from the exponential distribution, at most %v", distance, limit)
 	}
 	// The counts of a Poisson process have their mean for variance.
-	counts := make([]float64, 2000)
+	counts := make([]float64, 1000)
 	for _, r := range at(rate).Sequence(5).Draw(n, rate) {
 		if k := int(r.At.Seconds() * 5.5); k < len(counts) {
 			counts[k]++
@@ -122,7 +122,7 @@ func TestLowerBurstinessBringsArrivalsTogether(t *testing.T) {
 	for _, b := range []float64{0.25, 1, 4} {
 		w := at(100)
 		w.Burstiness = b
-		mean, variance := stat.MeanVariance(gaps(w, 200_000), nil)
+		mean, variance := stat.MeanVariance(gaps(w, 100_000), nil)
 		if math.Abs(mean*100-1) > 0.02 {
 			t.Errorf("burstiness %v: %v arrivals a second instead of 100", b, 1/mean)
 		}
@@ -142,7 +142,7 @@ func TestAConstantServerWaitsAsTheFormulaSays(t *testing.T) {
 	const service = 2 * time.Millisecond
 	for _, load := range []float64{0.3, 0.6, 0.8} {
 		rate := load / service.Seconds()
-		requests := at(rate).Sequence(1).Draw(1_000_000, rate)
+		requests := at(rate).Sequence(1).Draw(300_000, rate)
 		s := Serve(requests, Simulate(requests, 1, constant(service)), true)
 		want := load / (2 * (1 - load)) * service.Seconds()
 		if got := stat.Mean(s.Waits, nil); math.Abs(got/want-1) > 0.05 {
@@ -227,7 +227,7 @@ func TestTheHighestRateIsThatOfAnExhaustiveScan(t *testing.T) {
 	}{{"near the longest call", 10 * time.Millisecond, 1}, {"with room", 40 * time.Millisecond, 1}, {"by four at once", 12 * time.Millisecond, 4}, {"never", 5 * time.Millisecond, 1}} {
 		var spent time.Duration
 		holds := func(rate float64) (bool, error) {
-			requests := mix.Sequence(2).Draw(20_000, rate)
+			requests := mix.Sequence(2).Draw(4_000, rate)
 			answers := Simulate(requests, c.lanes, func(r engine.Request) time.Duration { return services[r.Input] })
 			spent += answers[len(answers)-1].End
 			latencies := Serve(requests, answers, true).Latencies
@@ -236,10 +236,9 @@ func TestTheHighestRateIsThatOfAnExhaustiveScan(t *testing.T) {
 		}
 		ceiling := float64(c.lanes) / mean
 		want := 0.0
-		const steps = 200
-		for i := 1; i <= steps; i++ {
-			if ok, _ := holds(ceiling * float64(i) / steps); ok {
-				want = ceiling * float64(i) / steps
+		for rate := ceiling / 50; rate < ceiling; rate *= 1.01 {
+			if ok, _ := holds(rate); ok {
+				want = rate
 			}
 		}
 		scan := spent

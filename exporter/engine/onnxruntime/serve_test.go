@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 	"github.com/plancast/plancast/exporter/tensorio"
 	"github.com/plancast/plancast/exporter/workload"
@@ -15,16 +14,15 @@ import (
 // BenchmarkStarts measures how late calls begin that an instance is free for: the
 // target is a median below 50 µs and a P99 below 1 ms on an idle machine.
 func BenchmarkStarts(b *testing.B) {
-	runtimetest.Need(b)
-	backend := New(Options{})
+	runtime := backend(b)
 	settings := engine.Settings{Threads: 1}
-	plan, err := backend.Build(b.Context(), engine.BuildRequest{
+	plan, err := runtime.Build(b.Context(), engine.BuildRequest{
 		ModelPath: onnxtest.Write(b, onnxtest.Classifier(256, 512, 64)), Precision: engine.FP32, WorkDir: b.TempDir(), Settings: settings, Progress: func(engine.Progress) {},
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := backend.Load(b.Context(), plan, engine.LoadOptions{Settings: settings})
+	e, err := runtime.Load(b.Context(), plan, engine.LoadOptions{Settings: settings})
 	if err != nil {
 		b.Fatal(err)
 	}

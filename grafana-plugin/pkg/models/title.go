@@ -3,7 +3,6 @@ package models
 import (
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/plancast/plancast/terms"
 )
