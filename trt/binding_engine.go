@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -99,12 +100,18 @@ func (g *engine) newContext(profile int) (nativeContext, error) {
 	if err != nil {
 		return nil, err
 	}
+	x.outputs = g.outputs(nil)
+	return x, nil
+}
+
+// outputs are the names of those that no link takes.
+func (g *engine) outputs(links []Link) (names []string) {
 	for _, t := range g.info().Tensors {
-		if !t.Input {
-			x.outputs = append(x.outputs, t.Name)
+		if !t.Input && !slices.ContainsFunc(links, func(l Link) bool { return l.Output == t.Name }) {
+			names = append(names, t.Name)
 		}
 	}
-	return x, nil
+	return names
 }
 
 func (x *execution) close() { C.trt_exec_free(x.h) }
@@ -125,9 +132,34 @@ func (x *execution) infer(inputs []namedTensor) (map[string]Tensor, error) {
 	if err := call(op, func(e *C.trt_error) C.int32_t { return C.trt_exec_run(x.h, e) }); err != nil {
 		return nil, err
 	}
-	out := make(map[string]Tensor, len(x.outputs))
-	for _, name := range x.outputs {
-		t, err := x.read(name)
+	return readAll(x.outputs,
+		func(name *C.char, info *C.trt_tensor_info, size *C.size_t, e *C.trt_error) C.int32_t {
+			return C.trt_exec_output(x.h, name, info, size, e)
+		},
+		func(name *C.char, data unsafe.Pointer, size C.size_t, e *C.trt_error) C.int32_t {
+			return C.trt_exec_read(x.h, name, data, size, e)
+		})
+}
+
+// readAll copies outputs from the device.
+func readAll(names []string, describe func(*C.char, *C.trt_tensor_info, *C.size_t, *C.trt_error) C.int32_t,
+	read func(*C.char, unsafe.Pointer, C.size_t, *C.trt_error) C.int32_t) (map[string]Tensor, error) {
+	const op = "read output"
+	one := func(name string) (Tensor, error) {
+		c := C.CString(name)
+		defer C.free(unsafe.Pointer(c))
+		var info C.trt_tensor_info
+		var size C.size_t
+		if err := call(op, func(e *C.trt_error) C.int32_t { return describe(c, &info, &size, e) }); err != nil {
+			return Tensor{}, err
+		}
+		t := Tensor{DType: DType(info.dtype), Shape: shapeOf(info.dims[:info.rank]), Data: make([]byte, size)}
+		err := call(op, func(e *C.trt_error) C.int32_t { return read(c, unsafe.Pointer(unsafe.SliceData(t.Data)), size, e) })
+		return t, err
+	}
+	out := make(map[string]Tensor, len(names))
+	for _, name := range names {
+		t, err := one(name)
 		if err != nil {
 			return nil, err
 		}
@@ -136,50 +168,69 @@ func (x *execution) infer(inputs []namedTensor) (map[string]Tensor, error) {
 	return out, nil
 }
 
-func (x *execution) read(name string) (Tensor, error) {
-	c := C.CString(name)
-	defer C.free(unsafe.Pointer(c))
-	var info C.trt_tensor_info
-	var size C.size_t
-	if err := call("read output", func(e *C.trt_error) C.int32_t { return C.trt_exec_output(x.h, c, &info, &size, e) }); err != nil {
-		return Tensor{}, err
-	}
-	t := Tensor{DType: DType(info.dtype), Shape: shapeOf(info.dims[:info.rank]), Data: make([]byte, size)}
-	err := call("read output", func(e *C.trt_error) C.int32_t {
-		return C.trt_exec_read(x.h, c, unsafe.Pointer(unsafe.SliceData(t.Data)), size, e)
-	})
-	return t, err
+type bench struct {
+	h    *C.trt_bench
+	free []string // outputs that no link takes
 }
 
-type bench struct{ h *C.trt_bench }
-
 func (g *engine) newBencher(job benchJob) (nativeBencher, error) {
-	const op = "prepare measurement"
 	o := C.trt_bench_options{
-		profile: C.int32_t(job.Profile), streams: C.int32_t(job.Streams), depth: C.int32_t(job.Depth),
+		profile: C.int32_t(job.Profile), streams: C.int32_t(job.Streams), depth: C.int32_t(job.Depth), steps: C.int32_t(len(job.steps)),
 		cuda_graph: flag(job.CUDAGraph), spin_wait: flag(job.SpinWait), transfers: flag(job.Transfers),
 	}
-	b := &bench{}
-	if err := call(op, func(e *C.trt_error) C.int32_t { return C.trt_bench_new(g.h, &o, &b.h, e) }); err != nil {
+	b := &bench{free: g.outputs(job.links)}
+	if err := call(opPrepare, func(e *C.trt_error) C.int32_t { return C.trt_bench_new(g.h, &o, &b.h, e) }); err != nil {
 		return nil, err
 	}
-	for _, in := range job.inputs {
-		name := C.CString(in.name)
-		rank, d := dims(in.Shape)
-		err := call(op, func(e *C.trt_error) C.int32_t {
-			return C.trt_bench_input(b.h, name, rank, d, unsafe.Pointer(unsafe.SliceData(in.Data)), C.size_t(len(in.Data)), e)
-		})
-		C.free(unsafe.Pointer(name))
-		if err != nil {
-			b.close()
-			return nil, err
-		}
-	}
-	if err := call(op, func(e *C.trt_error) C.int32_t { return C.trt_bench_prepare(b.h, e) }); err != nil {
+	if err := b.prepare(job); err != nil {
 		b.close()
 		return nil, err
 	}
 	return b, nil
+}
+
+const opPrepare = "prepare measurement"
+
+func (b *bench) prepare(job benchJob) error {
+	for _, l := range job.links {
+		input, output := C.CString(l.Input), C.CString(l.Output)
+		err := call(opPrepare, func(e *C.trt_error) C.int32_t {
+			return C.trt_bench_link(b.h, input, output, unsafe.Pointer(unsafe.SliceData(l.Start.Data)), C.size_t(len(l.Start.Data)), C.size_t(l.room()), e)
+		})
+		C.free(unsafe.Pointer(input))
+		C.free(unsafe.Pointer(output))
+		if err != nil {
+			return err
+		}
+	}
+	for i, step := range job.steps {
+		for _, in := range step {
+			name := C.CString(in.name)
+			rank, d := dims(in.Shape)
+			err := call(opPrepare, func(e *C.trt_error) C.int32_t {
+				return C.trt_bench_input(b.h, C.int32_t(i), name, rank, d, unsafe.Pointer(unsafe.SliceData(in.Data)), C.size_t(len(in.Data)), e)
+			})
+			C.free(unsafe.Pointer(name))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return call(opPrepare, func(e *C.trt_error) C.int32_t { return C.trt_bench_prepare(b.h, e) })
+}
+
+func (b *bench) query() error {
+	return call("run a query", func(e *C.trt_error) C.int32_t { return C.trt_bench_query(b.h, e) })
+}
+
+func (b *bench) outputs(step int) (map[string]Tensor, error) {
+	return readAll(b.free,
+		func(name *C.char, info *C.trt_tensor_info, size *C.size_t, e *C.trt_error) C.int32_t {
+			return C.trt_bench_output(b.h, C.int32_t(step), name, info, size, e)
+		},
+		func(name *C.char, data unsafe.Pointer, size C.size_t, e *C.trt_error) C.int32_t {
+			return C.trt_bench_read(b.h, C.int32_t(step), name, data, size, e)
+		})
 }
 
 func (b *bench) close() { C.trt_bench_free(b.h) }

@@ -45,6 +45,8 @@ type nativeContext interface {
 
 type nativeBencher interface {
 	run(context.Context, Window) (*Samples, error)
+	query() error
+	outputs(step int) (map[string]Tensor, error)
 	close()
 }
 

@@ -140,7 +140,7 @@ int32_t trt_exec_read(trt_exec*, const char* name, void* data, size_t size, trt_
 void trt_exec_free(trt_exec*);
 
 typedef struct trt_bench_options {
-  int32_t profile, streams, depth, cuda_graph, spin_wait, transfers;
+  int32_t profile, streams, depth, steps, cuda_graph, spin_wait, transfers;
 } trt_bench_options;
 typedef struct trt_window {
   double warmup, min_duration, max_duration; // seconds; no bound when max_duration is 0
@@ -154,9 +154,18 @@ typedef struct trt_samples {
   const int32_t* stream;
 } trt_samples;
 int32_t trt_bench_new(trt_engine*, const trt_bench_options*, trt_bench** out, trt_error* err);
-int32_t trt_bench_input(trt_bench*, const char* name, int32_t rank, const int64_t* dims, const void* data, size_t size,
-                        trt_error* err);
-int32_t trt_bench_prepare(trt_bench*, trt_error* err); // after the inputs
+// Has an output of each step be an input of the next, in device memory: start is what
+// the first step takes, most the largest size in bytes of what any leaves.
+int32_t trt_bench_link(trt_bench*, const char* input, const char* output, const void* start, size_t size, size_t most,
+                       trt_error* err);
+// After the links; of a linked input only the shape counts.
+int32_t trt_bench_input(trt_bench*, int32_t step, const char* name, int32_t rank, const int64_t* dims, const void* data,
+                        size_t size, trt_error* err);
+int32_t trt_bench_prepare(trt_bench*, trt_error* err); // after the inputs; runs every step once
+int32_t trt_bench_query(trt_bench*, trt_error* err);   // runs the next step and waits for it
+// What a step of the first stream left when it last ran.
+int32_t trt_bench_output(trt_bench*, int32_t step, const char* name, trt_tensor_info* out, size_t* size, trt_error* err);
+int32_t trt_bench_read(trt_bench*, int32_t step, const char* name, void* data, size_t size, trt_error* err);
 // The samples live until the next run or free. *abort may be set from any thread.
 int32_t trt_bench_run(trt_bench*, const trt_window*, const int32_t* abort, trt_samples* out, trt_error* err);
 void trt_bench_free(trt_bench*);

@@ -2,98 +2,13 @@
 
 // Measuring: lanes of queries in flight.
 
-#include "shim_execution.h"
+#include "shim_lane.h"
 
 #include <limits>
 
 using namespace shim;
 
 namespace {
-
-// A lane is one stream of queries: a context, with streams of its own for copying
-// in, computing and copying out, so that the copies of one query run beside the
-// computing of another.
-struct Lane {
-  enum { kInStart, kInEnd, kStart, kEnd, kOutStart, kOutEnd, kEvents };
-  struct Query {
-    std::unique_ptr<Event> at[kEvents];
-    bool running = false;
-    Clock::time_point submitted, enqueue_start, enqueue_end;
-  };
-
-  Lane(std::shared_ptr<EngineState> e, const trt_bench_options& o) : x(std::move(e), o.profile), queries(o.depth) {}
-  ~Lane() {
-    if (graph) cu.graph_exec_destroy(graph);
-  }
-
-  // Streams are made after every lane's context, in the order in, compute, out: the
-  // driver deals streams out to few hardware queues in turn, and lanes whose compute
-  // streams share a queue hold each other up.
-  void open(bool spin, bool capture_graph) {
-    in = std::make_unique<Stream>();
-    compute = std::make_unique<Stream>();
-    out = std::make_unique<Stream>();
-    for (auto& q : queries)
-      for (auto& ev : q.at) ev = std::make_unique<Event>(spin);
-    // The first query does what may not be captured, such as allocating.
-    if (!x.enqueue(*compute)) fail(TRT_E_TENSORRT, "the first query failed");
-    compute->sync();
-    if (capture_graph) capture();
-  }
-
-  void capture() {
-    check(cu.capture_begin(compute->s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), "cuStreamBeginCapture");
-    bool ok = x.enqueue(*compute);
-    CUgraph g = nullptr;
-    CUresult r = cu.capture_end(compute->s, &g);
-    if (!ok || r != CUDA_SUCCESS) {
-      if (g) cu.graph_destroy(g);
-      fail(TRT_E_UNSUPPORTED, "the engine cannot be captured in a CUDA graph");
-    }
-    r = cu.graph_instantiate(&graph, g, 0);
-    cu.graph_destroy(g);
-    check(r, "cuGraphInstantiate");
-  }
-
-  void submit(bool transfers) {
-    Query& q = queries[next];
-    q.submitted = Clock::now();
-    if (transfers) {
-      q.at[kInStart]->record(*in);
-      for (auto& t : x.tensors)
-        if (t->input && !t->host) check(cu.to_device_async(t->device.p, t->staging.p, t->bytes, in->s), "cuMemcpyHtoDAsync");
-      q.at[kInEnd]->record(*in);
-      check(cu.stream_wait(compute->s, q.at[kInEnd]->e, 0), "cuStreamWaitEvent");
-    }
-    q.at[kStart]->record(*compute);
-    q.enqueue_start = Clock::now();
-    if (graph) {
-      check(cu.graph_launch(graph, compute->s), "cuGraphLaunch");
-    } else if (!x.enqueue(*compute)) {
-      fail(TRT_E_TENSORRT, "enqueueing a query failed");
-    }
-    q.enqueue_end = Clock::now();
-    q.at[kEnd]->record(*compute);
-    if (transfers) {
-      check(cu.stream_wait(out->s, q.at[kEnd]->e, 0), "cuStreamWaitEvent");
-      q.at[kOutStart]->record(*out);
-      for (auto& t : x.tensors)
-        if (!t->input && !t->host) check(cu.to_host_async(t->staging.p, t->device.p, t->bytes, out->s), "cuMemcpyDtoHAsync");
-      q.at[kOutEnd]->record(*out);
-    }
-    q.running = true;
-    next = (next + 1) % queries.size();
-  }
-
-  // What the oldest query ends with.
-  const Event& ended(bool transfers) const { return *queries[next].at[transfers ? kOutEnd : kEnd]; }
-
-  Execution x;
-  std::unique_ptr<Stream> in, compute, out;
-  std::vector<Query> queries;
-  size_t next = 0;  // the oldest query, and the place of the next
-  CUgraphExec graph = nullptr;
-};
 
 struct Sample {
   double start, end, enqueue, h2d, compute, d2h, end_to_end;
@@ -121,20 +36,18 @@ struct BenchState : Counted<kBenchers> {
 
   void prepare() {
     main = std::make_unique<Stream>();
-    for (auto& l : lanes) {
-      l->x.prepare_outputs();
-      if (options.transfers) {
-        for (auto& t : l->x.tensors) {
-          if (t->host) continue;
-          if (t->allocator) fail(TRT_E_UNSUPPORTED, "output %s has a shape only the run decides: measure without transfers", t->name.c_str());
-          t->staging.reserve(t->bytes);
-          if (t->input && t->bytes) check(cu.to_host(t->staging.p, t->device.p, t->bytes), "cuMemcpyDtoH");
-        }
-      }
-      l->open(options.spin_wait != 0, options.cuda_graph != 0);
-    }
+    for (auto& l : lanes) l->open(options);
     free_least = free_memory();
     context_bytes = free_before > free_least ? free_before - free_least : 0;
+  }
+
+  // Runs one query and waits for it.
+  void query() {
+    if (!main || lanes.size() != 1 || options.depth != 1) fail(TRT_E_ARGUMENT, "single queries need one stream, a depth of 1, and to be prepared");
+    Lane& l = *lanes[0];
+    l.submit(options.transfers != 0);
+    l.ended(options.transfers != 0).sync();
+    l.queries[0].running = false;
   }
 
   void run(const trt_window& w, const int32_t* abort, trt_samples* out) {
@@ -294,11 +207,18 @@ int32_t trt_bench_new(trt_engine* e, const trt_bench_options* o, trt_bench** out
 }
 void trt_bench_free(trt_bench* b) { delete b; }
 
-int32_t trt_bench_input(trt_bench* b, const char* name, int32_t rank, const int64_t* dims, const void* data, size_t size,
+int32_t trt_bench_link(trt_bench* b, const char* input, const char* output, const void* start, size_t size, size_t most, trt_error* err) {
+  return guarded(err, [&] {
+    Current current(b->state.engine->device());
+    for (auto& l : b->state.lanes) l->link(input, output, start, size, most);
+  });
+}
+
+int32_t trt_bench_input(trt_bench* b, int32_t step, const char* name, int32_t rank, const int64_t* dims, const void* data, size_t size,
                         trt_error* err) {
   return guarded(err, [&] {
     Current current(b->state.engine->device());
-    for (auto& l : b->state.lanes) l->x.set_input(name, rank, dims, data, size);
+    for (auto& l : b->state.lanes) l->step(step).set_input(name, rank, dims, data, size);
   });
 }
 
@@ -313,6 +233,24 @@ int32_t trt_bench_run(trt_bench* b, const trt_window* w, const int32_t* abort, t
   return guarded(err, [&] {
     Current current(b->state.engine->device());
     b->state.run(*w, abort, out);
+  });
+}
+
+int32_t trt_bench_query(trt_bench* b, trt_error* err) {
+  return guarded(err, [&] {
+    Current current(b->state.engine->device());
+    b->state.query();
+  });
+}
+
+int32_t trt_bench_output(trt_bench* b, int32_t step, const char* name, trt_tensor_info* out, size_t* size, trt_error* err) {
+  return guarded(err, [&] { b->state.lanes[0]->step(step).describe_output(name, out, size); });
+}
+
+int32_t trt_bench_read(trt_bench* b, int32_t step, const char* name, void* data, size_t size, trt_error* err) {
+  return guarded(err, [&] {
+    Current current(b->state.engine->device());
+    b->state.lanes[0]->step(step).read_output(name, data, size);
   });
 }
 

@@ -91,7 +91,7 @@ int32_t trt_exec_new(trt_engine* e, int32_t profile, trt_exec** out, trt_error* 
     Current current(e->state->device());
     auto x = std::make_unique<trt_exec>();
     x->state.device = e->state->device();
-    x->state.x = std::make_unique<Execution>(e->state, profile);
+    x->state.x = std::make_unique<Execution>(e->state, make_context(*e->state, profile));
     x->state.stream = std::make_unique<Stream>();
     *out = x.release();
   });
@@ -110,37 +110,20 @@ int32_t trt_exec_run(trt_exec* x, trt_error* err) {
   return guarded(err, [&] {
     Current current(x->state.device);
     auto& ex = *x->state.x;
-    ex.prepare_outputs();
+    ex.prepare();
     if (!ex.enqueue(*x->state.stream)) fail(TRT_E_TENSORRT, "enqueueV3 failed");
-    x->state.stream->sync();
-    for (auto& t : ex.tensors)
-      if (t->allocator) t->bytes = bytes_of(t->allocator->dims, t->type);
+    ex.finish(*x->state.stream);
   });
 }
 
 int32_t trt_exec_output(trt_exec* x, const char* name, trt_tensor_info* out, size_t* size, trt_error* err) {
-  return guarded(err, [&] {
-    auto& t = x->state.x->tensor(name, false);
-    *out = trt_tensor_info{};
-    out->name = t.name.c_str();
-    out->format = "";
-    out->dtype = static_cast<int32_t>(t.type);
-    out->host = t.host;
-    put_dims(x->state.x->output_shape(t), out);
-    *size = t.bytes;
-  });
+  return guarded(err, [&] { x->state.x->describe_output(name, out, size); });
 }
 
 int32_t trt_exec_read(trt_exec* x, const char* name, void* data, size_t size, trt_error* err) {
   return guarded(err, [&] {
     Current current(x->state.device);
-    auto& t = x->state.x->tensor(name, false);
-    if (size != t.bytes) fail(TRT_E_ARGUMENT, "output %s has %zu bytes, not %zu", name, t.bytes, size);
-    if (t.host) {
-      memcpy(data, t.values.data(), size);
-    } else if (size) {
-      check(cu.to_host(data, t.device.p, size), "cuMemcpyDtoH of an output");
-    }
+    x->state.x->read_output(name, data, size);
   });
 }
 

@@ -31,31 +31,54 @@ class OutputMemory final : public nvinfer1::IOutputAllocator {
   DeviceBuffer* buffer_;
 };
 
-// An execution context with the buffers of its inputs and outputs.
+using Context = std::shared_ptr<nvinfer1::IExecutionContext>;
+
+// Makes an execution context. With scratch it has no memory of its own for what its
+// layers hand to each other: contexts that never run at the same time share that.
+inline Context make_context(const EngineState& engine, int32_t profile, DeviceBuffer* scratch = nullptr) {
+  using Allocation = nvinfer1::ExecutionContextAllocationStrategy;
+  auto& e = *engine.engine;
+  auto context = own(e.createExecutionContext(scratch ? Allocation::kUSER_MANAGED : Allocation::kSTATIC), engine.device(),
+                     "createExecutionContext failed");
+  // As trtexec does: the layers' names for profilers, and no more, whatever detail
+  // the plan carries for the inspector.
+  context->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kLAYER_NAMES_ONLY);
+  if (e.getNbOptimizationProfiles() > 0) {
+    Stream setup;
+    if (!context->setOptimizationProfileAsync(profile, setup.s)) fail(TRT_E_TENSORRT, "setting optimization profile %d failed", profile);
+    setup.sync();
+  }
+  if (scratch) {
+    scratch->reserve(static_cast<size_t>(e.getDeviceMemorySizeForProfileV2(profile)));
+    context->setDeviceMemoryV2(reinterpret_cast<void*>(scratch->p), static_cast<int64_t>(scratch->size));
+  }
+  return context;
+}
+
+// The inputs and outputs of a run with their buffers, and the execution context that
+// runs it.
 class Execution {
  public:
   struct Tensor {
     std::string name;
     bool input = false, host = false;
     nvinfer1::DataType type{};
+    nvinfer1::Dims dims{};
     size_t bytes = 0;  // of the values
     DeviceBuffer device;
-    std::vector<char> values;  // host tensors
-    HostBuffer staging;        // transfers
+    DeviceBuffer* linked = nullptr;  // memory of a link instead
+    std::vector<char> values;        // host tensors
+    HostBuffer staging;              // transfers
     std::unique_ptr<OutputMemory> allocator;
+    bool moves() const { return !host && !linked; }  // between host and device with each query
+    void* address() {
+      if (host) return values.data();
+      return reinterpret_cast<void*>(linked ? linked->p : device.p);
+    }
   };
 
-  Execution(std::shared_ptr<EngineState> engine, int32_t profile) : engine_(std::move(engine)) {
+  Execution(std::shared_ptr<EngineState> engine, Context context) : engine_(std::move(engine)), context_(std::move(context)) {
     auto& e = *engine_->engine;
-    context_ = own(e.createExecutionContext(), engine_->device(), "createExecutionContext failed");
-    // As trtexec does: the layers' names for profilers, and no more, whatever detail
-    // the plan carries for the inspector.
-    context_->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kLAYER_NAMES_ONLY);
-    if (e.getNbOptimizationProfiles() > 0) {
-      Stream setup;
-      if (!context_->setOptimizationProfileAsync(profile, setup.s)) fail(TRT_E_TENSORRT, "setting optimization profile %d failed", profile);
-      setup.sync();
-    }
     for (int32_t i = 0; i < e.getNbIOTensors(); ++i) {
       auto t = std::make_unique<Tensor>();
       t->name = e.getIOTensorName(i);
@@ -72,63 +95,117 @@ class Execution {
     fail(TRT_E_ARGUMENT, "the engine has no %s %s", input ? "input" : "output", name);
   }
 
+  // Gives an input its shape and values; those of a linked one are there already.
   void set_input(const char* name, int32_t rank, const int64_t* dims, const void* data, size_t size) {
     Tensor& t = tensor(name, true);
-    nvinfer1::Dims d = make_dims(rank, dims);
-    if (bytes_of(d, t.type) != size) fail(TRT_E_ARGUMENT, "input %s: %zu bytes do not fit its shape", name, size);
-    if (!context_->setInputShape(name, d)) fail(TRT_E_TENSORRT, "input %s: its shape is refused", name);
-    t.bytes = size;
-    void* address;
+    t.dims = make_dims(rank, dims);
+    t.bytes = bytes_of(t.dims, t.type);
+    if (t.linked) {
+      if (t.bytes > t.linked->size) fail(TRT_E_ARGUMENT, "input %s: the memory of its link has %zu bytes, not %zu", name, t.linked->size, t.bytes);
+      return;
+    }
+    if (t.bytes != size) fail(TRT_E_ARGUMENT, "input %s: %zu bytes do not fit its shape", name, size);
     if (t.host) {
       t.values.assign(static_cast<const char*>(data), static_cast<const char*>(data) + size);
       t.values.reserve(8);
-      address = t.values.data();
     } else {
       t.device.reserve(size);
       if (size) check(cu.to_device(t.device.p, data, size), "cuMemcpyHtoD of an input");
-      address = reinterpret_cast<void*>(t.device.p);
     }
-    if (!context_->setTensorAddress(name, address)) fail(TRT_E_TENSORRT, "input %s: its address is refused", name);
   }
 
-  void prepare_outputs() {
+  // Has an input or output lie in memory that other runs read or write.
+  void link(const char* name, bool input, DeviceBuffer* memory) {
+    Tensor& t = tensor(name, input);
+    if (t.host) fail(TRT_E_ARGUMENT, "%s decides shapes and cannot be linked", name);
+    t.linked = memory;
+  }
+
+  void prepare() {
+    apply(true);
     const char* missing = nullptr;
     if (context_->inferShapes(1, &missing) != 0) fail(TRT_E_ARGUMENT, "the shape of %s is not known", missing ? missing : "a tensor");
-    for (auto& p : tensors) {
-      Tensor& t = *p;
-      if (t.input) continue;
-      const char* name = t.name.c_str();
-      nvinfer1::Dims d = context_->getTensorShape(name);
-      bool open = false;
-      for (int32_t i = 0; i < d.nbDims; ++i) open = open || d.d[i] < 0;
-      if (t.host) {
-        t.bytes = bytes_of(d, t.type);
-        t.values.resize(std::max<size_t>(t.bytes, 8));
-        if (!context_->setTensorAddress(name, t.values.data())) fail(TRT_E_TENSORRT, "output %s: its address is refused", name);
-        continue;
-      }
-      int64_t most = context_->getMaxOutputSize(name);
-      if (most < 0) fail(TRT_E_TENSORRT, "output %s: its size is not known", name);
-      t.device.reserve(static_cast<size_t>(most));
-      t.bytes = open ? 0 : bytes_of(d, t.type);
-      t.allocator.reset();
-      if (open) {
-        t.allocator = std::make_unique<OutputMemory>(&t.device);
-        if (!context_->setOutputAllocator(name, t.allocator.get())) fail(TRT_E_TENSORRT, "output %s: its allocator is refused", name);
-      }
-      if (!context_->setTensorAddress(name, reinterpret_cast<void*>(t.device.p))) fail(TRT_E_TENSORRT, "output %s: its address is refused", name);
+    for (auto& t : tensors)
+      if (!t->input) prepare_output(*t);
+    apply(false);
+  }
+
+  // Hands shapes and addresses to the context; runs that share one do so each time.
+  void apply() {
+    apply(true);
+    apply(false);
+  }
+
+  nvinfer1::Dims output_shape(const Tensor& t) const { return t.allocator ? t.allocator->dims : t.dims; }
+
+  void describe_output(const char* name, trt_tensor_info* out, size_t* size) {
+    Tensor& t = tensor(name, false);
+    *out = trt_tensor_info{};
+    out->name = t.name.c_str();
+    out->format = "";
+    out->dtype = static_cast<int32_t>(t.type);
+    out->host = t.host;
+    put_dims(output_shape(t), out);
+    *size = t.bytes;
+  }
+
+  void read_output(const char* name, void* data, size_t size) {
+    Tensor& t = tensor(name, false);
+    if (size != t.bytes) fail(TRT_E_ARGUMENT, "output %s has %zu bytes, not %zu", name, t.bytes, size);
+    if (t.host) {
+      memcpy(data, t.values.data(), size);
+    } else if (size) {
+      check(cu.to_host(data, reinterpret_cast<CUdeviceptr>(t.address()), size), "cuMemcpyDtoH of an output");
     }
   }
 
-  nvinfer1::Dims output_shape(const Tensor& t) const {
-    return t.allocator ? t.allocator->dims : context_->getTensorShape(t.name.c_str());
+  // Waits until the run on a stream has ended, and learns the shapes that only the run
+  // decided.
+  void finish(Stream& s) {
+    s.sync();
+    for (auto& t : tensors)
+      if (t->allocator) t->bytes = bytes_of(t->allocator->dims, t->type);
   }
 
   bool enqueue(const Stream& s) { return context_->enqueueV3(reinterpret_cast<cudaStream_t>(s.s)); }
 
   std::shared_ptr<EngineState> engine_;
   std::vector<std::unique_ptr<Tensor>> tensors;
-  std::shared_ptr<nvinfer1::IExecutionContext> context_;  // dies before the buffers
+  Context context_;  // dies before the buffers
+
+ private:
+  void apply(bool inputs) {
+    for (auto& t : tensors) {
+      if (t->input != inputs) continue;
+      const char* name = t->name.c_str();
+      if (inputs && !context_->setInputShape(name, t->dims)) fail(TRT_E_TENSORRT, "input %s: its shape is refused", name);
+      if (t->allocator && !context_->setOutputAllocator(name, t->allocator.get())) fail(TRT_E_TENSORRT, "output %s: its allocator is refused", name);
+      if (!context_->setTensorAddress(name, t->address())) fail(TRT_E_TENSORRT, "%s: its address is refused", name);
+    }
+  }
+
+  // Finds an output's size and gives it memory.
+  void prepare_output(Tensor& t) {
+    const char* name = t.name.c_str();
+    t.dims = context_->getTensorShape(name);
+    bool open = false;
+    for (int32_t i = 0; i < t.dims.nbDims; ++i) open = open || t.dims.d[i] < 0;
+    if (t.host) {
+      t.bytes = bytes_of(t.dims, t.type);
+      t.values.resize(std::max<size_t>(t.bytes, 8));
+      return;
+    }
+    int64_t most = context_->getMaxOutputSize(name);
+    if (most < 0) fail(TRT_E_TENSORRT, "output %s: its size is not known", name);
+    t.bytes = open ? 0 : bytes_of(t.dims, t.type);
+    t.allocator.reset();
+    if (t.linked) {
+      if (open || t.bytes > t.linked->size) fail(TRT_E_ARGUMENT, "output %s: %zu bytes do not fit the memory of its link", name, t.bytes);
+      return;
+    }
+    t.device.reserve(static_cast<size_t>(most));
+    if (open) t.allocator = std::make_unique<OutputMemory>(&t.device);
+  }
 };
 
 struct ExecState : Counted<kContexts> {

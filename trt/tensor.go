@@ -50,6 +50,9 @@ func (d DType) Bits() int {
 	return 0
 }
 
+// bytes that so many elements take.
+func (d DType) bytes(elements int64) int64 { return (elements*int64(d.Bits()) + 7) / 8 }
+
 // Shape is a tensor's dimensions; -1 stands for one fixed only at run time.
 type Shape []int64
 
@@ -125,7 +128,7 @@ func NewTensor(d DType, s Shape) Tensor {
 	if n < 0 || d.Bits() == 0 {
 		panic(fmt.Sprintf("trt: NewTensor of %v %v", d, s))
 	}
-	return Tensor{DType: d, Shape: append(Shape{}, s...), Data: make([]byte, (n*int64(d.Bits())+7)/8)}
+	return Tensor{DType: d, Shape: append(Shape{}, s...), Data: make([]byte, d.bytes(n))}
 }
 
 // FromFloat32 makes a tensor of the given type from float32 values: fp16, bf16
@@ -200,7 +203,7 @@ func (t Tensor) check() error {
 	if n < 0 {
 		return invalidf("shape %v is not fixed", t.Shape)
 	}
-	if want := (n*int64(t.DType.Bits()) + 7) / 8; want != int64(len(t.Data)) {
+	if want := t.DType.bytes(n); want != int64(len(t.Data)) {
 		return invalidf("%d bytes for %v of %v, want %d", len(t.Data), t.Shape, t.DType, want)
 	}
 	return nil
