@@ -20,6 +20,7 @@ Models that run:
     external_data.onnx      x float[1,64] -> y float[1,64]; weights in external_data.bin beside it
     nan.onnx                x float[1,4] -> y: all NaN
     inf.onnx                x float[1,4] -> y: all +Inf
+    decoder.onnx            decoder_model.py's smallest: two layers with a key-value cache
 
 Models for limits (they load quickly):
     slow.onnx               x float[1] -> y float[1]; one inference is 10^11 multiply-adds, about a second or more
@@ -61,6 +62,8 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+
+import decoder_model
 
 F32, F16, I64, BOOL = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT64, TensorProto.BOOL
 
@@ -167,6 +170,7 @@ def write_models(folder: Path) -> None:
                       {"one": np.ones(1, np.float32)}))
     save("inf", model("inf", [node("Abs", ["x"], ["a"]), node("Add", ["a", "big"], ["b"]),
                               node("Exp", ["b"], ["y"], "overflow")], x4, y4, {"big": np.full(1, 1000, np.float32)}))
+    save("decoder", decoder_model.decoder(decoder_model.Size()))
     save("slow", slow())
     save("endless", endless())
     save("memory_hungry", model("memory_hungry", [
@@ -229,6 +233,7 @@ def check(folder: Path) -> None:
     for kind in ("qdq", "dynamic", "fp16"):
         error = np.abs(results[f"matmul_{kind}"].astype(np.float32) - exact).max()
         assert 0 < error < 0.1, f"matmul_{kind}.onnx deviates by {error}"
+    check_decoder(load(folder / "decoder.onnx"))
     for name in ("slow", "endless", "memory_hungry"):
         load(folder / f"{name}.onnx")
     for name in ("custom_operator", "bad_shapes", "future_opset", "missing_external", "truncated", "garbage",
@@ -240,13 +245,31 @@ def check(folder: Path) -> None:
         raise AssertionError(f"{name}.onnx was accepted by ONNX Runtime {ort.__version__}")
 
 
+def check_decoder(session: ort.InferenceSession) -> None:
+    """Fails unless the last of six tokens gets the same logits when the five before it come from the cache."""
+    size = decoder_model.Size()
+
+    def step(first: int, last: int, cache: list[np.ndarray]) -> list[np.ndarray]:
+        names = [x.name for x in session.get_inputs()]
+        return session.run(None, dict(zip(names, [
+            np.arange(first, last)[None] % size.vocabulary, np.ones((1, last), np.int64), np.arange(first, last)[None],
+            *cache], strict=True)))
+
+    empty = [np.zeros((1, size.heads, 0, size.head_size), np.float32)] * (2 * size.layers)
+    whole = step(0, 6, empty)[0]
+    _, *cache = step(0, 5, empty)
+    error = np.abs(step(5, 6, cache)[0][:, -1] - whole[:, -1]).max()
+    assert error < 1e-5, f"decoder.onnx deviates by {error} when five tokens come from its cache"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="folder to write; what is in it is replaced")
     folder: Path = parser.parse_args().folder
     logging.disable(logging.WARNING)  # the quantizer's advice on preprocessing
     packages = f"{onnx.__version__} {ort.__version__} {np.__version__}"
-    key = hashlib.sha256(Path(__file__).read_bytes() + packages.encode())
+    recipe = b"".join(Path(module).read_bytes() for module in (__file__, decoder_model.__file__))
+    key = hashlib.sha256(recipe + packages.encode())
     stamp = folder / ".recipe"
     if stamp.is_file() and stamp.read_text() == key.hexdigest():
         return

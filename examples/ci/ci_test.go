@@ -20,6 +20,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/plancast/plancast/exporter/engine/onnxruntime/runtimetest"
+	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
 
 const root = "../.."
@@ -93,17 +94,9 @@ func (j *job) read(name string) string {
 // push puts one of the generated test models into the repository.
 func (j *job) push(model, version, file string) {
 	j.t.Helper()
-	home, err := os.UserCacheDir()
+	text, err := os.ReadFile(onnxtest.Generated(j.t, file))
 	if err != nil {
 		j.t.Fatal(err)
-	}
-	folder := filepath.Join(home, "plancast")
-	if dir := os.Getenv("PLANCAST_CACHE"); dir != "" {
-		folder = dir
-	}
-	text, err := os.ReadFile(filepath.Join(folder, "testmodels", file))
-	if err != nil {
-		j.t.Fatalf("%v: run make setup", err)
 	}
 	j.write(filepath.Join("models", model, version, "model.onnx"), string(text))
 }

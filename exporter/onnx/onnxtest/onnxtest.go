@@ -241,3 +241,27 @@ func WriteBytes(t testing.TB, b []byte) string {
 	}
 	return name
 }
+
+// Generated is the path of a model that scripts/test_models.py made at set-up. Where
+// there has been none the test is skipped, unless PLANCAST_TEST_MODELS says where the
+// models are or PLANCAST_REQUIRE_ONNXRUNTIME that they must be there.
+func Generated(t testing.TB, name string) string {
+	t.Helper()
+	folder := os.Getenv("PLANCAST_TEST_MODELS")
+	required := folder != "" || os.Getenv("PLANCAST_REQUIRE_ONNXRUNTIME") != ""
+	if folder == "" {
+		cache := os.Getenv("PLANCAST_CACHE")
+		if home, err := os.UserCacheDir(); cache == "" && err == nil {
+			cache = filepath.Join(home, "plancast")
+		}
+		folder = filepath.Join(cache, "testmodels")
+	}
+	path := filepath.Join(folder, name)
+	if _, err := os.Stat(path); err != nil {
+		if required {
+			t.Fatalf("%v: run make setup", err)
+		}
+		t.Skipf("%v: run make setup", err)
+	}
+	return path
+}
