@@ -26,6 +26,9 @@ var workloadQuantities = []Quantity{
 	{"rate", "rate", ofWorkload("plancast_workload_rate_requests_per_second"), units.PerSec, false},
 	{"goodput", "goodput", ofWorkload("plancast_workload_goodput_requests_per_second"), units.PerSec, false},
 	{"max_rate", "highest rate", ofWorkload("plancast_workload_max_rate_requests_per_second"), units.PerSec, false},
+	{"ttft", "time to first token", ofWorkload("plancast_workload_ttft_seconds"), units.Seconds, true},   // of the phase prefill
+	{"tpot", "time per output token", ofWorkload("plancast_workload_tpot_seconds"), units.Seconds, true}, // of the phase decode
+	{"tokens", "tokens a second", ofWorkload("plancast_workload_tokens_per_second"), units.PerSec, false},
 }
 
 // ofWorkload is a series of a workload.

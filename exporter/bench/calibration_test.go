@@ -164,7 +164,7 @@ func TestProfilesAreWidenedToWhatIsMeasured(t *testing.T) {
 			if err := r.plan([]engine.TensorInfo{input}); err != nil {
 				t.Fatal(err)
 			}
-			got, err := r.profiles()
+			got, err := r.ranges()
 			if c.refused != "" {
 				if err == nil || !strings.Contains(err.Error(), c.refused) {
 					t.Errorf("%v, want %q", err, c.refused)

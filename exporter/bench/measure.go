@@ -61,12 +61,14 @@ type run struct {
 	points    []round       // of the sweep
 	laps      []round       // whose turns show the change of the throughput
 
-	inputs  []engine.TensorInfo
-	arrays  []engine.Tensor // inputs.npz, nil without
-	outputs []engine.Tensor // on the evaluation inputs, all samples; nil before accuracy
-	samples int             // that outputs holds
-	dims    map[string]int64
-	batches []int // that the model can do; the first is the latency's
+	inputs   []engine.TensorInfo
+	declared []engine.TensorInfo // the model's outputs
+	profiles map[string]int      // of the build, by workload
+	arrays   []engine.Tensor     // inputs.npz, nil without
+	outputs  []engine.Tensor     // on the evaluation inputs, all samples; nil before accuracy
+	samples  int                 // that outputs holds
+	dims     map[string]int64
+	batches  []int // that the model can do; the first is the latency's
 }
 
 func (r *run) warn(format string, args ...any) {
@@ -128,11 +130,14 @@ func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
 	req.Native, req.Quantized = model.Precision, model.Quantized
 	if r.engine == nil { // the candidate's own, planned again on what the engine says
 		defer func(before []string) { r.m.Warnings = before }(r.m.Warnings)
+		r.declared = model.Outputs
 		if err := r.plan(model.Inputs); err != nil {
 			return req, err
 		}
 	}
-	req.Profiles, err = r.profiles()
+	if req.Profiles, err = r.ranges(); err == nil && len(req.Profiles) > 0 {
+		req.MoreProfiles = r.trafficRanges(req.Profiles)
+	}
 	return req, err
 }
 

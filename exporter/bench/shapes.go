@@ -24,6 +24,7 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 	for name, size := range r.job.Dims {
 		r.dims[name] = size
 	}
+	r.follow(inputs)
 	o := r.job.Options
 	shapes, err := r.shapes(o.Batches[0]).Resolve(inputs)
 	if err != nil {
@@ -113,10 +114,10 @@ func numbers(list []int) string {
 	return strings.Join(words, ", ")
 }
 
-// profiles are the ranges of shapes of dynamic inputs: what the job says of an
+// ranges are those of the shapes of dynamic inputs: what the job says of an
 // input, otherwise the batches that are measured, widened to what the settings
 // ask for as far as the model allows it.
-func (r *run) profiles() (map[string]engine.Profile, error) {
+func (r *run) ranges() (map[string]engine.Profile, error) {
 	measured := engine.BatchRange{Min: int64(slices.Min(append([]int{1}, r.batches...))), Opt: int64(r.batches[0]), Max: int64(slices.Max(r.batches))}
 	built := measured
 	if p := r.job.Settings.ProfileBatch; p != nil {

@@ -3,7 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
-	"maps"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -35,7 +35,8 @@ func (r *run) workloads(ctx context.Context) error {
 type traffic struct {
 	*run
 	w        workload.Workload
-	inputs   [][]engine.Tensor // of each shape
+	chains   []engine.Chain // of each shape
+	tokens   []int64        // that a request of each shape reads or makes; nil without a phase
 	sequence *workload.Sequence
 	result   WorkloadResult
 }
@@ -48,15 +49,12 @@ const fallsBehind = 0.1
 const mostRequests = 1 << 20
 
 func (t *traffic) measure(ctx context.Context) error {
-	if t.w.Phase != "" {
-		return engine.Errorf(engine.KindInvalidInput, "measure a workload", t.w.Name, "plancast does not measure the phase %s yet", t.w.Phase)
-	}
 	for _, s := range t.w.Shapes {
-		in, err := t.inputsOf(s)
+		c, err := t.chainOf(ctx, s)
 		if err != nil {
 			return err
 		}
-		t.inputs = append(t.inputs, in)
+		t.chains = append(t.chains, c)
 	}
 	t.sequence = t.w.Sequence(t.job.Options.Seed)
 	if err := t.capacity(ctx); err != nil {
@@ -73,16 +71,7 @@ func (t *traffic) measure(ctx context.Context) error {
 // inputsOf makes the inputs of one shape: the first of the evaluation inputs where
 // they have it, generated otherwise.
 func (t *traffic) inputsOf(s workload.Shape) ([]engine.Tensor, error) {
-	batch := s.BatchOf(t.batches[0])
-	base := t.shapes(batch)
-	if _, given := s.Dims[workload.Batch]; given {
-		if err := t.takes(base, batch); err != nil {
-			return nil, err
-		}
-	}
-	sizes := maps.Clone(s.Dims)
-	delete(sizes, workload.Batch)
-	all, err := base.With(t.run.inputs, sizes)
+	all, err := t.sized(t.w, s, s.Sizes())
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +87,26 @@ func (t *traffic) inputsOf(s workload.Shape) ([]engine.Tensor, error) {
 	return tensorio.Generate(t.run.inputs, shapes, t.job.Options.Seed)
 }
 
+// sized are the shapes of a request with its batch, and with sizes that go before all
+// that is known of the model.
+func (r *run) sized(w workload.Workload, s workload.Shape, sizes map[string]int64) (tensorio.Shapes, error) {
+	batch := s.BatchOf(r.batches[0])
+	base := r.shapes(batch)
+	if _, given := s.Dims[workload.Batch]; given {
+		if err := r.takes(w, base, batch); err != nil {
+			return base, err
+		}
+	}
+	return base.With(r.inputs, sizes)
+}
+
 // takes refuses a batch that the model cannot do.
-func (t *traffic) takes(s tensorio.Shapes, batch int) error {
-	fixed := !s.Batched(t.run.inputs) && batch != t.batches[0]
-	if !fixed && (t.job.MaxBatch == 0 || batch <= t.job.MaxBatch) {
+func (r *run) takes(w workload.Workload, s tensorio.Shapes, batch int) error {
+	fixed := !s.Batched(r.inputs) && batch != r.batches[0]
+	if !fixed && (r.job.MaxBatch == 0 || batch <= r.job.MaxBatch) {
 		return nil
 	}
-	e := engine.Errorf(engine.KindInvalidInput, "choose a batch size", "", "the workload %s has a batch of %d, which the model does not take", t.w.Name, batch)
+	e := engine.Errorf(engine.KindInvalidInput, "choose a batch size", "", "the workload %s has a batch of %d, which the model does not take", w.Name, batch)
 	e.Hint = "leave the batch out of the workload's dims, or correct max_batch_size in config.pbtxt"
 	return e
 }
@@ -113,7 +115,7 @@ func (t *traffic) takes(s tensorio.Shapes, batch int) error {
 // exceed.
 func (t *traffic) capacity(ctx context.Context) error {
 	o := t.job.Options
-	pilot := 2 * len(t.inputs) * t.w.Concurrency
+	pilot := 2 * len(t.chains) * t.w.Concurrency
 	t.progress(engine.Progress{Stage: "workload", Message: fmt.Sprintf("%s: what the engine keeps up with, about %v", t.w.Name, o.SweepWindow)})
 	served, err := t.serve(ctx, t.sequence.Draw(pilot, 0), o.MaxWindow, false)
 	if err != nil {
@@ -141,9 +143,19 @@ func (t *traffic) warn(format string, args ...any) {
 	t.result.Warnings = append(t.result.Warnings, clip(fmt.Sprintf(format, args...), mostMessage))
 }
 
+// note warns of how calls of a shape ran other than the settings ask for.
+func (t *traffic) note(shape int, text string) {
+	text = clip(t.w.Shapes[shape].Words()+": "+text, mostMessage)
+	if !slices.Contains(t.result.Warnings, text) {
+		t.result.Warnings = append(t.result.Warnings, text)
+	}
+}
+
 // serve serves requests once, unwatched.
 func (t *traffic) serve(ctx context.Context, requests []engine.Request, longest time.Duration, open bool) (workload.Served, error) {
-	answers, err := t.engine.Serve(ctx, t.inputs, requests, engine.ServeOptions{Concurrency: t.w.Concurrency, MaxDuration: longest})
+	answers, err := t.engine.Serve(ctx, t.chains, requests, engine.ServeOptions{
+		Concurrency: t.w.Concurrency, MaxDuration: longest, Profile: t.profiles[t.w.Name], Note: t.note,
+	})
 	if err == nil && len(answers) == 0 {
 		err = engine.Errorf(engine.KindInternal, "serve a workload", t.w.Name, "the backend answered none of %d requests", len(requests))
 	}

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"math"
+	"slices"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/workload"
@@ -36,6 +37,8 @@ type WorkloadResult struct {
 
 	Starts Starts       `json:"starts"`
 	Mix    []ShapeTimes `json:"mix,omitempty"` // in the order of Shapes
+	// Generation is nil without a phase, and where the model's cache is not recognized.
+	Generation *Generation `json:"generation,omitempty"`
 
 	Stable      bool          `json:"stable"`
 	Windows     int           `json:"windows"`
@@ -70,9 +73,14 @@ func (w WorkloadResult) Disturbed() bool { return w.Disturbance != nil && w.Dist
 // latency that grows for as long as requests arrive is +Inf.
 func (w WorkloadResult) Figure(quantity string) (float64, bool) {
 	q, percentile := percentileOf[quantity]
-	switch latency := percentile || quantity == "mean"; {
-	case w.Failure != nil:
+	switch latency := percentile || slices.Contains([]string{"mean", "ttft", "tpot"}, quantity); {
+	case w.Failure != nil || !w.Shows(quantity):
 		return 0, false
+	case quantity == "tokens":
+		if w.Generation == nil {
+			return 0, false
+		}
+		return w.Generation.Tokens, true
 	case quantity == "rate":
 		return w.Answered, true
 	case quantity == "goodput":

@@ -123,6 +123,7 @@ func (t *traffic) conclude(s stretch, discarded int) {
 	for shape, services := range s.services(list...) {
 		r.Mix = append(r.Mix, shapeTimes(t.w.Shapes[shape], services))
 	}
+	t.generated(s, list, elapsed)
 	t.blame(accepted, discarded)
 	t.judgeWorkload(len(s.rounds))
 }

@@ -145,6 +145,8 @@ func (c *Config) measured(metric string) error {
 		return fmt.Errorf("%s needs the time within which an answer counts: write within for the workload %s, such as 50ms", metric, name)
 	case quantity == "max_rate" && c.Workloads[i].MaxRate == 0:
 		return fmt.Errorf("%s needs a percentile to hold: write max_rate for the workload %s, such as p99", metric, name)
+	case !c.Workloads[i].Shows(quantity):
+		return fmt.Errorf("%s needs a phase: write phase: %s for the workload %s", metric, workload.PhasesOf[quantity][0], name)
 	}
 	return nil
 }

@@ -102,11 +102,16 @@ type Engine interface {
 	Time(ctx context.Context, inputs []Tensor, opts TimeOptions) (Window, error)
 
 	// Serve answers requests in their order, so many at once, each when it is due and
-	// an instance is free for it. inputs are what requests name, each concrete. Every
-	// input is run before the window begins, so that one which the engine rejects is
-	// an error that says which. Answers are at the places of their requests; those
-	// beyond the longest duration are missing.
-	Serve(ctx context.Context, inputs [][]Tensor, requests []Request, opts ServeOptions) ([]Answer, error)
+	// an instance is free for it. A request runs the next step of the chain that it
+	// names, for a call the only one; after the last step the first follows again, and
+	// each instance has chains of its own. Every step is run before the window begins,
+	// so that one which the engine rejects is an error that says which. Answers are at
+	// the places of their requests; those beyond the longest duration are missing.
+	Serve(ctx context.Context, chains []Chain, requests []Request, opts ServeOptions) ([]Answer, error)
+
+	// Walk runs the steps of a chain once and returns the outputs of each that no link
+	// takes, in the model's order; the caller owns them.
+	Walk(ctx context.Context, c Chain) ([][]Tensor, error)
 
 	// Layers describes the graph after fusion. A runtime that cannot say
 	// returns ErrNoLayers.
@@ -128,8 +133,10 @@ type BuildRequest struct {
 	WorkDir   string    // for the plan; the caller owns and removes it
 	Settings  Settings
 
-	// Profiles gives the shapes each dynamic input is optimized for.
-	Profiles map[string]Profile
+	// Profiles gives the shapes each dynamic input is optimized for; MoreProfiles gives
+	// further ones, which ServeOptions.Profile counts from 1.
+	Profiles     map[string]Profile
+	MoreProfiles []map[string]Profile
 
 	// CalibrationPath is calibration.npz, or "" when there is none.
 	CalibrationPath string
@@ -227,7 +234,7 @@ type Window struct {
 // Request is one of those that a window serves.
 type Request struct {
 	At    time.Duration // when it is due, after the window's origin; 0 for all is a closed loop
-	Input int           // which of the inputs
+	Input int           // which of the chains
 }
 
 // Answer is when a request was served; all times are from the window's origin.
@@ -241,6 +248,11 @@ type Answer struct {
 type ServeOptions struct {
 	Concurrency int           // instances that serve, at least 1
 	MaxDuration time.Duration // no request begins after it; 0 is no bound
+	// Profile is the one of the build that the chains are for: 0 is BuildRequest.Profiles,
+	// the others are MoreProfiles. Backends without profiles ignore it.
+	Profile int
+	// Note hears how a chain runs other than the settings ask for; nil for nobody.
+	Note func(chain int, text string)
 }
 
 // Phase is a part of a query's time on an accelerator.

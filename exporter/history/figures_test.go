@@ -10,6 +10,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/report/reporttest"
+	"github.com/plancast/plancast/exporter/workload"
 	"github.com/plancast/plancast/terms"
 )
 
@@ -63,6 +64,25 @@ func TestAnEntryHoldsTheFiguresOfItsWorkloads(t *testing.T) {
 	}
 }
 
+func TestAPhaseHasFiguresOfItsOwn(t *testing.T) {
+	e := loaded(t, reporttest.Served, reporttest.Decoded)
+	mean, ok := e.Value("mean@decode")
+	if !ok || mean <= 0 {
+		t.Fatalf("mean %v, %t", mean, ok)
+	}
+	if v, ok := e.Value("tpot@decode"); !ok || v != mean {
+		t.Errorf("time per output token %v, %t; the mean is %v", v, ok, mean)
+	}
+	if v, ok := e.Value("tokens@decode"); !ok || math.Abs(v*mean-1) > 1e-9 {
+		t.Errorf("%v tokens a second, %t", v, ok)
+	}
+	for _, name := range []string{"ttft@decode", "tpot@chat", "ttft@chat", "tokens@chat"} {
+		if v, ok := e.Value(name); ok {
+			t.Errorf("%s is %v", name, v)
+		}
+	}
+}
+
 func TestASaturatedWorkloadHasALatencyWithoutEnd(t *testing.T) {
 	e := loaded(t, reporttest.Saturated)
 	if v, ok := e.Value("p99@chat"); !ok || !math.IsInf(v, 1) {
@@ -89,10 +109,12 @@ func TestTheQuantitiesOfRecordsIncludeTheirWorkloads(t *testing.T) {
 	b := reporttest.NewBuilder(reporttest.Now)
 	b.Add("bert", "1", 1, engine.FP32, reporttest.Environment("1.32.0"), func(r *history.Record) {
 		reporttest.Measured(0.05)(r)
+		reporttest.Decoded(r)
 		reporttest.Served(r)
 	})
 	got := history.QuantitiesOf(b.Records[0], b.Records[0])
-	if want := len(history.Quantities) + len(terms.WorkloadQuantities()); len(got) != want {
+	// A decode has no time to first token, and chat none of a phase's figures.
+	if want := len(history.Quantities) + 2*len(terms.WorkloadQuantities()) - 1 - len(workload.PhasesOf); len(got) != want {
 		t.Fatalf("%d quantities, want %d", len(got), want)
 	}
 	last := got[len(got)-1]

@@ -94,7 +94,7 @@ func QuantitiesOf(records ...Record) []Quantity {
 			}
 			known[w.Name] = true
 			for _, x := range terms.WorkloadQuantities() {
-				if q, err := QuantityByName(terms.OfWorkload(x.Name, w.Name)); err == nil {
+				if q, err := QuantityByName(terms.OfWorkload(x.Name, w.Name)); err == nil && w.Shows(x.Name) {
 					out = append(out, q)
 				}
 			}

@@ -281,7 +281,7 @@ func Families() []Family {
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
 		workloadLatency, workloadLatencyUpper, workloadQueueing, workloadRate, workloadScheduled, workloadCapacity, workloadSaturated, workloadGoodput,
-		workloadMaxRate, workloadStable, workloadWindows, workloadLate, workloadDisturbed, workloadDisturbance, workloadSuccess,
+		workloadMaxRate, workloadStable, workloadWindows, workloadTTFT, workloadTPOT, workloadTokens, workloadCache, workloadLate, workloadDisturbed, workloadDisturbance, workloadSuccess,
 		targetMet, iteration, iterationTimestamp, lastBuildSuccess, buildDuration, candidateInfo, candidateChange, gainRatio, gainModels,
 		environmentInfo, modelInfo, builds, timingCacheHits, lastSuccess, candidates, models, passDuration, passTime, passOK, passStalled, reloadOK, reloadTime, queueLength, jobProgress,
 		historySize, notifications, notificationQueue, notificationAge, fleetModels, fleetOK, fleetTime, fleetDuration, fleetPartial,

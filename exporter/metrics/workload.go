@@ -1,6 +1,8 @@
 package metrics
 
 import (
+	"strconv"
+
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/terms"
@@ -36,6 +38,40 @@ var (
 	workloadDisturbance = workloadFamily("plancast_workload_window_disturbed_ratio", Gauge, "Share of disturbance in the windows that a workload's figures rest on.", "As plancast_engine_window_disturbed_ratio.")
 	workloadSuccess     = workloadFamily("plancast_workload_last_success", Gauge, "Whether the engine could be measured under a workload: 1 or 0.", "0 is a shape that the engine rejects; the report says which and why. The other figures of the workload are absent then.")
 )
+
+// The key-value cache of a generative model, and what comes of it.
+var (
+	workloadTTFT = workloadFamily("plancast_workload_ttft_seconds", Gauge, "Mean time to first token: of one run over the prompt, in seconds.",
+		"Of the phase prefill. plancast_workload_latency_seconds has the percentiles.")
+	workloadTPOT = workloadFamily("plancast_workload_tpot_seconds", Gauge, "Mean time per output token: of one step over the cache, in seconds.",
+		"Of the phase decode. plancast_workload_latency_seconds has the percentiles.")
+	workloadTokens = workloadFamily("plancast_workload_tokens_per_second", Gauge, "Tokens that a prefill reads or a decode makes in a second.",
+		"Of all sequences of a batch together. Absent without a phase, and where the model's cache is not recognized.")
+	workloadCache = Family{Name: "plancast_workload_cache_bytes", Type: Gauge, Labels: withEngine(terms.WorkloadLabel, "tokens", "batch"),
+		Help: "Memory that the keys and values of a context take, in bytes.", Note: "By the tokens of each sequence and the sequences of the batch, for each shape of the workload."}
+)
+
+// figureOf is a quantity of a workload that is a gauge.
+func figureOf(quantity string) func(bench.WorkloadResult) *float64 {
+	return func(w bench.WorkloadResult) *float64 {
+		v, ok := w.Figure(quantity)
+		if !ok {
+			return nil
+		}
+		return &v
+	}
+}
+
+func cacheOf(r history.Record, emit func(float64, ...string)) {
+	for _, w := range r.Measurement.Workloads {
+		if w.Generation == nil {
+			continue
+		}
+		for _, c := range w.Generation.Cache {
+			emit(float64(c.Bytes), w.Name, strconv.FormatInt(c.Tokens, 10), strconv.FormatInt(c.Batch, 10))
+		}
+	}
+}
 
 func latencyOf(w bench.WorkloadResult) *bench.Latency { return w.Latency }
 

@@ -7,6 +7,7 @@ import (
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/outside"
+	"github.com/plancast/plancast/exporter/workload"
 	"github.com/plancast/plancast/units"
 )
 
@@ -36,6 +37,12 @@ type WorkloadView struct {
 	MaxRate   *float64 `json:"max_rate_per_s,omitempty"`
 	MaxRateOf string   `json:"max_rate_of,omitempty"` // "p99"
 
+	// Phase is "prefill" or "decode" where the workload has one; Mean is then the time to
+	// first token, or per output token. Generation is nil where the model's cache is not
+	// recognized.
+	Phase      workload.Phase    `json:"phase,omitempty"`
+	Generation *bench.Generation `json:"generation,omitempty"`
+
 	Shapes []bench.ShapeTimes `json:"shapes,omitempty"` // how long calls take, without waiting
 	Starts *bench.Starts      `json:"starts,omitempty"` // how punctual they were; nil in a closed loop
 
@@ -61,6 +68,7 @@ func workloadView(w bench.WorkloadResult) WorkloadView {
 		v.Failure = outside.Line(w.Failure.Error(), 300)
 		return v
 	}
+	v.Phase, v.Generation = w.Phase, w.Generation
 	v.Capacity, v.Answered, v.Goodput = num(w.Capacity), num(w.Answered), numOf(w.Goodput)
 	if w.Within > 0 {
 		v.Within = num(w.Within.Seconds())
@@ -198,6 +206,9 @@ func (l workloadLine) details() []string {
 	if l.Failure != "" {
 		say("%s", l.Failure)
 	}
+	if l.Phase != "" && l.Mean != nil {
+		say("%s", l.generation())
+	}
 	if len(l.Shapes) > 1 {
 		parts := make([]string, len(l.Shapes))
 		for i, s := range l.Shapes {
@@ -212,6 +223,20 @@ func (l workloadLine) details() []string {
 		say("%s", w)
 	}
 	return out
+}
+
+// generation says what a phase showed: "5.1 ms per output token on average, 196 tokens
+// a second, a cache of 70.3 MiB at 2,000 tokens".
+func (l workloadLine) generation() string {
+	time := map[workload.Phase]string{workload.Prefill: "to first token", workload.Decode: "per output token"}
+	parts := []string{units.Format(*l.Mean, units.Seconds) + " " + time[l.Phase] + " on average"}
+	if g := l.Generation; g != nil {
+		parts = append(parts, units.Number(g.Tokens)+" tokens a second")
+		for _, c := range g.Cache {
+			parts = append(parts, fmt.Sprintf("a cache of %s at %s", units.Format(float64(c.Bytes), units.Bytes), units.Count(int(c.Batch*c.Tokens), "token")))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // workloadSentences say below a table what each workload is, and its details.

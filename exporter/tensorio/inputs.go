@@ -73,6 +73,13 @@ func notGenerated(in engine.TensorInfo) error {
 	return e
 }
 
+// Fill stores value(i), which fits, in each element i of a tensor of zeros.
+func Fill(t engine.Tensor, value func(i int) float64) {
+	for i := range t.Len() {
+		set(t, i, value(i))
+	}
+}
+
 // set stores v, which fits, in element i.
 func set(t engine.Tensor, i int, v float64) {
 	le := binary.LittleEndian

@@ -27,6 +27,10 @@ const (
 // Phases lists them.
 var Phases = []Phase{Prefill, Decode}
 
+// PhasesOf are the phases that a quantity is for; those that are not named are for every
+// workload.
+var PhasesOf = map[string][]Phase{"ttft": {Prefill}, "tpot": {Decode}, "tokens": Phases}
+
 // Workload is one kind of traffic. It is part of what a result depends on, and so
 // of the fingerprint, except for Models.
 type Workload struct {
@@ -73,6 +77,20 @@ func (s Shape) BatchOf(otherwise int) int {
 		return int(n)
 	}
 	return otherwise
+}
+
+// Sizes are the shape's, all but the batch.
+func (s Shape) Sizes() map[string]int64 {
+	sizes := maps.Clone(s.Dims)
+	delete(sizes, Batch)
+	return sizes
+}
+
+// Shows reports whether a quantity can be known of the workload: those of a phase are
+// of no other.
+func (w Workload) Shows(quantity string) bool {
+	phases, some := PhasesOf[quantity]
+	return !some || slices.Contains(phases, w.Phase)
 }
 
 // Open reports whether requests arrive on their own, whatever became of those

@@ -24,6 +24,8 @@ type Fixtures struct {
 	// the backend lacks; Int8 is quantized; Half is shipped as float16. Empty
 	// ones are skipped.
 	Invalid, Unsupported, Int8, Half string
+	// Decoder is a decoder in the common layout for 24 tokens or more.
+	Decoder string
 	// Refused is a precision that Model cannot be built for, or "".
 	Refused engine.Precision
 	// Layers reports whether the backend describes layers.
@@ -191,7 +193,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 
 	t.Run("requests are served when they are due and not before, and inputs may differ", func(t *testing.T) {
 		e, _ := load(t, open(t), f.Model, engine.FP32)
-		inputs := [][]engine.Tensor{inputsOf(t, e, 1), inputsOf(t, e, 3)}
+		inputs := []engine.Chain{engine.Call(inputsOf(t, e, 1)), engine.Call(inputsOf(t, e, 3))}
 		requests := make([]engine.Request, 40)
 		for i := range requests {
 			requests[i] = engine.Request{At: time.Duration(i) * 200 * time.Microsecond, Input: i % 2}
@@ -212,13 +214,13 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 	t.Run("serving ends at its longest duration, and with the context", func(t *testing.T) {
 		e, inputs := load(t, open(t), f.Model, engine.FP32)
 		requests := []engine.Request{{}, {At: time.Hour}}
-		answers, err := e.Serve(context.Background(), [][]engine.Tensor{inputs}, requests, engine.ServeOptions{Concurrency: 1, MaxDuration: time.Minute})
+		answers, err := e.Serve(context.Background(), []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 1, MaxDuration: time.Minute})
 		if err != nil || len(answers) != 1 {
 			t.Errorf("%d answers, %v", len(answers), err)
 		}
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := e.Serve(ctx, [][]engine.Tensor{inputs}, requests, engine.ServeOptions{Concurrency: 2}); !errors.Is(err, context.Canceled) {
+		if _, err := e.Serve(ctx, []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 2}); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v instead of context canceled", err)
 		}
 	})
@@ -260,6 +262,8 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 			}
 		}
 	})
+
+	testChains(t, open, f.Decoder)
 
 	refused := func(name, model string, p engine.Precision, kinds ...engine.Kind) {
 		t.Run(name, func(t *testing.T) {

@@ -316,6 +316,11 @@ func (e *fakeEngine) Infer(ctx context.Context, inputs []engine.Tensor) ([]engin
 	return out, nil
 }
 
+// Walk calls Infer for each step.
+func (e *fakeEngine) Walk(ctx context.Context, c engine.Chain) ([][]engine.Tensor, error) {
+	return engine.WalkPlainly(ctx, e, c)
+}
+
 // Time makes up a window by the script.
 func (e *fakeEngine) Time(ctx context.Context, inputs []engine.Tensor, opts engine.TimeOptions) (engine.Window, error) {
 	if err := e.check(ctx, inputs); err != nil {
@@ -360,9 +365,9 @@ func (e *fakeEngine) Time(ctx context.Context, inputs []engine.Tensor, opts engi
 
 // Serve serves by the script, on a clock that counts. Concurrent requests do not wait
 // for each other.
-func (e *fakeEngine) Serve(ctx context.Context, inputs [][]engine.Tensor, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
-	for _, in := range inputs {
-		if err := e.check(ctx, in); err != nil {
+func (e *fakeEngine) Serve(ctx context.Context, chains []engine.Chain, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
+	for _, c := range chains {
+		if err := e.check(ctx, c.Steps[0]); err != nil {
 			return nil, err
 		}
 	}
@@ -371,7 +376,7 @@ func (e *fakeEngine) Serve(ctx context.Context, inputs [][]engine.Tensor, reques
 	}
 	answers := workload.Simulate(requests, opts.Concurrency, func(r engine.Request) time.Duration {
 		latency := time.Duration(e.script.Latency)
-		if in := inputs[r.Input]; e.script.PerSample && len(in) > 0 && len(in[0].Shape) > 0 {
+		if in := chains[r.Input].Steps[0]; e.script.PerSample && len(in) > 0 && len(in[0].Shape) > 0 {
 			latency *= time.Duration(in[0].Shape[0])
 		}
 		return time.Duration(float64(latency) * math.Max(0.1, 1+e.script.Jitter*e.random.NormFloat64()))

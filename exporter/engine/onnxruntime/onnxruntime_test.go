@@ -48,6 +48,7 @@ func TestContract(t *testing.T) {
 		Unsupported: onnxtest.Write(t, onnxtest.Custom()),
 		Int8:        onnxtest.Write(t, onnxtest.Quantized(8, 4)),
 		Half:        onnxtest.Write(t, onnxtest.Elementwise("Relu", onnxtest.Float16, "N", 4)),
+		Decoder:     onnxtest.Generated(t, "decoder.onnx"),
 		Refused:     engine.FP16,
 		Layers:      true,
 	})
@@ -243,7 +244,7 @@ func TestTheTimedLoopDoesNotAllocate(t *testing.T) {
 			defer w.Free()
 			times.Starts, times.Latencies = times.Starts[:0], times.Latencies[:0]
 			w.Begin()
-			if err := l.binding.Time(w, l.allocated, &times); err != nil {
+			if err := l.Binding.Time(w, l.Allocated, &times); err != nil {
 				t.Fatal(err)
 			}
 			if w.Count() != queries || len(times.Starts) != queries || len(times.Latencies) != queries {

@@ -10,29 +10,28 @@ import (
 	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 )
 
-// server is an instance that serves requests: a lane for each of the inputs, of which
-// one runs at a time.
+// server is an instance that serves requests, of which one runs at a time.
 type server struct {
-	lanes []*lane
-	err   error
+	chains []*chain
+	err    error
 }
 
 func (v *server) close() {
-	for _, l := range v.lanes {
-		l.close()
+	for _, c := range v.chains {
+		c.close()
 	}
 }
 
 // Serve serves requests by instances that share the session, as Time's do. The loop is
 // native code.
-func (s *session) Serve(ctx context.Context, inputs [][]engine.Tensor, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
+func (s *session) Serve(ctx context.Context, chains []engine.Chain, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
 	if s.session == nil {
 		return nil, errClosed
 	}
-	known := make([]learnt, len(inputs))
-	for i, in := range inputs {
+	outputs := make([][][]int64, len(chains))
+	for i, c := range chains {
 		var err error
-		if known[i], err = s.learn(ctx, in); err != nil {
+		if outputs[i], err = s.try(ctx, c); err != nil {
 			return nil, err
 		}
 	}
@@ -40,15 +39,26 @@ func (s *session) Serve(ctx context.Context, inputs [][]engine.Tensor, requests 
 	for i := range servers {
 		servers[i] = &server{}
 		defer servers[i].close()
-		for k, in := range inputs {
-			l, err := s.newLane(in, known[k].shapes)
+		for k, of := range chains {
+			c, err := s.newChain(of, outputs[k])
+			servers[i].chains = append(servers[i].chains, c)
 			if err != nil {
 				return nil, err
 			}
-			servers[i].lanes = append(servers[i].lanes, l)
 		}
 	}
 	return s.serve(ctx, servers, requests, opts.MaxDuration)
+}
+
+// try runs a chain, and learns the shapes of the outputs of one that is a single call:
+// nil where steps differ.
+func (s *session) try(ctx context.Context, c engine.Chain) ([][]int64, error) {
+	if len(c.Steps) == 1 && len(c.Links) == 0 {
+		known, err := s.learn(ctx, c.Steps[0])
+		return known.shapes, err
+	}
+	_, err := s.Walk(ctx, c)
+	return nil, err
 }
 
 // serve runs all servers until the requests are answered.
@@ -77,14 +87,14 @@ func (s *session) serve(ctx context.Context, servers []*server, requests []engin
 			// A thread of its own: it is warm and at its place when the window begins.
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			bound := make([]ort.Bound, len(v.lanes))
-			for i, l := range v.lanes {
-				bound[i] = ort.Bound{Binding: l.binding, Allocated: l.allocated}
+			bound := make([][]ort.Bound, len(v.chains))
+			for i, c := range v.chains {
+				bound[i] = c.steps
 			}
 			ready.Done()
 			<-gate
 			if err := s.session.Serve(bound, q); err != nil {
-				v.err = failure(engine.KindRunFailed, "run engine", s.plan.Path, err)
+				v.err = s.failed(opRun, err)
 				q.Stop()
 			}
 		})

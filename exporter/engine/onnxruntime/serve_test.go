@@ -37,7 +37,7 @@ func BenchmarkStarts(b *testing.B) {
 			var late []float64
 			for b.Loop() {
 				requests := w.Sequence(1).Draw(int(3*rate), rate)
-				answers, err := e.Serve(b.Context(), [][]engine.Tensor{inputs}, requests, engine.ServeOptions{Concurrency: 1})
+				answers, err := e.Serve(b.Context(), []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 1})
 				if err != nil {
 					b.Fatal(err)
 				}

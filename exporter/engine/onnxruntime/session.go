@@ -3,6 +3,7 @@ package onnxruntime
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -64,29 +65,48 @@ func (s *session) Memory() engine.Memory {
 // values copies inputs into memory that ONNX Runtime may use.
 func (s *session) values(inputs []engine.Tensor) ([]*ort.Value, error) {
 	if len(inputs) != len(s.model.Inputs) {
-		return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "%d inputs given and the model has %d", len(inputs), len(s.model.Inputs))
+		return nil, engine.Errorf(engine.KindInvalidInput, opRun, "", "%d inputs given and the model has %d", len(inputs), len(s.model.Inputs))
 	}
 	var values []*ort.Value
 	for i, t := range inputs {
-		want := s.model.Inputs[i]
-		if t.Container == "" && t.DType != want.DType {
-			freeAll(values)
-			return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "input %s is given as %s", want, t.DType)
-		}
-		v, err := newValue(want, t)
+		v, err := s.value(i, t)
 		if err != nil {
 			freeAll(values)
-			return nil, engine.Errorf(engine.KindInvalidInput, "run engine", "", "input %s: %v", want, err)
+			return nil, err
 		}
 		values = append(values, v)
 	}
 	return values, nil
 }
 
+// value copies input i.
+func (s *session) value(i int, t engine.Tensor) (*ort.Value, error) {
+	want := s.model.Inputs[i]
+	if t.Container == "" && t.DType != want.DType {
+		return nil, engine.Errorf(engine.KindInvalidInput, opRun, "", "input %s is given as %s", want, t.DType)
+	}
+	v, err := newValue(want, t)
+	if err != nil {
+		return nil, engine.Errorf(engine.KindInvalidInput, opRun, "", "input %s: %v", want, err)
+	}
+	return v, nil
+}
+
+const opRun = "run engine"
+
+// failed makes a failure of what ONNX Runtime says of a run. What is one already stays
+// as it is.
+func (s *session) failed(op string, err error) error {
+	var e *engine.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return failure(engine.KindRunFailed, op, s.plan.Path, err)
+}
+
 // Infer runs once. ONNX Runtime allocates the outputs: what a model declares of
 // their shapes is often wrong, and often known only after the run.
 func (s *session) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.Tensor, error) {
-	const op = "run engine"
 	if s.session == nil {
 		return nil, errClosed
 	}
@@ -97,7 +117,7 @@ func (s *session) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.T
 	defer freeAll(in)
 	opts, err := ort.NewRunOptions()
 	if err != nil {
-		return nil, failure(engine.KindRunFailed, op, s.plan.Path, err)
+		return nil, s.failed(opRun, err)
 	}
 	defer opts.Free()
 	if err := ctx.Err(); err != nil {
@@ -114,32 +134,53 @@ func (s *session) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.T
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, failure(engine.KindRunFailed, op, s.plan.Path, err)
+		return nil, s.failed(opRun, err)
 	}
 	tensors := make([]engine.Tensor, len(out))
 	for i, v := range out {
 		info := s.model.Outputs[i]
 		if tensors[i], err = tensorOf(info.Name, v); err != nil {
-			return nil, engine.Errorf(engine.KindRunFailed, op, s.plan.Path, "output %s: %v", info, err)
+			return nil, engine.Errorf(engine.KindRunFailed, opRun, s.plan.Path, "output %s: %v", info, err)
 		}
 	}
 	return tensors, nil
 }
 
+// bind binds values in the model's order. An output without one is ONNX Runtime's to
+// allocate. The caller frees the binding, in any case.
+func (s *session) bind(inputs, outputs []*ort.Value) (ort.Bound, error) {
+	b, err := s.session.NewBinding()
+	bound := ort.Bound{Binding: b}
+	if err != nil {
+		return bound, err
+	}
+	for i, v := range inputs {
+		err = errors.Join(err, b.Input(i, v))
+	}
+	for i, v := range outputs {
+		if v == nil {
+			bound.Allocated = append(bound.Allocated, i)
+			err = errors.Join(err, b.Allocated(i))
+		} else {
+			err = errors.Join(err, b.Output(i, v))
+		}
+	}
+	return bound, err
+}
+
 // lane is one of the parallel requests of a window: its own inputs and
 // outputs, bound once, so that nothing is allocated or looked up while timing.
 type lane struct {
-	binding   *ort.Binding
-	values    []*ort.Value
-	allocated []int // outputs that ONNX Runtime allocates
+	ort.Bound
+	values []*ort.Value
 
 	times ort.Times
 	err   error
 }
 
 func (l *lane) close() {
-	if l.binding != nil {
-		l.binding.Free()
+	if l.Binding != nil {
+		l.Binding.Free()
 	}
 	freeAll(l.values)
 }
@@ -153,33 +194,20 @@ func (s *session) newLane(inputs []engine.Tensor, outputs [][]int64) (*lane, err
 	l.values = in
 	fail := func(err error) (*lane, error) {
 		l.close()
-		return nil, failure(engine.KindRunFailed, "bind tensors", s.plan.Path, err)
+		return nil, s.failed("bind tensors", err)
 	}
-	if l.binding, err = s.session.NewBinding(); err != nil {
-		return fail(err)
-	}
-	for i, v := range in {
-		if err := l.binding.Input(i, v); err != nil {
-			return fail(err)
-		}
-	}
+	out := make([]*ort.Value, len(outputs))
 	for i, shape := range outputs {
 		if shape == nil {
-			l.allocated = append(l.allocated, i)
 			continue
 		}
-		t, err := engine.NewTensor("", s.model.Outputs[i].DType, shape)
-		if err != nil {
+		if out[i], err = blank(s.model.Outputs[i].DType, shape); err != nil {
 			return fail(err)
 		}
-		v, err := newTensor(t)
-		if err != nil {
-			return fail(err)
-		}
-		l.values = append(l.values, v)
-		if err := l.binding.Output(i, v); err != nil {
-			return fail(err)
-		}
+		l.values = append(l.values, out[i])
+	}
+	if l.Bound, err = s.bind(in, out); err != nil {
+		return fail(err)
 	}
 	return l, nil
 }
@@ -337,8 +365,8 @@ func (s *session) race(ctx context.Context, lanes []*lane, opts engine.TimeOptio
 			defer runtime.UnlockOSThread()
 			ready.Done()
 			<-gate
-			if err := l.binding.Time(w, l.allocated, &l.times); err != nil {
-				l.err = failure(engine.KindRunFailed, "run engine", s.plan.Path, err)
+			if err := l.Binding.Time(w, l.Allocated, &l.times); err != nil {
+				l.err = s.failed(opRun, err)
 				w.Stop()
 			}
 		})

@@ -88,6 +88,15 @@ func newTensor(t engine.Tensor) (*ort.Value, error) {
 	return ort.NewTensor(code, t.Shape, t.Data)
 }
 
+// blank is a tensor for ONNX Runtime to write into.
+func blank(dtype engine.DType, shape []int64) (*ort.Value, error) {
+	t, err := engine.NewTensor("", dtype, shape)
+	if err != nil {
+		return nil, err
+	}
+	return newTensor(t)
+}
+
 func freeAll(values []*ort.Value) {
 	for _, v := range values {
 		v.Free()

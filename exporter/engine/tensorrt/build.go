@@ -129,7 +129,7 @@ func (b *Backend) parse(req engine.BuildRequest, model *onnx.Model) (*trt.Networ
 	if err != nil {
 		return nil, nil, err
 	}
-	names := dimNames(model.Inputs, req.Profiles)
+	names := dimNames(model.Inputs, profiles(req))
 	if len(names) == 0 && !model.Quantized {
 		network, err := b.builder.ParseFile(path)
 		return network, nil, err
@@ -171,6 +171,14 @@ func prepare(content []byte, path string, names map[dimension]string, quantized 
 	return content, prepared, nil
 }
 
+// profiles are all that a build is for; none where no input is dynamic.
+func profiles(req engine.BuildRequest) []map[string]engine.Profile {
+	if len(req.Profiles) == 0 {
+		return nil
+	}
+	return append([]map[string]engine.Profile{req.Profiles}, req.MoreProfiles...)
+}
+
 // dimension is one of an input.
 type dimension struct {
 	input    string
@@ -178,17 +186,20 @@ type dimension struct {
 }
 
 // dimNames are new names for dimensions that share theirs with others of another
-// range: those of one range keep one name.
-func dimNames(inputs []engine.TensorInfo, profiles map[string]engine.Profile) map[dimension]string {
-	type span struct{ min, opt, max int64 }
-	ranges, names := map[string][]span{}, map[dimension]string{}
+// range in some profile: those of the same ranges keep one name.
+func dimNames(inputs []engine.TensorInfo, profiles []map[string]engine.Profile) map[dimension]string {
+	ranges, names := map[string][]string{}, map[dimension]string{}
 	for _, in := range inputs {
-		p, ok := profiles[in.Name]
 		for i, d := range in.Dims {
-			if d.Name == "" || !ok {
+			s := ""
+			for _, profile := range profiles {
+				if p, ok := profile[in.Name]; ok {
+					s += fmt.Sprintln(p.Min[i], p.Opt[i], p.Max[i])
+				}
+			}
+			if d.Name == "" || s == "" {
 				continue
 			}
-			s := span{p.Min[i], p.Opt[i], p.Max[i]}
 			at := slices.Index(ranges[d.Name], s)
 			if at < 0 {
 				at = len(ranges[d.Name])
@@ -258,12 +269,12 @@ func options(req engine.BuildRequest) trt.BuildOptions {
 	if s.HardwareCompatible {
 		o.HardwareCompatibility = trt.AmperePlus
 	}
-	if len(req.Profiles) > 0 {
-		profile := map[string]trt.Range{}
-		for name, p := range req.Profiles {
-			profile[name] = trt.Range{Min: p.Min, Opt: p.Opt, Max: p.Max}
+	for _, p := range profiles(req) {
+		ranges := map[string]trt.Range{}
+		for name, p := range p {
+			ranges[name] = trt.Range{Min: p.Min, Opt: p.Opt, Max: p.Max}
 		}
-		o.Profiles = []map[string]trt.Range{profile}
+		o.Profiles = append(o.Profiles, ranges)
 	}
 	o.Progress = func(p trt.Progress) {
 		req.Progress(engine.Progress{Stage: "build", Done: p.Fraction, Total: 1, Message: p.Phase})

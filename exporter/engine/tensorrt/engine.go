@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,7 +18,7 @@ type loaded struct {
 	plan     engine.Plan
 	settings engine.Settings
 	engine   *trt.Engine
-	context  *trt.Context // for Infer; made when first needed
+	contexts map[int]*trt.Context // for Infer, by profile; made when first needed
 
 	inputs, outputs []engine.TensorInfo
 
@@ -70,7 +69,7 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 		}
 		return nil, failure(ctx, engine.KindRunFailed, op, plan.Path, err)
 	}
-	e := &loaded{plan: plan, settings: opts.Settings, engine: native}
+	e := &loaded{plan: plan, settings: opts.Settings, engine: native, contexts: map[int]*trt.Context{}}
 	if err := e.describe(meta); err != nil {
 		native.Close()
 		return nil, err
@@ -127,11 +126,11 @@ func (e *loaded) Close() error {
 		return nil
 	}
 	e.stopTiming()
-	if e.context != nil {
-		e.context.Close()
+	for _, c := range e.contexts {
+		c.Close()
 	}
 	e.engine.Close()
-	e.engine, e.context = nil, nil
+	e.engine, e.contexts = nil, nil
 	return nil
 }
 
@@ -144,30 +143,36 @@ func (e *loaded) stopTiming() {
 
 // tensors hands inputs to trt, which does not keep them.
 func (e *loaded) tensors(inputs []engine.Tensor) (map[string]trt.Tensor, error) {
-	bad := func(format string, args ...any) error {
-		return engine.Errorf(engine.KindInvalidInput, "run engine", "", format, args...)
-	}
 	if len(inputs) != len(e.inputs) {
-		return nil, bad("%d inputs given and the model has %d", len(inputs), len(e.inputs))
+		return nil, engine.Errorf(engine.KindInvalidInput, opRun, "", "%d inputs given and the model has %d", len(inputs), len(e.inputs))
 	}
 	out := map[string]trt.Tensor{}
 	for i, t := range inputs {
-		want := e.inputs[i]
-		dtype, ok := toDType(t.DType)
-		if !ok || t.DType != want.DType {
-			return nil, bad("input %s is given as %s", want, t.DType)
+		var err error
+		if out[e.inputs[i].Name], err = e.tensor(i, t); err != nil {
+			return nil, err
 		}
-		if len(t.Shape) != len(want.Dims) {
-			return nil, bad("input %s is given with the shape %v", want, t.Shape)
-		}
-		out[want.Name] = trt.Tensor{DType: dtype, Shape: t.Shape, Data: t.Data}
 	}
 	return out, nil
 }
 
+// tensor hands input i to trt.
+func (e *loaded) tensor(i int, t engine.Tensor) (trt.Tensor, error) {
+	want := e.inputs[i]
+	dtype, ok := toDType(t.DType)
+	if !ok || t.DType != want.DType {
+		return trt.Tensor{}, engine.Errorf(engine.KindInvalidInput, opRun, "", "input %s is given as %s", want, t.DType)
+	}
+	if len(t.Shape) != len(want.Dims) {
+		return trt.Tensor{}, engine.Errorf(engine.KindInvalidInput, opRun, "", "input %s is given with the shape %v", want, t.Shape)
+	}
+	return trt.Tensor{DType: dtype, Shape: t.Shape, Data: t.Data}, nil
+}
+
+const opRun = "run engine"
+
 // Infer runs once.
 func (e *loaded) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.Tensor, error) {
-	const op = "run engine"
 	if e.engine == nil {
 		return nil, errClosed
 	}
@@ -178,21 +183,32 @@ func (e *loaded) Infer(ctx context.Context, inputs []engine.Tensor) ([]engine.Te
 	if err != nil {
 		return nil, err
 	}
-	if e.context == nil {
-		e.stopTiming() // its memory may be needed
-		if e.context, err = e.engine.NewContext(0); err != nil {
-			return nil, failure(ctx, engine.KindRunFailed, op, e.plan.Path, err)
-		}
-	}
-	got, err := e.context.Infer(in)
+	context, err := e.context(e.engine.Info().Profile(in))
 	if err != nil {
-		return nil, failure(ctx, engine.KindRunFailed, op, e.plan.Path, err)
+		return nil, failure(ctx, engine.KindRunFailed, opRun, e.plan.Path, err)
+	}
+	got, err := context.Infer(in)
+	if err != nil {
+		return nil, failure(ctx, engine.KindRunFailed, opRun, e.plan.Path, err)
 	}
 	out := make([]engine.Tensor, len(e.outputs))
 	for i, t := range e.outputs {
 		out[i] = engine.Tensor{Name: t.Name, DType: t.DType, Shape: got[t.Name].Shape, Data: got[t.Name].Data}
 	}
 	return out, nil
+}
+
+// context is that of a profile, for Infer.
+func (e *loaded) context(profile int) (*trt.Context, error) {
+	if c := e.contexts[profile]; c != nil {
+		return c, nil
+	}
+	e.stopTiming() // its memory may be needed
+	c, err := e.engine.NewContext(profile)
+	if err == nil {
+		e.contexts[profile] = c
+	}
+	return c, err
 }
 
 // Time runs one window in trt's native loop: Concurrency requests are in flight,
@@ -235,36 +251,17 @@ func (e *loaded) bencher(inputs []engine.Tensor, lanes int) (*trt.Bencher, error
 		return t.bench, nil
 	}
 	e.stopTiming()
-	b, err := e.newBencher(inputs, lanes)
+	b, note, err := e.newBencher(engine.Call(inputs), lanes, anyProfile)
 	if err != nil {
 		return nil, err
 	}
+	e.note(note)
 	e.timing = &timing{lanes, slices.Clone(inputs), b}
 	return b, nil
 }
 
-// newBencher runs inputs of one shape, with a CUDA graph where the settings ask for
-// one and the engine can be captured.
-func (e *loaded) newBencher(inputs []engine.Tensor, lanes int) (*trt.Bencher, error) {
-	in, err := e.tensors(inputs)
-	if err != nil {
-		return nil, err
-	}
-	o := trt.BenchOptions{
-		Inputs: in, Streams: lanes, Depth: 1,
-		CUDAGraph: e.settings.CUDAGraph, SpinWait: e.settings.SpinWait, Transfers: e.settings.Transfers,
-	}
-	b, err := e.engine.NewBencher(o)
-	if o.CUDAGraph && errors.Is(err, trt.ErrUnsupported) {
-		e.note(fmt.Sprintf("it is measured without a CUDA graph: %v", err))
-		o.CUDAGraph = false
-		b, err = e.engine.NewBencher(o)
-	}
-	return b, err
-}
-
 func (e *loaded) note(text string) {
-	if !slices.Contains(e.noted, text) {
+	if text != "" && !slices.Contains(e.noted, text) {
 		e.noted = append(e.noted, text)
 	}
 }

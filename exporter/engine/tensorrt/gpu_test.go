@@ -32,6 +32,7 @@ func TestContract(t *testing.T) {
 		Unsupported: onnxtest.Write(t, onnxtest.Custom()),
 		Int8:        onnxtest.Write(t, onnxtest.Quantized(32, 16)),
 		Half:        onnxtest.Write(t, onnxtest.Elementwise("Relu", onnxtest.Float16, "N", 4)),
+		Decoder:     onnxtest.Generated(t, "decoder.onnx"),
 		Refused:     engine.INT8, // without calibration data
 		Layers:      true,
 	})

@@ -37,9 +37,10 @@ func planName(req engine.BuildRequest, env engine.Environment) (string, error) {
 	s := req.Settings
 	s.CUDAGraph, s.SpinWait, s.Transfers, s.Threads, s.GraphOptimization = false, false, false, 0, "" // of the run, not of the build
 	key, err := engine.Fingerprint(env, s, struct {
-		Precision engine.Precision          `json:"precision"`
-		Profiles  map[string]engine.Profile `json:"profiles"`
-	}{req.Precision, req.Profiles})
+		Precision    engine.Precision            `json:"precision"`
+		Profiles     map[string]engine.Profile   `json:"profiles"`
+		MoreProfiles []map[string]engine.Profile `json:"more_profiles,omitempty"`
+	}{req.Precision, req.Profiles, req.MoreProfiles})
 	digest := "model"
 	if len(req.Digest) >= 12 {
 		digest = req.Digest[:12]

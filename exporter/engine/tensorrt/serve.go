@@ -8,8 +8,8 @@ import (
 	"github.com/plancast/plancast/trt"
 )
 
-// instance serves requests on execution contexts of its own, one for each of the
-// inputs, so that each shape has its buffers and its CUDA graph.
+// instance serves requests on execution contexts of its own, some for each chain, so
+// that each shape has its buffers and its CUDA graph.
 type instance struct {
 	ctx      context.Context
 	path     string // of the plan, for errors
@@ -17,15 +17,15 @@ type instance struct {
 }
 
 // Run implements serve.Instance.
-func (i instance) Run(input int) error {
-	if _, err := i.benchers[input].Run(i.ctx, trt.Window{MinQueries: 1}); err != nil {
-		return failure(i.ctx, engine.KindRunFailed, "run engine", i.path, err)
+func (i instance) Run(chain int) error {
+	if err := i.benchers[chain].Query(); err != nil {
+		return failure(i.ctx, engine.KindRunFailed, opRun, i.path, err)
 	}
 	return nil
 }
 
 // Serve serves requests by instances with streams of their own.
-func (e *loaded) Serve(ctx context.Context, inputs [][]engine.Tensor, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
+func (e *loaded) Serve(ctx context.Context, chains []engine.Chain, requests []engine.Request, opts engine.ServeOptions) ([]engine.Answer, error) {
 	if e.engine == nil {
 		return nil, errClosed
 	}
@@ -41,16 +41,14 @@ func (e *loaded) Serve(ctx context.Context, inputs [][]engine.Tensor, requests [
 				b.Close()
 			}
 		}()
-		for _, in := range inputs {
-			b, err := e.newBencher(in, 1)
+		for k, c := range chains {
+			b, note, err := e.newBencher(c, 1, opts.Profile) // which runs every step
 			if err != nil {
 				return nil, failure(ctx, engine.KindRunFailed, "serve requests", e.plan.Path, err)
 			}
 			one.benchers = append(one.benchers, b)
-		}
-		for k := range inputs { // which shows whether the engine takes them
-			if err := one.Run(k); err != nil {
-				return nil, err
+			if note != "" && opts.Note != nil {
+				opts.Note(k, note)
 			}
 		}
 		instances[i] = one

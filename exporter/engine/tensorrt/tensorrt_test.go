@@ -178,9 +178,11 @@ func TestDimensionsOfOneNameAndDifferentRanges(t *testing.T) {
 		{"another largest size", profile([]int64{1, 3, 32, 32}, []int64{8, 3, 32, 32}, []int64{8, 3, 32, 64}), usual, map[dimension]string{{"x", 3}: "?#2"}},
 		{"two batches", square, profile([]int64{1, 1}, []int64{4, 2}, []int64{4, 3}), map[dimension]string{{"y", 0}: "N#2"}},
 	} {
-		got := dimNames([]engine.TensorInfo{x, y}, map[string]engine.Profile{"x": c.x, "y": c.y})
-		if !maps.Equal(got, c.want) {
-			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		apart := map[string]engine.Profile{"x": c.x, "y": c.y}
+		for _, profiles := range [][]map[string]engine.Profile{{apart}, {apart, apart}} {
+			if got := dimNames([]engine.TensorInfo{x, y}, profiles); !maps.Equal(got, c.want) {
+				t.Errorf("%s, %d profiles: %v, want %v", c.name, len(profiles), got, c.want)
+			}
 		}
 	}
 	if got := dimNames([]engine.TensorInfo{x, y}, nil); len(got) != 0 {

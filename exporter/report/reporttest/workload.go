@@ -45,6 +45,31 @@ func Served(r *history.Record) {
 	})
 }
 
+// Decode is a decoder's work on each token of a long answer.
+var Decode = workload.Workload{
+	Name: "decode", Phase: workload.Decode, Concurrency: 1, Shapes: []workload.Shape{{Weight: 1, Dims: map[string]int64{"past_sequence": 2000}}},
+}
+
+// Prefill is a decoder's work on a prompt.
+var Prefill = workload.Workload{
+	Name: "prefill", Phase: workload.Prefill, Concurrency: 1, Shapes: []workload.Shape{{Weight: 1, Dims: map[string]int64{"sequence": 512}}},
+}
+
+// Decoded completes a measured record with what Decode showed.
+func Decoded(r *history.Record) { generated(r, Decode, 1, 2000) }
+
+// Prefilled completes a measured record with what Prefill showed.
+func Prefilled(r *history.Record) { generated(r, Prefill, 512, 512) }
+
+func generated(r *history.Record, w workload.Workload, tokens float64, context int64) {
+	l := r.Measurement.Latency
+	r.Measurement.Workloads = append(r.Measurement.Workloads, bench.WorkloadResult{
+		Workload: w, Capacity: 1 / l.Mean, Latency: &l, Answered: 1 / l.Mean, Stable: true, Windows: 2,
+		Mix:        []bench.ShapeTimes{{Shape: w.Shapes[0].Words(), Queries: l.Queries, P50: l.Mean}},
+		Generation: &bench.Generation{Tokens: tokens / l.Mean, Cache: []bench.CacheSize{{Tokens: context, Batch: 1, Bytes: context * 36864}}},
+	})
+}
+
 // Saturated completes a measured record: Chat comes faster than the engine serves it.
 func Saturated(r *history.Record) {
 	r.Measurement.Workloads = append(r.Measurement.Workloads, bench.WorkloadResult{

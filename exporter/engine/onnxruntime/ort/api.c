@@ -153,4 +153,22 @@ char *ort_bind_allocated(ort_binding *b, const char *name) {
 	return message(CALL(BindOutputToDevice, ort_binding *, const char *, const memory *)(b, name, cpu));
 }
 
+char *ort_bind_run(ort_session *s, ort_binding *b) {
+	return message(CALL(RunWithBinding, ort_session *, const ort_run_options *, const ort_binding *)(s, NULL, b));
+}
+
+char *ort_bind_outputs(ort_binding *b, ort_value **outputs, size_t n) {
+	ort_value **list = NULL;
+	size_t bound = 0;
+	char *e = message(CALL(GetBoundOutputValues, const ort_binding *, allocator *, ort_value ***, size_t *)(b, standard, &list, &bound));
+	if (e) return e;
+	if (bound != n) e = strdup("some outputs are not bound");
+	for (size_t i = 0; i < bound; i++) {
+		if (e) ort_value_free(list[i]);
+		else outputs[i] = list[i];
+	}
+	if (list) free(message(CALL(AllocatorFree, allocator *, void *)(standard, list)));
+	return e;
+}
+
 void ort_bind_free(ort_binding *b) { FREE(ReleaseIoBinding, b); }

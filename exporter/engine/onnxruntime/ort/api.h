@@ -59,6 +59,10 @@ char *ort_bind(ort_session *s, ort_binding **out);
 char *ort_bind_input(ort_binding *b, const char *name, ort_value *v);
 char *ort_bind_output(ort_binding *b, const char *name, ort_value *v);
 char *ort_bind_allocated(ort_binding *b, const char *name); // in the CPU's memory, at each run
+char *ort_bind_run(ort_session *s, ort_binding *b);
+// ort_bind_outputs gives what the last run left, in the order in which the n outputs
+// were bound; the caller frees the values.
+char *ort_bind_outputs(ort_binding *b, ort_value **outputs, size_t n);
 void ort_bind_free(ort_binding *b);
 
 // A window is what the lanes of a timed window share. It is over after queries of
@@ -82,17 +86,23 @@ ort_queue *ort_queue_new(int64_t longest); // NULL without memory; in nanosecond
 void ort_queue_begin(ort_queue *q);        // sets its origin
 void ort_queue_stop(ort_queue *q);
 
-// ort_bound is an input of requests, bound for one instance.
+// ort_bound is a run with what is bound for it.
 typedef struct {
 	ort_binding *binding;
 	const char *const *allocated; // outputs that ONNX Runtime allocates
 	size_t n_allocated;
 } ort_bound;
 
+// ort_chain is what requests run of one kind, in turn, bound for one instance.
+typedef struct {
+	const ort_bound *steps;
+	size_t n, next;
+} ort_chain;
+
 // ort_serve takes the next of n requests when it is free, waits until the request is
-// due and runs the input that it names, until the queue is over. All times are since
-// the queue's origin, in nanoseconds.
-char *ort_serve(ort_session *s, const ort_bound *inputs, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
+// due and runs the next step of the chain that it names, until the queue is over. All
+// times are since the queue's origin, in nanoseconds.
+char *ort_serve(ort_session *s, ort_chain *chains, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
                 int64_t *ends);
 
 // ort_loop_time times a call that does nothing but clear a flag, as ort_bind_time times a run.

@@ -186,11 +186,15 @@ func (s *Session) Run(inputs []*Value, opts *RunOptions) ([]*Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	values := make([]*Value, len(s.outputs.list))
-	for i := range values {
-		values[i] = &Value{p: out[i]}
+	return valuesOf(out[:len(out)-1]), nil
+}
+
+func valuesOf(list []*C.ort_value) []*Value {
+	values := make([]*Value, len(list))
+	for i, p := range list {
+		values[i] = &Value{p: p}
 	}
-	return values, nil
+	return values
 }
 
 // Binding holds the inputs and outputs of runs that look nothing up.
@@ -218,6 +222,20 @@ func (b *Binding) Output(i int, v *Value) error {
 // Allocated leaves output i to ONNX Runtime, which allocates it at each run.
 func (b *Binding) Allocated(i int) error {
 	return failed(C.ort_bind_allocated(b.p, b.s.outputs.list[i]))
+}
+
+// Run runs once.
+func (b *Binding) Run() error { return failed(C.ort_bind_run(b.s.p, b.p)) }
+
+// Outputs are what the last run left, in the order in which outputs were bound, which
+// must be all of them; the caller frees them.
+func (b *Binding) Outputs() ([]*Value, error) {
+	n := len(b.s.outputs.list)
+	out := make([]*C.ort_value, n+1) // never empty: its address is taken
+	if err := failed(C.ort_bind_outputs(b.p, &out[0], C.size_t(n))); err != nil {
+		return nil, err
+	}
+	return valuesOf(out[:n]), nil
 }
 
 // Free releases the binding and not what is bound.

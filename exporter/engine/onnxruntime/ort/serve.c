@@ -39,13 +39,15 @@ static int await(ort_queue *q, int64_t at) {
 	}
 }
 
-char *ort_serve(ort_session *s, const ort_bound *inputs, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
+char *ort_serve(ort_session *s, ort_chain *chains, ort_queue *q, const int64_t *at, const int64_t *which, size_t n, int64_t *taken, int64_t *starts,
                 int64_t *ends) {
 	for (;;) {
 		int64_t i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED);
 		int64_t free_at = now() - q->origin;
 		if (i >= (int64_t)n || (q->longest > 0 && (free_at >= q->longest || at[i] >= q->longest)) || !await(q, at[i])) return NULL;
-		const ort_bound *b = &inputs[which[i]];
+		ort_chain *c = &chains[which[i]];
+		const ort_bound *b = &c->steps[c->next];
+		c->next = (c->next + 1) % c->n;
 		for (size_t k = 0; k < b->n_allocated; k++) {
 			char *e = ort_bind_allocated(b->binding, b->allocated[k]);
 			if (e) return e;

@@ -21,7 +21,7 @@ type Queue struct {
 }
 
 // NewQueue makes a queue that has not begun, of requests that are due at a time, in
-// nanoseconds, and name an input; longest 0 is no bound.
+// nanoseconds, and name a chain; longest 0 is no bound.
 func NewQueue(at, which []int64, longest time.Duration) (*Queue, error) {
 	p := C.ort_queue_new(C.int64_t(longest))
 	if p == nil {
@@ -40,26 +40,31 @@ func (q *Queue) Stop() { C.ort_queue_stop(q.p) }
 // Free releases the queue, which no instance uses any more.
 func (q *Queue) Free() { C.free(unsafe.Pointer(q.p)) }
 
-// Bound is one of the inputs, bound for one instance. The outputs named in Allocated
-// are left to ONNX Runtime, which allocates them at each run.
+// Bound is a run with what is bound for it. The outputs named in Allocated are left to
+// ONNX Runtime, which allocates them at each run.
 type Bound struct {
 	Binding   *Binding
 	Allocated []int
 }
 
 // Serve takes the next request when it is free, waits until it is due and runs the
-// input that it names, until the queue is over.
-func (s *Session) Serve(inputs []Bound, q *Queue) error {
+// next step of the chain that it names, until the queue is over.
+func (s *Session) Serve(chains [][]Bound, q *Queue) error {
 	if len(q.at) == 0 {
 		return nil
 	}
-	bound := unsafe.Slice((*C.ort_bound)(C.calloc(C.size_t(len(inputs)), C.size_t(unsafe.Sizeof(C.ort_bound{})))), len(inputs))
-	defer C.free(unsafe.Pointer(&bound[0]))
-	for i, in := range inputs {
-		names := newPointers(s.outputs, in.Allocated)
-		defer C.free(unsafe.Pointer(names))
-		bound[i] = C.ort_bound{binding: in.Binding.p, allocated: names, n_allocated: C.size_t(len(in.Allocated))}
+	list := unsafe.Slice((*C.ort_chain)(C.calloc(C.size_t(len(chains)), C.sizeof_ort_chain)), len(chains))
+	defer C.free(unsafe.Pointer(&list[0]))
+	for i, steps := range chains {
+		bound := unsafe.Slice((*C.ort_bound)(C.calloc(C.size_t(len(steps)), C.sizeof_ort_bound)), len(steps))
+		defer C.free(unsafe.Pointer(&bound[0]))
+		for k, step := range steps {
+			names := newPointers(s.outputs, step.Allocated)
+			defer C.free(unsafe.Pointer(names))
+			bound[k] = C.ort_bound{binding: step.Binding.p, allocated: names, n_allocated: C.size_t(len(step.Allocated))}
+		}
+		list[i] = C.ort_chain{steps: &bound[0], n: C.size_t(len(steps))}
 	}
 	numbers := func(list []int64) *C.int64_t { return (*C.int64_t)(&list[0]) }
-	return failed(C.ort_serve(s.p, &bound[0], q.p, numbers(q.at), numbers(q.which), C.size_t(len(q.at)), numbers(q.Taken), numbers(q.Starts), numbers(q.Ends)))
+	return failed(C.ort_serve(s.p, &list[0], q.p, numbers(q.at), numbers(q.which), C.size_t(len(q.at)), numbers(q.Taken), numbers(q.Starts), numbers(q.Ends)))
 }

@@ -20,9 +20,10 @@ enum {
 	RunOptionsUnsetTerminate = 47, CreateTensorAsOrtValue = 48, CreateTensorWithDataAsOrtValue = 49, GetTensorMutableData = 51,
 	FillStringTensor = 52, GetStringTensorDataLength = 53, GetStringTensorContent = 54, GetTensorElementType = 60,
 	GetDimensionsCount = 61, GetDimensions = 62, GetTensorTypeAndShape = 65, GetValueType = 67, CreateCpuMemoryInfo = 69,
-	GetAllocatorWithDefaultOptions = 78, GetValue = 80, GetValueCount = 81, CreateValue = 82, ReleaseStatus = 93, ReleaseSession = 95,
+	AllocatorFree = 76, GetAllocatorWithDefaultOptions = 78, GetValue = 80, GetValueCount = 81, CreateValue = 82, ReleaseStatus = 93, ReleaseSession = 95,
 	ReleaseValue = 96, ReleaseRunOptions = 97, ReleaseTensorTypeAndShapeInfo = 99, ReleaseSessionOptions = 100, RunWithBinding = 133,
-	CreateIoBinding = 134, ReleaseIoBinding = 135, BindInput = 136, BindOutput = 137, BindOutputToDevice = 138, HasValue = 192,
+	CreateIoBinding = 134, ReleaseIoBinding = 135, BindInput = 136, BindOutput = 137, BindOutputToDevice = 138, GetBoundOutputValues = 140,
+	HasValue = 192,
 };
 
 #define CALL(name, ...) ((status * (*)(__VA_ARGS__)) table[name])

@@ -35,23 +35,38 @@ const alignment = 64
 type Value struct {
 	p    *C.ort_value
 	data unsafe.Pointer // of a tensor made here; nil otherwise
+	size int            // bytes of data
 	held []*Value       // what a sequence or map made here shares
 }
 
 // NewTensor makes a tensor that holds a copy of data.
 func NewTensor(elementType int, shape []int64, data []byte) (*Value, error) {
 	room := (len(data) + 2*alignment) / alignment * alignment // at least one block: a tensor without elements has an address too
-	v := &Value{data: C.aligned_alloc(alignment, C.size_t(room))}
+	v := &Value{data: C.aligned_alloc(alignment, C.size_t(room)), size: len(data)}
 	if v.data == nil {
 		return nil, fmt.Errorf("failed to allocate memory: %d bytes", room)
 	}
 	copy(unsafe.Slice((*byte)(v.data), len(data)), data)
-	dims := append(slices.Clone(shape), 0)
-	if err := failed(C.ort_tensor(C.int(elementType), (*C.int64_t)(&dims[0]), C.size_t(len(shape)), v.data, C.size_t(len(data)), &v.p)); err != nil {
+	if err := v.wrap(elementType, shape, v.data, len(data)); err != nil {
 		C.free(v.data)
 		return nil, err
 	}
 	return v, nil
+}
+
+// View makes a tensor of the first n bytes of one that NewTensor made, whose memory it
+// shares and which must outlive it.
+func (v *Value) View(elementType int, shape []int64, n int) (*Value, error) {
+	if v.data == nil || n < 0 || n > v.size {
+		return nil, fmt.Errorf("a view of %d bytes into a tensor of %d", n, v.size)
+	}
+	view := &Value{}
+	return view, view.wrap(elementType, shape, v.data, n)
+}
+
+func (v *Value) wrap(elementType int, shape []int64, data unsafe.Pointer, n int) error {
+	dims := append(slices.Clone(shape), 0)
+	return failed(C.ort_tensor(C.int(elementType), (*C.int64_t)(&dims[0]), C.size_t(len(shape)), data, C.size_t(n), &v.p))
 }
 
 // NewStrings makes a tensor of strings.
