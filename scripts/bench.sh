@@ -2,10 +2,10 @@
 # Every performance figure of plancast in one run, as ratios. Called by make
 # bench, which has built bin/plancast and set the PLANCAST_ variables. Run it on
 # an idle machine; it takes about an hour, most of it for the part noise. BENCH selects parts by name:
-#   BENCH="latency workload noise scan scrape daemon long history forecast plugin" make bench
+#   BENCH="latency workload decode noise scan scrape daemon long history forecast plugin" make bench
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-wanted=${BENCH:-latency workload noise scan scrape daemon long history forecast plugin}
+wanted=${BENCH:-latency workload decode noise scan scrape daemon long history forecast plugin}
 part() { [[ " $wanted " == *" $1 "* ]] && printf '\n== %s\n' "$2"; }
 
 printf 'machine: %s, %s cores, load %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" "$(nproc)" "$(cut -d' ' -f1 /proc/loadavg)"
@@ -26,6 +26,12 @@ if part workload "an open loop: how late calls begin at 200 and 2,000 requests a
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
   go run ./bench/noise || echo "a target was missed, or the machine was not idle"
+fi
+if part decode "a decode step with the cache left in place against the plain call, which copies it: ONNX Runtime, a decoder of 4 layers, 8 heads of 64"; then
+  model=$(mktemp -d)/decoder.onnx
+  "$PLANCAST_PYTHON" scripts/decoder_model.py --layers 4 --heads 8 --head-size 64 --vocabulary 8000 --positions 4096 "$model"
+  go run ./bench/decode -past 128,512,2048 "$model"
+  rm -r "$(dirname "$model")"
 fi
 if part scan "a scan of 2,000 unchanged versions (aim: under 1 s)"; then
   go test -run '^$' -bench 'ScanUnchanged2000' ./exporter/candidate | grep -E '^Benchmark'
