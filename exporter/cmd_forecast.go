@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -22,158 +21,6 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// source says where a series comes from: the durable history, a CSV file or a
-// Prometheus-compatible API.
-type source struct {
-	historyFlags
-	model, precision *string
-	csv, unit        *string
-	url, query       *string
-	last             *string
-	step, timeout    *time.Duration
-	everySample      *bool
-}
-
-func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
-	return source{
-		historyFlags: flags,
-		model:        cmd.Flag("model", "History: the model.").String(),
-		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
-		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. It says what it read (docs/forecasting.md).").String(),
-		unit:         cmd.Flag("unit", "CSV: unit of numbers that bring none, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
-		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
-		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
-		last:         cmd.Flag("last", "Prometheus: how far back to read, such as 90d or 1y.").Default("365d").String(),
-		step:         cmd.Flag("step", "Prometheus: resolution. By default, the finest that one request allows.").Duration(),
-		timeout:      cmd.Flag("prometheus.timeout", "Prometheus: timeout of one request.").Default("1m").Duration(),
-		everySample:  cmd.Flag("every-sample", "Prometheus: count every sample as an iteration, instead of each plancast_iteration or each new value.").Bool(),
-	}
-}
-
-// unitOf is the unit of a metric: those of the history have theirs, others that
-// of --unit.
-func (s source) unitOf(metric string) (units.Unit, error) {
-	if *s.csv == "" && *s.url == "" {
-		return history.UnitOf(metric)
-	}
-	u, _, err := s.given()
-	if known, unknown := history.UnitOf(metric); *s.unit == "" && *s.csv != "" && unknown == nil {
-		return known, nil
-	}
-	return u, err
-}
-
-// given is the base unit that --unit means, and the suffix of a number in it, "" for
-// the base unit itself.
-func (s source) given() (u units.Unit, suffix string, err error) {
-	if u := units.Unit(*s.unit); u.Valid() {
-		return u, "", nil
-	}
-	for _, u := range []units.Unit{units.Seconds, units.Ratio, units.Bytes, units.PerSec} {
-		if _, err := units.Parse("1"+*s.unit, u); err == nil {
-			return u, *s.unit, nil
-		}
-	}
-	return "", "", fmt.Errorf("--unit %q is no unit: write one such as ms, s, %%, MiB or /s", *s.unit)
-}
-
-// table reads a series from a CSV file.
-func (s source) table(r io.Reader, c forecast.Criterion) ([]forecast.Observation, []string, error) {
-	u, suffix, err := s.given()
-	if err != nil {
-		return nil, nil, err
-	}
-	if suffix != "" && u != c.Unit {
-		return nil, nil, fmt.Errorf("--unit %s does not fit the criterion, which is about %s", suffix, c)
-	}
-	out, note, err := forecasting.CSV{Unit: c.Unit, Suffix: suffix, Metric: c.Metric}.Read(r)
-	if note == "" {
-		return out, nil, err
-	}
-	return out, []string{note}, err
-}
-
-// read returns the series that c is about, the other ones of its history, and how
-// it was read.
-func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out forecast.Series, others []forecast.Series, basis forecasting.Basis, err error) {
-	out = forecast.Series{Model: *s.model, Criterion: c}
-	switch {
-	case *s.csv != "" && *s.url != "":
-		return out, nil, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
-	case *s.csv == "-":
-		out.Observations, basis.Notes, err = s.table(p.stdin, c)
-	case *s.csv != "":
-		var f *os.File
-		if f, err = os.Open(*s.csv); err == nil {
-			defer f.Close()
-			out.Observations, basis.Notes, err = s.table(f, c)
-		}
-	case *s.url != "":
-		if *s.query == "" {
-			return out, nil, basis, errors.New("--prometheus.url needs --query, a PromQL expression")
-		}
-		if basis.LookBack, err = terms.ParseDuration(*s.last); err != nil {
-			return out, nil, basis, fmt.Errorf("--last: %q is not a duration such as 90d, 1y or 2160h", *s.last)
-		}
-		out, basis.Notes, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
-			URL: *s.url, Expr: *s.query, Criterion: c, Now: p.now(), LookBack: basis.LookBack, Step: *s.step, EverySample: *s.everySample, Timeout: *s.timeout,
-		})
-	default:
-		out, others, err = s.fromHistory(ctx, c, p.now())
-	}
-	return out, others, basis, err
-}
-
-// zone is the one of a deadline that names none: the configuration's, where the
-// series comes from its history, and else UTC.
-func (s source) zone() (*time.Location, error) {
-	if *s.csv != "" || *s.url != "" || *s.file != "" {
-		return time.UTC, nil
-	}
-	cfg, err := config.Load(*s.config)
-	if err != nil {
-		return nil, err
-	}
-	return cfg.Location, nil
-}
-
-// fromHistory returns the series of the model asked about, and those of the
-// other models, whose record the forecast learns from.
-func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (out forecast.Series, others []forecast.Series, err error) {
-	if *s.model == "" {
-		return out, nil, errors.New("name a --model of the history, or give --csv or --prometheus.url")
-	}
-	store, err := s.open()
-	if err != nil {
-		return out, nil, err
-	}
-	defer store.Close()
-	all, err := seriesOf(ctx, store, config.Select{Precision: *s.precision}, c, now)
-	if err != nil {
-		return out, nil, err
-	}
-	i := slices.IndexFunc(all, func(x forecast.Series) bool { return x.Model == *s.model })
-	if i < 0 {
-		return out, nil, nothingOf(store, *s.model)
-	}
-	return all[i], slices.Delete(slices.Clone(all), i, i+1), nil
-}
-
-// seriesOf returns the series of every model of a history for a criterion.
-func seriesOf(ctx context.Context, store *history.Store, sel config.Select, c forecast.Criterion, now time.Time) (out []forecast.Series, err error) {
-	var records []history.Record
-	for r, err := range store.Records(ctx, history.Filter{}) {
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, r)
-	}
-	for _, h := range history.ByModel(history.Entries(records)) {
-		out = append(out, standing.Series(sel, c, h, now))
-	}
-	return out, nil
-}
-
 // forecastCommand is plancast forecast.
 type forecastCommand struct {
 	source
@@ -182,6 +29,7 @@ type forecastCommand struct {
 	deadline  *string
 	horizon   *int
 	ready     *float64
+	effort    *string
 	format    *string
 	output    *string
 }
@@ -196,6 +44,7 @@ func registerForecast(app *kingpin.Application) (string, command) {
 		deadline:  cmd.Flag("deadline", `Date by which to reach it, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
 		horizon:   cmd.Flag("horizon", fmt.Sprintf("Further iterations within which to reach it; %d by default without --deadline.", terms.Horizon)).Int(),
 		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default(fmt.Sprint(terms.Ready)).Float64(),
+		effort:    cmd.Flag("effort", "Whether people work on the models: active or maintenance. By default, inferred from the history.").Enum(string(forecast.Active), string(forecast.Maintenance)),
 		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and the forecast.").Default("text").Enum("text", "json", "svg"),
 		output:    cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
@@ -212,7 +61,7 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("--criterion: %w", err)
 	}
-	goal := forecast.Goal{Iterations: *c.horizon, Ready: *c.ready}
+	goal := forecast.Goal{Iterations: *c.horizon, Ready: *c.ready, Effort: forecast.EffortLevel(*c.effort)}
 	if *c.deadline == "" && goal.Iterations == 0 {
 		goal.Iterations = terms.Horizon
 	}
@@ -249,6 +98,21 @@ func indented(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// seriesOf returns the series of every model of a history for a criterion.
+func seriesOf(ctx context.Context, store *history.Store, sel config.Select, c forecast.Criterion, now time.Time) (out []forecast.Series, err error) {
+	var records []history.Record
+	for r, err := range store.Records(ctx, history.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	for _, h := range history.ByModel(history.Entries(records)) {
+		out = append(out, standing.Series(sel, c, h, now))
+	}
+	return out, nil
 }
 
 // backtestCommand is plancast backtest.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -10,9 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/plancast/plancast/exporter/engine/fake"
-
 	"github.com/alecthomas/kingpin/v2"
+
+	"github.com/plancast/plancast/exporter/engine/fake"
+	"github.com/plancast/plancast/forecast"
 )
 
 // A deadline without a zone means what it means in the configuration that the
@@ -72,6 +74,10 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p99 < 5ms", "--format", "json"}, exitOK, `"siblings": 1`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--deadline", "2027-01-31", "--format", "json"}, exitOK, `"by_deadline"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "svg"}, exitOK, "<svg"},
+		{[]string{"forecast", "--csv", csv, "--sibling", csv, "--sibling", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "json"}, exitOK, `"siblings": 2`},
+		{[]string{"forecast", "--csv", csv, "--sibling", "none.csv", "--unit", "seconds", "--criterion", "latency < 5ms"}, exitError, "--sibling none.csv: open none.csv"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--sibling", csv, "--criterion", "p99 < 5ms"}, exitError, "--sibling goes with --csv or --prometheus.url"},
+		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--effort", "hard"}, exitError, "active"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net"}, exitError, "--criterion is needed"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `there is no metric "p98"`},
@@ -84,6 +90,17 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		if status != c.status || !strings.Contains(out+errs, c.want) {
 			t.Errorf("plancast %s: status %d; want %d and %q\n%s%s", strings.Join(c.args, " "), status, c.status, c.want, out, errs)
 		}
+	}
+	worked := func(effort ...string) float64 {
+		_, out, errs := s.plancast(append([]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--format", "json"}, effort...)...)
+		var f forecast.Forecast
+		if err := json.Unmarshal([]byte(out), &f); err != nil {
+			t.Fatalf("%v: %v\n%s%s", effort, err, out, errs)
+		}
+		return f.Basis.Worked
+	}
+	if a, inferred, m := worked("--effort=active"), worked(), worked("--effort=maintenance"); a <= inferred || m >= inferred {
+		t.Errorf("probability that people work on it: active %v, inferred %v, maintenance %v", a, inferred, m)
 	}
 	p := testProgram(io.Discard, io.Discard)
 	var out bytes.Buffer

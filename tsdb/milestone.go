@@ -29,8 +29,9 @@ const (
 	milestoneReady    = "plancast_milestone_ready_probability"
 )
 
-// The labels of plancast_milestone_info that a fleet's milestone has.
+// The labels of plancast_milestone_info. Only a fleet's milestone has the last two.
 const (
+	EffortLabel   = "effort"   // what the team knows about the work; empty where it is inferred
 	ByLabel       = "by"       // the labels that tell models apart, with commas between
 	SelectorLabel = "selector" // which series it is about
 )
@@ -43,7 +44,7 @@ const published = "1d"
 
 // Define takes the definition of the milestone that q names from what the
 // exporter publishes: its criteria, models and precisions, and its share,
-// deadline, horizon and ready probability as far as the query states none.
+// deadline, horizon, ready probability and effort as far as the query states none.
 func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, error) {
 	if q.Milestone == "" {
 		return q, nil
@@ -85,10 +86,12 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 	}
 	q.Model = "model"
 	q.Named = slices.ContainsFunc(info, func(s *model.Sample) bool { return s.Metric[iterations.Precision] != best })
-	among, err := q.scope(info)
+	meant := defining(info)
+	among, err := q.scope(meant)
 	if err != nil {
 		return q, err
 	}
+	q.Effort = cmp.Or(q.Effort, forecast.EffortLevel(meant[EffortLabel]))
 	q.Criteria = nil
 	for _, text := range slices.Sorted(maps.Keys(criteria)) {
 		s := criteria[text]
@@ -146,17 +149,27 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 	return q, nil
 }
 
-// scope takes from what is published of a milestone which labels tell its models
-// apart, and returns which series it is about. Only a fleet's milestone says so;
-// where an exporter has one of the same name, the fleet's is meant.
-func (q *Query) scope(info model.Vector) ([]prom.Filter, error) {
-	for _, s := range info {
-		if by := string(s.Metric[ByLabel]); by != "" {
-			q.Subject = strings.Split(by, ",")
-			return prom.ParseFilters(string(s.Metric[SelectorLabel]))
-		}
+// defining returns the labels that define a milestone. Where an exporter and a
+// fleet have one of the same name, the fleet's is meant.
+func defining(info model.Vector) model.Metric {
+	if i := slices.IndexFunc(info, func(s *model.Sample) bool { return s.Metric[ByLabel] != "" }); i >= 0 {
+		return info[i].Metric
 	}
-	return nil, nil
+	if len(info) > 0 {
+		return info[0].Metric
+	}
+	return nil
+}
+
+// scope takes from what defines a milestone which labels tell its models apart,
+// and returns which series it is about. Only a fleet's milestone says so.
+func (q *Query) scope(info model.Metric) ([]prom.Filter, error) {
+	by := string(info[ByLabel])
+	if by == "" {
+		return nil, nil
+	}
+	q.Subject = strings.Split(by, ",")
+	return prom.ParseFilters(string(info[SelectorLabel]))
 }
 
 func alternatives(set map[string]bool) string {

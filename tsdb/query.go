@@ -25,9 +25,10 @@ type Query struct {
 	Models    string      // regular expression on that label; "" is all
 	Subject   []string    // labels whose values together name a model of a milestone; empty is Model alone
 
-	Iterations int       // horizon; 0 is none
-	Deadline   time.Time // zero is none
-	Ready      float64   // probability from which it counts as on track; 0 is the milestone's own
+	Iterations int                  // horizon; 0 is none
+	Deadline   time.Time            // zero is none
+	Ready      float64              // probability from which it counts as on track; 0 is the milestone's own
+	Effort     forecast.EffortLevel // what the team knows about the work; none is the milestone's own, or inferred
 
 	By          iterations.By
 	IterationOf string // the series that holds the iteration's number
@@ -49,7 +50,7 @@ type Criterion struct {
 
 // Goal is the goal of the query for package forecast.
 func (q *Query) Goal() forecast.Goal {
-	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready}
+	return forecast.Goal{Iterations: q.Iterations, Deadline: q.Deadline, Ready: q.Ready, Effort: q.Effort}
 }
 
 // identity is labels without those that say who scraped, but for those that name

@@ -32,6 +32,8 @@ func TestJSONLAnswersEveryLineInOrder(t *testing.T) {
 		"one point":            {`{"points":[[1,2]],"direction":"lower","target":1,"horizon":1}`, ""},
 		"clock stood still":    {`{"points":[[1,2],[1,2],[1,2],[0,3]],"direction":"lower","target":1,"horizon":1}`, ""},
 		"values of both signs": {`{"points":[[1,-2],[2,0],[3,4]],"direction":"lower","target":-3,"horizon":2}`, ""},
+		"active":               {strings.Replace(good, "{", `{"effort":"active",`, 1), ""},
+		"an unknown effort":    {strings.Replace(good, "{", `{"effort":"hard",`, 1), `effort "hard", want active or maintenance`},
 		"no JSON":              {"what?", "read the question: invalid character"},
 		"torn line":            {good[:50], "read the question: unexpected end"},
 		"wrong type":           {`[1,2]`, "read the question"},

@@ -18,11 +18,12 @@ import (
 
 // query is one line asked: points are [unix seconds, value] in order of time.
 type query struct {
-	Points    [][]float64 `json:"points"`
-	Direction string      `json:"direction"`
-	Target    *float64    `json:"target"`
-	Horizon   *int        `json:"horizon"`
-	Siblings  []past      `json:"siblings"`
+	Points    [][]float64          `json:"points"`
+	Direction string               `json:"direction"`
+	Target    *float64             `json:"target"`
+	Horizon   *int                 `json:"horizon"`
+	Effort    forecast.EffortLevel `json:"effort"`
+	Siblings  []past               `json:"siblings"`
 }
 
 // past is another series of the same project, as known by then.
@@ -54,7 +55,8 @@ const longestLine = 64 << 20
 //	"siblings": [{"points": [[unix seconds, value], ...], "direction": "lower"}, ...]
 //
 // the other series of the same project as known by then, from which the
-// forecast learns how often gains come there. Every line that is not blank
+// forecast learns how often gains come there, and "effort": "active" or
+// "maintenance" where it is known whether people work on it. Every line that is not blank
 // has its answer, in order; one that is no question is answered by
 // {"error": "..."}. Answers are written as soon as no further question waits.
 // The error is that of reading or writing.
@@ -150,7 +152,7 @@ func respond(line []byte) (answer, error) {
 			now = sibling.Observations[n-1].Time
 		}
 	}
-	f, err := forecast.Single(s, forecast.Goal{Iterations: *q.Horizon}, now, o)
+	f, err := forecast.Single(s, forecast.Goal{Iterations: *q.Horizon, Effort: q.Effort}, now, o)
 	if err != nil {
 		return answer{}, err
 	}

@@ -19,6 +19,8 @@ import (
 type PromQuery struct {
 	URL  string // without user and password
 	Expr string // must give one series
+	// Siblings are expressions for other series of the same metric and project.
+	Siblings []string
 	// Criterion is what the values have to meet.
 	Criterion forecast.Criterion
 	Now       time.Time
@@ -42,22 +44,23 @@ const (
 )
 
 // ReadPrometheus returns the history of one series, as the Grafana plugin reads
-// it, and what a reader of it should know.
-func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, notes []string, err error) {
+// it, those of its siblings, and what a reader of it should know.
+func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, siblings []forecast.Series, notes []string, err error) {
 	u, err := url.Parse(q.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return s, nil, errors.New("read history from Prometheus: the address is not one such as http://localhost:9090: correct --prometheus.url")
+		return s, nil, nil, errors.New("read history from Prometheus: the address is not one such as http://localhost:9090: correct --prometheus.url")
 	}
 	if u.User != nil {
-		return s, nil, errors.New("read history from Prometheus: the address must hold no user or password: remove them from --prometheus.url")
+		return s, nil, nil, errors.New("read history from Prometheus: the address must hold no user or password: remove them from --prometheus.url")
 	}
+	expr := q.Expr
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("read history of %s from %s://%s: %w", q.Expr, u.Scheme, u.Host, err)
+			err = fmt.Errorf("read history of %s from %s://%s: %w", expr, u.Scheme, u.Host, err)
 		}
 	}()
 	if q.LookBack < time.Minute || q.LookBack > terms.MaxLookBack {
-		return s, nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
+		return s, nil, nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
 	}
 	client := q.Client
 	if client == nil {
@@ -68,12 +71,11 @@ func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, notes 
 		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "no credentials are sent: give an address that needs none", Size: "select one series"},
 	})
 	if err != nil {
-		return s, nil, err
+		return s, nil, nil, err
 	}
 	defer c.Close()
 	query := tsdb.Query{
-		Criteria: []tsdb.Criterion{{Expr: q.Expr, Criterion: q.Criterion}}, Model: "model",
-		By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
+		Model: "model", By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
 		History: q.LookBack, Resolution: resolution,
 	}
 	if q.EverySample {
@@ -83,15 +85,32 @@ func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, notes 
 		query.Resolution, query.Exact = q.Step, true
 	}
 	l := tsdb.NewLoader(c, tsdb.Settings{Resolution: resolution}, func() time.Time { return q.Now })
-	h, err := l.Load(ctx, query, q.Now, "")
+	load := func() (*tsdb.History, error) {
+		query.Criteria = []tsdb.Criterion{{Expr: expr, Criterion: q.Criterion}}
+		h, err := l.Load(ctx, query, q.Now, "")
+		if err == nil && len(h.Series) == 0 {
+			err = fmt.Errorf("it has no series in %s: look further back with --last, or correct the expression", terms.FormatLookBack(q.LookBack))
+		}
+		return h, err
+	}
+	h, err := load()
 	if err != nil {
-		return s, nil, err
+		return s, nil, nil, err
 	}
-	switch len(h.Series) {
-	case 0:
-		return s, nil, fmt.Errorf("it has no series in %s: look further back with --last, or correct --query", terms.FormatLookBack(q.LookBack))
-	case 1:
-		return h.Series[0].Forecast("", q.Now), h.Notes, nil
+	one := h.Series[0]
+	if n := len(h.Series); n > 1 {
+		return s, nil, nil, fmt.Errorf("it has %d series: select one by its labels, such as %s", n, one.Labels)
 	}
-	return s, nil, fmt.Errorf("it has %d series: select one by its labels, such as %s", len(h.Series), h.Series[0].Labels)
+	for _, expr = range q.Siblings {
+		others, err := load()
+		if err != nil {
+			return s, nil, nil, err
+		}
+		for _, x := range others.Series {
+			if !x.Labels.Equal(one.Labels) {
+				siblings = append(siblings, x.Forecast("", q.Now))
+			}
+		}
+	}
+	return one.Forecast("", q.Now), siblings, h.Notes, nil
 }

@@ -15,9 +15,16 @@ import (
 // those for plancast's own series, which it does not have.
 func answering(t *testing.T, status int, body string) *httptest.Server {
 	t.Helper()
+	return answeringEach(t, status, func(string) string { return body })
+}
+
+// answeringEach is one whose answer depends on the question.
+func answeringEach(t *testing.T, status int, body func(query string) string) *httptest.Server {
+	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		if q := r.FormValue("query"); status == http.StatusOK && strings.Contains(q, "plancast_") && !strings.Contains(q, "last_over_time(x") {
+		q := r.FormValue("query")
+		if status == http.StatusOK && strings.Contains(q, "plancast_") && !strings.Contains(q, "last_over_time(x") {
 			fmt.Fprint(w, matrix())
 			return
 		} else if strings.Contains(q, "count_over_time") {
@@ -25,7 +32,7 @@ func answering(t *testing.T, status int, body string) *httptest.Server {
 			return
 		}
 		w.WriteHeader(status)
-		fmt.Fprint(w, body)
+		fmt.Fprint(w, body(q))
 	}))
 	t.Cleanup(s.Close)
 	return s
@@ -48,13 +55,34 @@ func question(url string) PromQuery {
 func TestAValueThatRepeatsIsOneIteration(t *testing.T) {
 	s := answering(t, 200, matrix(steps))
 	q := question(s.URL)
-	got, notes, err := ReadPrometheus(t.Context(), q)
+	got, _, notes, err := ReadPrometheus(t.Context(), q)
 	if err != nil || got.Model != "m" || len(got.Observations) != 3 || got.Observations[1].Value != 4 || got.Observations[1].Time.Unix() != 180 {
 		t.Errorf("%+v, %q, %v", got, notes, err)
 	}
 	q.EverySample = true
-	if got, _, err := ReadPrometheus(t.Context(), q); err != nil || len(got.Observations) != 6 {
+	if got, _, _, err := ReadPrometheus(t.Context(), q); err != nil || len(got.Observations) != 6 {
 		t.Errorf("every sample: %+v, %v", got, err)
+	}
+}
+
+// The series asked about is no sibling of its own.
+func TestSiblingsAreTheOtherSeries(t *testing.T) {
+	n := strings.Replace(steps, `"m"`, `"n"`, 1)
+	s := answeringEach(t, 200, func(query string) string {
+		if strings.Contains(query, "model=") {
+			return matrix(steps)
+		}
+		return matrix(steps, n)
+	})
+	q := question(s.URL)
+	q.Expr, q.Siblings = `x{model="m"}`, []string{"x"}
+	got, siblings, _, err := ReadPrometheus(t.Context(), q)
+	if err != nil || got.Model != "m" || len(siblings) != 1 || siblings[0].Model != "n" || len(siblings[0].Observations) != 3 {
+		t.Errorf("%+v, siblings %+v, %v", got, siblings, err)
+	}
+	q.Siblings = []string{"x", "sum("}
+	if _, _, _, err := ReadPrometheus(t.Context(), q); err == nil || !strings.Contains(err.Error(), "read history of sum( from") {
+		t.Errorf("a sibling that is no expression: %v", err)
 	}
 }
 
@@ -66,7 +94,7 @@ func TestPrometheusIsReadOrTheErrorSaysWhy(t *testing.T) {
 		change func(*PromQuery)
 		want   string
 	}{
-		{"no series", 200, matrix(), nil, "it has no series in the last 1h: look further back with --last, or correct --query"},
+		{"no series", 200, matrix(), nil, "it has no series in the last 1h: look further back with --last, or correct the expression"},
 		{"two series", 200, matrix(steps, strings.Replace(steps, `"m"`, `"n"`, 1)), nil, `it has 2 series: select one by its labels, such as {model="m"}`},
 		{"a bad expression", 400, `{"status":"error","errorType":"bad_data","error":"parse error"}`, nil, "parse error"},
 		{"an expression that is none", 200, matrix(), func(q *PromQuery) { q.Expr = "sum(" }, "expression: "},
@@ -87,7 +115,7 @@ func TestPrometheusIsReadOrTheErrorSaysWhy(t *testing.T) {
 			if c.change != nil {
 				c.change(&q)
 			}
-			_, _, err := ReadPrometheus(t.Context(), q)
+			_, _, _, err := ReadPrometheus(t.Context(), q)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 				t.Errorf("error %v; want %q", err, c.want)
 			}
@@ -98,7 +126,7 @@ func TestPrometheusIsReadOrTheErrorSaysWhy(t *testing.T) {
 func TestPrometheusThatCannotBeReached(t *testing.T) {
 	s := answering(t, 200, matrix(steps))
 	s.Close()
-	_, _, err := ReadPrometheus(t.Context(), question(s.URL))
+	_, _, _, err := ReadPrometheus(t.Context(), question(s.URL))
 	for _, part := range []string{"read history of x from " + s.URL, "connection refused"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("error %v does not say %q", err, part)
@@ -114,7 +142,7 @@ func TestAPrometheusThatHangs(t *testing.T) {
 	defer close(release)
 	q := question(s.URL)
 	q.Timeout = time.Millisecond
-	if _, _, err := ReadPrometheus(t.Context(), q); err == nil || !strings.Contains(err.Error(), "did not answer in time: raise --prometheus.timeout") {
+	if _, _, _, err := ReadPrometheus(t.Context(), q); err == nil || !strings.Contains(err.Error(), "did not answer in time: raise --prometheus.timeout") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -125,7 +153,7 @@ func TestAPrometheusThatRedirects(t *testing.T) {
 	defer other.Close()
 	s := httptest.NewServer(http.RedirectHandler(other.URL+"/secret", http.StatusTemporaryRedirect))
 	defer s.Close()
-	_, _, err := ReadPrometheus(t.Context(), question(s.URL))
+	_, _, _, err := ReadPrometheus(t.Context(), question(s.URL))
 	if err == nil || !strings.Contains(err.Error(), "redirects (307) to "+other.URL+",") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error %v", err)
 	}

@@ -51,7 +51,7 @@ func TestEveryImportedResultIsRead(t *testing.T) {
 			const day = 24 * time.Hour
 			for _, lookBack := range []time.Duration{results * 3 * day, 60 * day, 90 * day, 365 * day, 5 * 365 * day} {
 				for _, step := range []time.Duration{0, time.Hour, 3 * time.Hour} {
-					s, notes, err := forecasting.ReadPrometheus(t.Context(), forecasting.PromQuery{
+					s, _, notes, err := forecasting.ReadPrometheus(t.Context(), forecasting.PromQuery{
 						URL: url, Expr: `plancast_engine_latency_seconds{quantile="0.99"}`, Now: reporttest.Now, LookBack: lookBack, Step: step, Timeout: time.Hour,
 						Criterion: forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.01, Unit: units.Seconds},
 					})

@@ -174,8 +174,8 @@ var (
 		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
 	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that must be ready: the milestone's share of those that it selects.", "", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
-	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision", "by", "selector"}, "The precision that the milestone names, or best: always 1.",
-		"In a fleet, by holds the labels that distinguish its models, and selector the labels that the milestone selects by. Elsewhere both are empty.", false}
+	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision", "effort", "by", "selector"}, "The precision that the milestone names, or best: always 1.",
+		"effort is active or maintenance where the configuration says so. In a fleet, by holds the labels that distinguish its models, and selector the labels that the milestone selects by. Each is empty otherwise.", false}
 	share    = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that must meet all criteria, a ratio, from the configuration.", "", false}
 	horizon  = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}

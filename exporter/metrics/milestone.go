@@ -45,7 +45,7 @@ func (b *snapshotBuilder) milestone(m standing.MilestoneState, by []string) {
 	b.gauge(modelsReady, float64(m.ModelsReady), m.Name)
 	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
 	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
-	b.gauge(milestoneInfo, 1, m.Name, m.Precision, strings.Join(by, ","), m.Where.String())
+	b.gauge(milestoneInfo, 1, m.Name, m.Precision, string(m.Effort), strings.Join(by, ","), m.Where.String())
 	b.gauge(share, m.Share, m.Name)
 	if m.Horizon > 0 {
 		b.gauge(horizon, float64(m.Horizon), m.Name)

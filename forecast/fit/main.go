@@ -2,7 +2,7 @@
 // projects, and says how well they carry over: every repository is scored with
 // coefficients fitted without it.
 //
-//	go run ./forecast/fit [-folds FILE] series.jsonl.gz goal.jsonl.gz goal-kept.jsonl.gz
+//	go run ./forecast/fit [-folds FILE] [-max-history N] series.jsonl.gz goal.jsonl.gz goal-kept.jsonl.gz
 //
 // A file is a population; the first is the one that nobody worked on, and
 // counts three times (see weights). A line of it is one history: "id",
@@ -18,6 +18,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 
 	"github.com/plancast/plancast/forecast/internal/law"
@@ -26,30 +27,32 @@ import (
 func main() {
 	folds := flag.String("folds", "", "write the coefficients fitted without each repository to this `file` (JSON)")
 	only := flag.Bool("score", false, "only score the built-in coefficients on all histories")
+	longest := flag.Int("max-history", math.MaxInt, "score only the questions asked with at most `N` results, as score.py --max-history does")
 	bands := flag.Bool("bands", false, "fit the bands as well, on the first file")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Args(), *folds, *only, *bands, os.Stdout); err != nil {
+	if err := run(flag.Args(), *folds, *longest, *only, *bands, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fit:", err)
 		os.Exit(1)
 	}
 }
 
-func run(paths []string, folds string, only, bands bool, w io.Writer) error {
+func run(paths []string, folds string, longest int, only, bands bool, w io.Writer) error {
 	s, err := load(paths)
 	if err != nil {
 		return err
 	}
-	rates := make([]func(string, *question) float64, len(paths))
+	asked := make([]*sample, len(paths))
 	for p := range paths {
-		rates[p] = baseRate(s.of(p))
+		asked[p] = s.of(p, longest)
 	}
 	if only {
 		d := law.Default()
-		s.report(w, "built-in coefficients, in sample", rates, func(string) *law.Coefficients { return &d })
+		report(w, "built-in coefficients, in sample", asked, func(string) *law.Coefficients { return &d })
+		s.reportShifts(w, func(string) *law.Coefficients { return &d })
 		return nil
 	}
 	all := s.fitLaws(law.Default(), start(), "", 300)
@@ -67,8 +70,9 @@ func run(paths []string, folds string, only, bands bool, w io.Writer) error {
 		fmt.Fprintf(os.Stderr, "\r%d of %d repositories left out", i+1, len(s.repos))
 	}
 	fmt.Fprintln(os.Stderr)
-	s.report(w, "in sample", rates, func(string) *law.Coefficients { return &all })
-	s.report(w, "each repository left out", rates, func(r string) *law.Coefficients { return without[r] })
+	report(w, "in sample", asked, func(string) *law.Coefficients { return &all })
+	report(w, "each repository left out", asked, func(r string) *law.Coefficients { return without[r] })
+	s.reportShifts(w, func(r string) *law.Coefficients { return without[r] })
 	if folds == "" {
 		return nil
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 
 	"github.com/plancast/plancast/forecast/internal/law"
@@ -11,11 +13,20 @@ import (
 
 // tally scores the answers to some questions.
 type tally struct {
-	n, brier, base        float64
+	n                     float64
+	all                   losses
+	byLength              [5]losses
+	bySource              map[string]losses
 	bins                  [10][3]float64
 	in, bands, pin, naive float64
-	brierByLength         [5][2]float64
 }
+
+// losses are sums of squared errors: of the forecast, and of the base rate.
+type losses struct{ own, base float64 }
+
+func (l losses) plus(m losses) losses { return losses{l.own + m.own, l.base + m.base} }
+
+func (l losses) skill() float64 { return 1 - l.own/l.base }
 
 var lengths = []struct {
 	name string
@@ -24,20 +35,22 @@ var lengths = []struct {
 
 // report prints, for each population, alone and with siblings, the score of
 // coefficients that may depend on the repository.
-func (s *sample) report(w io.Writer, name string, rates []func(string, *question) float64, of func(repo string) *law.Coefficients) {
-	for p, rate := range rates {
-		part := s.of(p)
+func report(w io.Writer, name string, populations []*sample, of func(repo string) *law.Coefficients) {
+	for p, part := range populations {
+		rate := baseRate(part)
 		for _, siblings := range []bool{false, true} {
 			t := part.score(rate, of, siblings)
-			fmt.Fprintf(w, "%s, population %d, siblings %v: %.0f questions, skill %+.4f, calibration error %.4f, 80%% interval covers %.3f, pinball/naive %.3f\n ",
-				name, p, siblings, t.n, 1-t.brier/t.base, t.calibration(), t.in/t.bands, t.pin/t.naive)
+			low, high := t.interval()
+			fmt.Fprintf(w, "%s, population %d, siblings %v: %.0f questions, skill %+.4f [%+.3f, %+.3f], calibration error %.4f, 80%% interval covers %.3f, pinball/naive %.3f\n ",
+				name, p, siblings, t.n, t.all.skill(), low, high, t.calibration(), t.in/t.bands, t.pin/t.naive)
 			for k, l := range lengths {
-				fmt.Fprintf(w, "  %s: %+.3f", l.name, 1-t.brierByLength[k][0]/t.brierByLength[k][1])
+				if t.byLength[k].base > 0 {
+					fmt.Fprintf(w, "  %s: %+.3f", l.name, t.byLength[k].skill())
+				}
 			}
 			fmt.Fprintln(w)
 		}
 	}
-	s.reportShifts(w, of)
 }
 
 // mostAsked is how many questions of one history of a large population count,
@@ -50,6 +63,7 @@ func (s *sample) score(rate func(string, *question) float64, of func(string) *la
 		questions[c.series] += float64(len(c.questions))
 	}
 	large := len(questions) > 100
+	t.bySource = map[string]losses{}
 	var l law.Law
 	for _, c := range s.cuts {
 		var around law.Context
@@ -72,11 +86,8 @@ func (s *sample) score(rate func(string, *question) float64, of func(string) *la
 				y = 1
 			}
 			t.n++
-			b, base := weight*(v-y)*(v-y), weight*(r-y)*(r-y)
-			t.brier += b
-			t.base += base
-			t.brierByLength[k][0] += b
-			t.brierByLength[k][1] += base
+			of := losses{weight * (v - y) * (v - y), weight * (r - y) * (r - y)}
+			t.all, t.byLength[k], t.bySource[c.repo] = t.all.plus(of), t.byLength[k].plus(of), t.bySource[c.repo].plus(of)
 			bin := &t.bins[min(9, int(v*10))]
 			bin[0] += weight
 			bin[1] += weight * v
@@ -95,6 +106,23 @@ func (s *sample) score(rate func(string, *question) float64, of func(string) *la
 		}
 	}
 	return t
+}
+
+// interval is the 95 % interval of the skill over sources (bootstrap).
+func (t *tally) interval() (low, high float64) {
+	const draws = 1000
+	rng := rand.New(rand.NewPCG(1, draws))
+	names := slices.Sorted(maps.Keys(t.bySource))
+	skills := make([]float64, draws)
+	for i := range skills {
+		var drawn losses
+		for range names {
+			drawn = drawn.plus(t.bySource[names[rng.IntN(len(names))]])
+		}
+		skills[i] = drawn.skill()
+	}
+	slices.Sort(skills)
+	return skills[draws/40], skills[draws-1-draws/40]
 }
 
 func (t *tally) calibration() float64 {

@@ -69,11 +69,12 @@ type sample struct {
 	cuts      []*cut
 }
 
-// of returns the part of one population.
-func (s *sample) of(population int) *sample {
+// of returns the part of one population that was asked with at most so many
+// results.
+func (s *sample) of(population, longest int) *sample {
 	p := &sample{histories: s.histories, repos: s.repos}
 	for _, c := range s.cuts {
-		if c.population == population {
+		if c.population == population && c.n <= longest {
 			p.cuts = append(p.cuts, c)
 		}
 	}

@@ -35,6 +35,8 @@ describe('the sentence', () => {
     [{ type: 'drivers' }, 'for all models together'],
     [{ by: 'change', history: '90d' }, 'Every new value is an iteration; 90d of history.'],
     [{ models: 'res.*' }, 'of models matching res.*'],
+    [{ effort: 'active' }, '365d of history. People are taken to work on the models.'],
+    [{ effort: 'maintenance', type: 'forecast' }, '365d of history. Nobody is taken to work on the models.'],
   ])('%j', (q, want) => {
     expect(sentence(query(q), figures, '365d')).toContain(want);
   });

@@ -136,10 +136,22 @@ function counted(q: MilestoneQuery): string {
   }
 }
 
+function worked(q: MilestoneQuery): string {
+  switch (q.effort) {
+    case 'active':
+      return ' People are taken to work on the models.';
+    case 'maintenance':
+      return ' Nobody is taken to work on the models.';
+    default:
+      return '';
+  }
+}
+
 /** Reads a query back as a sentence. */
 export function sentence(q: MilestoneQuery, figures: Figure[], history: string): string {
   const what = conditions(q, figures);
-  const rest = `${counted(q)}; ${q.history || history} of history.`;
+  const evidence = `${counted(q)}; ${q.history || history} of history.`;
+  const rest = evidence + worked(q);
   switch (q.type) {
     case 'trend':
       return `How the probability that ${what}${who(q)}${until(q)}, changed over the time range. ${rest}`;
@@ -154,7 +166,7 @@ export function sentence(q: MilestoneQuery, figures: Figure[], history: string):
     case 'drivers':
       return `The probability of each criterion and model of: ${what}${who(q)}${until(q)}; what holds it back first. ${rest}`;
     case 'record':
-      return `How well forecasts on these histories came true${q.show === 'calibration' ? ', by what was said' : ''}. ${rest}`;
+      return `How well forecasts on these histories came true${q.show === 'calibration' ? ', by what was said' : ''}. ${evidence}`;
     case 'annotations':
       return `Iterations${(q.criteria ?? []).length || q.source === 'milestone' ? `, atypical ones, and when ${what}` : ''}, and failed builds, in the time range. ${rest}`;
     default:

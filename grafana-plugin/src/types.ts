@@ -11,6 +11,7 @@ export type Comparison = '<' | '<=' | '>' | '>=';
 export type Unit = '' | 'seconds' | 'ratio' | 'bytes' | 'per_second';
 export type By = 'series' | 'change' | 'sample';
 export type Horizon = 'iterations' | 'date' | 'both';
+export type Effort = 'active' | 'maintenance';
 export type Show = 'date' | 'iterations' | 'distribution' | 'score' | 'calibration';
 
 export interface Criterion {
@@ -45,6 +46,8 @@ export interface MilestoneQuery extends DataQuery {
   deadline?: string;
   /** Probability from which it counts as on track, in percent. */
   ready?: number;
+  /** Whether people work on the models; inferred from their histories when absent. */
+  effort?: Effort;
   by?: By;
   iterationSeries?: string;
   timeSeries?: string;

@@ -257,6 +257,7 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 		{Name: "best of two precisions", Select: best, Criteria: []forecast.Criterion{fast}, Share: 1, Horizon: 4, Ready: 0.9},
 		{Name: "best of two precisions, which must meet two criteria at once", Select: best, Criteria: []forecast.Criterion{fast, faithful}, Share: 1, Deadline: due, Ready: 0.9},
 		{Name: "three criteria, within iterations and by a date", Select: best, Criteria: []forecast.Criterion{fast, faithful, many}, Share: 0.5, Deadline: due, Horizon: 5, Ready: 0.9},
+		{Name: "a team that says that nobody works on it", Select: best, Criteria: []forecast.Criterion{fast}, Share: 1, Horizon: 4, Ready: 0.9, Effort: forecast.Maintenance},
 		{Name: "some models", Select: config.Select{Precision: config.Best, Models: []string{"resnet*"}}, Criteria: []forecast.Criterion{fast, faithful}, Share: 1, Deadline: due, Ready: 0.9},
 	}
 	steady := func(d *diary) {

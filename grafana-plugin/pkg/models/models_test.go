@@ -64,6 +64,7 @@ func TestRefusedQueriesNameTheirPlace(t *testing.T) {
 		`{"criteria":[{` + good + `}],"iterations":0}`:                                          "iterations: 0 is not between",
 		`{"criteria":[{` + good + `}],"share":0}`:                                               "share of models",
 		`{"criteria":[{` + good + `}],"ready":100}`:                                             "ready probability",
+		`{"criteria":[{` + good + `}],"effort":"hard"}`:                                         `effort: "hard" is neither active nor maintenance`,
 		`{"criteria":[{` + good + `}],"horizon":"date"}`:                                        `date: "" is not a date`,
 		`{"criteria":[{` + good + `}],"horizon":"never"}`:                                       `horizon: "never" is not one`,
 		`{"criteria":[{` + good + `}],"by":"guess"}`:                                            `iterations: "guess" is not a way`,

@@ -77,10 +77,11 @@ type wire struct {
 	Model     string          `json:"modelLabel"`
 	Models    string          `json:"models"`
 
-	Horizon    string   `json:"horizon"` // "iterations", "date", "both"
-	Iterations *int     `json:"iterations"`
-	Deadline   string   `json:"deadline"`
-	Ready      *float64 `json:"ready"` // percent
+	Horizon    string               `json:"horizon"` // "iterations", "date", "both"
+	Iterations *int                 `json:"iterations"`
+	Deadline   string               `json:"deadline"`
+	Ready      *float64             `json:"ready"` // percent
+	Effort     forecast.EffortLevel `json:"effort"`
 
 	By          iterations.By `json:"by"`
 	IterationOf string        `json:"iterationSeries"`
@@ -137,7 +138,7 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 		Type: w.Type, Interval: w.Interval, Show: w.Show, Legend: w.Legend,
 		Query: tsdb.Query{
 			Joint: w.Joint, Share: terms.Share, Ready: terms.Ready, Model: or(w.Model, "model"), Models: w.Models,
-			By: w.By, IterationOf: or(w.IterationOf, terms.IterationSeries), TimeOf: w.TimeOf,
+			Effort: w.Effort, By: w.By, IterationOf: or(w.IterationOf, terms.IterationSeries), TimeOf: w.TimeOf,
 			Environment: w.Environment, Fingerprint: w.Fingerprint,
 			History: s.History, Resolution: s.Resolution, Filters: w.Filters,
 		},
@@ -281,6 +282,9 @@ func (q *Query) goal(w wire, now time.Time, s Settings) error {
 	}
 	if math.IsNaN(q.Ready) || q.Ready <= 0 || q.Ready >= 1 {
 		return invalid("ready probability", "it must be more than 0 %% and less than 100 %%")
+	}
+	if !q.Effort.Valid() {
+		return invalid("effort", "%q is neither active nor maintenance: leave it out to infer it from the history", q.Effort)
 	}
 	switch w.Horizon {
 	case "", "iterations", "date", "both":

@@ -15,7 +15,19 @@ import React, { useEffect, useState } from 'react';
 
 import type { DataSource } from '../datasource';
 import { COMPARISONS, exprOf, figureOf, QUESTIONS, sentence, workloadFigures } from '../sentence';
-import { By, Criterion, FIGURES, Horizon, MilestoneOptions, MilestoneQuery, P99, Show, TERMS, Unit } from '../types';
+import {
+  By,
+  Criterion,
+  Effort,
+  FIGURES,
+  Horizon,
+  MilestoneOptions,
+  MilestoneQuery,
+  P99,
+  Show,
+  TERMS,
+  Unit,
+} from '../types';
 import { Pick } from './Pick';
 import { PromQLField } from './PromQLField';
 import { TextField } from './TextField';
@@ -56,6 +68,12 @@ const BY: Array<{ value: By; label: string; description: string }> = [
   { value: 'sample', label: 'every sample', description: 'For metrics pushed once per iteration' },
 ];
 
+const EFFORTS: Array<{ value: Effort | 'inferred'; label: string; description?: string }> = [
+  { value: 'inferred', label: 'inferred', description: 'From the history, or as the milestone states' },
+  { value: 'active', label: 'active', description: 'People work on the models' },
+  { value: 'maintenance', label: 'maintenance', description: 'Nobody works on the models' },
+];
+
 export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: Props) {
   const styles = useStyles2(getStyles);
   const query = datasource.complete(given);
@@ -93,6 +111,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
 
   const timed = !['report', 'record', 'annotations', 'forecast'].includes(query.type);
   const asksCriteria = query.type !== 'report';
+  const foresees = !['report', 'record'].includes(query.type);
   const together = ['probability', 'trend', 'when', 'drivers'].includes(query.type);
   const horizon = query.horizon ?? (byMilestone ? undefined : 'iterations');
 
@@ -396,6 +415,21 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 />
               </InlineField>
             </>
+          )}
+          {foresees && (
+            <InlineField
+              label="Effort"
+              htmlFor={id('effort')}
+              tooltip="Whether people work on the models, where you know it better than their histories show"
+            >
+              <Combobox<Effort | 'inferred'>
+                id={id('effort')}
+                width={18}
+                options={EFFORTS}
+                value={query.effort ?? 'inferred'}
+                onChange={(o) => change({ effort: o.value === 'inferred' ? undefined : o.value })}
+              />
+            </InlineField>
           )}
           <InlineField label="History" htmlFor={id('history')}>
             <TextField
