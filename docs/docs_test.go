@@ -126,3 +126,41 @@ func resolve(from, target string) error {
 	}
 	return fmt.Errorf("%s has no heading %q", to, section)
 }
+
+var (
+	// A call of make at the start of a line or of code, perhaps after variables.
+	makeCall = regexp.MustCompile("(?m)(?:`|^(?: {4})?)(?:[A-Z_]+=[^` ]+ )*make ([^`\n#&]+)")
+	rule     = regexp.MustCompile(`(?m)^([a-z][a-z -]*):`)
+)
+
+func TestTargetsOfMakeExist(t *testing.T) {
+	targets := map[string]map[string]bool{}
+	calls := 0
+	for _, name := range append(tracked(t, "docs/*.md"), "README.md", "CONTRIBUTING.md", "SECURITY.md") {
+		for _, m := range makeCall.FindAllStringSubmatch(read(t, name), -1) {
+			dir, words := ".", strings.Fields(m[1])
+			if len(words) > 1 && words[0] == "-C" {
+				dir, words = words[1], words[2:]
+			}
+			if targets[dir] == nil {
+				targets[dir] = map[string]bool{}
+				for _, r := range rule.FindAllStringSubmatch(read(t, path.Join(dir, "Makefile")), -1) {
+					for target := range strings.FieldsSeq(r[1]) {
+						targets[dir][target] = true
+					}
+				}
+			}
+			for _, word := range words {
+				if strings.Contains(word, "=") {
+					break // variables come last
+				}
+				if calls++; !targets[dir][word] {
+					t.Errorf("%s: make %s: %s/Makefile has no target %s", name, m[1], dir, word)
+				}
+			}
+		}
+	}
+	if calls < 20 {
+		t.Errorf("only %d targets found: the expression no longer fits the pages", calls)
+	}
+}
