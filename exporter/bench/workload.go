@@ -39,6 +39,10 @@ type traffic struct {
 	tokens   []int64        // that a request of each shape reads or makes; nil without a phase
 	sequence *workload.Sequence
 	result   WorkloadResult
+
+	alone  round     // the closed loop
+	calls  []float64 // how long its calls took, sorted
+	before int       // windows that the job had thrown away because of other work
 }
 
 // A queue that is not empty at a window's end grows: more than this share of the
@@ -56,12 +60,12 @@ func (t *traffic) measure(ctx context.Context) error {
 		}
 		t.chains = append(t.chains, c)
 	}
-	t.sequence = t.w.Sequence(t.job.Options.Seed)
+	t.sequence, t.before = t.w.Sequence(t.job.Options.Seed), t.disturbed
 	if err := t.capacity(ctx); err != nil {
 		return err
 	}
 	if t.w.Open() && t.w.Rate >= t.result.Capacity {
-		t.saturate(t.result.Capacity)
+		t.saturate(t.alone, t.result.Capacity)
 	} else if err := t.windows(ctx); err != nil {
 		return err
 	}
@@ -122,13 +126,13 @@ func (t *traffic) capacity(ctx context.Context) error {
 		return err
 	}
 	n := min(int(1.5*served.Rate()*o.SweepWindow.Seconds())+pilot, mostRequests)
-	_, served, err = t.window(ctx, t.sequence.Draw(n, 0), o.SweepWindow, false)
-	t.result.Capacity = served.Rate()
+	t.alone, served, err = t.window(ctx, t.sequence.Draw(n, 0), o.SweepWindow, false)
+	t.result.Capacity, t.calls = served.Rate(), slices.Sorted(slices.Values(served.Services))
 	return err
 }
 
-// saturate says that the engine cannot serve the workload's rate.
-func (t *traffic) saturate(keepsUp float64) {
+// saturate says that the engine cannot serve the workload's rate, as a window shows.
+func (t *traffic) saturate(shown round, keepsUp float64) {
 	r := &t.result
 	r.Saturated, r.Capacity, r.Answered = true, keepsUp, keepsUp
 	r.Latency, r.Wait = nil, nil
@@ -136,6 +140,7 @@ func (t *traffic) saturate(keepsUp float64) {
 		r.Goodput = new(0.0) // sooner or later every answer takes longer than that
 	}
 	t.warn("cannot serve %s; keeps up to %s", units.Format(t.w.Rate, units.PerSec), units.Format(keepsUp, units.PerSec))
+	t.blame([]round{shown})
 }
 
 // warn adds a reason not to trust the result's figures.
@@ -198,7 +203,6 @@ func (t *traffic) windows(ctx context.Context) error {
 		n = t.w.Replayed
 	}
 	all := stretch{options: o, shares: t.w.Shares()}
-	discarded := t.disturbed
 	for {
 		t.progress(engine.Progress{
 			Stage: "workload", Done: float64(len(all.rounds)), Total: float64(o.MaxWindows),
@@ -210,7 +214,7 @@ func (t *traffic) windows(ctx context.Context) error {
 			return err
 		}
 		if served.Behind > fallsBehind {
-			t.saturate(served.Rate())
+			t.saturate(x, served.Rate())
 			return nil
 		}
 		all.add(x, requests, served)
@@ -218,7 +222,7 @@ func (t *traffic) windows(ctx context.Context) error {
 			break
 		}
 	}
-	t.conclude(all, t.disturbed-discarded)
+	t.conclude(all)
 	return nil
 }
 

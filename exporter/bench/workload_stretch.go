@@ -99,7 +99,7 @@ func (s *stretch) services(windows ...int) [][]float64 {
 }
 
 // conclude makes the result of the windows.
-func (t *traffic) conclude(s stretch, discarded int) {
+func (t *traffic) conclude(s stretch) {
 	r, list := &t.result, s.accepted()
 	accepted := s.those(list)
 	r.Stable, r.Windows, r.Timeline = s.settled(), len(s.rounds), timeline(s.rounds, accepted)
@@ -124,7 +124,7 @@ func (t *traffic) conclude(s stretch, discarded int) {
 		r.Mix = append(r.Mix, shapeTimes(t.w.Shapes[shape], services))
 	}
 	t.generated(s, list, elapsed)
-	t.blame(accepted, discarded)
+	t.blame(accepted)
 	t.judgeWorkload(len(s.rounds))
 }
 
@@ -153,7 +153,7 @@ func shapeTimes(shape workload.Shape, services []float64) ShapeTimes {
 }
 
 // blame says what else used the machine, of the disturbed windows if there are any.
-func (t *traffic) blame(accepted []round, discarded int) {
+func (t *traffic) blame(accepted []round) {
 	if t.host == nil {
 		return
 	}
@@ -169,7 +169,7 @@ func (t *traffic) blame(accepted []round, discarded int) {
 		t.result.Stable = false
 	}
 	d := t.job.Guard.disturbance(observed...)
-	d.Discarded, d.Suffered = discarded, len(suffered)
+	d.Discarded, d.Suffered = t.disturbed-t.before, len(suffered)
 	t.result.Disturbance = &d
 	if d.Suffered > 0 {
 		t.warn("disturbed: %s, so the times decide nothing", d.Cause)
@@ -205,6 +205,10 @@ func (t *traffic) search(ctx context.Context) error {
 		return nil
 	}
 	o := t.job.Options
+	if t.w.Concurrency == 1 && NearestRank(t.calls, q) > t.w.Within.Seconds() {
+		t.result.HighestRate = new(0.0) // a call takes too long even if it waits for none
+		return nil
+	}
 	rate, err := workload.MaxRate(t.result.Capacity, rateTolerance, mostProbes, func(rate float64) (bool, error) {
 		n := max(MinQueriesForBound(q), int(rate*o.SweepWindow.Seconds()))
 		t.progress(engine.Progress{Stage: "workload", Message: t.w.Name + ": is " + units.Format(rate, units.PerSec) + " too much?"})

@@ -167,6 +167,9 @@ func TestADisturbedWorkloadSaysSo(t *testing.T) {
 	quiet, busy := load(func(*Load) {}), load(func(l *Load) { l.Others = 1.5 })
 	h := &scriptedHost{loads: []Load{quiet, quiet, quiet, quiet, busy}} // the closed loop's, then the workload's
 	m, w := under(t, chat(300, batches(1)...), On(h))
+	if _, saturated := under(t, chat(3000, batches(1)...), On(&scriptedHost{loads: []Load{quiet, quiet, quiet, busy}})); !saturated.Saturated || !saturated.Disturbed() {
+		t.Errorf("what a busy machine cannot serve is %#v", saturated)
+	}
 	if m.Disturbed() || !w.Disturbed() || w.Stable || !strings.Contains(strings.Join(w.Warnings, " "), "disturbed") {
 		t.Errorf("the engine is disturbed %t, the workload %+v, %q", m.Disturbed(), w.Disturbance, w.Warnings)
 	}

@@ -52,7 +52,7 @@ func criterionView(c standing.CriterionResult) CriterionView {
 // workload that cannot be served.
 func valueText(v *float64, u units.Unit) string {
 	if v == nil || math.IsInf(*v, 0) {
-		return "growing without end (more requests than it serves)"
+		return "unbounded (saturated)"
 	}
 	return units.Format(*v, u)
 }
@@ -131,7 +131,7 @@ func misses(r standing.EngineResult) string {
 		case standing.Unknown:
 			parts = append(parts, title(c.Criterion)+" not measured")
 		case standing.Undecided:
-			parts = append(parts, fmt.Sprintf("%s %s on a disturbed machine, wanted %s %s", title(c.Criterion), units.Format(c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
+			parts = append(parts, fmt.Sprintf("%s %s on a disturbed machine, wanted %s %s", title(c.Criterion), valueText(&c.Value, c.Unit), c.Comparison, units.Format(c.Target, c.Unit)))
 		}
 	}
 	return strings.Join(parts, "; ")

@@ -40,6 +40,7 @@ func TestACriterionOnAWorkloadIsJudgedLikeAnyOther(t *testing.T) {
 		{"more requests than are served", "p99@chat < 50ms", saturate, Missed, math.Inf(1)},
 		{"goodput of those", "goodput@chat >= 195/s", saturate, Missed, 0},
 		{"missed on a disturbed machine", "p99@chat < 50ms", func(w *bench.WorkloadResult) { w.Disturbance = &bench.Disturbance{Suffered: 1} }, Undecided, 0.06},
+		{"saturated on a disturbed machine", "p99@chat < 50ms", func(w *bench.WorkloadResult) { saturate(w); w.Disturbance = &bench.Disturbance{Suffered: 1} }, Undecided, math.Inf(1)},
 		{"the engine's own figure, while the workload was disturbed", "p99 < 5ms", func(w *bench.WorkloadResult) { w.Disturbance = &bench.Disturbance{Suffered: 1} }, Missed, 0.01},
 	} {
 		got := JudgeEngine(criteria(t, c.criterion), history.EntryOf(under(1, c.edit))).Criteria[0]
