@@ -143,7 +143,7 @@ type workloadColumn struct {
 }
 
 var workloadColumns = []workloadColumn{
-	{"Workload", false, func(l workloadLine) string { return l.Name }, func(l workloadLine) string { return l.Text }},
+	{"Workload", false, func(l workloadLine) string { return l.Name }, nil},
 	{"Precision", false, func(l workloadLine) string { return string(l.Precision) }, nil},
 	{"P50", true, func(l workloadLine) string { return quantity(l.P50, units.Seconds) }, nil},
 	{"P99", true, workloadP99, workloadBound},
@@ -272,9 +272,13 @@ func newWorkloadTable(list []workloadLine) workloadTable {
 			if c.sub != nil {
 				cell.Sub = c.sub(l)
 			}
+			if c.title == "P99" && (l.Saturated || l.Failure != "") {
+				cell.Class = "bad"
+			}
 			row = append(row, cell)
 		}
-		t.Rows, t.Details = append(t.Rows, row), append(t.Details, l.details()...)
+		t.Rows = append(t.Rows, row)
 	}
+	t.Details = workloadSentences(list)
 	return t
 }
