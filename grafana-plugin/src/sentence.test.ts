@@ -57,12 +57,16 @@ describe('figures', () => {
     const expr = 'plancast_workload_latency_seconds{quantile="0.99", workload="chat", precision="int8"}';
     const all = [...figures, ...workloadFigures(expr)];
     expect(figureOf(expr, all)?.title).toBe('P99 latency of chat');
-    expect(exprOf(all.find((f) => f.name === 'goodput@chat')!, expr, all)).toBe(
-      'plancast_workload_goodput_requests_per_second{workload="chat", precision="int8"}'
-    );
+    expect(
+      exprOf(
+        all.find((f) => f.name === 'goodput@chat')!,
+        expr,
+        all
+      )
+    ).toBe('plancast_workload_goodput_requests_per_second{workload="chat", precision="int8"}');
     expect(workloadFigures(P99.expr)).toEqual([]);
-    expect(sentence(query({ criteria: [{ expr, comparison: '<', target: '50ms', unit: 'seconds' }] }), figures, '365d')).toContain(
-      'P99 latency of chat is below 50ms'
-    );
+    expect(
+      sentence(query({ criteria: [{ expr, comparison: '<', target: '50ms', unit: 'seconds' }] }), figures, '365d')
+    ).toContain('P99 latency of chat is below 50ms');
   });
 });

@@ -86,7 +86,12 @@ export function exprOf(figure: Figure, from: string, figures: Figure[]): string 
 
 /** What a criterion is about, in the words of people where there are any. */
 export function subject(c: Criterion, figures: Figure[]): string {
-  return c.name?.trim() || figureOf(c.expr, [...figures, ...workloadFigures(c.expr)])?.title || c.expr.trim() || 'an expression';
+  return (
+    c.name?.trim() ||
+    figureOf(c.expr, [...figures, ...workloadFigures(c.expr)])?.title ||
+    c.expr.trim() ||
+    'an expression'
+  );
 }
 
 function conditions(q: MilestoneQuery, figures: Figure[]): string {

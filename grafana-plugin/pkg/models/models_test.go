@@ -94,10 +94,13 @@ func TestDefaultsOfAQuery(t *testing.T) {
 
 func TestTitles(t *testing.T) {
 	for expr, want := range map[string]string{
-		`plancast_engine_latency_seconds{quantile="0.99"}`:                   "P99 latency",
-		`plancast_engine_latency_seconds{model="a", quantile="0.95"}`:        "P95 latency",
-		`plancast_engine_latency_seconds{model="a"}`:                         `plancast_engine_latency_seconds`,
-		`plancast_engine_throughput_inferences_per_second{precision="int8"}`: "throughput",
+		`plancast_engine_latency_seconds{quantile="0.99"}`:                               "P99 latency",
+		`plancast_engine_latency_seconds{model="a", quantile="0.95"}`:                    "P95 latency",
+		`plancast_engine_latency_seconds{model="a"}`:                                     `plancast_engine_latency_seconds`,
+		`plancast_engine_throughput_inferences_per_second{precision="int8"}`:             "throughput",
+		`plancast_workload_latency_seconds{quantile="0.99", model="a", workload="chat"}`: "P99 latency of chat",
+		`plancast_workload_goodput_requests_per_second{workload="chat"}`:                 "goodput of chat",
+		`plancast_workload_goodput_requests_per_second{workload=~"c.*"}`:                 "plancast_workload_goodput_requests_per_second",
 		`up`: "up",
 		`histogram_quantile(0.99, sum by (le) (rate(x_bucket[5m])))`: "histogram_quantile",
 	} {
