@@ -7,9 +7,11 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"weak"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -185,6 +187,43 @@ func TestTheNextSnapshotEncodesWhatChanged(t *testing.T) {
 			t.Errorf("%s: what followed differs from what is made anew: %d and %d lines", accept, len(got), len(want))
 		}
 	}
+}
+
+// A daemon makes a snapshot after each record: none may keep those before it.
+func TestASnapshotEndsWithTheNext(t *testing.T) {
+	var tracker standing.Tracker
+	in := reporttest.Many(3, 2)
+	derive := func() *standing.State {
+		s, err := tracker.Derive(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	var snapshots []weak.Pointer[Snapshot]
+	var states []weak.Pointer[standing.State]
+	current := new(Snapshot)
+	c := NewCollector(current)
+	for _, r := range in.Records {
+		tracker.Add(r)
+		state := derive()
+		next, err := current.Next(state, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Set(next)
+		scrape(t, c, "text/plain")
+		current = next
+		snapshots, states = append(snapshots, weak.Make(next)), append(states, weak.Make(state))
+	}
+	runtime.GC()
+	for i := range len(snapshots) - 1 {
+		if snapshots[i].Value() != nil || states[i].Value() != nil {
+			t.Errorf("snapshot %d of %d is still in memory: %v, its state: %v", i+1, len(snapshots), snapshots[i].Value() != nil, states[i].Value() != nil)
+		}
+	}
+	runtime.KeepAlive(current)
+	runtime.KeepAlive(&tracker)
 }
 
 func TestCacheOfFormatsIsBounded(t *testing.T) {

@@ -178,7 +178,8 @@ func (s *Snapshot) Next(state *standing.State, most int) (*Snapshot, error) {
 	if state.By == nil { // the series of a fleet's models are their exporters'
 		models, left = modelParts(state.Models, known, most)
 	}
-	next := &Snapshot{build: s.build, parts: append(models, newPart(nil, func(b *snapshotBuilder) { b.rest(state, s.build, left) }))}
+	build := s.build // and not s, which would keep each snapshot alive through the one after it
+	next := &Snapshot{build: build, parts: append(models, newPart(nil, func(b *snapshotBuilder) { b.rest(state, build, left) }))}
 	var errs []error
 	for _, p := range next.parts {
 		errs = append(errs, p.err)
