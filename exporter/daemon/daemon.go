@@ -69,7 +69,7 @@ type Daemon struct {
 	lock     *lock
 	notifier *notify.Notifier
 	requests *requests
-	reloader *reloader
+	reloads  *reloading
 
 	// What readers see, each immutable and never nil once New has returned.
 	derived  atomic.Pointer[standing.State]
@@ -143,7 +143,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	if err := d.openNotifier(ctx); err != nil {
 		return err
 	}
-	d.reloader = newReloader(d.reload)
+	d.reloads = d.startReloading()
 	return nil
 }
 
@@ -163,8 +163,8 @@ func HistoryFile(cfg config.Config) string { return filepath.Join(cfg.State, "hi
 
 // Close gives the state folder back. Nothing else may run or be called then.
 func (d *Daemon) Close() error {
-	if d.reloader != nil {
-		d.reloader.close()
+	if d.reloads != nil {
+		d.reloads.end()
 	}
 	errs := []error{d.setup.close()}
 	if d.store != nil {

@@ -2,20 +2,17 @@ package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/web"
 )
 
-// Reload reads the configuration file anew and waits until that is done. A bad
-// configuration leaves the old one in force.
-//
-// Reloads run one after the other, in a goroutine of their own, and each reads
-// the file when its turn comes: the last one ends with the newest file.
-func (d *Daemon) Reload(ctx context.Context) error { return d.reloader.request(ctx) }
+// Reload implements web.Source: it reads the configuration file anew and waits until
+// that is done. A bad configuration leaves the old one in force.
+func (d *Daemon) Reload(ctx context.Context) error { return d.reloads.Request(ctx) }
 
-// reload does everything that can fail, then swaps. Only the reloader calls it.
+// reload does everything that can fail, then swaps. It runs in one goroutine.
 func (d *Daemon) reload(ctx context.Context) error {
 	err := d.replace(ctx)
 	d.act(func(a *activity) {
@@ -72,51 +69,33 @@ func (d *Daemon) replace(ctx context.Context) error {
 	return nil
 }
 
-// reloader runs one function for each request, one after the other, in its own
-// goroutine.
-type reloader struct {
-	requests chan chan<- error
-	cancel   context.CancelFunc
-	done     chan struct{}
+// reloading answers requests for a reload, in its own goroutine.
+type reloading struct {
+	*web.Reloads
+	stop context.CancelFunc
+	done chan struct{}
 }
 
-func newReloader(reload func(context.Context) error) *reloader {
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &reloader{requests: make(chan chan<- error), cancel: cancel, done: make(chan struct{})}
+func (d *Daemon) startReloading() *reloading {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &reloading{web.NewReloads(), stop, make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		for {
 			select {
 			case <-ctx.Done():
+				r.Close()
 				return
-			case answer := <-r.requests:
-				answer <- reload(ctx)
+			case answer := <-r.Next():
+				answer <- d.reload(ctx)
 			}
 		}
 	}()
 	return r
 }
 
-// request waits for a reload that begins after the call. When ctx ends first,
-// the reload may happen all the same.
-func (r *reloader) request(ctx context.Context) error {
-	answer := make(chan error, 1)
-	select {
-	case r.requests <- answer:
-	case <-r.done:
-		return errors.New("reload: plancast is stopping")
-	case <-ctx.Done():
-		return fmt.Errorf("reload: %w", ctx.Err())
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("reload: %w", ctx.Err())
-	}
-}
-
-func (r *reloader) close() {
-	r.cancel()
+// end waits for the reload that is under way.
+func (r *reloading) end() {
+	r.stop()
 	<-r.done
 }

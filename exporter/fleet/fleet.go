@@ -43,8 +43,8 @@ type Daemon struct {
 	options Options
 	log     *slog.Logger
 	now     func() time.Time
-	asked   chan chan<- error // for a reload; answered by Run
-	wake    chan struct{}     // for a reading outside the schedule
+	reloads *web.Reloads  // answered by Run
+	wake    chan struct{} // for a reading outside the schedule
 
 	// What readers see, never nil once New has returned.
 	metrics *metrics.Collector
@@ -67,7 +67,7 @@ type shown struct {
 
 // New makes a daemon; it reads nothing yet. Close it.
 func New(o Options) (*Daemon, error) {
-	d := &Daemon{options: o, log: o.Log, now: o.Now, asked: make(chan chan<- error), wake: make(chan struct{}, 1)}
+	d := &Daemon{options: o, log: o.Log, now: o.Now, reloads: web.NewReloads(), wake: make(chan struct{}, 1)}
 	if err := d.use(o.Config); err != nil {
 		return nil, err
 	}
@@ -110,8 +110,9 @@ func (d *Daemon) Close() error {
 	return nil
 }
 
-// Run reads the store at once, on schedule and on request, until ctx ends.
+// Run reads the store at once, on schedule and on request, until ctx ends. It runs once.
 func (d *Daemon) Run(ctx context.Context) error {
+	defer d.reloads.Close()
 	for {
 		d.Read(ctx)
 		due := time.NewTimer(d.config.Source.Interval)
@@ -121,7 +122,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return nil
 		case <-due.C:
 		case <-d.wake:
-		case answer := <-d.asked:
+		case answer := <-d.reloads.Next():
 			answer <- d.reload()
 		}
 		due.Stop()
@@ -183,20 +184,7 @@ func (d *Daemon) show(s *shown, took time.Duration) {
 
 // Reload implements web.Source: it reads the configuration anew and waits until
 // that is done. A bad one leaves the old one in force.
-func (d *Daemon) Reload(ctx context.Context) error {
-	answer := make(chan error, 1)
-	select {
-	case d.asked <- answer:
-	case <-ctx.Done():
-		return fmt.Errorf("reload: %w", ctx.Err())
-	}
-	select {
-	case err := <-answer:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("reload: %w", ctx.Err())
-	}
-}
+func (d *Daemon) Reload(ctx context.Context) error { return d.reloads.Request(ctx) }
 
 func (d *Daemon) reload() error {
 	cfg, err := config.Load(d.options.ConfigFile)

@@ -76,6 +76,9 @@ func TestAReloadTakesOtherMilestonesAndABadOneLeavesThem(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
+	if err := d.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "stopping") {
+		t.Errorf("a reload once it has stopped: %v", err)
+	}
 }
 
 func TestAFleetDaemonNeedsASource(t *testing.T) {
