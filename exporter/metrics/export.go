@@ -173,37 +173,31 @@ func (e *exporter) write() error {
 			return err
 		}
 	}
-	e.header(environmentInfo)
-	for _, name := range slices.Sorted(maps.Keys(e.models)) {
-		spans := e.models[name].spans
-		for i, s := range spans {
-			end := e.options.Until.UnixMilli() + 1
-			if i+1 < len(spans) {
-				end = spans[i+1].start
-			}
-			series := e.series(environmentInfo.Name, environmentInfo.Labels, s.labels)
-			e.carry(s.start, end, func(at int64) { e.sample(series, 1, at) })
-		}
-	}
-	e.header(candidateChange)
-	for _, name := range slices.Sorted(maps.Keys(e.models)) {
-		changes := e.models[name].changes
-		for i, s := range changes {
-			end := e.options.Until.UnixMilli() + 1
-			if i+1 < len(changes) {
-				end = changes[i+1].start
-			}
-			if s.labels == nil {
-				continue
-			}
-			series := e.series(candidateChange.Name, candidateChange.Labels, s.labels)
-			e.carry(s.start, end, func(at int64) { e.sample(series, s.value, at) })
-		}
-	}
+	e.spans(environmentInfo, func(m *environments) []span { return m.spans })
+	e.spans(candidateChange, func(m *environments) []span { return m.changes })
 	if e.options.Replay != nil {
 		return e.replay()
 	}
 	return nil
+}
+
+// spans writes a family of models: each of a model's spans lasts until the next begins.
+func (e *exporter) spans(f Family, of func(*environments) []span) {
+	e.header(f)
+	for _, name := range slices.Sorted(maps.Keys(e.models)) {
+		all := of(e.models[name])
+		for i, s := range all {
+			end := e.options.Until.UnixMilli() + 1
+			if i+1 < len(all) {
+				end = all[i+1].start
+			}
+			if s.labels == nil {
+				continue
+			}
+			series := e.series(f.Name, f.Labels, s.labels)
+			e.carry(s.start, end, func(at int64) { e.sample(series, s.value, at) })
+		}
+	}
 }
 
 // summary writes a summary of an engine, one set of labels after the other.

@@ -125,7 +125,7 @@ func (s *spool) add(r history.Record) error {
 			at = max(at, m.spans[n-1].start+1)
 		}
 		m.current = r.Fingerprint
-		m.spans = append(m.spans, span{start: at, labels: bounded([]string{r.Model, r.Backend, r.Device, r.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform})})
+		m.spans = append(m.spans, span{start: at, value: 1, labels: bounded([]string{r.Model, r.Backend, r.Device, r.Fingerprint, env.BackendVersion, cores, env.Governor, env.Driver, env.CUDA, env.Platform})})
 	}
 
 	m.change(r, at)
