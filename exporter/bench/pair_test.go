@@ -207,6 +207,51 @@ func TestMoreWindowsDecideWhatTwoCannot(t *testing.T) {
 	}
 }
 
+// Whatever a comparison shows, it costs the latency stage once more at most: the partner
+// has no window without one of the candidate's, no turn more than the candidate in any of
+// them, and the windows of both stay within the bound of the latency.
+func TestAPairCostsTheLatencyStageOnceMoreAtMost(t *testing.T) {
+	script := func(latency, jitter float64) fake.Script { return fake.Script{Latency: ms(latency)[0], Jitter: jitter} }
+	for name, c := range map[string]struct {
+		own, partner fake.Script
+		verdict      Verdict
+		more         bool // windows than the latency takes alone
+	}{
+		"a clear change":                      {script(2, 0.01), script(3, 0.01), Changed, false},
+		"none":                                {script(2, 0.01), script(2, 0.01), Equivalent, false},
+		"open, and further windows decide it": {script(2, 0.06), script(2.01, 0.06), "", true},
+		"open to the last":                    {script(2, 0.3), script(2.04, 0.3), Inconclusive, false},
+		"a latency that does not settle":      {fake.Script{Latencies: ms(2, 3, 4, 2.5, 5, 3.5)}, script(3, 0.3), "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			measure := func(p *Partner) (Measurement, *hardware) {
+				h := &hardware{Backend: fake.New()}
+				j := job(t, c.own)
+				j.Options.Concurrency, j.Partner = nil, p
+				m, err := Measure(context.Background(), h, j, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return m, h
+			}
+			most := DefaultOptions().MaxWindows
+			alone, _ := measure(nil)
+			m, h := measure(before(t, c.partner))
+			own, partner := h.engines[0], h.engines[1]
+			p99, _ := m.Comparison.Of("p99")
+			if c.verdict != "" && p99.Verdict != c.verdict {
+				t.Errorf("%+v", p99)
+			}
+			if m.Comparison.Windows > m.Windows || m.Windows > most || !c.more && m.Windows > alone.Windows {
+				t.Errorf("%d windows, %d of them compared; %d without a partner, at most %d", m.Windows, m.Comparison.Windows, alone.Windows, most)
+			}
+			if partner.turns > own.turns { // each has one warm-up
+				t.Errorf("the partner had %d turns, the candidate %d", partner.turns, own.turns)
+			}
+		})
+	}
+}
+
 func TestWhatHindersAComparisonCostsTheComparisonAlone(t *testing.T) {
 	other := []engine.TensorInfo{{Name: "z", DType: engine.Float32, Dims: []engine.Dim{{Size: 4}}}}
 	for name, c := range map[string]struct {

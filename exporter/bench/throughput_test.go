@@ -20,6 +20,7 @@ type hardware struct {
 type lane struct {
 	engine.Engine
 	single, side float64
+	turns        int // with one request in flight, warm-ups included
 }
 
 func (h *hardware) Load(ctx context.Context, p engine.Plan, o engine.LoadOptions) (engine.Engine, error) {
@@ -41,6 +42,7 @@ func (l *lane) Time(ctx context.Context, inputs []engine.Tensor, o engine.TimeOp
 		w.Latencies[i] /= float64(lanes)
 	}
 	if lanes == 1 {
+		l.turns++
 		l.single += w.Elapsed
 	} else {
 		l.side += w.Elapsed
