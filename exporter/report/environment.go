@@ -84,7 +84,7 @@ func environmentChange(m *standing.Model) *EnvironmentChange {
 	c.Text = fmt.Sprintf("New environment since %s: %s. %s measured before that are not compared.",
 		c.At.Format("2 January 2006"), c.What, upperFirst(units.Count(c.Iterations, "iteration")))
 	if c.Effect = environmentEffect(before, now); c.Effect != nil {
-		c.Text += " The change itself: " + c.Effect.Text + "."
+		c.Text += " The change itself: " + c.Effect.Text + ". Measured apart: whatever else changed on the machine meanwhile is in it."
 	}
 	return c
 }

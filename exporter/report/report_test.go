@@ -328,7 +328,7 @@ func TestADisturbedResultDecidesNothing(t *testing.T) {
 }
 
 // What an upgrade itself did shows on the candidates that were measured before and
-// after it.
+// after it, which cannot take turns.
 func TestAnUpgradeSaysWhatItDid(t *testing.T) {
 	for want, ratios := range map[string][]float64{
 		"":                              nil,
@@ -356,7 +356,7 @@ func TestAnUpgradeSaysWhatItDid(t *testing.T) {
 		if c.Effect != nil {
 			got = c.Effect.Text
 		}
-		if got != want || (want != "") != strings.HasSuffix(c.Text, "The change itself: "+want+".") {
+		if got != want || (want != "") != strings.HasSuffix(c.Text, "The change itself: "+want+". Measured apart: whatever else changed on the machine meanwhile is in it.") {
 			t.Errorf("%q in %q, want %q", got, c.Text, want)
 		}
 	}

@@ -122,7 +122,7 @@ type EnvironmentChange struct {
 }
 
 // EnvironmentEffect is the geometric mean over candidates that were measured in both
-// environments.
+// environments. Two environments cannot take turns, so the machine's drift is in it.
 type EnvironmentEffect struct {
 	Ratio      float64  `json:"ratio"`         // new/old - 1: -0.04 is 4 % faster
 	Low        *float64 `json:"low,omitempty"` // it lies between Low and High with 90 % confidence; absent for one candidate
