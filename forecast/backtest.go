@@ -85,9 +85,14 @@ var (
 func Backtest(series []Series, o BacktestOptions) Report {
 	var r Report
 	t := &tester{o: o, learned: law.Default()}
-	t.timeline = newTimeline(series)
+	if t.o.Cuts <= 0 {
+		t.o.Cuts = defaultCuts
+	}
+	t.timeline = newTimeline(series, t.o.Cuts)
+	t.questions = make([]question, 0, len(t.timeline.all.times)*len(questionShares)*len(questionSteps))
+	var h history
 	for i, s := range series {
-		if h, err := clean(s); err == nil && t.walk(i, h) {
+		if h.open(s) == nil && t.walk(i, &h) {
 			r.Series++
 		} else {
 			r.Skipped++
@@ -161,11 +166,7 @@ func moments(n, cuts int) (at []int) {
 // scale is that of the history up to each moment, so the engine starts anew
 // when it changes.
 func (t *tester) walk(series int, h *history) bool {
-	cuts := t.o.Cuts
-	if cuts <= 0 {
-		cuts = defaultCuts
-	}
-	at := moments(len(h.values), cuts)
+	at := moments(len(h.values), t.o.Cuts)
 	if len(at) == 0 {
 		return false
 	}

@@ -12,6 +12,12 @@ import (
 	"github.com/plancast/plancast/forecast/internal/law"
 )
 
+// clean makes a series ready.
+func clean(s Series) (*history, error) {
+	h := &history{}
+	return h, h.clean(s)
+}
+
 // Growing a history result by result gives the bits of reading it at once.
 func TestBatchEqualsIncremental(t *testing.T) {
 	everyHistory(t, func(t *testing.T, s Series, rng *rand.Rand) {
@@ -54,7 +60,7 @@ func TestBacktestScoresTheForecastItself(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := tester{learned: law.Default(), timeline: newTimeline([]Series{s})}
+	tr := tester{o: BacktestOptions{Cuts: defaultCuts}, learned: law.Default(), timeline: newTimeline([]Series{s}, defaultCuts)}
 	if !tr.walk(0, h) {
 		t.Fatal("too short")
 	}
@@ -321,7 +327,7 @@ func TestBacktestLearnsFromTheOtherSeriesAndNotFromTheFuture(t *testing.T) {
 	for i := range late.Observations {
 		late.Observations[i].Time = late.Observations[i].Time.AddDate(0, 0, 60)
 	}
-	tl := newTimeline([]Series{early, late})
+	tl := newTimeline([]Series{early, late}, defaultCuts)
 	if s := tl.others(0, after(30)).Shift(); s != 0 {
 		t.Errorf("before the other series began it shifts by %v", s)
 	}
@@ -338,7 +344,7 @@ func TestBacktestLearnsFromTheOtherSeriesAndNotFromTheFuture(t *testing.T) {
 	for i := range changed.Observations {
 		changed.Observations[i].Time = late.Observations[i].Time
 	}
-	a, b := newTimeline([]Series{early, late}), newTimeline([]Series{early, changed})
+	a, b := newTimeline([]Series{early, late}, defaultCuts), newTimeline([]Series{early, changed}, defaultCuts)
 	if at := late.Observations[19].Time; a.others(0, at) != b.others(0, at) {
 		t.Errorf("the future changed what was known: %+v and %+v", a.others(0, at), b.others(0, at))
 	}

@@ -19,8 +19,8 @@ type prepared struct {
 // Prepared is s with the work done that all forecasts of it have in common, for
 // whoever forecasts the same series again and again, such as each time that
 // another series of a milestone gets a result. The forecasts are the same, bit by
-// bit. The observations must not change afterwards. It may be used from any number
-// of goroutines.
+// bit, and so are back-tests. The observations are not looked at any more, so they may be
+// dropped. It may be used from any number of goroutines.
 func (s Series) Prepared() Series {
 	w := workspaces.Get().(*workspace)
 	defer workspaces.Put(w)

@@ -44,7 +44,7 @@ type tallies struct {
 
 // tallied resolves the past of one series, in memory that is free to use.
 func tallied(s Series, h *history, e *law.History) tallies {
-	if h.clean(s) != nil || len(h.values) == 0 {
+	if h.open(s) != nil || len(h.values) == 0 {
 		return tallies{}
 	}
 	h.condense(e)
@@ -109,48 +109,65 @@ func siblings(series []Series, now time.Time, o Options) []law.Tally {
 	return own
 }
 
-// timeline is what all series together had shown at each moment.
+// timeline is what all series together had shown at the moments of a back-test, and
+// each at its own.
 type timeline struct {
 	own []tallies
 	all tallies
 }
 
-func newTimeline(series []Series) timeline {
+// tallySlice is how many series are tallied at a time: what each showed after every
+// one of its results is needed only until it is added up.
+const tallySlice = 64
+
+func newTimeline(series []Series, cuts int) timeline {
 	t := timeline{own: make([]tallies, len(series))}
 	if len(series) < 2 {
 		return t
 	}
-	type change struct {
-		at           time.Time
-		before, then law.Tally
-	}
 	spread(len(series), func(i int) {
 		w := workspaces.Get().(*workspace)
 		defer workspaces.Put(w)
-		t.own[i] = tallied(series[i], &w.sibling, &w.engine)
+		if h := &w.sibling; h.open(series[i]) == nil {
+			for _, n := range moments(len(h.values), cuts) {
+				t.own[i].times = append(t.own[i].times, h.times[n-1])
+			}
+		}
 	})
-	n := 0
 	for _, o := range t.own {
-		n += len(o.times)
+		t.all.times = append(t.all.times, o.times...)
 	}
-	changes := make([]change, 0, n)
-	t.all = tallies{make([]time.Time, 0, n), make([]law.Tally, 0, n)}
-	for _, o := range t.own {
-		var before law.Tally
-		for k, at := range o.times {
-			changes = append(changes, change{at, before, o.totals[k]})
-			before = o.totals[k]
+	slices.SortFunc(t.all.times, time.Time.Compare)
+	t.all.times = slices.CompactFunc(t.all.times, time.Time.Equal)
+	t.all.totals = make([]law.Tally, len(t.all.times))
+	for from := 0; from < len(series); from += tallySlice {
+		part := series[from:min(from+tallySlice, len(series))]
+		shown := make([]tallies, len(part))
+		spread(len(part), func(i int) {
+			w := workspaces.Get().(*workspace)
+			defer workspaces.Put(w)
+			shown[i] = tallied(part[i], &w.sibling, &w.engine)
+		})
+		for i, s := range shown {
+			t.all.add(s)
+			own := &t.own[from+i]
+			own.totals = make([]law.Tally, len(own.times))
+			own.add(s)
 		}
 	}
-	slices.SortStableFunc(changes, func(a, b change) int { return a.at.Compare(b.at) })
-	var sum law.Tally
-	for _, c := range changes {
-		sum = sum.Less(c.before)
-		sum.Add(c.then)
-		t.all.times = append(t.all.times, c.at)
-		t.all.totals = append(t.all.totals, sum)
-	}
 	return t
+}
+
+// add adds what a series had shown at each of the times.
+func (t *tallies) add(s tallies) {
+	var now law.Tally
+	next := 0
+	for i, at := range t.times {
+		for ; next < len(s.times) && !s.times[next].After(at); next++ {
+			now = s.totals[next]
+		}
+		t.totals[i].Add(now)
+	}
 }
 
 // others is what all series but one had shown at a moment.

@@ -76,13 +76,8 @@ type history struct {
 	prepared    *prepared // that the memory belongs to; nil when it is the history's own
 }
 
-// clean makes a series ready. It keeps the given slice as it is.
-func clean(s Series) (*history, error) {
-	h := &history{}
-	return h, h.clean(s)
-}
-
-// clean does so in memory that an earlier history used.
+// clean makes a series ready, in memory that an earlier history used. It keeps the
+// given slice as it is.
 func (h *history) clean(s Series) error {
 	if err := s.Criterion.Validate(); err != nil {
 		return err

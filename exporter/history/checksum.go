@@ -25,6 +25,12 @@ func (e *RecordError) Error() string {
 	return fmt.Sprintf("record %d: %v: restore a backup, or save the others with plancast history salvage", e.ID, e.Err)
 }
 
+// isRecordError reports whether an error is about one record.
+func isRecordError(err error) bool {
+	var one *RecordError
+	return errors.As(err, &one)
+}
+
 // Unwrap returns ErrDamaged and the reason.
 func (e *RecordError) Unwrap() []error { return []error{ErrDamaged, e.Err} }
 
@@ -56,6 +62,9 @@ type sums struct {
 	entry  uint32 // of the entry itself, the other two included
 }
 
+// sumsLength is how many bytes they take.
+const sumsLength = 12
+
 func (s sums) encode() []byte {
 	b := binary.LittleEndian.AppendUint32(nil, s.record)
 	b = binary.LittleEndian.AppendUint32(b, s.layers)
@@ -63,7 +72,7 @@ func (s sums) encode() []byte {
 }
 
 func decodeSums(b []byte) (sums, bool) {
-	if len(b) != 12 {
+	if len(b) != sumsLength {
 		return sums{}, false
 	}
 	u := binary.LittleEndian.Uint32
@@ -83,8 +92,7 @@ func (e Entry) encode() []byte {
 func Skip[T any](all iter.Seq2[T, error], report func(error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for x, err := range all {
-			var one *RecordError
-			if errors.As(err, &one) {
+			if isRecordError(err) {
 				report(err)
 				continue
 			}

@@ -68,13 +68,13 @@ func (e *entryRow) sum(b summer) uint32 {
 const entryColumns = `id, model, version, digest, precision, fingerprint, iteration, candidate_time, started, finished,
 	failure, unquantized, flags, superseded, excluded, quantities, sums`
 
-// selectEntries reads all that is no blob as one text, which entryReader parses:
-// a column for each field takes a third more processor time and three times the
-// allocations.
-// Lengths and not separators divide the texts, which may hold anything.
-const selectEntries = `SELECT id, concat_ws(' ', iteration, candidate_time, started, finished, unquantized, flags, superseded, excluded,
+// selectEntries reads all that is not the ID as one blob, which entryReader parses: a
+// column for each field takes twice the processor time and several times the allocations.
+// Lengths and not separators divide the texts, which may hold anything; quantities and sums
+// follow them.
+const selectEntries = `SELECT id, CAST(concat_ws(' ', iteration, candidate_time, started, finished, unquantized, flags, superseded, excluded,
 	octet_length(model), octet_length(version), octet_length(digest), octet_length(precision), octet_length(fingerprint), octet_length(failure),
-	model || version || digest || precision || fingerprint || failure), quantities, sums FROM entries`
+	model || version || digest || precision || fingerprint || failure) || quantities || sums AS BLOB) FROM entries`
 
 func insertEntry(ctx context.Context, tx execer, e entryRow) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
@@ -88,8 +88,7 @@ type entryReader struct {
 	order   []int // index in Values of each stored quantity, -1 when this plancast has none
 	figures bool  // they follow the quantities
 	shared  map[string]string
-	fields  string
-	sums    []byte
+	row     sql.RawBytes
 	buffer  [512]byte // what a checksum is over
 }
 
@@ -115,21 +114,18 @@ func newEntryReader(names string) *entryReader {
 // scan reads one row over the one before, or over none. A row that is damaged gives a
 // RecordError, with as much of the row as could be read.
 func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
-	quantities := (*sql.RawBytes)(&e.quantities)
-	stored := (*sql.RawBytes)(&r.sums)
 	e.ID = 0
-	if err := rows.Scan(&e.ID, &r.fields, quantities, stored); err != nil {
+	if err := rows.Scan(&e.ID, &r.row); err != nil {
 		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, err)}
 	}
 	whole := r.parse(e)
 	if !whole { // of the fields some may be those of the row before
 		e.Entry = Entry{ID: e.ID}
 	}
-	var ok bool
-	if e.sums, ok = decodeSums(r.sums); !ok || !whole || e.sums.entry != e.sum(r.buffer[:0]) || !r.fits(len(e.quantities)) {
+	e.Values, e.Figures = unknown(), ""
+	if !whole || e.sums.entry != e.sum(r.buffer[:0]) || !r.fits(len(e.quantities)) {
 		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, errChecksum)}
 	}
-	e.Values = unknown()
 	for i, at := range r.order {
 		if at >= 0 {
 			e.Values[at] = math.Float64frombits(binary.LittleEndian.Uint64(e.quantities[8*i:]))
@@ -149,14 +145,12 @@ func (r *entryReader) fits(length int) bool {
 func (r *entryReader) parse(e *entryRow) bool {
 	const ints, texts = 8, 6
 	var numbers [ints + texts]int64
-	rest := r.fields
+	rest := []byte(r.row)
 	for i := range numbers {
-		number, after, _ := strings.Cut(rest, " ")
-		n, err := strconv.ParseInt(number, 10, 64)
-		if err != nil {
+		var ok bool
+		if numbers[i], rest, ok = cutNumber(rest); !ok {
 			return false
 		}
-		numbers[i], rest = n, after
 	}
 	e.Iteration, e.CandidateTime, e.Started, e.Finished = int(numbers[0]), Moment(numbers[1]), Moment(numbers[2]), Moment(numbers[3])
 	e.Unquantized, e.superseded, e.excluded = int32(numbers[4]), numbers[6], numbers[7]
@@ -168,25 +162,42 @@ func (r *entryReader) parse(e *entryRow) bool {
 		if n < 0 || n > int64(len(rest)) {
 			return false
 		}
-		if text := rest[:n]; text != *field { // mostly it is that of the row before
+		if text := rest[:n]; string(text) != *field { // mostly it is that of the row before
 			*field = r.share(text)
 		}
 		rest = rest[n:]
 	}
-	return rest == "" && e.flags() == flags && int64(e.Unquantized) == numbers[4]
+	end := len(rest) - sumsLength
+	if end < 0 {
+		return false
+	}
+	e.quantities = rest[:end]
+	var ok bool
+	e.sums, ok = decodeSums(rest[end:])
+	return ok && e.flags() == flags && int64(e.Unquantized) == numbers[4]
 }
 
-func (r *entryReader) share(s string) string {
-	if s == "" {
+// cutNumber cuts a decimal number and the space behind it off.
+func cutNumber(text []byte) (n int64, rest []byte, ok bool) {
+	i := bytes.IndexByte(text, ' ')
+	if i < 0 {
+		return 0, nil, false
+	}
+	n, err := strconv.ParseInt(string(text[:i]), 10, 64)
+	return n, text[i+1:], err == nil
+}
+
+func (r *entryReader) share(text []byte) string {
+	if len(text) == 0 {
 		return ""
 	}
-	if one, ok := r.shared[s]; ok {
+	if one, ok := r.shared[string(text)]; ok {
 		return one
 	}
 	if len(r.shared) >= sharedAtMost {
 		clear(r.shared)
 	}
-	s = strings.Clone(s)
+	s := string(text)
 	r.shared[s] = s
 	return s
 }
@@ -245,15 +256,14 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 			return err
 		}
 	}
-	query, args := f.query()
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return err
+	rows := reader.read(ctx, q, f)
+	if q == s.db && f.Standing && !f.Since.IsZero() && f.Model == "" {
+		rows = s.inParts(ctx, names, f, partSize)
 	}
-	defer rows.Close()
-	var e entryRow
-	for rows.Next() {
-		err := reader.scan(rows, &e)
+	for e, err := range rows {
+		if err != nil && !isRecordError(err) {
+			return err
+		}
 		for len(older) > 0 && older[0].ID < e.ID {
 			if !yield(&older[0], nil) {
 				return nil
@@ -266,12 +276,9 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 		if err == nil && f.Whole && !f.selects(&e.Entry) {
 			continue
 		}
-		if !yield(&e, err) {
+		if !yield(e, err) {
 			return nil
 		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
 	}
 	for i := range older {
 		if !yield(&older[i], nil) {
@@ -279,6 +286,29 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 		}
 	}
 	return missing(math.MaxInt64)
+}
+
+// read reads the rows that f selects. The row is valid until the next; an error that
+// is no RecordError is the last.
+func (r *entryReader) read(ctx context.Context, q querier, f Filter) iter.Seq2[*entryRow, error] {
+	return func(yield func(*entryRow, error) bool) {
+		var e entryRow
+		query, args := f.query()
+		rows, err := q.QueryContext(ctx, query, args...)
+		if err != nil {
+			yield(&e, err)
+			return
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if !yield(&e, r.scan(rows, &e)) {
+				return
+			}
+		}
+		if err := rows.Err(); err != nil {
+			yield(&e, err)
+		}
+	}
 }
 
 // byID reads rows by their IDs, ascending.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -47,19 +48,6 @@ func ByModel(entries []Entry) []Model {
 	return out
 }
 
-// identity is what makes a trial one: its iteration, or out of order its file.
-type identity struct {
-	iteration       int
-	version, digest string
-}
-
-func identityOf(e Entry) identity {
-	if e.Iteration > 0 {
-		return identity{iteration: e.Iteration}
-	}
-	return identity{version: e.Version, digest: e.Digest}
-}
-
 // With is the model with further entries, in ascending order of ID; what is
 // excluded or superseded counts for nothing. It shares with m what did not change.
 func (m Model) With(entries ...Entry) Model {
@@ -77,18 +65,12 @@ type Growth struct {
 	series map[string]*seriesGrowth // by fingerprint; those that grew
 }
 
-// seriesGrowth is a series on its way.
+// seriesGrowth is a series on its way; its trials stay in order.
 type seriesGrowth struct {
 	Series
-	index map[identity]place
-	of    *origin
-	next  int // entries to expect in the next new trial: as many as in the last
-}
-
-// place is where a trial is.
-type place struct {
-	at    int  // into Trials, and below zero into OutOfOrder
-	owned bool // its entries are this series' own already
+	before Series // whose entries are not its own
+	of     *origin
+	next   int // entries to expect in the next new trial: as many as in the last
 }
 
 // NewGrowth starts with what m has, which does not change.
@@ -116,7 +98,7 @@ func (g *Growth) Model() Model {
 	m := g.model
 	m.Series = slices.Clone(m.Series)
 	for fingerprint, grown := range g.series {
-		slices.SortStableFunc(grown.Trials, func(a, b Trial) int { return cmp.Compare(a.Iteration, b.Iteration) })
+		grown.Trials = slices.Concat(grown.Trials) // without the room to grow: a long history is held
 		i := slices.IndexFunc(m.Series, func(s Series) bool { return s.Fingerprint == fingerprint })
 		if i < 0 {
 			i = len(m.Series)
@@ -129,39 +111,20 @@ func (g *Growth) Model() Model {
 }
 
 func newSeriesGrowth(s Series) *seriesGrowth {
-	s.Trials, s.OutOfOrder = slices.Clone(s.Trials), slices.Clone(s.OutOfOrder)
-	g := &seriesGrowth{Series: s, index: make(map[identity]place, len(s.Trials)+len(s.OutOfOrder)), of: &origin{s.Model, s.Fingerprint}, next: 1}
-	for i, t := range s.Trials {
-		g.index[identity{iteration: t.Iteration}] = place{at: i}
-	}
-	for i, t := range s.OutOfOrder {
-		g.index[identity{version: t.Version, digest: t.Digest}] = place{at: -1 - i}
-	}
+	g := &seriesGrowth{Series: s, before: s, of: &origin{s.Model, s.Fingerprint}, next: 1}
+	g.Trials, g.OutOfOrder = slices.Clone(s.Trials), slices.Clone(s.OutOfOrder)
 	return g
 }
 
 func (g *seriesGrowth) add(e Entry) {
-	id := identityOf(e)
-	p, ok := g.index[id]
+	list := g.among(e)
+	at, ok := g.find(e)
 	if !ok {
-		t := Trial{Iteration: max(e.Iteration, 0), of: g.of}
-		if t.Iteration > 0 {
-			p.at = len(g.Trials)
-			g.Trials = append(g.Trials, t)
-		} else {
-			p.at = -1 - len(g.OutOfOrder)
-			g.OutOfOrder = append(g.OutOfOrder, t)
-		}
+		*list = slices.Insert(*list, at, Trial{Iteration: max(e.Iteration, 0), of: g.of})
 	}
-	var t *Trial
-	if p.at >= 0 {
-		t = &g.Trials[p.at]
-	} else {
-		t = &g.OutOfOrder[-1-p.at]
-	}
-	if !p.owned {
+	t := &(*list)[at]
+	if len(t.kept) == 0 || g.shared(e, t) {
 		t.own(g.next)
-		g.index[id] = place{p.at, true}
 	}
 	t.add(e)
 	g.next = t.Len()
@@ -169,6 +132,39 @@ func (g *seriesGrowth) add(e Entry) {
 		g.Newest = e
 	}
 	g.Last = later(g.Last, e.Finished.Time())
+}
+
+// shared reports whether a trial still holds the entries of the series before.
+func (g *seriesGrowth) shared(e Entry, t *Trial) bool {
+	at, ok := g.before.find(e)
+	return ok && &(*g.before.among(e))[at].kept[0] == &t.kept[0]
+}
+
+// among are the trials of which that of an entry is one.
+func (s *Series) among(e Entry) *[]Trial {
+	if e.Iteration > 0 {
+		return &s.Trials
+	}
+	return &s.OutOfOrder
+}
+
+// find is where the trial of an entry is among them, or belongs: a trial is one by its
+// iteration, or out of order by its file.
+func (s *Series) find(e Entry) (at int, ok bool) {
+	list := *s.among(e)
+	n := len(list)
+	switch {
+	case e.Iteration <= 0:
+		at = slices.IndexFunc(list, func(t Trial) bool { return t.Version == e.Version && t.Digest == e.Digest })
+		if at < 0 {
+			return n, false
+		}
+		return at, true
+	case n == 0 || list[n-1].Iteration < e.Iteration: // most often
+		return n, false
+	}
+	at = sort.Search(n, func(i int) bool { return list[i].Iteration >= e.Iteration })
+	return at, list[at].Iteration == e.Iteration
 }
 
 func later(a, b time.Time) time.Time {

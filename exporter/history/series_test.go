@@ -169,7 +169,7 @@ func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
 func TestAReaderRemembersNoMoreStringsInALongHistory(t *testing.T) {
 	r := newEntryReader("")
 	for i := range 3 * sharedAtMost {
-		r.share(fmt.Sprint(i))
+		r.share(fmt.Append(nil, i))
 	}
 	if len(r.shared) > sharedAtMost {
 		t.Errorf("%d strings are remembered, want %d at most", len(r.shared), sharedAtMost)

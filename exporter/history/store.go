@@ -42,6 +42,9 @@ var (
 	ErrReplaced = errors.New("the history was deleted, renamed or replaced since it was opened")
 )
 
+// mostConnections are few: each keeps a page cache of its own.
+const mostConnections = 4
+
 // Store is an open history. It is safe for concurrent use, by several
 // processes as well; one writes at a time.
 type Store struct {
@@ -126,8 +129,7 @@ func open(path, mode string) (_ *Store, err error) {
 	if s.db, err = sql.Open("sqlite", dsn(path, mode, "WAL")); err != nil {
 		return nil, err
 	}
-	// Few connections: each keeps a page cache of its own.
-	s.db.SetMaxOpenConns(4)
+	s.db.SetMaxOpenConns(mostConnections)
 	s.db.SetMaxIdleConns(1)
 	if err := s.db.Ping(); err != nil {
 		return nil, errors.Join(err, s.db.Close())

@@ -33,13 +33,13 @@ type figured struct {
 // origin is what the entries of a series have in common.
 type origin struct{ model, fingerprint string }
 
-// kept is what an entry has beside its trial. It holds no pointer, so that a long
-// history costs the garbage collector nothing.
+// kept is what an entry has beside its trial: 128 bytes. It holds no pointer, so that a
+// long history costs the garbage collector nothing.
 type kept struct {
 	id                           int64
 	candidate, started, finished Moment
 	values                       Values
-	unquantized                  int32
+	unquantized                  uint16 // or as many, and more
 	precision, failure           word
 	flags                        uint8
 }
@@ -61,8 +61,9 @@ func TrialOf(entries ...Entry) Trial {
 func (t *Trial) add(e Entry) {
 	t.Version, t.Digest = e.Version, e.Digest
 	k := kept{
-		id: e.ID, candidate: e.CandidateTime, started: e.Started, finished: e.Finished, values: e.Values, unquantized: e.Unquantized,
-		precision: wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
+		id: e.ID, candidate: e.CandidateTime, started: e.Started, finished: e.Finished, values: e.Values,
+		unquantized: uint16(min(max(e.Unquantized, 0), math.MaxUint16)),
+		precision:   wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
 	}
 	if e.Figures != "" {
 		t.figures = append(slices.Clip(t.figures), figured{e.ID, e.Figures})
@@ -86,7 +87,7 @@ func (t Trial) At(i int) Entry {
 	k := &t.kept[i]
 	e := Entry{
 		ID: k.id, Model: t.of.model, Version: t.Version, Digest: t.Digest, Precision: k.precision.precision(), Fingerprint: t.of.fingerprint, Iteration: t.Iteration,
-		CandidateTime: k.candidate, Started: k.started, Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: k.unquantized,
+		CandidateTime: k.candidate, Started: k.started, Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: int32(k.unquantized),
 	}
 	e.setFlags(int64(k.flags))
 	for j := range t.figures { // mostly there are none

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/plancast/plancast/exporter/config"
@@ -33,6 +34,35 @@ type iteration struct {
 	engine *EngineResult // nil without a measured engine that counts
 }
 
+// workspace is memory for the iterations of a series, which is used again for the next
+// one: a long history has many. The zero value is ready.
+type workspace struct {
+	list     []iteration
+	engines  []EngineResult
+	criteria []CriterionResult
+}
+
+var workspaces = sync.Pool{New: func() any { return new(workspace) }}
+
+// reset makes room for n iterations, so that nothing moves.
+func (w *workspace) reset(n, criteria int) {
+	w.list = slices.Grow(w.list[:0], n)
+	w.engines = slices.Grow(w.engines[:0], n)
+	w.criteria = slices.Grow(w.criteria[:0], n*criteria)
+}
+
+// judge is Judge in the memory of w.
+func (w *workspace) judge(t Threshold, x history.Trial) *EngineResult {
+	e, ok := deciding(t.Select, t.Criteria, x)
+	if !ok {
+		return nil
+	}
+	from, n := len(w.criteria), len(t.Criteria)
+	w.criteria = w.criteria[:from+n]
+	w.engines = append(w.engines, judgeInto(w.criteria[from:from+n:from+n], t.Criteria, e))
+	return &w.engines[len(w.engines)-1]
+}
+
 // iterations are the trials of a series that count for a threshold, as known at
 // a moment: those with an entry that could have counted. The newest one counts
 // once it is measured at every expected precision; before that it would make
@@ -41,11 +71,11 @@ type iteration struct {
 //
 // They go back as far as since, and to the one that stood then, and in any case
 // to the one that the model stands on.
-func iterations(t Threshold, s history.Series, expected []engine.Precision, known, since time.Time) []iteration {
-	var out []iteration
-	if since.Before(never) {
-		out = make([]iteration, 0, len(s.Trials))
-	}
+//
+// They are valid until w is used again.
+func (w *workspace) iterations(t Threshold, s history.Series, expected []engine.Precision, known, since time.Time) []iteration {
+	w.reset(len(s.Trials), len(t.Criteria))
+	out := w.list
 	newest, decided := true, false
 	unfinished := -1 // the iteration that is not through
 	for _, x := range slices.Backward(s.Trials) {
@@ -53,7 +83,7 @@ func iterations(t Threshold, s history.Series, expected []engine.Precision, know
 			continue
 		}
 		if t.concerns(x) {
-			i := iteration{trial: x, time: x.Finished(), engine: Judge(t.Select, t.Criteria, x)}
+			i := iteration{trial: x, time: x.Finished(), engine: w.judge(t, x)}
 			if newest && !through(t.Select, x, expected) {
 				unfinished = x.Iteration
 			} else {
@@ -149,8 +179,10 @@ func series(t Threshold, h history.Model, expected []engine.Precision, environme
 	for i, c := range t.Criteria {
 		out[i] = forecast.Series{Model: h.Name, Criterion: c, Environment: environment}
 	}
+	w := workspaces.Get().(*workspace)
+	defer workspaces.Put(w)
 	for _, s := range h.Series {
-		all := iterations(t, s, expected, known, since)
+		all := w.iterations(t, s, expected, known, since)
 		for k, list := range observations(t.Criteria, all, s.Fingerprint) {
 			if pairs != nil && s.Fingerprint == environment {
 				out[k].Newest = newest(k, all, pairs)

@@ -29,9 +29,11 @@ type contribution struct {
 	environment  string
 	stale        bool   // something of the model changed since
 	sum          uint64 // of the series: what is the same has the same
-	// series has one for each criterion. Those as of a week ago are not kept: that
-	// forecast is rarely made, and they would take as much memory as those of now.
+	// series has one for each criterion, prepared and without its observations. Those as
+	// of a week ago are not kept: that forecast is rarely made, and they would take as much
+	// memory as those of now.
 	series []forecast.Series
+	newest time.Time // when the newest observation was made
 }
 
 // outdate says that the contributions have to be made anew.
@@ -117,10 +119,8 @@ func (f *foreseen) foreseeNow(members []member, now time.Time) error {
 	var all []forecast.Series
 	for _, c := range each(members, func(x member) contribution { return x.contribution(f.milestone, now, false) }) {
 		is.sums, all = append(is.sums, c.sum), append(all, c.series...)
-	}
-	for _, one := range all { // never before its newest evidence
-		if n := len(one.Observations); n > 0 && one.Observations[n-1].Time.After(is.at) {
-			is.at = one.Observations[n-1].Time
+		if c.newest.After(is.at) { // never before its newest evidence
+			is.at = c.newest
 		}
 	}
 	if f.current != nil && f.now.equal(is) {
@@ -193,6 +193,7 @@ func (x member) contribution(m config.Milestone, at time.Time, past bool) contri
 	default:
 		for i := range c.series {
 			c.series[i] = c.series[i].Prepared()
+			c.series[i].Observations = nil
 		}
 	}
 	if held.contributions == nil {
@@ -234,6 +235,9 @@ func (x member) contributed(m config.Milestone, at time.Time, past bool) contrib
 		maphash.WriteComparable(&sum, len(one.Observations))
 		maphash.WriteComparable(&sum, one.Environment)
 		maphash.WriteComparable(&sum, one.Newest)
+		if n := len(one.Observations); n > 0 && one.Observations[n-1].Time.After(c.newest) {
+			c.newest = one.Observations[n-1].Time
+		}
 		for _, o := range one.Observations {
 			maphash.WriteComparable(&sum, o)
 		}

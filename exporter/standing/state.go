@@ -188,7 +188,9 @@ func (m *Model) judge(t Threshold) Verdict {
 	case t.Kind == KindTarget:
 		v.Trial, v.Engine = m.Current, Judge(t.Select, t.Criteria, *m.Current)
 	default:
-		x := stands(iterations(t, s, m.Precisions, never, never)) // no further back than it stands
+		w := workspaces.Get().(*workspace)
+		defer workspaces.Put(w)
+		x := stands(w.iterations(t, s, m.Precisions, never, never)) // no further back than it stands
 		if x == nil {
 			v.Reason = NoEngine
 			for i := range slices.Backward(s.Trials) {
@@ -199,7 +201,7 @@ func (m *Model) judge(t Threshold) Verdict {
 			}
 			return v
 		}
-		v.Trial, v.Engine = new(x.trial), new(*x.engine) // not a part of the list
+		v.Trial, v.Engine = new(x.trial), x.engine.clone() // which is memory of w
 	}
 	switch {
 	case v.Engine != nil && v.Engine.Outcome == Met:

@@ -53,6 +53,12 @@ type EngineResult struct {
 	Outcome Outcome
 }
 
+func (r *EngineResult) clone() *EngineResult {
+	c := *r
+	c.Criteria = slices.Clone(r.Criteria)
+	return &c
+}
+
 // known reports whether at least one criterion has a value.
 func (r *EngineResult) known() bool {
 	return slices.ContainsFunc(r.Criteria, func(c CriterionResult) bool { return !math.IsNaN(c.Value) })
@@ -69,7 +75,12 @@ func (r *EngineResult) Gap() float64 {
 
 // JudgeEngine answers the criteria for one entry.
 func JudgeEngine(criteria []forecast.Criterion, e history.Entry) EngineResult {
-	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: make([]CriterionResult, len(criteria))}
+	return judgeInto(make([]CriterionResult, len(criteria)), criteria, e)
+}
+
+// judgeInto is JudgeEngine with the memory for its criteria.
+func judgeInto(memory []CriterionResult, criteria []forecast.Criterion, e history.Entry) EngineResult {
+	r := EngineResult{Precision: e.Precision, Disturbed: e.Disturbed, NoEffect: e.NoEffect, Outcome: Met, Criteria: memory}
 	for i, c := range criteria {
 		x := CriterionResult{Criterion: c, Outcome: Unknown, Value: figure(e, c), Disturbed: e.DisturbedFor(c.Metric)}
 		switch {
@@ -140,7 +151,17 @@ func allIdle(sel config.Select, t history.Trial) bool {
 // meets all criteria, or else the one nearest to doing so. It is nil when no engine
 // that counts was measured.
 func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *EngineResult {
-	// A long history has many candidates, so only the answer is allocated: no iterator.
+	e, ok := deciding(sel, criteria, t)
+	if !ok {
+		return nil
+	}
+	return new(JudgeEngine(criteria, e))
+}
+
+// deciding is the engine of a candidate that decides; false when none that counts was
+// measured.
+func deciding(sel config.Select, criteria []forecast.Criterion, t history.Trial) (e history.Entry, ok bool) {
+	// A long history has many candidates, so nothing is allocated: no iterator.
 	idle := allIdle(sel, t)
 	at, results, values := make([]int, 0, 4), make([][]float64, 0, 4), make([]float64, 0, 16)
 	for i := range t.Len() {
@@ -155,10 +176,9 @@ func Judge(sel config.Select, criteria []forecast.Criterion, t history.Trial) *E
 		at, results = append(at, i), append(results, values[from:])
 	}
 	if len(at) == 0 {
-		return nil
+		return e, false
 	}
-	r := JudgeEngine(criteria, t.At(at[forecast.Nearest(criteria, results)]))
-	return &r
+	return t.At(at[forecast.Nearest(criteria, results)]), true
 }
 
 // figure is what a criterion asks of an entry; NaN when it is unknown. The latency of

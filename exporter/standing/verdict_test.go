@@ -164,7 +164,7 @@ func TestAModelStandsOnItsNewestFinishedCandidate(t *testing.T) {
 	} {
 		threshold := Threshold{Select: config.Select{Precision: c.precision}, Criteria: criteria(t, "p99 < 50ms")}
 		got := 0
-		if x := stands(iterations(threshold, history.Series{Trials: c.trials}, both, never, time.Time{})); x != nil {
+		if x := stands(new(workspace).iterations(threshold, history.Series{Trials: c.trials}, both, never, time.Time{})); x != nil {
 			got = x.trial.Iteration
 		}
 		if got != c.want {
