@@ -87,3 +87,13 @@ const (
 	CountingSeries   = "plancast_environment_info"
 	FingerprintLabel = "fingerprint"
 )
+
+// The series that define a milestone.
+const (
+	// CriterionSeries names each criterion in the label "criterion".
+	CriterionSeries = "plancast_milestone_criterion_info"
+	// MemberSeries has each model that counts, whether or not it has a result, in the
+	// label "model". Where the label PresentLabel is "false", nothing that it did counts.
+	MemberSeries = "plancast_milestone_model_ready"
+	PresentLabel = "present"
+)

@@ -9,7 +9,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -90,7 +89,7 @@ func (l *Loader) Load(ctx context.Context, q Query, at time.Time, identity strin
 	}
 	// The question itself is no part of the key: its evidence is. Written as Go, every
 	// field of it: as text a criterion leaves out its expression.
-	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Named, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Subject, q.Models}),
+	key := strings.Join([]string{identity, fmt.Sprintf("%#v", []any{q.Milestone, q.Named, q.Criteria, q.Filters, q.By, q.IterationOf, q.TimeOf, q.Environment, q.Model, q.Subject, q.Models, q.Members}),
 		fmt.Sprint(plan.Start.Unix(), plan.End.Unix(), plan.Step)}, "\x00")
 	shared, err := l.rebuilt.Get(ctx, key, ttl, func(ctx context.Context) (*History, error) { return l.load(ctx, q, plan, ttl, identity) })
 	if err != nil {
@@ -131,6 +130,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		})
 		return err
 	}
+	q = q.paired()
 	got := newAnswers(q)
 	g, gctx := errgroup.WithContext(ctx)
 	for _, x := range got.questions(q) {
@@ -149,7 +149,7 @@ func (l *Loader) load(ctx context.Context, q Query, plan prom.Plan, ttl time.Dur
 		}
 	}
 	joins := got.evidence(q, plan.Step)
-	parts, err := h.rebuild(q, got.values, joins)
+	parts, err := h.rebuild(q, got, joins)
 	if err != nil {
 		return nil, err
 	}
@@ -176,19 +176,16 @@ type part struct {
 }
 
 // rebuild finds the iterations of all series.
-func (h *History) rebuild(q Query, values []prom.Answer, e iterations.Joins) ([]part, error) {
-	var only *regexp.Regexp
-	if q.Models != "" {
-		re, err := regexp.Compile("^(?:" + q.Models + ")$")
-		if err != nil {
-			return nil, &terms.Invalid{Field: "models", Reason: err.Error()}
-		}
-		only = re
+func (h *History) rebuild(q Query, got *answers, e iterations.Joins) ([]part, error) {
+	only, err := q.only()
+	if err != nil {
+		return nil, err
 	}
 	var out []part
 	for i := range q.Criteria {
-		for _, s := range values[i].Series {
-			if only != nil && !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
+		e.Pairs = got.pairs[i].joins()
+		for _, s := range got.values[i].Series {
+			if !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
 				continue
 			}
 			its, notes := iterations.Rebuild(s, e)
@@ -233,23 +230,31 @@ func (h *History) engines(q Query, parts []part, counting *iterations.Join) {
 	}
 }
 
-// candidates adds a series for each model and criterion, in which one engine
+// candidates adds a series for each member and criterion, in which one engine
 // stands for each candidate, as for a milestone of the exporter: all its
-// precisions, devices and environments are one history.
+// precisions, devices and environments are one history. It is empty where the member is
+// not there or has no result.
 func (h *History) candidates(q Query, parts []part, counting map[string]iterations.Environments) {
 	criteria := make([]forecast.Criterion, len(q.Criteria))
 	for i, c := range q.Criteria {
 		criteria[i] = c.Criterion
 	}
 	byModel := h.byModel(q, parts)
-	for _, name := range slices.Sorted(maps.Keys(byModel)) {
-		engines := make([]iterations.Engine, len(byModel[name]))
-		for i, e := range byModel[name] {
-			engines[i] = e.Engine
+	for _, m := range q.Members {
+		var engines []iterations.Engine
+		var environments iterations.Environments
+		if m.Present {
+			for _, e := range byModel[m.Name] {
+				engines = append(engines, e.Engine)
+			}
+			environments = counting[m.Name]
+		}
+		if len(engines) == 0 && len(q.Filters) > 0 {
+			continue // it may be what the filters leave out
 		}
 		for i, its := range iterations.Best(criteria, engines, q.Named) {
-			h.Series = append(h.Series, Series{Model: name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(name)}, Criterion: q.Criteria[i], Iterations: its,
-				Counting: counting[name]})
+			h.Series = append(h.Series, Series{Model: m.Name, Labels: model.Metric{model.LabelName(q.Model): model.LabelValue(m.Name)}, Criterion: q.Criteria[i], Iterations: its,
+				Counting: environments})
 		}
 	}
 }
@@ -329,7 +334,7 @@ func (s Series) Forecast(fingerprint string, known time.Time) forecast.Series {
 	}
 	return forecast.Series{
 		Model: s.Model, Criterion: s.Criterion.Criterion, Environment: fingerprint,
-		Observations: iterations.Observations(s.Iterations, known),
+		Observations: iterations.Observations(s.Iterations, known), Newest: iterations.Newest(s.Iterations, fingerprint, known),
 	}
 }
 

@@ -4,114 +4,64 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
-
-	"github.com/prometheus/common/model"
 
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/terms"
-	"github.com/plancast/plancast/tsdb/iterations"
 	"github.com/plancast/plancast/tsdb/prom"
 )
 
 // What the exporter publishes of a milestone.
 const (
-	milestoneInfo     = "plancast_milestone_info"
-	targetMet         = "plancast_engine_target_met"
 	milestoneDeadline = "plancast_milestone_deadline_timestamp_seconds"
 	milestoneHorizon  = "plancast_milestone_horizon_iterations"
 	milestoneShare    = "plancast_milestone_share_ratio"
 	milestoneReady    = "plancast_milestone_ready_probability"
 )
 
-// The labels of plancast_milestone_info. Only a fleet's milestone has the last two.
-const (
-	EffortLabel   = "effort"   // what the team knows about the work; empty where it is inferred
-	ByLabel       = "by"       // the labels that tell models apart, with commas between
-	SelectorLabel = "selector" // which series it is about
-)
-
-// best is the precision of a milestone that names none.
-const best = "best"
-
 // published is how long a milestone stays known after its last sample.
 const published = "1d"
 
 // Define takes the definition of the milestone that q names from what the
-// exporter publishes: its criteria, models and precisions, and its share,
+// exporter publishes: its criteria, models and precision, and its share,
 // deadline, horizon, ready probability and effort as far as the query states none.
 func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, error) {
 	if q.Milestone == "" {
 		return q, nil
 	}
-	ask := func(metric string) (model.Vector, error) {
-		return l.client.Instant(ctx, fmt.Sprintf("last_over_time(%s[%s])", prom.Selecting(metric, "milestone", q.Milestone), published), at)
-	}
-	rows, err := ask(targetMet)
+	d, err := l.definition(ctx, q.Milestone, at)
 	if err != nil {
 		return q, err
 	}
-	if len(rows) == 0 {
+	if len(d.criteria) == 0 {
 		return q, &terms.Invalid{Field: "milestone", Reason: fmt.Sprintf("the exporter published no %q in the last day: check its name, or state criteria instead", q.Milestone)}
 	}
-	type scope struct {
-		criterion          forecast.Criterion
-		models, precisions map[string]bool
-	}
-	criteria := map[string]*scope{}
-	for _, r := range rows {
-		text := string(r.Metric["criterion"])
-		s := criteria[text]
-		if s == nil {
-			c, err := forecast.ParseCriterion(text, terms.UnitOf)
-			if err != nil {
-				return q, &terms.Invalid{Field: "milestone", Reason: fmt.Sprintf("its criterion %q cannot be read: state criteria instead", text)}
-			}
-			s = &scope{c, map[string]bool{}, map[string]bool{}}
-			criteria[text] = s
-		}
-		s.models[string(r.Metric["model"])] = true
-		if p := string(r.Metric[iterations.Precision]); p != "" {
-			s.precisions[p] = true
-		}
-	}
-	info, err := ask(milestoneInfo)
-	if err != nil {
-		return q, err
-	}
 	q.Model = "model"
-	q.Named = slices.ContainsFunc(info, func(s *model.Sample) bool { return s.Metric[iterations.Precision] != best })
-	meant := defining(info)
-	among, err := q.scope(meant)
+	filters, err := q.take(d)
 	if err != nil {
 		return q, err
 	}
-	q.Effort = cmp.Or(q.Effort, forecast.EffortLevel(meant[EffortLabel]))
 	q.Criteria = nil
-	for _, text := range slices.Sorted(maps.Keys(criteria)) {
-		s := criteria[text]
-		m, _ := terms.QuantityByName(s.criterion.Metric)
+	for _, text := range d.texts() {
+		c, err := forecast.ParseCriterion(text, terms.UnitOf)
+		if err != nil {
+			return q, &terms.Invalid{Field: "milestone", Reason: fmt.Sprintf("its criterion %q cannot be read: state criteria instead", text)}
+		}
+		m, _ := terms.QuantityByName(c.Metric)
 		e, err := prom.Parse(m.Expr)
 		if err != nil {
 			return q, err
 		}
-		filters := append(slices.Clip(among), prom.Filter{Key: "model", Operator: "=~", Value: alternatives(s.models)})
-		if len(s.precisions) > 0 {
-			filters = append(filters, prom.Filter{Key: iterations.Precision, Operator: "=~", Value: alternatives(s.precisions)})
-		}
 		if e, err = e.Filter(filters); err != nil {
 			return q, err
 		}
-		q.Criteria = append(q.Criteria, Criterion{Expr: e.String(), Criterion: s.criterion})
+		pair, _ := m.Pair()
+		q.Criteria = append(q.Criteria, Criterion{Expr: e.String(), Criterion: c, pair: pair})
 	}
 	// What the query does not say is the milestone's own.
 	own := func(metric string) (float64, error) {
-		v, err := ask(metric)
+		v, err := l.client.Instant(ctx, fmt.Sprintf("last_over_time(%s[%s])", prom.Selecting(metric, "milestone", q.Milestone), published), at)
 		if err != nil || len(v) == 0 {
 			return 0, err
 		}
@@ -147,35 +97,4 @@ func (l *Loader) Define(ctx context.Context, q Query, at time.Time) (Query, erro
 		q.Iterations = l.settings.Horizon
 	}
 	return q, nil
-}
-
-// defining returns the labels that define a milestone. Where an exporter and a
-// fleet have one of the same name, the fleet's is meant.
-func defining(info model.Vector) model.Metric {
-	if i := slices.IndexFunc(info, func(s *model.Sample) bool { return s.Metric[ByLabel] != "" }); i >= 0 {
-		return info[i].Metric
-	}
-	if len(info) > 0 {
-		return info[0].Metric
-	}
-	return nil
-}
-
-// scope takes from what defines a milestone which labels tell its models apart,
-// and returns which series it is about. Only a fleet's milestone says so.
-func (q *Query) scope(info model.Metric) ([]prom.Filter, error) {
-	by := string(info[ByLabel])
-	if by == "" {
-		return nil, nil
-	}
-	q.Subject = strings.Split(by, ",")
-	return prom.ParseFilters(string(info[SelectorLabel]))
-}
-
-func alternatives(set map[string]bool) string {
-	var out []string
-	for _, v := range slices.Sorted(maps.Keys(set)) {
-		out = append(out, regexp.QuoteMeta(v))
-	}
-	return strings.Join(out, "|")
 }

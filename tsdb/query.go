@@ -1,6 +1,7 @@
 package tsdb
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -23,6 +24,7 @@ type Query struct {
 	Share     float64     // of the models that must be ready, a ratio in (0,1]; 0 is the milestone's own
 	Model     string      // label that names the model
 	Models    string      // regular expression on that label; "" is all
+	Members   []Member    // of the milestone
 	Subject   []string    // labels whose values together name a model of a milestone; empty is Model alone
 
 	Iterations int                  // horizon; 0 is none
@@ -46,6 +48,22 @@ type Query struct {
 type Criterion struct {
 	Expr string // PromQL, macros not yet replaced
 	forecast.Criterion
+	pair terms.PairSeries // the zero value asks for none
+}
+
+// paired is the query with the changes that pairs show of those criteria that are
+// quantities of plancast's own.
+func (q Query) paired() Query {
+	q.Criteria = slices.Clone(q.Criteria)
+	for i := range q.Criteria {
+		c := &q.Criteria[i]
+		for _, x := range terms.Quantities() {
+			if pair, ok := x.Pair(); ok && c.pair == (terms.PairSeries{}) && prom.Narrows(c.Expr, x.Expr) {
+				c.pair = pair
+			}
+		}
+	}
+	return q
 }
 
 // Goal is the goal of the query for package forecast.
@@ -86,6 +104,27 @@ func SubjectName(by []string, value func(label string) string) string {
 		return ""
 	}
 	return strings.TrimSuffix(parts[0]+"@"+strings.Join(parts[1:], ","), "@")
+}
+
+// only is what the labels of models must match.
+func (q *Query) only() (*regexp.Regexp, error) {
+	pattern := q.Models
+	if pattern == "" {
+		pattern = ".*"
+	}
+	re, err := regexp.Compile("^(?s:" + pattern + ")$")
+	if err != nil {
+		return nil, &terms.Invalid{Field: "models", Reason: err.Error()}
+	}
+	return re, nil
+}
+
+// modelOf is the model of a subject.
+func (q *Query) modelOf(subject string) string {
+	if len(q.Subject) > 0 {
+		subject, _, _ = strings.Cut(subject, "@")
+	}
+	return subject
 }
 
 // environmentLabels are those that an environment is joined to results by.

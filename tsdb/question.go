@@ -2,7 +2,6 @@ package tsdb
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/plancast/plancast/terms"
@@ -32,10 +31,24 @@ func (x question) named(err error) error {
 type answers struct {
 	values                                                                 []prom.Answer // of each criterion
 	numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
-	counting                                                               prom.Answer // the environments that count
+	counting                                                               prom.Answer   // the environments that count
+	pairs                                                                  []pairAnswers // of each criterion
+	compared                                                               prom.Answer   // whom they are with
 }
 
-func newAnswers(q Query) *answers { return &answers{values: make([]prom.Answer, len(q.Criteria))} }
+// pairAnswers are what pairs show of one criterion.
+type pairAnswers struct{ ratio, lower, upper, changed prom.Answer }
+
+func (a *pairAnswers) joins() iterations.PairJoins {
+	return iterations.PairJoins{
+		Ratio: iterations.NewJoin(a.ratio.Series), Lower: iterations.NewJoin(a.lower.Series),
+		Upper: iterations.NewJoin(a.upper.Series), Changed: iterations.NewJoin(a.changed.Series),
+	}
+}
+
+func newAnswers(q Query) *answers {
+	return &answers{values: make([]prom.Answer, len(q.Criteria)), pairs: make([]pairAnswers, len(q.Criteria))}
+}
 
 // questions are what has to be asked for q, each with the answer that it fills.
 func (a *answers) questions(q Query) []question {
@@ -60,6 +73,7 @@ func (a *answers) questions(q Query) []question {
 			question{text: "plancast_engine_disturbed", to: &a.disturbed},
 			question{text: "plancast_engine_precision_effective", to: &a.effective},
 			question{text: "plancast_engine_last_build_success", to: &a.built})
+		out = append(out, a.pairQuestions(q)...)
 	}
 	if q.Environment == "" {
 		out = append(out,
@@ -69,9 +83,28 @@ func (a *answers) questions(q Query) []question {
 	return out
 }
 
-// all are the answers in the order of their questions.
-func (a *answers) all() []prom.Answer {
-	return append(slices.Clone(a.values), a.numbers, a.times, a.environments, a.unquantized, a.disturbed, a.effective, a.built, a.counting)
+// pairQuestions are what has to be asked for the changes that pairs show.
+func (a *answers) pairQuestions(q Query) (out []question) {
+	for i, c := range q.Criteria {
+		if p, to := c.pair, &a.pairs[i]; p != (terms.PairSeries{}) {
+			out = append(out, question{text: p.Ratio, to: &to.ratio}, question{text: p.Lower, to: &to.lower},
+				question{text: p.Upper, to: &to.upper}, question{text: p.Changed, to: &to.changed})
+		}
+	}
+	if len(out) > 0 {
+		out = append(out, question{text: terms.ComparedSeries, to: &a.compared})
+	}
+	return out
+}
+
+// all are the answers, in the same order for each query.
+func (a *answers) all() []*prom.Answer {
+	out := []*prom.Answer{&a.numbers, &a.times, &a.environments, &a.unquantized, &a.disturbed, &a.effective, &a.built, &a.counting, &a.compared}
+	for i := range a.values {
+		p := &a.pairs[i]
+		out = append(out, &a.values[i], &p.ratio, &p.lower, &p.upper, &p.changed)
+	}
+	return out
 }
 
 // countingFor are the environments that counted for each subject, which has no
@@ -100,6 +133,6 @@ func (a *answers) evidence(q Query, step time.Duration) iterations.Joins {
 		Environments: iterations.NewJoin(a.environments.Series), EnvironmentLabel: label, Step: step,
 		Unquantized: iterations.NewJoin(a.unquantized.Series), Disturbed: iterations.NewJoin(a.disturbed.Series),
 		Effective: iterations.NewJoin(a.effective.Series), Built: iterations.NewJoin(a.built.Series),
-		Counting: iterations.NewJoin(a.counting.Series),
+		Counting: iterations.NewJoin(a.counting.Series), Compared: iterations.NewJoin(a.compared.Series),
 	}
 }

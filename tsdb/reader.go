@@ -31,6 +31,8 @@ type ReaderOptions struct {
 	By         []string
 	LookBack   time.Duration
 	Resolution time.Duration // the finest step of a history
+	// Paired are the quantities whose changes are read as pairs showed them.
+	Paired []string
 }
 
 // NewReader makes a reader of all quantities; nothing is asked yet.
@@ -40,7 +42,11 @@ func NewReader(c *prom.Client, o ReaderOptions) *Reader {
 		History: o.LookBack, Resolution: o.Resolution,
 	}
 	for _, x := range terms.Quantities() {
-		q.Criteria = append(q.Criteria, Criterion{Expr: x.Expr, Criterion: forecast.Criterion{Metric: x.Name, Unit: x.Unit}})
+		c := Criterion{Expr: x.Expr, Criterion: forecast.Criterion{Metric: x.Name, Unit: x.Unit}}
+		if slices.Contains(o.Paired, x.Name) {
+			c.pair, _ = x.Pair()
+		}
+		q.Criteria = append(q.Criteria, c)
 	}
 	return &Reader{client: c, query: q}
 }
@@ -154,14 +160,9 @@ func (r *Reader) Read(ctx context.Context, at time.Time) (*Reading, error) {
 
 // extend puts what was answered before in front.
 func (a *answers) extend(before *answers, from time.Time) {
-	for i := range a.values {
-		a.values[i] = before.values[i].Extend(a.values[i], from)
-	}
-	for _, x := range []struct{ to, before *prom.Answer }{
-		{&a.numbers, &before.numbers}, {&a.times, &before.times}, {&a.environments, &before.environments}, {&a.unquantized, &before.unquantized},
-		{&a.disturbed, &before.disturbed}, {&a.effective, &before.effective}, {&a.built, &before.built}, {&a.counting, &before.counting},
-	} {
-		*x.to = x.before.Extend(*x.to, from)
+	was := before.all()
+	for i, now := range a.all() {
+		*now = was[i].Extend(*now, from)
 	}
 }
 
@@ -183,7 +184,7 @@ func newest(shown model.Vector, q Query) map[engineKey]Candidate {
 // subjects rebuilds the histories of all subjects.
 func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]Candidate) error {
 	var h History
-	parts, err := h.rebuild(r.query, got.values, got.evidence(r.query, r.query.Resolution))
+	parts, err := h.rebuild(r.query, got, got.evidence(r.query, r.query.Resolution))
 	if err != nil {
 		return err
 	}
@@ -195,11 +196,17 @@ func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]C
 			byName[name] = x
 		}
 	}
+	for name := range counting { // of which nothing was ever measured
+		if name != "" && byName[name] == nil {
+			x := &Subject{Name: name, Live: map[string]Candidate{}}
+			x.Environment, x.Since = counting[name].At(out.At)
+			byName[name] = x
+		}
+	}
 	current := map[string]bool{} // whose labels are those of a series that is there
-	for _, s := range got.numbers.Series {
-		x := byName[r.query.subject(s.Labels)]
-		if x == nil || len(s.Points) == 0 {
-			continue
+	see := func(x *Subject, s prom.Series) {
+		if len(s.Points) == 0 {
+			return
 		}
 		seen, last := out.At, s.Points[len(s.Points)-1]
 		if last.Gone {
@@ -215,6 +222,16 @@ func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]C
 			if !current[x.Name] || c > 0 {
 				x.Labels, current[x.Name] = where(s.Labels), true
 			}
+		}
+	}
+	for _, s := range got.numbers.Series {
+		if x := byName[r.query.subject(s.Labels)]; x != nil {
+			see(x, s)
+		}
+	}
+	for _, s := range got.built.Series {
+		if x := byName[r.query.subject(s.Labels)]; x != nil && len(x.Engines) == 0 {
+			see(x, s)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {

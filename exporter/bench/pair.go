@@ -20,6 +20,8 @@ import (
 type Partner struct {
 	Version string `json:"version"` // whose engine it is
 	Digest  string `json:"digest"`
+	// Iteration is that of its result in the candidate's environment; 0 without one there.
+	Iteration int `json:"iteration,omitempty"`
 	// Rebuild says that it is the candidate itself, built a second time.
 	Rebuild bool `json:"rebuild,omitempty"`
 	// Plan is the engine as it was kept. Without one, or when its file is gone,
@@ -35,6 +37,7 @@ type Partner struct {
 type Comparison struct {
 	Version   string   `json:"version"` // the partner's
 	Digest    string   `json:"digest"`
+	Iteration int      `json:"iteration,omitempty"` // the partner's in this environment; 0 where it has none
 	Windows   int      `json:"windows"`             // of each
 	Disturbed bool     `json:"disturbed,omitempty"` // other work disturbed them: no verdict is given
 	Changes   []Change `json:"changes"`             // only figures for which the queries suffice
@@ -171,7 +174,7 @@ func (r *run) compare(rounds []round) {
 		return
 	}
 	quiet := pairs(rounds, true)
-	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest}
+	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest, Iteration: r.partner.Iteration}
 	if len(quiet) == 0 {
 		quiet, c.Disturbed = pairs(rounds, false), true
 	}

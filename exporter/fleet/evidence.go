@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/fnv"
 	"math"
 	"time"
@@ -93,6 +94,9 @@ func sum(list []history.Record) uint64 {
 			} else {
 				buf = append(buf, 0)
 			}
+		}
+		if r.OK() && r.Measurement.Comparison != nil {
+			buf = fmt.Appendf(buf, "%+v", *r.Measurement.Comparison)
 		}
 		h.Write(buf)
 	}

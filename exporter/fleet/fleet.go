@@ -95,13 +95,19 @@ func (d *Daemon) use(cfg config.Config) error {
 		d.client.Close()
 	}
 	d.config, d.client = cfg, client
-	d.reader = newReader(client, *cfg.Source)
+	d.reader = newReader(client, cfg)
 	d.evidence = evidence{} // labels that tell models apart may be others
 	return nil
 }
 
-func newReader(client *prom.Client, p config.Prometheus) *tsdb.Reader {
-	return tsdb.NewReader(client, tsdb.ReaderOptions{By: p.By, LookBack: p.LookBack, Resolution: p.Resolution})
+func newReader(client *prom.Client, cfg config.Config) *tsdb.Reader {
+	o := tsdb.ReaderOptions{By: cfg.Source.By, LookBack: cfg.Source.LookBack, Resolution: cfg.Source.Resolution}
+	for _, m := range cfg.Milestones {
+		for _, c := range m.Criteria {
+			o.Paired = append(o.Paired, c.Metric)
+		}
+	}
+	return tsdb.NewReader(client, o)
 }
 
 // Close lets go of the connection to the store.
@@ -267,7 +273,7 @@ func Check(ctx context.Context, w io.Writer, cfg config.Config) error {
 		return err
 	}
 	defer client.Close()
-	r, err := newReader(client, *cfg.Source).Read(ctx, time.Now())
+	r, err := newReader(client, cfg).Read(ctx, time.Now())
 	if err != nil {
 		return fmt.Errorf("read %s: %w", cfg.Source.URL, err)
 	}

@@ -27,6 +27,7 @@ const failed engine.Kind = "unknown"
 func records(s tsdb.Subject, environments map[string]model.Metric) []history.Record {
 	var out []history.Record
 	last := map[string]int{} // iteration, by environment
+	before := map[result]history.Record{}
 	candidates := s.Candidates()
 	shown := make([]int, len(s.Engines)) // the candidate whose result each engine's metrics show
 	for i, c := range candidates {
@@ -61,12 +62,49 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 				r.Failure = unknownFailure()
 			} else {
 				r.Measurement = measurement(step, r.Precision)
+				r.Measurement.Comparison = comparison(step, func(number float64) (history.Record, bool) {
+					b, ok := before[result{k, step.Environment, number}]
+					return b, ok
+				})
+				before[result{k, step.Environment, step.Number}] = r
 			}
 			out = append(out, r)
 		}
 	}
 	if s.Environment != "" && last[s.Environment] == 0 {
 		out = append(out, failures(s, environments[s.Environment], len(out))...)
+	}
+	return out
+}
+
+// result names a result as its exporter published it.
+type result struct {
+	engine      int
+	environment string
+	number      float64
+}
+
+// comparison is what a pair showed of a step; nil where it was not timed in turns with a
+// result that the store knows.
+func comparison(s *iterations.Step, before func(number float64) (history.Record, bool)) *bench.Comparison {
+	var out *bench.Comparison
+	for i, q := range terms.Quantities() {
+		p := s.Pairs[i]
+		if p == nil {
+			continue
+		}
+		b, ok := before(p.Against)
+		if !ok {
+			return nil
+		}
+		if out == nil {
+			out = &bench.Comparison{Version: b.Version, Digest: b.Digest, Iteration: b.Iteration}
+		}
+		verdict := bench.Inconclusive // or equivalent: a store knows only that it is no certain change
+		if p.Changed {
+			verdict = bench.Changed
+		}
+		out.Changes = append(out.Changes, bench.Change{Quantity: q.Name, Ratio: p.Ratio, Low: p.Low, High: p.High, Verdict: verdict})
 	}
 	return out
 }

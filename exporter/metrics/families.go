@@ -67,7 +67,7 @@ var (
 		"Upper end of the 90 % interval of a latency percentile, in seconds.", "Absent when the percentile may lie above the slowest query.", false}
 	latencyChange = Family{"plancast_engine_latency_change_ratio", Gauge, withEngine("percentile"),
 		"Change of a latency percentile from the candidate before, timed in turns with it: -0.38 is 38 % faster.",
-		"Absent where the two were not timed in turns during one visit.", false}
+		"percentile is p50, p90, p95, p99, or mean. Absent where the two were not timed in turns during one visit.", false}
 	latencyChangeLower = Family{"plancast_engine_latency_change_lower_ratio", Gauge, withEngine("percentile"),
 		"Lower end of the 90 % interval of plancast_engine_latency_change_ratio.", "", false}
 	latencyChangeUpper = Family{"plancast_engine_latency_change_upper_ratio", Gauge, withEngine("percentile"),
@@ -79,6 +79,11 @@ var (
 		"Lower end of the 90 % interval of plancast_engine_throughput_change_ratio.", "", false}
 	throughputChangeUpper = Family{"plancast_engine_throughput_change_upper_ratio", Gauge, engineLabels,
 		"Upper end of the 90 % interval of plancast_engine_throughput_change_ratio.", "", false}
+	changed = Family{"plancast_engine_changed", Gauge, withEngine("quantity"),
+		"Whether a figure changed for certain from the candidate before, timed in turns with it: 1 or 0.",
+		"1 says that the 90 % interval of the change clears benchmark.margin. quantity is mean, p50, p90, p95, p99 or throughput.", false}
+	comparedIteration = Family{terms.ComparedSeries, Gauge, engineLabels,
+		"Iteration of the candidate that the engine was timed in turns with.", "Absent where that has no iteration in this environment.", false}
 	disturbed = Family{"plancast_engine_disturbed", Gauge, engineLabels,
 		"Whether other work disturbed the measurement so much that its times decide nothing: 1 or 0.",
 		"A criterion on a time or throughput that would be missed is then undecided, and forecasts ignore the result. Absent if disturbance was not recorded.", false}
@@ -176,6 +181,9 @@ var (
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
 	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision", "effort", "by", "selector"}, "The precision that the milestone names, or best: always 1.",
 		"effort is active or maintenance where the configuration says so. In a fleet, by holds the labels that distinguish its models, and selector the labels that the milestone selects by. Each is empty otherwise.", false}
+	criterionInfo = Family{terms.CriterionSeries, Gauge, []string{"milestone", "criterion"}, "A criterion of the milestone in words, such as \"p99 < 50 ms\": always 1.", "", false}
+	modelReady    = Family{terms.MemberSeries, Gauge, []string{"milestone", "model", "present"}, "Whether a model that counts for the milestone is ready: 1 or 0.",
+		"Every model that counts has it, also one without a result. present is false for a model that the repository lacks.", false}
 	share    = Family{"plancast_milestone_share_ratio", Gauge, []string{"milestone"}, "Share of the selected models that must meet all criteria, a ratio, from the configuration.", "", false}
 	horizon  = Family{"plancast_milestone_horizon_iterations", Gauge, []string{"milestone"}, "Further iterations within which the milestone is to be met, from the configuration.", "Absent without such a limit.", false}
 	deadline = Family{"plancast_milestone_deadline_timestamp_seconds", Gauge, []string{"milestone"}, "When the milestone is due, in seconds since the epoch.", "Absent without a deadline.", false}
@@ -276,7 +284,7 @@ var gpuFigures = []struct {
 func Families() []Family {
 	return []Family{
 		latency, latencyHistogram, latencyUpper, latencyLow, latencyHigh, latencyChange, latencyChangeLower, latencyChangeUpper,
-		throughputChange, throughputChangeLower, throughputChangeUpper, throughput, stable, disturbed, effective, memory, size, accuracy, deviation, layers, fusedLayers,
+		throughputChange, throughputChangeLower, throughputChangeUpper, changed, comparedIteration, throughput, stable, disturbed, effective, memory, size, accuracy, deviation, layers, fusedLayers,
 		unquantizedLayers, layerChanges, calibration,
 		windowUtilization, windowMemoryUtilization, windowPower, windowEnergy, windowInferenceEnergy, windowTemperature, windowClock, windowThrottled,
 		windowDisturbed, windowDiscarded,
@@ -288,7 +296,7 @@ func Families() []Family {
 		gpuInfo, gpuUtilization, gpuMemoryUtilization, gpuMemoryUsed, gpuMemorySize, gpuPower, gpuPowerLimit, gpuEnergy, gpuTemperature,
 		gpuClock, gpuClockMax, gpuThrottled, gpuECC, gpuXID, gpuSMActivity, gpuSMOccupancy, gpuTensorActivity, gpuDRAMBandwidth,
 		gpuErrors, gpuTime,
-		buildInfo, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, share, horizon, deadline,
+		buildInfo, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, criterionInfo, modelReady, share, horizon, deadline,
 		probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper, readyProbability,
 		attained, expectedIterations, eta, criterionProbability, state, trackBrier, trackSkill, trackCalibration, trackQuestions,
 	}
@@ -304,6 +312,7 @@ This page is generated from the table in exporter/metrics: change it there and r
 All values are in base units. What is unknown is absent, never zero. A failure keeps the last good result of the same
 environment visible: ` + "`plancast_engine_last_build_success`" + ` is 0 then, and ` + "`plancast_iteration_timestamp_seconds`" + ` gives the age.
 Results of another environment than the newest are not exported, and a model that leaves the repository takes its series along.
+Only the milestones for which it counts go on naming it.
 
 A result is scraped hundreds of times but is one point: whoever computes with the history must take one value for each
 ` + "`plancast_iteration`" + `, at ` + "`plancast_iteration_timestamp_seconds`" + `.

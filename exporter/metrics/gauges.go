@@ -24,6 +24,18 @@ var gauges = []struct {
 	{throughputChange, throughputChanges(func(c bench.Change) float64 { return c.Ratio })},
 	{throughputChangeLower, throughputChanges(func(c bench.Change) float64 { return c.Low })},
 	{throughputChangeUpper, throughputChanges(func(c bench.Change) float64 { return c.High })},
+	{changed, func(r history.Record, emit func(float64, ...string)) {
+		if c := r.Measurement.Comparison; c != nil {
+			for _, x := range c.Changes {
+				emit(oneIf(x.Verdict == bench.Changed), x.Quantity)
+			}
+		}
+	}},
+	{comparedIteration, func(r history.Record, emit func(float64, ...string)) {
+		if c := r.Measurement.Comparison; c != nil {
+			known(float64(c.Iteration), emit)
+		}
+	}},
 	{disturbed, func(r history.Record, emit func(float64, ...string)) {
 		if r.Measurement.Disturbance != nil {
 			emit(oneIf(r.Measurement.Disturbed()))
@@ -175,12 +187,16 @@ var gauges = []struct {
 	})},
 }
 
-// changes emits a figure of each latency percentile that was compared in turns.
+// changes emits a figure of each latency that was compared in turns.
 func changes(of func(bench.Change) float64) func(history.Record, func(float64, ...string)) {
 	return func(r history.Record, emit func(float64, ...string)) {
+		names := []string{"mean"}
 		for _, q := range bench.Percentiles {
-			if c, ok := r.Measurement.Comparison.Of(bench.QuantityOf(q)); ok {
-				emit(of(c)-1, bench.QuantityOf(q))
+			names = append(names, bench.QuantityOf(q))
+		}
+		for _, name := range names {
+			if c, ok := r.Measurement.Comparison.Of(name); ok {
+				emit(of(c)-1, name)
 			}
 		}
 	}

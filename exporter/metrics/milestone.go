@@ -46,6 +46,16 @@ func (b *snapshotBuilder) milestone(m standing.MilestoneState, by []string) {
 	b.gauge(modelsNeeded, float64(m.ModelsNeeded), m.Name)
 	b.gauge(modelsSelected, float64(m.ModelsTotal), m.Name)
 	b.gauge(milestoneInfo, 1, m.Name, m.Precision, string(m.Effort), strings.Join(by, ","), m.Where.String())
+	criteria := map[string]bool{}
+	for _, c := range m.Criteria {
+		criteria[c.String()] = true // two may read the same
+	}
+	for _, text := range slices.Sorted(maps.Keys(criteria)) {
+		b.gauge(criterionInfo, 1, m.Name, text)
+	}
+	for _, x := range m.Members {
+		b.gauge(modelReady, oneIf(x.Ready), m.Name, x.Model, strconv.FormatBool(!x.Absent))
+	}
 	b.gauge(share, m.Share, m.Name)
 	if m.Horizon > 0 {
 		b.gauge(horizon, float64(m.Horizon), m.Name)

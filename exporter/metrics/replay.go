@@ -17,7 +17,7 @@ import (
 // replayed are the families of /metrics that depend on the configuration
 // besides the records: ExportOptions.Replay writes them.
 var replayed = []Family{
-	targetMet, modelInfo, builds, timingCacheHits, lastSuccess, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, share, horizon, deadline,
+	targetMet, modelInfo, builds, timingCacheHits, lastSuccess, modelsReady, modelsNeeded, modelsSelected, milestoneInfo, criterionInfo, modelReady, share, horizon, deadline,
 	probability, probabilityLower, probabilityUpper, probabilityWithin, probabilityWithinLower, probabilityWithinUpper,
 	readyProbability, attained, expectedIterations, eta, criterionProbability, state, gainRatio, gainModels,
 }

@@ -29,8 +29,16 @@ func TestTermsNameWhatIsExported(t *testing.T) {
 	}
 	for _, q := range terms.Quantities() {
 		exported(q.Name, q.Expr)
+		if p, ok := q.Pair(); ok {
+			for _, expr := range []string{p.Ratio, p.Lower, p.Upper, p.Changed} {
+				exported("pairs of "+q.Name, expr)
+			}
+		}
 	}
-	for _, s := range []string{terms.IterationSeries, terms.TimestampSeries, terms.EnvironmentSeries, terms.CountingSeries} {
+	for _, s := range []string{terms.IterationSeries, terms.TimestampSeries, terms.EnvironmentSeries, terms.CountingSeries, terms.ComparedSeries} {
 		exported("iterations", s)
+	}
+	for _, s := range []string{terms.CriterionSeries, terms.MemberSeries} {
+		exported("milestones", s)
 	}
 }

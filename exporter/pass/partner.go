@@ -59,9 +59,6 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 		r.Log.Warn("The result before cannot be read: what changed since stays unknown", "model", l.model, "version", b.version, "precision", l.precision, "err", err)
 		return nil
 	}
-	if !rec.OK() {
-		return nil
-	}
 	return &rec
 }
 
@@ -85,6 +82,7 @@ func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, o
 	}
 	p := &bench.Partner{Version: before.Version, Digest: before.Digest}
 	if before.Fingerprint == job.Fingerprint {
+		p.Iteration = before.Iteration
 		plan := before.Measurement.Plan
 		if _, err := os.Stat(plan.Path); err == nil {
 			p.Plan = &plan

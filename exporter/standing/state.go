@@ -122,9 +122,17 @@ type MilestoneState struct {
 	ModelsNeeded int
 	Met          bool // exactly where State is forecast.Met
 	State        forecast.State
-	Missing      []Missing // models that are not ready, the nearest first
+	Members      []Member  // models that count, by name
+	Missing      []Missing // those of them that are not ready, the nearest first
 	// Forecast is nil without any model, and where it could not be made.
 	Forecast *Forecast
+}
+
+// Member is a model that counts for a milestone.
+type Member struct {
+	Model  string
+	Ready  bool
+	Absent bool // the repository lacks it
 }
 
 // Missing is a model that a milestone waits for.
@@ -278,6 +286,7 @@ func milestone(m config.Milestone, members []member) MilestoneState {
 		if x.model != nil {
 			v, _ = x.model.Verdict(KindMilestone, m.Name)
 		}
+		out.Members = append(out.Members, Member{x.name, v.Outcome == Met, x.model == nil})
 		if v.Outcome == Met {
 			out.ModelsReady++
 		} else {

@@ -47,13 +47,14 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 		}
 		var results [][]float64
 		var measured []*Step
+		var engineOf []int
 		effective := slices.ContainsFunc(c.Steps, func(s *Step) bool { return s != nil && !s.Guessed && !s.NoEffect })
-		for _, s := range c.Steps {
+		for e, s := range c.Steps {
 			if s != nil && !s.Guessed && (!s.NoEffect || !named && !effective) {
-				results, measured = append(results, s.Values), append(measured, s)
+				results, measured, engineOf = append(results, s.Values), append(measured, s), append(engineOf, e)
 			}
 		}
-		it.Disturbed, it.NoEffect = false, false
+		it.Disturbed, it.NoEffect, it.Pair = false, false, nil
 		best := forecast.Nearest(criteria, results)
 		var counts []bool
 		if best >= 0 {
@@ -62,7 +63,7 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 		for k := range criteria {
 			one := it
 			if best >= 0 && counts[k] {
-				one.Value, one.Valid = results[best][k], true
+				one.Value, one.Valid, one.Pair, one.Engine = results[best][k], true, measured[best].Pairs[k], engineOf[best]
 				one.Disturbed = measured[best].Disturbed && criteria[k].Timed()
 			}
 			out[k] = append(out[k], one)
@@ -72,10 +73,11 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 }
 
 // Step is one iteration of one engine, with a value for each criterion, NaN
-// where there is none.
+// where there is none, and how it changed, nil where that was not timed in turns.
 type Step struct {
 	Iteration
 	Values []float64
+	Pairs  []*Pair
 }
 
 // counts says which criteria the step is a result for. A time or throughput
@@ -119,10 +121,10 @@ func (e Engine) steps(criteria int) []Step {
 			if !ok {
 				i = len(out)
 				index[at] = i
-				out = append(out, Step{it, slices.Repeat([]float64{math.NaN()}, criteria)})
+				out = append(out, Step{it, slices.Repeat([]float64{math.NaN()}, criteria), make([]*Pair, criteria)})
 			}
 			if it.Valid {
-				out[i].Values[k] = it.Value
+				out[i].Values[k], out[i].Pairs[k] = it.Value, it.Pair
 			}
 		}
 	}

@@ -45,6 +45,11 @@ type Iteration struct {
 	Disturbed bool
 	// NoEffect says that nothing in the engine computes in its precision.
 	NoEffect bool
+	// Pair is how the value changed from an earlier one, where the two engines were
+	// timed in turns; else nil.
+	Pair *Pair
+	// Engine is which of the engines that Best was given the value is of.
+	Engine int
 }
 
 // Joins are the series that a series of values is rebuilt with.
@@ -59,6 +64,10 @@ type Joins struct {
 	Disturbed *Join
 	// Effective is whether anything in the engine computes in its precision: 0 or 1.
 	Effective *Join
+	// Pairs are how the values changed from those of the iteration that Compared names,
+	// timed in turns with it.
+	Pairs    PairJoins
+	Compared *Join
 	// Built is whether the newest build gave a result: 0 or 1.
 	Built *Join
 	// Counting names the environment that counts: that of a failure which left no
@@ -191,12 +200,17 @@ func Merge(parts ...[]Iteration) []Iteration {
 	return out
 }
 
+// knownAt reports whether the iteration was known at a moment; the zero time is now.
+func (i Iteration) knownAt(t time.Time) bool {
+	return t.IsZero() || !i.Known.After(t) && !i.Time.After(t)
+}
+
 // Observations are the iterations for package forecast, as far as they were
 // known at a moment; the zero time is all of them.
 func Observations(its []Iteration, known time.Time) []forecast.Observation {
 	out := make([]forecast.Observation, 0, len(its))
 	for _, it := range its {
-		if !known.IsZero() && (it.Known.After(known) || it.Time.After(known)) {
+		if !it.knownAt(known) {
 			continue
 		}
 		out = append(out, forecast.Observation{Time: it.Time, Value: it.Value, Environment: it.Environment, Valid: it.Valid, Concern: it.Concern, Disturbed: it.Disturbed})

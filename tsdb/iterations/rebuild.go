@@ -109,6 +109,7 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	unquantized, _ := pick(e.Unquantized.Of(allPrecisions(s.Labels)))
 	disturbed, _ := pick(e.Disturbed.Of(s.Labels))
 	effective, _ := pick(e.Effective.Of(s.Labels))
+	paired := e.pairing(s.Labels)
 	all := spans(number)
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
@@ -140,6 +141,7 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 		if v, ok := within(effective, sp.from, sp.to); ok && v == 0 {
 			next.NoEffect = true
 		}
+		next.Pair = paired.within(sp)
 		if before, ok := epoch[sp.number]; ok && before == r {
 			continue // an earlier result shown again
 		}

@@ -2,6 +2,7 @@ package prom
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,6 +117,22 @@ func (e Expr) timed() bool {
 func (e Expr) Selector() bool {
 	s, ok := unwrap(e.root).(*parser.VectorSelector)
 	return ok && s.OriginalOffset == 0 && s.OriginalOffsetExpr == nil && !fixed(s.Timestamp, s.StartOrEnd)
+}
+
+// Narrows reports whether an expression is a plain metric that has all matchers of
+// another one.
+func Narrows(text, of string) bool {
+	selector := func(text string) *parser.VectorSelector {
+		e, err := Parse(text)
+		if err != nil || !e.Selector() {
+			return nil
+		}
+		return unwrap(e.root).(*parser.VectorSelector)
+	}
+	narrow, wide := selector(text), selector(of)
+	return narrow != nil && wide != nil && !slices.ContainsFunc(wide.LabelMatchers, func(m *labels.Matcher) bool {
+		return !slices.ContainsFunc(narrow.LabelMatchers, func(n *labels.Matcher) bool { return *n == *m })
+	})
 }
 
 func unwrap(e parser.Expr) parser.Expr {

@@ -55,6 +55,14 @@ type Published struct {
 	Deadline  time.Time
 }
 
+// met is 1 where a result meets the criterion, else 0.
+func met(m Published, r Result) float64 {
+	if m.Met(r) {
+		return 1
+	}
+	return 0
+}
+
 // Failure is a failed build.
 type Failure struct {
 	Model string
@@ -113,11 +121,7 @@ func (h History) OpenMetrics() string {
 		}
 		for _, m := range h.Milestones {
 			if m.Precision == e.Precision {
-				v := 0.0
-				if m.Met(r) {
-					v = 1
-				}
-				add("plancast_engine_target_met", fmt.Sprintf("%s,milestone=%q,criterion=%q", l, m.Name, m.Criterion), t, v)
+				add("plancast_engine_target_met", fmt.Sprintf("%s,milestone=%q,criterion=%q", l, m.Name, m.Criterion), t, met(m, r))
 			}
 		}
 	}
@@ -144,12 +148,19 @@ func (h History) OpenMetrics() string {
 						k = i
 					}
 				}
-				if k >= 0 {
-					publish(e, e.Results[k], t)
+				if k < 0 {
+					continue
+				}
+				publish(e, e.Results[k], t)
+				for _, m := range h.Milestones {
+					if m.Precision == e.Precision {
+						add("plancast_milestone_model_ready", fmt.Sprintf(`milestone=%q,model=%q,present="true"`, m.Name, e.Model), t, met(m, e.Results[k]))
+					}
 				}
 			}
 			for _, m := range h.Milestones {
 				add("plancast_milestone_info", fmt.Sprintf("milestone=%q,precision=%q", m.Name, m.Precision), t, 1)
+				add("plancast_milestone_criterion_info", fmt.Sprintf("milestone=%q,criterion=%q", m.Name, m.Criterion), t, 1)
 				if !m.Deadline.IsZero() {
 					add("plancast_milestone_deadline_timestamp_seconds", fmt.Sprintf("milestone=%q", m.Name), t, float64(m.Deadline.Unix()))
 				}

@@ -6,6 +6,7 @@ package reporttest
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,8 +106,9 @@ func Measured(p99 float64) func(*history.Record) {
 // Paired completes a measured record with the change of its P99 from version
 // before, from low to high around ratio; the throughput changed by its inverse.
 func Paired(before string, ratio, low, high float64, verdict bench.Verdict) func(*history.Record) {
+	iteration, _ := strconv.Atoi(before) // the versions of tests count as their iterations do
 	return func(r *history.Record) {
-		r.Measurement.Comparison = &bench.Comparison{Version: before, Digest: Digest(r.Model, before), Windows: 2, Changes: []bench.Change{
+		r.Measurement.Comparison = &bench.Comparison{Version: before, Digest: Digest(r.Model, before), Iteration: iteration, Windows: 2, Changes: []bench.Change{
 			{Quantity: "p50", Ratio: ratio, Low: low, High: high, Verdict: verdict}, {Quantity: "p99", Ratio: ratio, Low: low, High: high, Verdict: verdict},
 			{Quantity: "throughput", Ratio: 1 / ratio, Low: 1 / high, High: 1 / low, Verdict: verdict},
 		}}

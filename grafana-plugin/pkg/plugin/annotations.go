@@ -123,8 +123,12 @@ func (a *request) story(s tsdb.Series, plain bool, changes changes) (out []event
 		case before.Environment != it.Environment:
 			text += ", in another environment than before"
 			tags = append(tags, "environment")
-		case before.Value != 0:
-			text += fmt.Sprintf(" (%+.1f %%)", 100*(it.Value/before.Value-1))
+		default:
+			if change, paired, ok := iterations.Change(*before, *it); paired {
+				text += fmt.Sprintf(" (%+.1f %%, timed in turns)", 100*change)
+			} else if ok {
+				text += fmt.Sprintf(" (%+.1f %%)", 100*change)
+			}
 		}
 		if now := s.Criterion.Met(it.Value); now != met {
 			met = now

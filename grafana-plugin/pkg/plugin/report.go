@@ -213,7 +213,7 @@ func word(values map[string]float64, r engineOf, yes, no string) string {
 }
 
 // lastChange is the relative change from the result before the newest, in the
-// same environment.
+// same environment: the one that a pair showed, if one did.
 func lastChange(its []iterations.Iteration) (float64, bool) {
 	newest := -1
 	for i := len(its) - 1; i >= 0; i-- {
@@ -221,10 +221,9 @@ func lastChange(its []iterations.Iteration) (float64, bool) {
 		case !its[i].Valid:
 		case newest < 0:
 			newest = i
-		case its[i].Environment != its[newest].Environment || its[i].Value == 0:
-			return 0, false
 		default:
-			return its[newest].Value/its[i].Value - 1, true
+			change, _, ok := iterations.Change(its[i], its[newest])
+			return change, ok
 		}
 	}
 	return 0, false
