@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -188,6 +190,48 @@ func TestNetworkPolicyHoldsForEveryExporter(t *testing.T) {
 		if len(e.To) == 0 {
 			t.Error("an exporter may reach everything")
 		}
+	}
+}
+
+// The policy of the fleet daemon holds for it alone, lets Prometheus scrape it, and lets
+// it reach name servers and the store that its configuration names.
+func TestTheFleetDaemonReachesItsStoreAlone(t *testing.T) {
+	all := manifests(t)
+	p := find[*networking.NetworkPolicy](t, all, "NetworkPolicy/plancast-fleet").Spec
+	fleet := find[*apps.Deployment](t, all, "Deployment/plancast-fleet").Spec.Template
+	selector, err := meta.LabelSelectorAsSelector(&p.PodSelector)
+	if err != nil || !selector.Matches(labels.Set(fleet.Labels)) {
+		t.Errorf("it does not hold for the fleet daemon (%v)", err)
+	}
+	for name, w := range workloads(t, all) {
+		if selector.Matches(labels.Set(w.template.Labels)) {
+			t.Errorf("it holds for %s as well", name)
+		}
+	}
+	if !slices.Contains(p.PolicyTypes, networking.PolicyTypeIngress) || !slices.Contains(p.PolicyTypes, networking.PolicyTypeEgress) {
+		t.Errorf("it holds for %v", p.PolicyTypes)
+	}
+	if port := fleet.Spec.Containers[0].Ports[0].Name; len(p.Ingress) != 1 || p.Ingress[0].Ports[0].Port.StrVal != port {
+		t.Errorf("its ways in are %+v; want one, to %s", p.Ingress, port)
+	}
+	address := regexp.MustCompile(`url: http://[^.]+\.([^.]+)\.svc:(\d+)`).FindStringSubmatch(find[*core.ConfigMap](t, all, "ConfigMap/plancast-fleet").Data["plancast.yml"])
+	if address == nil {
+		t.Fatal("its configuration names no store of the cluster")
+	}
+	reached := map[string]bool{} // namespace:port
+	for _, e := range p.Egress {
+		if len(e.To) == 0 || len(e.Ports) == 0 {
+			t.Error("it may reach everything")
+		}
+		for _, to := range e.To {
+			for _, port := range e.Ports {
+				reached[to.NamespaceSelector.MatchLabels["kubernetes.io/metadata.name"]+":"+port.Port.String()] = true
+			}
+		}
+	}
+	want := map[string]bool{"kube-system:53": true, address[1] + ":" + address[2]: true}
+	if !maps.Equal(reached, want) {
+		t.Errorf("it may reach %v; want %v", reached, want)
 	}
 }
 
