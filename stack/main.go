@@ -1,6 +1,7 @@
-// Command stack runs the whole of docker-compose.yml without Docker: plancast,
-// Prometheus, Alertmanager and, where one is at hand, Grafana with the plugin
-// and the dashboards, on free ports, over an invented history (package demo).
+// Command stack runs the whole of docker-compose.yml without Docker: plancast on two
+// hosts and a fleet daemon over both, Prometheus, Alertmanager and, where one is at
+// hand, Grafana with the plugin and the dashboards, on free ports, over an invented
+// history (package demo).
 // The configuration is that of the repository: alerts/, dashboards/,
 // deploy/compose/ and grafana-plugin/provisioning/; only addresses differ.
 //
@@ -18,7 +19,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -99,8 +99,9 @@ type stack struct {
 	days  int // of history
 	group local.Group
 
-	plancast, telemetry, prometheus, alertmanager, grafana string // URLs; grafana is "" without one
-	without                                                string // why there is no Grafana
+	exporters                                           map[demo.Host]string // URLs
+	fleet, telemetry, prometheus, alertmanager, grafana string               // URLs; grafana is "" without one
+	without                                             string               // why there is no Grafana
 }
 
 func (s *stack) path(names ...string) string {
@@ -124,10 +125,7 @@ func (s *stack) start(ctx context.Context) (err error) {
 	}
 	began := time.Now()
 	fmt.Fprintf(s.out, "Inventing a history of %d days in %s\n", s.days, s.dir)
-	if err := demo.Write(ctx, demo.Options{Dir: s.path("demo"), Now: s.now, Days: s.days}); err != nil {
-		return err
-	}
-	if err := s.startPlancast(ctx); err != nil {
+	if err := s.startExporters(ctx); err != nil {
 		return err
 	}
 	if err := s.startAlertmanager(ctx); err != nil {
@@ -138,6 +136,9 @@ func (s *stack) start(ctx context.Context) (err error) {
 		return err
 	}
 	if err := s.startPrometheus(ctx); err != nil {
+		return err
+	}
+	if err := s.startFleet(ctx); err != nil {
 		return err
 	}
 	if err := s.startGrafana(ctx); err != nil {
@@ -169,51 +170,6 @@ func (s *stack) clear() error {
 	return os.WriteFile(s.path(owned), nil, 0o644)
 }
 
-func (s *stack) startPlancast(ctx context.Context) (err error) {
-	plancast, err := s.group.Start(ctx, local.Program{
-		Name: "plancast", Ready: "/-/ready", Log: s.path("plancast.log"),
-		Command: func(address string) []string {
-			return []string{"bin/plancast", "serve", "--no-measure", "--config.file=" + s.path("demo", demo.ConfigFile), "--web.listen-address=" + address}
-		},
-	})
-	if err != nil {
-		return err
-	}
-	s.plancast = plancast.URL
-	// The GPUs of the demo are this process's own.
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("serve the demo's GPUs: %w", err)
-	}
-	server := &http.Server{Handler: demo.Telemetry(time.Now), ReadHeaderTimeout: 10 * time.Second}
-	go func() { _ = server.Serve(l) }() // until it is closed
-	s.group.Defer(func() { _ = server.Close() })
-	s.telemetry = "http://" + l.Addr().String()
-	return nil
-}
-
-func (s *stack) fill(ctx context.Context) error {
-	export := exec.CommandContext(ctx, "bin/plancast", "history", "export", "--config.file="+s.path("demo", demo.ConfigFile),
-		"--replay", "--step="+step.String(), "--label=job=plancast", "--label=instance="+demo.Host, "--output="+s.path("history.om"))
-	if out, err := export.CombinedOutput(); err != nil {
-		return fmt.Errorf("export the history: %w\n%s", err, out)
-	}
-	f, err := os.Create(s.path("gpu.om"))
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(demo.WriteTelemetry(f, s.now, s.days, step), f.Close()); err != nil {
-		return fmt.Errorf("write the demo's GPUs: %w", err)
-	}
-	for _, file := range []string{"history.om", "gpu.om"} {
-		if err := local.Fill(ctx, s.path(file), s.path("prometheus")); err != nil {
-			return err
-		}
-		os.Remove(s.path(file))
-	}
-	return nil
-}
-
 // startAlertmanager starts it on the files of alerts/.
 func (s *stack) startAlertmanager(ctx context.Context) (err error) {
 	if err := local.Copy("alerts", s.path("alerts")); err != nil {
@@ -225,20 +181,19 @@ func (s *stack) startAlertmanager(ctx context.Context) (err error) {
 
 // startPrometheus starts it on the files of alerts/, with the targets of this stack.
 func (s *stack) startPrometheus(ctx context.Context) (err error) {
-	alerts := s.path("alerts")
-	for name, text := range map[string]string{
-		"plancast.yml": target(s.plancast, demo.Host) + target(s.telemetry, demo.Instance), "alertmanager.yml": target(s.alertmanager, ""), "prometheus.yml": "[]\n",
-	} {
-		if err := os.WriteFile(filepath.Join(alerts, "targets", name), []byte(text), 0o644); err != nil {
-			return err
-		}
+	if err := errors.Join(s.writeTargets("plancast", s.published()), s.writeTargets("alertmanager", target(s.alertmanager, "")), s.writeTargets("prometheus", "[]\n")); err != nil {
+		return err
 	}
-	s.prometheus, err = s.group.Prometheus(ctx, filepath.Join(alerts, "prometheus.yml"), s.path("prometheus"), "--enable-feature=native-histograms", "--web.enable-lifecycle")
+	s.prometheus, err = s.group.Prometheus(ctx, s.path("alerts", "prometheus.yml"), s.path("prometheus"), "--enable-feature=native-histograms", "--web.enable-lifecycle")
 	if err != nil {
 		return err
 	}
-	// It reads targets again whenever they change.
-	return os.WriteFile(filepath.Join(alerts, "targets", "prometheus.yml"), []byte(target(s.prometheus, "")), 0o644)
+	return s.writeTargets("prometheus", target(s.prometheus, ""))
+}
+
+// writeTargets writes a file of targets, which Prometheus reads again whenever it changes.
+func (s *stack) writeTargets(name, text string) error {
+	return os.WriteFile(s.path("alerts", "targets", name+".yml"), []byte(text), 0o644)
 }
 
 // awaitRules waits until every rule was evaluated once, which takes up to a
@@ -291,15 +246,6 @@ func getJSON(ctx context.Context, url string, into any) error {
 	}
 	defer r.Body.Close()
 	return json.NewDecoder(r.Body).Decode(into)
-}
-
-// target is one of a target file.
-func target(url, instance string) string {
-	labels := ""
-	if instance != "" {
-		labels = fmt.Sprintf("\n  labels: {instance: %q}", instance)
-	}
-	return fmt.Sprintf("- targets: [%q]%s\n", strings.TrimPrefix(url, "http://"), labels)
 }
 
 func (s *stack) startGrafana(ctx context.Context) (err error) {
@@ -392,9 +338,11 @@ func (s *stack) printAddresses() {
   Everything shown is an invented demo; none of it was measured.
 
   Report         %s
+                 %s on another host
+                 %s of the fleet
   Prometheus     %s
   Alertmanager   %s
-`, s.plancast, s.prometheus, s.alertmanager)
+`, s.exporters[demo.First], s.exporters[demo.Second], s.fleet, s.prometheus, s.alertmanager)
 	if s.grafana == "" {
 		fmt.Fprintf(s.out, "  Grafana        not started: %s\n", s.without)
 	} else {
@@ -411,7 +359,7 @@ func (s *stack) beside(ctx context.Context, command []string) (int, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, s.out, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
-	cmd.Env = append(os.Environ(), "PLANCAST_URL="+s.plancast, "PROMETHEUS_URL="+s.prometheus, "ALERTMANAGER_URL="+s.alertmanager)
+	cmd.Env = append(os.Environ(), "PLANCAST_URL="+s.exporters[demo.First], "FLEET_URL="+s.fleet, "PROMETHEUS_URL="+s.prometheus, "ALERTMANAGER_URL="+s.alertmanager)
 	if os.Getenv("GRAFANA_URL") != "" { // the user's own, with the user's name in it
 		cmd.Env = append(cmd.Env, "GRAFANA_SOURCES="+guestPrefix)
 	} else {

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/plancast/plancast/stack/demo"
 	"github.com/plancast/plancast/stack/local"
 )
 
@@ -46,11 +47,74 @@ func TestEveryPanelHasData(t *testing.T) {
 	if prometheus == "" || os.Getenv("PLANCAST_URL") == "" {
 		t.Skip("no stack is running: make stack-test")
 	}
+	for _, b := range boards(t) {
+		t.Run(b.UID, func(t *testing.T) {
+			askAll(t, b, map[string]string{}, prometheus, grafana)
+		})
+		if b.UID == "plancast-milestones" {
+			t.Run(b.UID+" of the fleet", func(t *testing.T) {
+				askAll(t, b, map[string]string{"milestone": demo.FleetMilestone}, prometheus, grafana)
+			})
+		}
+	}
+}
+
+// The fleet daemon's milestone counts the models of every host, each as one of its own.
+func TestAMilestoneCoversBothHosts(t *testing.T) {
+	prometheus, fleet := os.Getenv("PROMETHEUS_URL"), os.Getenv("FLEET_URL")
+	if prometheus == "" || fleet == "" {
+		t.Skip("no stack is running: make stack-test")
+	}
+	want := strconv.Itoa(len(demo.Hosts) * len(demo.Both))
+	await(t, local.Patience, func() (complaints []string) {
+		for query, want := range map[string]string{
+			`plancast_milestone_models_selected{milestone="` + demo.FleetMilestone + `",instance="` + demo.Fleet + `"}`: want,
+			`count(count by (model) (plancast_engine_target_met{milestone="` + demo.FleetMilestone + `"}))`:             want,
+			`count(plancast_milestone_probability{milestone="` + demo.FleetMilestone + `"})`:                            "1",
+		} {
+			if got, err := value(prometheus, query); err != nil || got != want {
+				complaints = append(complaints, fmt.Sprintf("%s is %q, want %s (%v)", query, got, want, err))
+			}
+		}
+		return complaints
+	})
+	var report struct {
+		Models []struct{ Labels map[string]string }
+	}
+	if err := get(fleet+"/api/v1/report", &report); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	for _, m := range report.Models {
+		seen[m.Labels["instance"]]++
+	}
+	for _, host := range demo.Hosts {
+		if seen[string(host)] < len(demo.Both) {
+			t.Errorf("the fleet's report has %d models of %s: %v", seen[string(host)], host, seen)
+		}
+	}
+}
+
+// value is that of the only series that a query finds.
+func value(base, query string) (string, error) {
+	var answer struct {
+		Data struct{ Result []struct{ Value [2]any } }
+	}
+	if err := get(base+"/api/v1/query?"+url.Values{"query": {query}}.Encode(), &answer); err != nil {
+		return "", err
+	}
+	if n := len(answer.Data.Result); n != 1 {
+		return "", fmt.Errorf("%d series", n)
+	}
+	return fmt.Sprint(answer.Data.Result[0].Value[1]), nil
+}
+
+func boards(t *testing.T) (out []board) {
+	t.Helper()
 	files, err := filepath.Glob("../dashboards/*.json")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no dashboards: %v", err)
 	}
-	answered := 0
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -60,61 +124,72 @@ func TestEveryPanelHasData(t *testing.T) {
 		if err := json.Unmarshal(text, &b); err != nil {
 			t.Fatal(err)
 		}
-		t.Run(b.UID, func(t *testing.T) {
-			sources := os.Getenv("GRAFANA_SOURCES")
-			v := variables{prometheus: prometheus, values: map[string]string{"prometheus": sources + "prometheus", "plancast": sources + "plancast"}}
-			v.choose(t, b)
-			// What is scraped has to be there for the rules to be evaluated a second time.
-			await(t, local.Patience, func() (complaints []string) {
-				answered = 0
-				for _, p := range b.Panels {
-					for _, target := range p.Targets {
-						target = v.in(target).(object)
-						if grafana == "" && target["expr"] == nil {
-							continue
-						}
-						answered++
-						now := time.Now()
-						from, to := now.AddDate(0, 0, -90), now.AddDate(0, 0, 30)
-						if p.TimeFrom != "" {
-							from, to = now.Add(-time.Hour), now
-						}
-						var err error
-						if grafana == "" {
-							err = askPrometheus(prometheus, target, from, to)
-						} else {
-							err = askGrafana(grafana, target, from, to)
-						}
-						if err != nil {
-							complaints = append(complaints, fmt.Sprintf("panel %q, query %v: %v", p.Title, target["refId"], err))
-						}
-					}
-				}
-				for _, a := range b.Annotations.List {
-					if grafana != "" && a.Target["type"] == "annotations" {
-						target := v.in(a.Target).(object)
-						target["datasource"] = object{"uid": v.values["plancast"]}
-						if err := askGrafana(grafana, target, time.Now().AddDate(0, 0, -90), time.Now()); err != nil {
-							complaints = append(complaints, fmt.Sprintf("annotations: %v", err))
-						}
-					}
-				}
-				return complaints
-			})
-			t.Logf("%d queries answered with data", answered)
-		})
+		out = append(out, b)
 	}
+	return out
 }
 
-// variables are what a fresh dashboard chooses.
+// askAll asks every question of a dashboard until each has data. chosen are values of
+// variables that a visitor has chosen.
+func askAll(t *testing.T, b board, chosen map[string]string, prometheus, grafana string) {
+	t.Helper()
+	sources := os.Getenv("GRAFANA_SOURCES")
+	v := variables{prometheus: prometheus, values: map[string]string{"prometheus": sources + "prometheus", "plancast": sources + "plancast"}, chosen: chosen}
+	v.choose(t, b)
+	answered := 0
+	// What is scraped has to be there for the rules to be evaluated a second time.
+	await(t, local.Patience, func() (complaints []string) {
+		answered = 0
+		for _, p := range b.Panels {
+			for _, target := range p.Targets {
+				target = v.in(target).(object)
+				if grafana == "" && target["expr"] == nil {
+					continue
+				}
+				answered++
+				now := time.Now()
+				from, to := now.AddDate(0, 0, -90), now.AddDate(0, 0, 30)
+				if p.TimeFrom != "" {
+					from, to = now.Add(-time.Hour), now
+				}
+				var err error
+				if grafana == "" {
+					err = askPrometheus(prometheus, target, from, to)
+				} else {
+					err = askGrafana(grafana, target, from, to)
+				}
+				if err != nil {
+					complaints = append(complaints, fmt.Sprintf("panel %q, query %v: %v", p.Title, target["refId"], err))
+				}
+			}
+		}
+		for _, a := range b.Annotations.List {
+			if grafana != "" && a.Target["type"] == "annotations" {
+				target := v.in(a.Target).(object)
+				target["datasource"] = object{"uid": v.values["plancast"]}
+				if err := askGrafana(grafana, target, time.Now().AddDate(0, 0, -90), time.Now()); err != nil {
+					complaints = append(complaints, fmt.Sprintf("annotations: %v", err))
+				}
+			}
+		}
+		return complaints
+	})
+	t.Logf("%d queries answered with data", answered)
+}
+
+// variables are what a fresh dashboard chooses, but for what is chosen.
 type variables struct {
-	prometheus string
-	values     map[string]string
+	prometheus     string
+	values, chosen map[string]string
 }
 
 func (v variables) choose(t *testing.T, b board) {
 	t.Helper()
 	for _, x := range b.Templating.List {
+		if value, ok := v.chosen[x.Name]; ok {
+			v.values[x.Name] = value
+			continue
+		}
 		switch q := x.Query.(type) {
 		case string:
 			if x.Type == "textbox" {

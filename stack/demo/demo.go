@@ -1,13 +1,14 @@
-// Package demo invents the history that the local stack shows: months of
-// candidates of seven models, written through the exporter's own history, with
-// the repository and the configuration that belong to it. No figure of it was
-// measured; everything that is computed from it (report, metrics, forecasts,
-// alerts) comes from the real programs.
+// Package demo invents the histories that the local stack shows: months of
+// candidates of seven models on one host, and of three of them on another, written
+// through the exporter's own history, with the repositories and configurations that
+// belong to them. No figure of it was measured; everything that is computed from it
+// (report, metrics, forecasts, alerts) comes from the real programs.
 //
 // It is deterministic: the same moment gives the same history.
 package demo
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,7 +21,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -47,24 +47,27 @@ const curve, noise, helps = 7.0, 0.03, 0.9
 
 // The devices of the demo.
 const (
-	GPU = "NVIDIA L4 (demo)"
-	CPU = "AMD EPYC 9354 (demo)"
+	GPU     = "NVIDIA L4 (demo)"
+	FastGPU = "NVIDIA H100 (demo)"
+	CPU     = "AMD EPYC 9354 (demo)"
 )
 
 var (
 	three = []engine.Precision{engine.FP32, engine.FP16, engine.INT8}
-	older = tensorRT("10.9.0", "570.133.20", "12.8")
-	newer = tensorRT("10.13.2", "580.65.06", "13.0")
+	older = tensorRT(GPU, "10.9.0", "570.133.20", "12.8")
+	newer = tensorRT(GPU, "10.13.2", "580.65.06", "13.0")
+	fast  = tensorRT(FastGPU, "10.13.2", "580.65.06", "13.0")
 )
 
 // Options of Write.
 type Options struct {
+	Host Host      // whose history it is; "" is First
 	Dir  string    // where everything goes; created, and emptied of an earlier demo
 	Now  time.Time // the history ends here
 	Days int       // how far back it reaches; 0 is Days
 }
 
-// Files that Write leaves in Options.Dir.
+// Files that Write leaves in Options.Dir, and WriteFleet.
 const (
 	ConfigFile = "plancast.yml"
 	repository = "models"
@@ -76,6 +79,7 @@ func Write(ctx context.Context, o Options) (err error) {
 	if o.Days == 0 {
 		o.Days = Days
 	}
+	o.Host = cmp.Or(o.Host, First)
 	if o.Days < LeastDays {
 		return fmt.Errorf("invent a history: %d days: use %d or more", o.Days, LeastDays)
 	}
@@ -87,7 +91,7 @@ func Write(ctx context.Context, o Options) (err error) {
 			return fmt.Errorf("make the demo's folder: %w", err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, ConfigFile), []byte(configuration(o.Now)), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(o.Dir, ConfigFile), []byte(o.Host.configuration(o.Now)), 0o644); err != nil {
 		return fmt.Errorf("write the demo's configuration: %w", err)
 	}
 	records, err := write(o)
@@ -110,9 +114,9 @@ func Write(ctx context.Context, o Options) (err error) {
 // in the order of time.
 func write(o Options) ([]history.Record, error) {
 	var out []history.Record
-	for i, m := range models {
+	for i, m := range o.Host.models() {
 		h := fnv.New64a()
-		h.Write([]byte(m.name))
+		h.Write([]byte(m.name + o.Host.seed()))
 		rng := rand.New(rand.NewPCG(seed, h.Sum64()))
 		level := m.levels(rng)
 		for n := 1; n <= m.candidates; n++ {
@@ -186,7 +190,7 @@ func (m model) measure(n int, at, now time.Time, digest string, level []float64,
 		case failed && slices.Contains(f.precisions, p):
 			r.Failure = &history.Failure{Error: f.Error, Log: f.log}
 		default:
-			r.Measurement = m.measurement(n, p, p99, took, env.Backend == "tensorrt", rng)
+			r.Measurement = m.measurement(n, p, p99, took, env.Device, rng)
 		}
 		out = append(out, r)
 	}
@@ -200,7 +204,8 @@ var (
 )
 
 // measurement invents the figures of one engine around a P99 of FP32.
-func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Duration, gpu bool, rng *rand.Rand) *bench.Measurement {
+func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Duration, device string, rng *rand.Rand) *bench.Measurement {
+	gpu := device != CPU
 	progress := float64(n-1) / float64(m.candidates-1)
 	target := p99 * speed[p] * (1 + 0.012*rng.NormFloat64())
 	latency := bench.Summarize(1, queries(target, rng))
@@ -224,7 +229,7 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 	}
 	var telemetry *bench.Telemetry
 	if gpu {
-		telemetry = m.watched(n, p, latency)
+		telemetry = m.watched(cardOf(device), n, p, latency)
 	}
 	return &bench.Measurement{
 		Telemetry: telemetry, Plan: plan, Calibration: calibrated(p, progress), Latency: latency, Throughput: m.parallel / latency.Mean, Stable: rng.Float64() > 0.03, Windows: 3 + rng.IntN(3),
@@ -234,19 +239,19 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 
 // watched invents what the GPU did during the windows. It grew hot, and two
 // windows were thrown away, where more layers stayed unquantized.
-func (m model) watched(n int, p engine.Precision, latency bench.Latency) *bench.Telemetry {
+func (m model) watched(c card, n int, p engine.Precision, latency bench.Latency) *bench.Telemetry {
 	v := scatter(m.name+string(p), int64(n))
-	t := &bench.Telemetry{Device: cards[0].uuid, Duration: latency.Sum}
+	t := &bench.Telemetry{Device: c.uuid, Duration: latency.Sum}
 	heat, clock := 61+12*v, math.Round((2.01-0.09*v)*1e3)*1e6
 	if p == engine.INT8 && m.unquantized[n] > 0 {
 		t.Discarded, heat, clock = 2, heat+9, clock-240e6
 	}
 	set := func(to **float64, x float64) { *to = &x }
-	power := 46 + 20*v
+	power := c.limit * (0.64 + 0.28*v)
 	set(&t.Utilization, 0.9+0.09*v)
 	set(&t.MemoryUtilization, 0.4+0.2*v)
 	set(&t.SMClock, clock)
-	set(&t.MemoryClock, cards[0].mem)
+	set(&t.MemoryClock, c.mem)
 	set(&t.Power, power)
 	set(&t.Energy, power*latency.Sum)
 	set(&t.Temperature, math.Round(heat))
@@ -298,70 +303,4 @@ func queries(p99 float64, rng *rand.Rand) []float64 {
 		out[i] = median * math.Exp(sigma*rng.NormFloat64())
 	}
 	return out
-}
-
-// configuration is the demo's plancast.yml.
-func configuration(now time.Time) string {
-	date := func(days int) string { return now.UTC().AddDate(0, 0, days).Format("2006-01-02") }
-	return strings.NewReplacer("DATE45", date(45), "DATE20", date(20), "DATE90", date(90)).Replace(`# The demo of the local stack. Its history is invented (docs/stack.md) and nothing is measured.
-repository: {url: models, quiet: 0s, backlog: 3}
-state: state
-schedule: "@every 5m"
-timezone: UTC
-precisions: [fp32, fp16, int8]
-
-models:
-  - {match: "resnet50", owner: vision-team}
-  - {match: "yolo-*", owner: vision-team}
-  - {match: "segformer-*", owner: vision-team}
-  - {match: "bert-*", owner: language-team}
-  - {match: "t5-*", owner: language-team}
-  - {match: "*", owner: speech-team}
-
-workloads:
-  - name: chat
-    models: bert-*
-    shapes: [{weight: 70, dims: {sequence: 32}}, {weight: 25, dims: {sequence: 128}}, {weight: 5, dims: {sequence: 512}}]
-    rate: 20/s
-    concurrency: 2
-    within: 400ms
-
-targets:
-  - {name: interactive, criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]}
-
-milestones:
-  - name: assistant-launch
-    description: Vision and language models of the assistant fast enough to talk to, and true to their references
-    models: ["resnet50", "yolo-*", "segformer-*", "bert-*"]
-    criteria: ["p99 < 52ms", "accuracy_deviation < 0.5%"]
-    share: 75%
-    deadline: DATE45
-    ready: 80%
-  - name: speech-beta
-    description: A sentence transcribed before the speaker notices
-    models: whisper-small
-    precision: int8
-    criteria: ["p99 < 80ms"]
-    deadline: DATE20
-    ready: 90%
-  - name: translation-preview
-    description: Translation as one types
-    models: t5-small
-    criteria: ["p99 < 54ms", "accuracy_deviation < 0.5%"]
-    horizon: 5
-    deadline: DATE90
-    ready: 80%
-  - name: batch-scoring
-    description: Twice the throughput of the first classifier, for the nightly run
-    models: resnet50
-    criteria: ["throughput > 190/s"]
-    horizon: 8
-    ready: 70%
-  - name: voice-activity
-    description: Voice activity detection on the CPU of the edge device
-    models: silero-vad
-    criteria: ["p99 < 2.5ms"]
-    horizon: 5
-    ready: 90%
-`)
 }

@@ -2,6 +2,7 @@ package demo_test
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -50,6 +51,39 @@ func TestTheSameMomentGivesTheSameHistory(t *testing.T) {
 	first, last := a[0].Finished, a[len(a)-1].Finished
 	if last.After(now) || now.Sub(last) > 24*time.Hour || now.Sub(first) < 100*24*time.Hour {
 		t.Errorf("the history goes from %s to %s; want some months that end within the last day of %s", first, last, now)
+	}
+}
+
+func TestTheSecondHostMeasuresTheSameCandidatesOnAnotherGPU(t *testing.T) {
+	pushed := map[[2]string]string{}
+	for _, r := range written(t, demo.Options{Dir: t.TempDir(), Now: now}) {
+		pushed[[2]string{r.Model, r.Version}] = r.Digest
+	}
+	seen := map[string]bool{}
+	for _, r := range written(t, demo.Options{Host: demo.Second, Dir: t.TempDir(), Now: now}) {
+		seen[r.Model] = true
+		if want := pushed[[2]string{r.Model, r.Version}]; r.Device != demo.FastGPU || r.Digest != want {
+			t.Fatalf("%s version %s is %.12s on %s; want %.12s on %s", r.Model, r.Version, r.Digest, r.Device, want, demo.FastGPU)
+		}
+	}
+	if got := slices.Sorted(maps.Keys(seen)); !slices.Equal(got, slices.Sorted(slices.Values(demo.Both))) {
+		t.Errorf("it measures %q, want %q", got, demo.Both)
+	}
+}
+
+func TestTheConfigurationsAreValid(t *testing.T) {
+	dir := t.TempDir()
+	written(t, demo.Options{Host: demo.Second, Dir: filepath.Join(dir, "second"), Now: now})
+	if err := demo.WriteFleet(filepath.Join(dir, "fleet"), "http://localhost:9090", now); err != nil {
+		t.Fatal(err)
+	}
+	second, err := config.Load(filepath.Join(dir, "second", demo.ConfigFile))
+	if err != nil || len(second.Milestones) > 0 {
+		t.Errorf("the second host: %d milestones, %v", len(second.Milestones), err)
+	}
+	fleet, err := config.Load(filepath.Join(dir, "fleet", demo.ConfigFile))
+	if err != nil || fleet.Source == nil || len(fleet.Milestones) != 1 || fleet.Milestones[0].Name != demo.FleetMilestone {
+		t.Errorf("the fleet: %+v, %v", fleet.Milestones, err)
 	}
 }
 

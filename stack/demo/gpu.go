@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -15,9 +16,6 @@ import (
 // Instance is the label instance of the invented GPU telemetry: every panel
 // that shows it says that it is a demo.
 const Instance = "demo-gpu"
-
-// Host is the label instance of the exporter that serves the history.
-const Host = "demo"
 
 // card is a GPU that does not exist.
 type card struct {
@@ -29,7 +27,12 @@ type card struct {
 
 var cards = []card{
 	{"0", "GPU-demo-0000", GPU, 24 << 30, 72, 17, 2.04e9, 6.25e9, false},
-	{"1", "GPU-demo-0001", "NVIDIA H100 (demo)", 80 << 30, 700, 78, 1.98e9, 2.62e9, true},
+	{"1", "GPU-demo-0001", FastGPU, 80 << 30, 700, 78, 1.98e9, 2.62e9, true},
+}
+
+// cardOf is the card of a name.
+func cardOf(device string) card {
+	return cards[slices.IndexFunc(cards, func(c card) bool { return c.name == device })]
 }
 
 // scatter is a number in [0,1) that belongs to a key and a moment.

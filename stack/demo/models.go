@@ -14,8 +14,8 @@ type environment struct {
 	engine.Environment
 }
 
-func tensorRT(version, driver, cuda string) engine.Environment {
-	return engine.Environment{Backend: "tensorrt", BackendVersion: version, Device: GPU, Cores: 16, Driver: driver, CUDA: cuda, Platform: "linux/amd64"}
+func tensorRT(gpu, version, driver, cuda string) engine.Environment {
+	return engine.Environment{Backend: "tensorrt", BackendVersion: version, Device: gpu, Cores: 16, Driver: driver, CUDA: cuda, Platform: "linux/amd64"}
 }
 
 func onnxRuntime(version string) engine.Environment {
@@ -51,7 +51,7 @@ type failure struct {
 	log []string
 }
 
-// models are the stories. Milestones are in configuration.
+// models are the stories. Milestones are in the configuration of their host.
 var models = []model{
 	{
 		name: "resnet50", environments: []environment{{Days, newer}}, precisions: three, candidates: 26, newest: 20 * time.Hour,
