@@ -1,7 +1,7 @@
 // Package candidate finds the models to measure. A model repository has
-// Triton's layout, <model>/<version>/model.onnx, in a folder, in any bucket
-// that gocloud.dev/blob opens, in a registry of
-// OCI artefacts, or in one of MLflow's. A candidate is one version's content: its
+// Triton's layout, <model>/<version>/model.onnx or model.plan, in a folder, in any
+// bucket that gocloud.dev/blob opens, in a registry of OCI artefacts, or in one of
+// MLflow's. A candidate is one version's content: its
 // identity is a SHA-256, never a path or a time.
 //
 // Scan says what is there and reads no file that it knows already; Stage
@@ -23,8 +23,12 @@ import (
 	"github.com/plancast/plancast/exporter/change"
 )
 
-// ModelFile is the name of a version's model.
-const ModelFile = "model.onnx"
+// ModelFile is the name of a version's model. PlanFile is a TensorRT plan that a team
+// built itself; where a version has both, the model counts.
+const (
+	ModelFile = "model.onnx"
+	PlanFile  = "model.plan"
+)
 
 // The files beside a model that say how to measure it. Each may lie in the
 // version's folder or, for all versions, in the model's.
@@ -50,9 +54,9 @@ var (
 type Candidate struct {
 	Model   string
 	Version string
-	// Digest identifies the content: the SHA-256 of model.onnx when that is
-	// all there is, else of a list, as sha256sum prints it, of every file that
-	// a build reads. Empty when the version is older than the backlog.
+	// Digest identifies the content: the SHA-256 of model.onnx or model.plan when
+	// that is all there is, else of a list, as sha256sum prints it, of every file
+	// that a build reads. Empty when the version is older than the backlog.
 	Digest   string
 	Modified time.Time // when it was made: as its change says, else of the newest of its files
 
@@ -74,6 +78,14 @@ type Candidate struct {
 	// Files are the keys in the repository of all that belongs to the
 	// candidate, by the name it has in the version's folder.
 	Files map[string]string
+}
+
+// File is the name of an identified candidate's model: ModelFile or PlanFile.
+func (c Candidate) File() string {
+	if _, plan := c.Files[PlanFile]; plan {
+		return PlanFile
+	}
+	return ModelFile
 }
 
 // Number is the version as Triton orders it.
@@ -114,6 +126,7 @@ type Scan struct {
 	Pending  []Pending
 	Notes    []Note
 	Surplus  []string // models beyond the limit, by name
+	Unread   []error  // of models that could not be listed: what was known of them stays
 	Versions int      // listed in all
 	Read     int      // files that had to be read for their digest
 }
@@ -203,6 +216,7 @@ type Repository struct {
 	settles bool
 	first   map[string]sighting // files whose time lies in the future
 	facts   map[string]fact     // nil until read from Memory
+	listed  map[string]*listing // of the last scan, by model, where one may fail alone; else nil
 	emptied time.Time           // since when there has been nothing where there were models
 }
 
@@ -232,8 +246,10 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		r.settles = true
 		r.source, err = openFolder(dir)
 	case strings.HasPrefix(opts.URL, "oci://"):
+		r.listed = map[string]*listing{}
 		r.source, err = openArtefacts(opts)
 	case strings.HasPrefix(opts.URL, "mlflow://"):
+		r.listed = map[string]*listing{}
 		r.source, err = openRegistered(opts)
 	default:
 		r.source, err = openBucket(ctx, opts)
@@ -242,6 +258,24 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		return nil, fmt.Errorf("open model repository %s: %w", opts.URL, err)
 	}
 	return r, nil
+}
+
+// tagger is a source that keeps tags of versions.
+type tagger interface {
+	tag(ctx context.Context, model, version string, tags map[string]string) error
+}
+
+// Tag gives a version of the last scan tags, named without "plancast.", as far as it
+// does not have them. Of the sources only MLflow keeps any; for others it does nothing.
+func (r *Repository) Tag(ctx context.Context, model, version string, tags map[string]string) error {
+	t, ok := r.source.(tagger)
+	if !ok {
+		return nil
+	}
+	if err := t.tag(ctx, model, version, tags); err != nil {
+		return fmt.Errorf("write the results of %s version %s to %s: %w", model, version, r.opts.URL, err)
+	}
+	return nil
 }
 
 // Close closes the bucket.

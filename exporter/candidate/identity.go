@@ -58,11 +58,12 @@ type identification struct {
 // identify fills in the digests of c. Its error is a *settling or an *unusable,
 // or else concerns the repository.
 func (i *identification) identify(ctx context.Context, c *Candidate) error {
-	model, err := i.fact(ctx, ModelFile)
+	main := i.main()
+	model, err := i.fact(ctx, main)
 	if err != nil {
 		return err
 	}
-	wanted := []string{ModelFile}
+	wanted := []string{main}
 	if model.Contents != nil {
 		c.Inputs = model.Contents.Inputs
 		for _, location := range model.Contents.External {
@@ -76,6 +77,9 @@ func (i *identification) identify(ctx context.Context, c *Candidate) error {
 		}
 	}
 	for _, name := range besideFiles {
+		if main == PlanFile && name == CalibrationFile {
+			continue // nothing is built
+		}
 		if _, ok := i.files[name]; ok && !slices.Contains(wanted, name) {
 			wanted = append(wanted, name)
 		}
@@ -114,6 +118,14 @@ func (i *identification) identify(ctx context.Context, c *Candidate) error {
 	return err
 }
 
+// main is the name of the version's model, or of its plan where there is no model.
+func (i *identification) main() string {
+	if _, ok := i.files[ModelFile]; ok {
+		return ModelFile
+	}
+	return PlanFile
+}
+
 // external is the name in the version's folder of a file that holds weights; ""
 // for one that is not there, or that leads out of the folder: a runtime gives
 // that its name.
@@ -138,7 +150,7 @@ func (i *identification) checkSize(names []string) error {
 		total += i.files[name].Size
 	}
 	if limit := i.opts.MaxSize; limit > 0 && total > limit {
-		return &unusable{i.files[ModelFile].key, fmt.Sprintf("has %d bytes with its files, more than repository.max_size (%d): raise that, or push a smaller model", total, limit)}
+		return &unusable{i.files[i.main()].key, fmt.Sprintf("has %d bytes with its files, more than repository.max_size (%d): raise that, or push a smaller model", total, limit)}
 	}
 	return nil
 }
@@ -310,7 +322,8 @@ func (r *Repository) remember(ctx context.Context, l *lister, learnt map[string]
 	}
 	var gone []string
 	for key := range r.facts {
-		if !keys[key] {
+		model, _, _ := strings.Cut(key, "/")
+		if _, unread := l.unread[model]; !keys[key] && !unread {
 			gone = append(gone, key)
 			delete(r.facts, key)
 		}
@@ -332,11 +345,13 @@ func (r *Repository) remember(ctx context.Context, l *lister, learnt map[string]
 	return nil
 }
 
-// combine is the digest of a set of files: of one model.onnx alone, its own;
-// else that of the list that sha256sum prints.
+// combine is the digest of a set of files: of one model.onnx or model.plan alone, its
+// own; else that of the list that sha256sum prints.
 func combine(digests map[string]string) string {
-	if d, ok := digests[ModelFile]; ok && len(digests) == 1 {
-		return d
+	for _, name := range []string{ModelFile, PlanFile} {
+		if d, ok := digests[name]; ok && len(digests) == 1 {
+			return d
+		}
 	}
 	if len(digests) == 0 {
 		return ""

@@ -2,6 +2,7 @@ package candidate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -46,14 +47,25 @@ type lister struct {
 	models  map[string]*listing
 	refused map[string]Refusal // by path
 	notes   map[string]Note    // by path
+	unread  partError
 }
 
 func (r *Repository) list(ctx context.Context) (*lister, error) {
 	l := &lister{models: map[string]*listing{}, refused: map[string]Refusal{}, notes: map[string]Note{}}
-	if err := r.source.list(ctx, l.add); err != nil {
+	if err := r.source.list(ctx, l.add); err != nil && !errors.As(err, &l.unread) {
 		return nil, fmt.Errorf("list model repository %s: %w", r.opts.URL, err)
 	}
+	for name, err := range l.unread {
+		if before, known := r.listed[name]; known {
+			l.models[name] = before
+		} else {
+			l.refuse(name, name, "", "it cannot be listed: %v: it is tried again in the next pass", err)
+		}
+	}
 	l.finish()
+	if r.listed != nil {
+		r.listed = maps.Clone(l.models)
+	}
 	return l, nil
 }
 
@@ -77,7 +89,7 @@ func (l *lister) add(o object) {
 		return // no key of an honest writer
 	}
 	name, file := parts[0], parts[len(parts)-1]
-	isModel := file == ModelFile
+	isModel := file == ModelFile || file == PlanFile
 	if slices.ContainsFunc(parts[:min(2, len(parts))], hidden) || isModel && slices.ContainsFunc(parts, hidden) {
 		return // temporary files of copying programs, .git
 	}
@@ -105,13 +117,13 @@ func (l *lister) add(o object) {
 		case isModel && len(parts) == 3:
 			l.refuse(path.Join(name, version), name, version, "%q cannot be a version: use a whole number from 1, without leading zeros", version)
 		case isModel:
-			l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", ModelFile)
+			l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", file)
 		}
 		return
 	}
 	// Triton's form of a model of several files: 1/model.onnx/model.onnx.
 	if isModel && len(parts) > 3 && below != path.Join(ModelFile, ModelFile) {
-		l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", ModelFile)
+		l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", file)
 		return
 	}
 	m := l.model(name)
@@ -127,8 +139,8 @@ func (l *lister) addShared(o object, model, file string) {
 	case number(file) > 0 && o.problem != "": // a version that cannot be listed
 		m := l.model(model)
 		m.problems[file] = o
-	case file == ModelFile:
-		l.refuse(o.key, model, "", "a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)
+	case file == ModelFile, file == PlanFile:
+		l.refuse(o.key, model, "", "a model lies in a version's folder: move it to %s/1/%s", model, file)
 	case slices.Contains(besideFiles, file):
 		l.model(model).shared[file] = o
 	case file == ChangeFile:
@@ -164,10 +176,13 @@ func (l *lister) finish() {
 			at := path.Join(name, version)
 			_, plain := files[ModelFile]
 			_, nested := files[path.Join(ModelFile, ModelFile)]
-			if !plain && !nested {
+			_, plan := files[PlanFile]
+			if !plain && !nested && !plan {
 				delete(m.versions, version) // another program's, or not there yet
-				for _, file := range onnxFiles(files) {
-					l.refuse(at, name, version, "it holds %s: a candidate's file is named %s", file, ModelFile)
+				for _, known := range []string{ModelFile, PlanFile} {
+					for _, file := range alike(files, known) {
+						l.refuse(at, name, version, "it holds %s: a candidate's file is named %s", file, known)
+					}
 				}
 				continue
 			}
@@ -189,10 +204,11 @@ func (l *lister) finish() {
 	}
 }
 
-func onnxFiles(files map[string]object) []string {
+// alike are the files of a version's folder whose names end as known does.
+func alike(files map[string]object, known string) []string {
 	return slices.Sorted(func(yield func(string) bool) {
 		for file := range files {
-			if strings.EqualFold(path.Ext(file), ".onnx") && !strings.Contains(file, "/") && !hidden(file) && !yield(file) {
+			if strings.EqualFold(path.Ext(file), path.Ext(known)) && !strings.Contains(file, "/") && !hidden(file) && !yield(file) {
 				return
 			}
 		}

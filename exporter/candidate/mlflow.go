@@ -106,30 +106,62 @@ func (m *registered) list(ctx context.Context, visit func(object)) error {
 	if err != nil {
 		return err
 	}
-	seen := map[string]*registeredVersion{}
+	seen, failed := map[string]*registeredVersion{}, partError{}
 	for _, x := range models {
-		versions, err := m.of(ctx, x)
-		if err != nil {
-			return err
+		found, err := m.listed(ctx, x)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		for _, v := range versions {
-			at := path.Join(v.Name, v.Version)
-			if v, err = m.files(ctx, at, v); err != nil {
-				return err
-			}
+		if err != nil {
+			failed[x.Name] = err
+		}
+		for at, v := range found {
 			seen[at] = v
 			for _, o := range v.files {
-				visit(o)
+				if err == nil {
+					visit(o)
+				}
 			}
 		}
 	}
+	closeOthers(m.versions, seen)
+	m.versions = seen
+	return failed.of(len(models))
+}
+
+// listed are a model's versions with their files; those of the listing before where it
+// cannot be listed.
+func (m *registered) listed(ctx context.Context, x registeredModel) (map[string]*registeredVersion, error) {
+	out := map[string]*registeredVersion{}
+	versions, err := m.of(ctx, x)
+	for _, v := range versions {
+		at := path.Join(v.Name, v.Version)
+		var one *registeredVersion
+		if one, err = m.files(ctx, at, v); err != nil {
+			break
+		}
+		out[at] = one
+	}
+	if err == nil {
+		return out, nil
+	}
+	before := map[string]*registeredVersion{}
 	for at, v := range m.versions {
-		if seen[at] != v && v.bucket != nil {
-			_ = v.bucket.close() // what it held is no longer listed
+		if v.Name == x.Name {
+			before[at] = v
 		}
 	}
-	m.versions = seen
-	return nil
+	closeOthers(out, before)
+	return before, err
+}
+
+// closeOthers closes the buckets of versions that kept does not hold.
+func closeOthers(versions, kept map[string]*registeredVersion) {
+	for at, v := range versions {
+		if k := kept[at]; v.bucket != nil && (k == nil || k.bucket != v.bucket) {
+			_ = v.bucket.close()
+		}
+	}
 }
 
 // registeredModel is a model of the registry with its aliases.
@@ -245,7 +277,7 @@ func (v *registeredVersion) describe(at string) *registeredVersion {
 	for _, t := range v.Tags {
 		one, err := change.FromTags(map[string]string{t.Key: t.Value})
 		switch {
-		case err != nil || strings.HasPrefix(t.Key, "mlflow."): // nothing that a change says
+		case err != nil || strings.HasPrefix(t.Key, "mlflow.") || strings.HasPrefix(t.Key, resultTag): // nothing that a change says
 		case t.Key == "kinds":
 			said[t.Key] = one.Kinds
 		case slices.Contains(change.Keys, t.Key):
@@ -340,6 +372,39 @@ func (m *registered) ask(ctx context.Context, what, at string, q url.Values, int
 	})
 }
 
+// resultTag begins the tags that plancast writes.
+const resultTag = "plancast."
+
+// tag gives a version tags, as far as it does not have them.
+func (m *registered) tag(ctx context.Context, model, version string, tags map[string]string) error {
+	v := m.versions[path.Join(model, version)]
+	if v == nil {
+		return nil // it is gone
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		want := mlflowTag{resultTag + key, tags[key]}
+		if slices.Contains(v.Tags, want) {
+			continue
+		}
+		body, err := json.Marshal(map[string]string{"name": model, "version": version, "key": want.Key, "value": want.Value})
+		if err != nil {
+			return err
+		}
+		err = m.within(ctx, "the tag "+want.Key+" of "+path.Join(model, version)+" of "+m.url, func(ctx context.Context) error {
+			resp, err := m.send(ctx, http.MethodPost, "api/2.0/mlflow/model-versions/set-tag", nil, body)
+			if err != nil {
+				return err
+			}
+			return resp.Body.Close()
+		})
+		if err != nil {
+			return err
+		}
+		v.Tags = append(slices.DeleteFunc(v.Tags, func(t mlflowTag) bool { return t.Key == want.Key }), want)
+	}
+	return nil
+}
+
 // mlflowError is an answer that is not one of success.
 type mlflowError struct{ status int }
 
@@ -359,13 +424,20 @@ func isMissing(err error) bool {
 }
 
 func (m *registered) get(ctx context.Context, at string, q url.Values) (*http.Response, error) {
+	return m.send(ctx, http.MethodGet, at, q, nil)
+}
+
+func (m *registered) send(ctx context.Context, method, at string, q url.Values, body []byte) (*http.Response, error) {
 	u := m.base.JoinPath(at)
 	q = maps.Clone(q)
 	maps.DeleteFunc(q, func(_ string, v []string) bool { return v[0] == "" })
 	u.RawQuery = q.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
 	if token := os.Getenv("MLFLOW_TRACKING_TOKEN"); token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)

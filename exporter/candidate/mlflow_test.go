@@ -96,6 +96,88 @@ func TestAnMLflowRegistry(t *testing.T) {
 	s := startMLflow(t)
 	t.Run("is a repository", s.isARepository)
 	t.Run("holds the contract of a source", s.holdsTheContract)
+	t.Run("takes results as tags", s.takesResultsAsTags)
+	t.Run("has artefacts in a bucket", s.hasArtefactsInABucket)
+}
+
+// scan opens the registry with a query and scans it.
+func (s *mlflowServer) scan(t *testing.T, query string) (*Repository, Scan) {
+	t.Helper()
+	r, err := Open(t.Context(), Options{
+		URL: "mlflow://" + strings.TrimPrefix(s.url, "http://") + query, Memory: &memory{facts: map[string]string{}}, ParseChange: config.ParseChange,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	found, err := r.Scan(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, found
+}
+
+func (s *mlflowServer) takesResultsAsTags(t *testing.T) {
+	s.call(http.MethodPost, "registered-models/create", map[string]any{"name": "tagged"})
+	s.register("tagged", map[string]string{"model.onnx": "one"}, mlflowTag{"team", "vision"})
+	r, before := s.scan(t, "/?models=tagged")
+	for _, p99 := range []string{"17 ms", "16 ms"} {
+		want := map[string]string{"p99": p99, "target.launch": "met"}
+		if err := r.Tag(t.Context(), "tagged", "1", want); err != nil {
+			t.Fatal(err)
+		}
+		version := s.call(http.MethodGet, "model-versions/get?name=tagged&version=1", nil)["model_version"].(map[string]any)
+		got := map[string]string{}
+		for _, tag := range version["tags"].([]any) {
+			got[tag.(map[string]any)["key"].(string)] = tag.(map[string]any)["value"].(string)
+		}
+		if got["plancast.p99"] != p99 || got["plancast.target.launch"] != "met" || got["team"] != "vision" {
+			t.Errorf("the version has the tags %v", got)
+		}
+	}
+	// What plancast writes is no change of the candidate, and neither is the next scan.
+	after, err := r.Scan(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]Candidate{"before": before.Models["tagged"][0], "after": after.Models["tagged"][0]} {
+		if c.Digest != sum("one") || c.Change == nil || len(c.Change.Tags) != 1 {
+			t.Errorf("%s, the candidate is %.12s, and its change %+v", name, c.Digest, c.Change)
+		}
+	}
+	if err := r.Tag(t.Context(), "tagged", "7", map[string]string{"p99": "1 ms"}); err != nil {
+		t.Errorf("a version that is gone: %v", err)
+	}
+}
+
+func (s *mlflowServer) hasArtefactsInABucket(t *testing.T) {
+	store := &objectStore{objects: map[string]string{"net/7/model.onnx": "a model", "net/7/model.onnx.data": "weights", "net/8/model.onnx": "not this one"}}
+	server := httptest.NewServer(store)
+	defer server.Close()
+	for name, value := range map[string]string{
+		"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": server.URL,
+	} {
+		t.Setenv(name, value)
+	}
+	s.call(http.MethodPost, "registered-models/create", map[string]any{"name": "stored"})
+	s.call(http.MethodPost, "model-versions/create", map[string]any{"name": "stored", "source": "s3://models/net/7"})
+	r, found := s.scan(t, "/?models=stored")
+	if len(found.Models["stored"]) != 1 {
+		t.Fatalf("%+v", found)
+	}
+	// A tag is no reason to lose the bucket.
+	s.call(http.MethodPost, "model-versions/set-tag", map[string]any{"name": "stored", "version": "1", "key": "team", "value": "vision"})
+	found, err := r.Scan(t.Context(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := r.Stage(t.Context(), found.Models["stored"][0], dir); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, ModelFile)); err != nil || string(text) != "a model" {
+		t.Errorf("staged %q, %v", text, err)
+	}
 }
 
 func (s *mlflowServer) holdsTheContract(t *testing.T) {
@@ -131,21 +213,6 @@ func (s *mlflowServer) isARepository(t *testing.T) {
 	s.register("bert-base", map[string]string{"model.onnx": "bert"})
 	s.call(http.MethodPost, "registered-models/alias", map[string]any{"name": "resnet50", "alias": "champion", "version": "1"})
 
-	scan := func(query string) (*Repository, Scan) {
-		t.Helper()
-		r, err := Open(t.Context(), Options{
-			URL: "mlflow://" + strings.TrimPrefix(s.url, "http://") + query, Memory: &memory{facts: map[string]string{}}, ParseChange: config.ParseChange,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { r.Close() })
-		found, err := r.Scan(t.Context(), 5)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, found
-	}
 	versions := func(s Scan) string {
 		var out []string
 		for _, model := range []string{"bert-base", "resnet50"} {
@@ -162,12 +229,12 @@ func (s *mlflowServer) isARepository(t *testing.T) {
 		"/?stage=Production":           "",
 		"/?models=bert-base,resnet50x": "bert-base/1",
 	} {
-		if _, found := scan(query); versions(found) != want {
+		if _, found := s.scan(t, query); versions(found) != want {
 			t.Errorf("%s: %q, want %q", query, versions(found), want)
 		}
 	}
 
-	r, found := scan("/?models=resnet50")
+	r, found := s.scan(t, "/?models=resnet50")
 	c := found.Models["resnet50"][1]
 	if c.Change == nil || c.Change.Author != "ann" || len(c.Change.Kinds) != 1 || c.Change.Tags["team"] != "vision" || len(c.Change.Tags) != 1 {
 		t.Errorf("what the tags say of the change: %+v", c.Change)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,8 +32,13 @@ type artefacts struct {
 	client remote.Client
 	models map[string]*remote.Repository // by the model's name
 
-	manifests map[digest.Digest][]ocispec.Descriptor // layers, of what was seen before
-	layers    map[string]ocispec.Descriptor          // of the last listing, by key
+	known map[string]map[string]manifest // of the last listing, by model and version
+}
+
+// manifest is what a tag leads to: the layers that are files.
+type manifest struct {
+	digest digest.Digest
+	files  []ocispec.Descriptor
 }
 
 const (
@@ -60,7 +66,7 @@ func openArtefacts(opts Options) (*artefacts, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	a := &artefacts{
-		service: newService(opts), models: map[string]*remote.Repository{}, manifests: map[digest.Digest][]ocispec.Descriptor{}, layers: map[string]ocispec.Descriptor{},
+		service: newService(opts), models: map[string]*remote.Repository{},
 		client: &auth.Client{Client: &http.Client{Transport: transport}, Cache: auth.NewCache(), Credential: credentials.Credential(store)},
 	}
 	for _, name := range names {
@@ -87,67 +93,78 @@ func onThisMachine(host string) bool {
 func (a *artefacts) close() error { return nil }
 
 func (a *artefacts) list(ctx context.Context, visit func(object)) error {
-	seen := map[digest.Digest][]ocispec.Descriptor{}
-	layers := map[string]ocispec.Descriptor{}
+	known, failed := map[string]map[string]manifest{}, partError{}
 	for name, repo := range a.models {
-		var versions []string
-		err := a.within(ctx, "the tags of "+name+" of "+a.url, func(ctx context.Context) error {
-			return repo.Tags(ctx, "", func(tags []string) error {
-				for _, tag := range tags {
-					if number(tag) > 0 {
-						versions = append(versions, tag)
-					}
-				}
-				return nil
-			})
-		})
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, explainRegistry(err))
+		found, err := a.versions(ctx, repo, name)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			failed[name], known[name] = explainRegistry(err), a.known[name]
+			continue
 		}
-		var mu sync.Mutex
-		g, gctx := errgroup.WithContext(ctx)
-		g.SetLimit(tagsAtOnce)
-		for _, version := range versions {
-			g.Go(func() error {
-				of, files, err := a.manifest(gctx, repo, name, version)
-				if err != nil {
-					return err
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				seen[of] = files
-				for _, l := range files {
-					o := artefact(path.Join(name, version), l)
-					layers[o.key] = l
-					visit(o)
-				}
-				return nil
-			})
-		}
-		if err := g.Wait(); err != nil {
-			return fmt.Errorf("%s: %w", name, explainRegistry(err))
+		known[name] = found
+		for version, m := range found {
+			for _, l := range m.files {
+				visit(artefact(path.Join(name, version), l))
+			}
 		}
 	}
-	a.manifests, a.layers = seen, layers
-	return nil
+	a.known = known
+	return failed.of(len(a.models))
 }
 
-// manifest is the layers of a tag that are files. A manifest that was seen before is not
-// read again.
-func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name, version string) (of digest.Digest, files []ocispec.Descriptor, err error) {
-	err = a.within(ctx, "version "+version+" of "+name+" of "+a.url, func(ctx context.Context) error {
-		d, err := repo.Resolve(ctx, version)
+// versions are the manifests of a model's versions.
+func (a *artefacts) versions(ctx context.Context, repo *remote.Repository, name string) (map[string]manifest, error) {
+	var tags []string
+	err := a.within(ctx, "the tags of "+name+" of "+a.url, func(ctx context.Context) error {
+		return repo.Tags(ctx, "", func(page []string) error {
+			tags = append(tags, page...)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[digest.Digest]manifest{}
+	for _, m := range a.known[name] {
+		seen[m.digest] = m
+	}
+	var mu sync.Mutex
+	out := map[string]manifest{}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(tagsAtOnce)
+	for _, tag := range tags {
+		if number(tag) < 1 {
+			continue
+		}
+		g.Go(func() error {
+			m, err := a.manifest(gctx, repo, name, tag, seen)
+			mu.Lock()
+			defer mu.Unlock()
+			out[tag] = m
+			return err
+		})
+	}
+	return out, g.Wait()
+}
+
+// manifest reads that of a tag, unless it was seen before. A tag that is gone, or that is
+// another program's, has no files.
+func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name, tag string, seen map[digest.Digest]manifest) (out manifest, err error) {
+	err = a.within(ctx, "version "+tag+" of "+name+" of "+a.url, func(ctx context.Context) error {
+		d, err := repo.Resolve(ctx, tag)
 		if errors.Is(err, errdef.ErrNotFound) {
 			return nil // deleted since it was listed
 		}
 		if err != nil {
 			return err
 		}
-		of = d.Digest
 		var known bool
-		if files, known = a.manifests[of]; known {
+		if out, known = seen[d.Digest]; known {
 			return nil
 		}
+		out.digest = d.Digest
 		in, err := repo.Fetch(ctx, d)
 		if err != nil {
 			return err
@@ -168,11 +185,11 @@ func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name,
 			if l.Annotations[ocispec.AnnotationCreated] == "" {
 				l.Annotations[ocispec.AnnotationCreated] = m.Annotations[ocispec.AnnotationCreated]
 			}
-			files = append(files, l)
+			out.files = append(out.files, l)
 		}
 		return nil
 	})
-	return of, files, err
+	return out, err
 }
 
 // unpackAnnotation marks a layer that is a packed folder.
@@ -194,8 +211,22 @@ func artefact(folder string, l ocispec.Descriptor) object {
 	return o
 }
 
+// layer finds the layer of a listed file.
+func (a *artefacts) layer(key string) (l ocispec.Descriptor, ok bool) {
+	parts := strings.SplitN(key, "/", 3)
+	if len(parts) < 3 {
+		return l, false
+	}
+	files := a.known[parts[0]][parts[1]].files
+	i := slices.IndexFunc(files, func(l ocispec.Descriptor) bool { return l.Annotations[ocispec.AnnotationTitle] == parts[2] })
+	if i < 0 {
+		return l, false
+	}
+	return files[i], true
+}
+
 func (a *artefacts) open(ctx context.Context, key string) (io.ReadCloser, error) {
-	l, ok := a.layers[key]
+	l, ok := a.layer(key)
 	name, _, _ := strings.Cut(key, "/")
 	repo := a.models[name]
 	if !ok || repo == nil {

@@ -32,6 +32,9 @@ func (r *Repository) Scan(ctx context.Context, backlog int, earlier ...Version) 
 		return Scan{}, err
 	}
 	s := Scan{Models: map[string][]Candidate{}, Surplus: r.trim(l)}
+	for _, name := range slices.Sorted(maps.Keys(l.unread)) {
+		s.Unread = append(s.Unread, fmt.Errorf("list %s of model repository %s: %w: what was known of it stays", name, r.opts.URL, l.unread[name]))
+	}
 	learnt := map[string]fact{}
 	for _, name := range slices.Sorted(maps.Keys(l.models)) {
 		if err := r.scanModel(ctx, &s, l, name, backlog, learnt); err != nil {
@@ -146,6 +149,9 @@ func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name str
 			continue
 		case err != nil:
 			return fmt.Errorf("read model repository %s: %w", r.opts.URL, err)
+		}
+		if o, both := i.unread[PlanFile]; both {
+			l.note(Note{Path: o.key, Text: "it is not read: the version has " + ModelFile + ", which plancast builds itself"})
 		}
 		for _, file := range slices.Sorted(maps.Keys(i.unread)) {
 			if strings.HasSuffix(strings.ToLower(file), ".onnx") && !strings.Contains(file, "/") && !hidden(file) {

@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,7 +17,8 @@ import (
 // paths below its root.
 type source interface {
 	// list calls visit for each file. It does not follow what leads out of the
-	// repository and opens nothing.
+	// repository and opens nothing. Where models are listed one by one, those that
+	// fail are a partError, and the others are visited all the same.
 	list(ctx context.Context, visit func(object)) error
 	// open opens a listed file. It returns errChanged when the file is gone, and
 	// never waits for a writer.
@@ -42,6 +47,30 @@ type stamp struct {
 
 func (s stamp) equal(o stamp) bool {
 	return s.Size == o.Size && s.Tag == o.Tag && s.Modified.Equal(o.Modified)
+}
+
+// partError says why some models could not be listed, by name, while others were.
+type partError map[string]error
+
+func (e partError) Error() string {
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		words = append(words, fmt.Sprintf("%s: %v", name, e[name]))
+	}
+	return strings.Join(words, "; ")
+}
+
+// of is the error of a listing of so many models: nil when none failed, and that of one
+// of them when all did, since then the service itself fails.
+func (e partError) of(models int) error {
+	if len(e) == 0 {
+		return nil
+	}
+	if len(e) == models {
+		name := slices.Min(slices.Collect(maps.Keys(e)))
+		return fmt.Errorf("%s: %w", name, e[name])
+	}
+	return e
 }
 
 // errChanged says that a file is no longer what was listed.

@@ -154,13 +154,14 @@ func (r *Runner) Scan(ctx context.Context) error {
 		return err
 	}
 	r.Observe.Scanned(Plan{Scan: scan})
-	return nil
+	return errors.Join(scan.Unread...)
 }
 
 // Once makes one pass over the models that only selects; nil selects all. It
 // returns why it could not go on, if so; what was measured until then is kept.
 // What a candidate does wrong is a record, not an error. A candidate that cannot
-// be brought to a worker keeps no other waiting; its error comes at the end.
+// be brought to a worker keeps no other waiting, nor does a model that cannot be
+// listed; their errors come at the end.
 //
 // Each device measures one job at a time. The jobs of a candidate share its staged
 // copy and are spread over the devices.
@@ -181,7 +182,7 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	busy := map[string]bool{}
 	groups := byCandidate(plan.Jobs)
 	ended := make(chan string, len(groups))
-	left := r.unheard(plan) // and of candidates that never came to a worker; r.mu guards it
+	left := append(r.unheard(plan), plan.Scan.Unread...) // and of candidates that never came to a worker; r.mu guards it
 	for len(groups) > 0 && within.Err() == nil {
 		next := slices.IndexFunc(groups, func(g []Job) bool { return !busy[g[0].Candidate.Model] })
 		if next < 0 || len(busy) == len(plan.Backend.Devices) {
