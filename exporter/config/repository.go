@@ -32,6 +32,8 @@ type Repository struct {
 	// KeepDeleted is how long the result of a deleted version counts, while no newer
 	// version has a result; 0 ends it with the next pass.
 	KeepDeleted time.Duration
+	// WriteResults gives a version in MLflow's registry its results as tags.
+	WriteResults bool
 }
 
 // The values of Repository.Import.
@@ -41,6 +43,7 @@ const (
 )
 
 func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
+	var written *yaml.Node
 	d.mapping(key, n, map[string]field{
 		"url":          d.scalar(c.repositoryURL),
 		"quiet":        d.duration(&c.Repository.Quiet, 0, time.Hour),
@@ -49,7 +52,14 @@ func (c *Config) repository(d *decoder, key string, n *yaml.Node) {
 		"backlog":      d.integer(&c.Repository.Backlog, 0, 1_000_000),
 		"import":       d.oneOf(&c.Repository.Import, ImportAll, ImportNewest),
 		"keep_deleted": d.duration(&c.Repository.KeepDeleted, 0, 3650*24*time.Hour),
+		"write_results": func(key string, n *yaml.Node) {
+			d.boolean(&c.Repository.WriteResults)(key, n)
+			written = n
+		},
 	})
+	if c.Repository.WriteResults && !strings.HasPrefix(c.Repository.URL, "mlflow://") {
+		d.errorf(written, key+".write_results", "needs a registry that keeps tags: repository.url mlflow://")
+	}
 }
 
 func (c *Config) repositoryURL(s string) error {

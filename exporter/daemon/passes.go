@@ -43,7 +43,11 @@ func (d *Daemon) Pass(ctx context.Context, only func(model string) bool, again .
 		if d.options.Unmeasured {
 			return runner.Scan(ctx)
 		}
-		return runner.Once(ctx, only)
+		err = runner.Once(ctx, only)
+		if cfg.Repository.WriteResults && ctx.Err() == nil {
+			d.writeResults(ctx, repo)
+		}
+		return err
 	}()
 	d.act(func(a *activity) {
 		a.running, a.waiting, a.passErr, a.stalls = nil, nil, err, time.Time{}

@@ -50,7 +50,7 @@ func (d *Daemon) againOf(q url.Values, from string) ([]pass.Again, error) {
 	if p == nil {
 		return nil, errors.New("the repository has not been read yet: ask again when plancast is ready")
 	}
-	if cfg, _ := d.inForce(); a.Precision != "" && !slices.Contains(cfg.Precisions, a.Precision) {
+	if cfg, _ := d.inForce(); a.Precision != "" && !cfg.Measures(a.Precision) {
 		return nil, fmt.Errorf("precision %q is none of the configuration's", a.Precision)
 	}
 	if err := holds(p.Scan, q.Get("model"), a.Version); err != nil {
