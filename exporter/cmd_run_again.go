@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -41,7 +40,7 @@ func (f againFlags) request(cfg config.Config, only func(string) bool, now time.
 		return nil, nil
 	}
 	precision := engine.Precision(*f.precision)
-	if precision != "" && !slices.Contains(cfg.Precisions, precision) {
+	if precision != "" && !cfg.Measures(precision) {
 		return nil, fmt.Errorf("--precision %s: the configuration has %v", precision, cfg.Precisions)
 	}
 	by := f.by.author(now)

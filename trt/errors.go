@@ -145,6 +145,9 @@ func (e *Error) classify() *Error {
 	if m := noImplementation.FindStringSubmatch(s); m != nil {
 		e.Node = m[1]
 	}
+	if m := otherGPU.FindStringSubmatch(s); m != nil {
+		e.Text = fmt.Sprintf("it was built for a GPU of compute capability %s, this one has %s", m[2], m[1])
+	}
 	if e.Kind != nil {
 		return e
 	}
@@ -158,6 +161,9 @@ func (e *Error) classify() *Error {
 }
 
 var noImplementation = regexp.MustCompile(`Could not find any implementation for node (.+?)(?: due to |\.\)|\.$|\.\s|\n|$)`)
+
+// TensorRT expects the capability of the GPU that it runs on.
+var otherGPU = regexp.MustCompile(`(?i)expecting compute (\d+\.\d+) got compute (\d+\.\d+)`)
 
 var phrases = []struct {
 	match *regexp.Regexp

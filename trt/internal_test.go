@@ -255,7 +255,11 @@ func TestClassify(t *testing.T) {
 			t.Errorf("%s: got %v at %q, want %v at %q", tc.log, e.Kind, e.Node, tc.kind, tc.node)
 		}
 	}
-	e := (&Error{Kind: ErrNoDevice, Text: "cuInit: CUDA_ERROR_NO_DEVICE"}).classify()
+	e := (&Error{Op: "load plan", Log: []LogLine{{SeverityError, "expecting compute 9.0 got compute 8.9, please rebuild."}}, Kind: ErrIncompatiblePlan}).classify()
+	if want := "it was built for a GPU of compute capability 8.9, this one has 9.0"; !strings.Contains(e.Error(), want) {
+		t.Errorf("got %v, want %q", e, want)
+	}
+	e = (&Error{Kind: ErrNoDevice, Text: "cuInit: CUDA_ERROR_NO_DEVICE"}).classify()
 	if !errors.Is(e, ErrNoDevice) {
 		t.Errorf("a known kind is kept: %v", e.Kind)
 	}

@@ -148,7 +148,7 @@ func counterpart(base []history.Record, r history.Record) (best history.Record, 
 
 // of are the newest records of a model, one of each precision.
 func of(list []history.Record, model string) (out []history.Record) {
-	for _, p := range engine.Precisions {
+	for _, p := range engine.AllPrecisions {
 		if r, ok := counterpart(list, history.Record{Model: model, Precision: p}); ok {
 			out = append(out, r)
 		}

@@ -121,6 +121,9 @@ func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
 		ModelPath: path, Precision: r.job.Precision, WorkDir: r.job.WorkDir, Settings: r.job.Settings,
 		CalibrationPath: r.job.CalibrationPath, Digest: r.job.Digest, Kept: r.job.Kept, Progress: r.progress,
 	}
+	if r.job.Precision == engine.AsBuilt {
+		return req, nil // no model tells its shapes
+	}
 	// A model that is not readable here is the backend's to refuse: it knows
 	// its own formats. A readable one can be refused before a long build.
 	model, err := onnx.ReadFile(path)

@@ -25,6 +25,8 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 		r.dims[name] = size
 	}
 	r.follow(inputs)
+	ranges := r.builtFor()
+	r.tuned(ranges)
 	o := r.job.Options
 	shapes, err := r.shapes(o.Batches[0]).Resolve(inputs)
 	if err != nil {
@@ -43,9 +45,16 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 			r.warn("batch %d is left out: config.pbtxt allows at most %d", b, r.job.MaxBatch)
 			continue
 		}
+		if !admits(ranges, b) {
+			r.warn("batch %d is left out: the plan was not built for it", b)
+			continue
+		}
 		if !slices.Contains(r.batches, b) {
 			r.batches = append(r.batches, b)
 		}
+	}
+	if len(r.batches) == 0 && len(ranges) > 0 {
+		r.batches = []int{tunedFor(ranges)}
 	}
 	if len(r.batches) == 0 {
 		e := engine.Errorf(engine.KindInvalidInput, "choose a batch size", "", "all of %v are above max_batch_size %d", o.Batches, r.job.MaxBatch)

@@ -116,7 +116,7 @@ func best(s history.Series) []history.Entry {
 		}
 	}
 	var out []history.Entry
-	for _, p := range engine.Precisions {
+	for _, p := range engine.AllPrecisions {
 		if e, ok := by[p]; ok {
 			out = append(out, e)
 		}

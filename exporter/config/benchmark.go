@@ -49,12 +49,18 @@ func (c *Config) workerVariable(name string) error {
 	return nil
 }
 
+// Measures reports whether candidates are measured at p: models at the configured
+// precisions, and plans that a team built itself as they are.
+func (c Config) Measures(p engine.Precision) bool {
+	return p == engine.AsBuilt || slices.Contains(c.Precisions, p)
+}
+
 func (c *Config) precisions(d *decoder, key string, n *yaml.Node) {
 	c.Precisions = nil
 	d.nonEmpty("one of fp32, fp16, int8", d.scalar(func(s string) error {
-		p, err := engine.ParsePrecision(s)
-		if err != nil {
-			return err
+		p := engine.Precision(s)
+		if !slices.Contains(engine.Precisions, p) {
+			return fmt.Errorf("%q is not a precision to build for: use fp32, fp16 or int8", s)
 		}
 		if slices.Contains(c.Precisions, p) {
 			return fmt.Errorf("%s is there twice", p)

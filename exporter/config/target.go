@@ -106,7 +106,7 @@ func (c *Config) selection(d *decoder, s *Select, name *string, criteria *[]fore
 			return nil
 		}),
 		"models":    d.models(&s.Models),
-		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8)),
+		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8), string(engine.AsBuilt)),
 		"criteria": d.nonEmpty(`a criterion such as "p99 < 50ms"`, d.scalar(func(text string) error {
 			if relative != nil && compare.Relative(text) {
 				c, err := compare.ParseCriterion(text)

@@ -24,15 +24,23 @@ const (
 	INT8 Precision = "int8"
 )
 
-// Precisions lists every precision, most exact first.
-var Precisions = []Precision{FP32, FP16, INT8}
+// AsBuilt is the precision of a plan that a team built itself: what its builder chose
+// for each layer.
+const AsBuilt Precision = "as_built"
 
-// ParsePrecision reads "fp32", "fp16" or "int8".
+// Precisions lists every precision that plancast builds for, most exact first;
+// AllPrecisions, every one that a result may have.
+var (
+	Precisions    = []Precision{FP32, FP16, INT8}
+	AllPrecisions = append(slices.Clone(Precisions), AsBuilt)
+)
+
+// ParsePrecision reads "fp32", "fp16", "int8" or "as_built".
 func ParsePrecision(s string) (Precision, error) {
-	if p := Precision(s); slices.Contains(Precisions, p) {
+	if p := Precision(s); slices.Contains(AllPrecisions, p) {
 		return p, nil
 	}
-	return "", fmt.Errorf("%q is not a precision: use fp32, fp16 or int8", s)
+	return "", fmt.Errorf("%q is not a precision: use fp32, fp16, int8 or as_built", s)
 }
 
 // Backend builds and loads engines. Implementations are used from one
@@ -124,9 +132,16 @@ type Engine interface {
 	Close() error
 }
 
+// Ranged is an Engine that may have been built before plancast saw it.
+type Ranged interface {
+	// Ranges are the shapes that the plan allows each of its dynamic inputs; nil when it
+	// was built for the shapes of its job.
+	Ranges() map[string]Profile
+}
+
 // BuildRequest is what Build is asked.
 type BuildRequest struct {
-	ModelPath string    // the candidate's ONNX file
+	ModelPath string    // the candidate's ONNX file, or its plan when Precision is AsBuilt
 	Precision Precision // wanted
 	Native    Precision // what the candidate is, read from the model
 	Quantized bool      // the candidate carries its own quantization (Q/DQ or QLinear nodes)
@@ -180,8 +195,8 @@ type Plan struct {
 	Path      string        `json:"path"`
 	Precision Precision     `json:"precision"`
 	SizeBytes int64         `json:"size_bytes"`
-	Duration  time.Duration `json:"duration"` // of the build; 0 when reused
-	Reused    bool          `json:"reused,omitempty"`
+	Duration  time.Duration `json:"duration"`         // of the build; 0 when reused
+	Reused    bool          `json:"reused,omitempty"` // nothing was built: an earlier job did, or the team itself
 
 	// TimingCacheHit reports whether the timing cache served the build; nil when the backend has none.
 	TimingCacheHit *bool `json:"timing_cache_hit,omitempty"`

@@ -193,7 +193,7 @@ func environment(l model.Metric, e tsdb.Engine) engine.Environment {
 // precisions are those that a subject's exporter publishes, most exact first.
 func precisions(s tsdb.Subject) []engine.Precision {
 	var out []engine.Precision
-	for _, p := range engine.Precisions {
+	for _, p := range engine.AllPrecisions {
 		if _, ok := s.Live[string(p)]; ok {
 			out = append(out, p)
 		}

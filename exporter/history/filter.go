@@ -171,7 +171,7 @@ func standingOf(ctx context.Context, q querier, model, fingerprint string, since
 	if _, err := note(of+counting+" AND iteration < ?", newest); err != nil {
 		return nil, err
 	}
-	for _, p := range engine.Precisions {
+	for _, p := range engine.AllPrecisions {
 		at, err := note(of+counting+" AND precision=?", string(p))
 		if err != nil {
 			return nil, err

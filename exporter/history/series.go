@@ -175,10 +175,10 @@ func later(a, b time.Time) time.Time {
 }
 
 func rank(p engine.Precision) int {
-	if i := slices.Index(engine.Precisions, p); i >= 0 {
+	if i := slices.Index(engine.AllPrecisions, p); i >= 0 {
 		return i
 	}
-	return len(engine.Precisions)
+	return len(engine.AllPrecisions)
 }
 
 // In returns the series of the environment with that fingerprint.

@@ -136,10 +136,19 @@ func (t Trial) Measured() bool {
 	return slices.ContainsFunc(t.kept, func(k kept) bool { return k.failure == 0 })
 }
 
-// Complete reports whether the trial has an entry, of whatever outcome, for
-// each of the precisions.
-func (t Trial) Complete(precisions []engine.Precision) bool {
-	for _, p := range precisions {
+// Expected are the precisions that the candidate is measured at: those of the
+// configuration, or as it was built.
+func (t Trial) Expected(configured []engine.Precision) []engine.Precision {
+	if _, plan := t.Entry(engine.AsBuilt); plan {
+		return []engine.Precision{engine.AsBuilt}
+	}
+	return configured
+}
+
+// Complete reports whether the trial has an entry, of whatever outcome, for each
+// precision that is expected of it.
+func (t Trial) Complete(configured []engine.Precision) bool {
+	for _, p := range t.Expected(configured) {
 		if !slices.ContainsFunc(t.kept, func(k kept) bool { return k.precision.precision() == p }) {
 			return false
 		}

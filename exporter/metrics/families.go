@@ -317,7 +317,7 @@ Only the milestones for which it counts go on naming it.
 A result is scraped hundreds of times but is one point: whoever computes with the history must take one value for each
 ` + "`plancast_iteration`" + `, at ` + "`plancast_iteration_timestamp_seconds`" + `.
 
-Label values: ` + "`model`" + ` is the folder's name, ` + "`precision`" + ` fp32, fp16 or int8, ` + "`backend`" + ` onnxruntime or tensorrt, ` + "`device`" + ` the name of the GPU or CPU.
+Label values: ` + "`model`" + ` is the folder's name, ` + "`precision`" + ` fp32, fp16, int8 or, of a plan that a team built itself, as_built, ` + "`backend`" + ` onnxruntime or tensorrt, ` + "`device`" + ` the name of the GPU or CPU.
 Identity (version, digest, library versions) stands in the ` + "`_info`" + ` series only.
 
 | metric | type | labels | meaning |

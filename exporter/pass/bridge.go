@@ -187,7 +187,7 @@ func (r *Runner) bridgeJobs(ctx context.Context, scan candidate.Scan, backend Ba
 		if fingerprint != now {
 			continue // its inputs are others
 		}
-		for _, p := range r.Config.Precisions {
+		for _, p := range r.precisions(c) {
 			k := key{name, c.Digest, p, fingerprint}
 			if err := r.recall(ctx, k); err != nil {
 				return nil, err

@@ -168,7 +168,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 	m := r.Config.ModelFor(c.Model)
 	req := worker.Request{Backend: b.Name, Config: r.Config.BackendConfig(device), Job: &bench.Job{
 		Backend: b.Name, BackendConfig: r.Config.BackendConfig(device),
-		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, candidate.ModelFile),
+		Model: c.Model, Version: c.Version, Digest: c.Digest, ModelPath: filepath.Join(staged, c.File()),
 		Precision: job.Precision, Settings: r.Config.Settings(b.Name, b.Environment), Options: r.Config.BenchmarkFor(c.Model), Guard: r.Config.GuardFor(c.Model),
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),

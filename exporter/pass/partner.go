@@ -103,7 +103,7 @@ func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, o
 		r.Log.Warn("The candidate before cannot be copied: the two results are compared as they are", "job", job.String(), "before", before.Version, "err", err)
 		return nil, rebuild
 	}
-	p.ModelPath = filepath.Join(staged, candidate.ModelFile)
+	p.ModelPath = filepath.Join(staged, found.File())
 	if _, ok := found.Files[candidate.CalibrationFile]; ok {
 		p.CalibrationPath = filepath.Join(staged, candidate.CalibrationFile)
 	}

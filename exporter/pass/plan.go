@@ -10,6 +10,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 )
@@ -75,6 +76,7 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 }
 
 func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend, only func(model string) bool) (Plan, error) {
+	scan = withoutPlans(scan, backend)
 	p := Plan{Scan: scan, Backend: backend, Fingerprints: map[string]string{}}
 	limits, err := r.limitsDigest(backend)
 	if err != nil {
@@ -88,6 +90,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 		if scan, err = r.scanned(ctx, bridges); err != nil {
 			return p, err
 		}
+		scan = withoutPlans(scan, backend)
 		p.Scan = scan
 	}
 	var perModel, bridged [][]Job
@@ -106,7 +109,7 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 				return p, err
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
-			for _, precision := range r.Config.Precisions {
+			for _, precision := range r.precisions(c) {
 				job, k := Job{Candidate: c, Precision: precision, Fingerprint: fingerprint, Expected: r.took[lineage{name, backend.Name, precision}]}, key{c.Model, c.Digest, precision, fingerprint}
 				if err := r.recall(ctx, k); err != nil {
 					return p, fmt.Errorf("plan %s: %w", name, err)
@@ -139,6 +142,37 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 	}
 	p.Jobs = append(inOrder(perModel), inOrder(bridged)...)
 	return p, nil
+}
+
+// precisions are those that a candidate is measured at.
+func (r *Runner) precisions(c candidate.Candidate) []engine.Precision {
+	if c.File() == candidate.PlanFile {
+		return []engine.Precision{engine.AsBuilt}
+	}
+	return r.Config.Precisions
+}
+
+// withoutPlans rejects the plans of a scan that the backend cannot run.
+func withoutPlans(scan candidate.Scan, b Backend) candidate.Scan {
+	if b.Name == config.OnTensorRT {
+		return scan
+	}
+	models, refused := map[string][]candidate.Candidate{}, slices.Clone(scan.Refused)
+	for name, versions := range scan.Models {
+		for _, c := range versions {
+			if c.File() != candidate.PlanFile {
+				models[name] = append(models[name], c)
+				continue
+			}
+			refused = append(refused, candidate.Refusal{
+				Path: name + "/" + c.Version, Model: name, Version: c.Version,
+				Reason: fmt.Sprintf("%s is a TensorRT plan, which needs a GPU of its kind with TensorRT, and this machine measures with %s: measure it there (docs/gpu.md), or push the model as %s as well", candidate.PlanFile, b.Name, candidate.ModelFile),
+			})
+		}
+	}
+	slices.SortFunc(refused, func(a, b candidate.Refusal) int { return cmp.Compare(a.Path, b.Path) })
+	scan.Models, scan.Refused = models, refused
+	return scan
 }
 
 // fingerprint is that of the environment in which a candidate is measured.

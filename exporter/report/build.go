@@ -182,21 +182,21 @@ func candidateView(m *standing.Model, c history.Trial) CandidateView {
 // rows are the precisions of the newest candidate.
 func rows(m *standing.Model, now time.Time) []Row {
 	s, c := m.Series, *m.Current
-	precisions := s.Precisions()
-	for _, p := range m.Precisions {
+	precisions, expected := s.Precisions(), c.Expected(m.Precisions)
+	for _, p := range expected {
 		if !slices.Contains(precisions, p) {
 			precisions = append(precisions, p)
 		}
 	}
 	slices.SortFunc(precisions, func(x, y engine.Precision) int {
-		return cmp.Compare(slices.Index(engine.Precisions, x), slices.Index(engine.Precisions, y))
+		return cmp.Compare(slices.Index(engine.AllPrecisions, x), slices.Index(engine.AllPrecisions, y))
 	})
 	out := []Row{}
 	for _, p := range precisions {
 		row := Row{Precision: p}
 		e, ok := c.Entry(p)
-		if !ok && !slices.Contains(m.Precisions, p) {
-			continue // measured once, not wanted any more
+		if !ok && !slices.Contains(expected, p) {
+			continue // other candidates have it
 		}
 		switch r, known := m.Record(e); {
 		case !ok || !known:

@@ -205,7 +205,7 @@ func choices(in ModelResults, q ResultsQuery) []choice {
 	order := func(known []string, o []option) {
 		slices.SortFunc(o, func(a, b option) int { return cmp.Compare(slices.Index(known, a.Value), slices.Index(known, b.Value)) })
 	}
-	order(texts(engine.Precisions), out[0].Options)
+	order(texts(engine.AllPrecisions), out[0].Options)
 	order(texts(resultStates), out[1].Options)
 	return out
 }

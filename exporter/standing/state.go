@@ -269,7 +269,7 @@ func shown(h history.Model) map[int64]bool {
 				out[e.ID] = true
 			}
 		}
-		for _, p := range engine.Precisions {
+		for _, p := range engine.AllPrecisions {
 			if e, ok := s.LastGood(p); ok {
 				out[e.ID] = true
 			}

@@ -191,10 +191,10 @@ func figure(e history.Entry, c forecast.Criterion) float64 {
 	return v
 }
 
-// through reports whether t has been tried at all of the expected precisions
-// that count.
-func through(sel config.Select, t history.Trial, expected []engine.Precision) bool {
-	return !slices.ContainsFunc(expected, func(p engine.Precision) bool {
+// through reports whether t has been tried at all precisions that are expected of it
+// and count.
+func through(sel config.Select, t history.Trial, configured []engine.Precision) bool {
+	return !slices.ContainsFunc(t.Expected(configured), func(p engine.Precision) bool {
 		if !sel.Counts(p) {
 			return false
 		}

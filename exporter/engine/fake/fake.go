@@ -47,11 +47,13 @@ type Script struct {
 
 	Precisions []engine.Precision  `json:"precisions,omitempty"` // supported; all when empty
 	Inputs     []engine.TensorInfo `json:"inputs,omitempty"`
-	Scale      *float64            `json:"scale,omitempty"` // y = Scale x; 1 when nil
-	NaN        bool                `json:"nan,omitempty"`   // y is NaN
-	Layers     []engine.Layer      `json:"layers,omitempty"`
-	PeakBytes  int64               `json:"peak_bytes,omitempty"`
-	Message    string              `json:"message,omitempty"` // of a fault that is an error
+	// Ranges are the shapes that the engine was built for before; all when empty.
+	Ranges    map[string]engine.Profile `json:"ranges,omitempty"`
+	Scale     *float64                  `json:"scale,omitempty"` // y = Scale x; 1 when nil
+	NaN       bool                      `json:"nan,omitempty"`   // y is NaN
+	Layers    []engine.Layer            `json:"layers,omitempty"`
+	PeakBytes int64                     `json:"peak_bytes,omitempty"`
+	Message   string                    `json:"message,omitempty"` // of a fault that is an error
 }
 
 // Fault is something that goes wrong.
@@ -257,6 +259,9 @@ func (e *fakeEngine) Outputs() []engine.TensorInfo {
 	}
 	return outputs
 }
+
+// Ranges implements engine.Ranged.
+func (e *fakeEngine) Ranges() map[string]engine.Profile { return e.script.Ranges }
 
 func outputName(input string) string {
 	if input == "x" {

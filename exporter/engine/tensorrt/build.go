@@ -30,6 +30,9 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err != nil {
 		return engine.Plan{}, err
 	}
+	if req.Precision == engine.AsBuilt {
+		return b.adopt(ctx, req, env)
+	}
 	model, err := onnx.ReadFile(req.ModelPath)
 	if err != nil {
 		return fail(engine.KindInvalidModel, err)
@@ -50,19 +53,13 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 	if err != nil {
 		return fail(engine.KindInternal, err)
 	}
-	dir := req.WorkDir
-	if req.Kept.Plans != "" && req.Digest != "" {
-		dir = req.Kept.Plans
+	path, plan, kept, err := keptPlan(req, name)
+	if err != nil {
+		return fail(engine.KindInternal, err)
 	}
-	path := filepath.Join(dir, name+".plan")
-	if dir != req.WorkDir {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return fail(engine.KindInternal, fmt.Errorf("make room for plans: %w", err))
-		}
-		if plan, ok := reuse(path, name); ok {
-			req.Progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: "the plan of an earlier build is used"})
-			return plan, nil
-		}
+	if kept {
+		req.Progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: "the plan of an earlier build is used"})
+		return plan, nil
 	}
 
 	if b.builder == nil {

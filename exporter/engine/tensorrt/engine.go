@@ -63,6 +63,9 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 	}
 	defer runtime.Close()
 	native, err := runtime.Load(content)
+	if err != nil && plan.Precision == engine.AsBuilt {
+		return nil, foreign(ctx, meta.Environment, err)
+	}
 	if err != nil {
 		if errors.Is(err, trt.ErrIncompatiblePlan) || errors.Is(err, trt.ErrCorruptPlan) {
 			_ = os.Remove(metadataPath(plan.Path)) // it is not found again
@@ -70,6 +73,9 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 		return nil, failure(ctx, engine.KindRunFailed, op, plan.Path, err)
 	}
 	e := &loaded{plan: plan, settings: opts.Settings, engine: native, contexts: map[int]*trt.Context{}}
+	if plan.Precision == engine.AsBuilt {
+		meta.Inputs, meta.Outputs = described(native.Info())
+	}
 	if err := e.describe(meta); err != nil {
 		native.Close()
 		return nil, err

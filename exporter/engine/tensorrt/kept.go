@@ -48,6 +48,20 @@ func planName(req engine.BuildRequest, env engine.Environment) (string, error) {
 	return fmt.Sprintf("%s-%s-%s", digest, req.Precision, key), err
 }
 
+// keptPlan is where the plan of that name belongs, and the plan where an earlier job left
+// it there.
+func keptPlan(req engine.BuildRequest, name string) (path string, plan engine.Plan, kept bool, err error) {
+	if req.Kept.Plans == "" || req.Digest == "" {
+		return filepath.Join(req.WorkDir, name+".plan"), plan, false, nil
+	}
+	if err := os.MkdirAll(req.Kept.Plans, 0o755); err != nil {
+		return "", plan, false, fmt.Errorf("make room for plans: %w", err)
+	}
+	path = filepath.Join(req.Kept.Plans, name+".plan")
+	plan, kept = reuse(path, name)
+	return path, plan, kept, nil
+}
+
 // reuse finds a plan that is whole.
 func reuse(path, name string) (engine.Plan, bool) {
 	text, err := os.ReadFile(metadataPath(path))
