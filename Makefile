@@ -91,6 +91,14 @@ torture: build ## hurt plancast as often as docs/reliability.md asks for, and wr
 sbom: build ## what plancast is made of, as CycloneDX: build/sbom-*.json
 	VERSION='$(VERSION)' BIN='$(BIN)' scripts/sbom.sh
 
+.PHONY: release
+release: ## build/release: the program for amd64 and arm64, the plugin, SBOMs, checksums; the same commit gives the same bytes
+	VERSION='$(VERSION)' scripts/release.sh
+
+.PHONY: image-test
+image-test: ## build the images with buildah and run plancast in one: a read-only root, no capabilities, SIGTERM; needs root, takes minutes
+	scripts/image_test.sh
+
 .PHONY: licences
 licences: ## write docs/licences.md anew: the licence of every module that is linked
 	mkdir -p build
