@@ -109,6 +109,25 @@ func testChains(t *testing.T, open func(*testing.T) engine.Backend, model string
 		}
 	})
 
+	t.Run("requests run the steps of their chain, and begin again after the last", func(t *testing.T) {
+		e, l := load(t)
+		chains := []engine.Chain{chain(t, e, l, 1, decoder.Lengths{Sequence: 1, Past: 6}, 5), chain(t, e, l, 2, decoder.Lengths{Sequence: 4}, 1)}
+		requests := make([]engine.Request, 40)
+		for i := range requests {
+			requests[i].Input = i % 2
+		}
+		for _, lanes := range []int{1, 2} {
+			answers, err := e.Serve(context.Background(), chains, requests, engine.ServeOptions{Concurrency: lanes})
+			if err != nil || len(answers) != len(requests) {
+				t.Errorf("concurrency %d: %d answers, %v", lanes, len(answers), err)
+			}
+		}
+		wrong := chain(t, e, l, 1, decoder.Lengths{Sequence: 1, Past: 2}, 2)
+		wrong.Links[0].Shapes[1][2]++
+		_, err := e.Serve(context.Background(), []engine.Chain{chains[0], wrong}, requests, engine.ServeOptions{Concurrency: 1})
+		expect(t, "a cache that grows by two", err, engine.KindInvalidInput, engine.KindRunFailed)
+	})
+
 	t.Run("a chain that does not fit the model is refused", func(t *testing.T) {
 		e, l := load(t)
 		fits := func() engine.Chain { return chain(t, e, l, 1, decoder.Lengths{Sequence: 1, Past: 2}, 2) }
