@@ -61,8 +61,8 @@ type EngineInfo struct {
 	// DeviceBytes is how much less device memory was free after loading: the weights
 	// and what TensorRT keeps beside them. Other processes' changes count as well.
 	DeviceBytes int64
-	// ContextBytes is the scratch memory each execution context needs, as the engine
-	// reports it for its largest profile.
+	// ContextBytes is the scratch memory that each execution context of the first
+	// profile needs, as the engine reports it.
 	ContextBytes int64
 }
 

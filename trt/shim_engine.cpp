@@ -47,7 +47,7 @@ void trt_get_engine_info(const trt_engine* e, trt_engine_info* out) {
   out->tensors = x.getNbIOTensors();
   out->profiles = x.getNbOptimizationProfiles();
   out->layers = x.getNbLayers();
-  out->context_bytes = x.getDeviceMemorySizeV2();
+  out->context_bytes = out->profiles > 1 ? x.getDeviceMemorySizeForProfileV2(0) : x.getDeviceMemorySizeV2();
   out->device_bytes = e->state->device_bytes;
 }
 

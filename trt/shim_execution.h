@@ -33,13 +33,15 @@ class OutputMemory final : public nvinfer1::IOutputAllocator {
 
 using Context = std::shared_ptr<nvinfer1::IExecutionContext>;
 
-// Makes an execution context. With scratch it has no memory of its own for what its
-// layers hand to each other: contexts that never run at the same time share that.
+// Makes an execution context. It has memory for what its layers hand to each other as
+// its profile needs it, whatever other profiles need; with scratch it has none of its
+// own, since contexts that never run at the same time can share that.
 inline Context make_context(const EngineState& engine, int32_t profile, DeviceBuffer* scratch = nullptr) {
   using Allocation = nvinfer1::ExecutionContextAllocationStrategy;
   auto& e = *engine.engine;
-  auto context = own(e.createExecutionContext(scratch ? Allocation::kUSER_MANAGED : Allocation::kSTATIC), engine.device(),
-                     "createExecutionContext failed");
+  auto allocation = e.getNbOptimizationProfiles() > 1 ? Allocation::kON_PROFILE_CHANGE : Allocation::kSTATIC;
+  if (scratch) allocation = Allocation::kUSER_MANAGED;
+  auto context = own(e.createExecutionContext(allocation), engine.device(), "createExecutionContext failed");
   // As trtexec does: the layers' names for profilers, and no more, whatever detail
   // the plan carries for the inspector.
   context->setNvtxVerbosity(nvinfer1::ProfilingVerbosity::kLAYER_NAMES_ONLY);
