@@ -129,8 +129,8 @@ func (f ForecastView) Notes() []string {
 	return sentences(w)
 }
 
-// named matches a warning that starts with a model and its criteria.
-var named = regexp.MustCompile(`^\S+ \([\w, ]+\): `)
+// named matches what starts with a model: with its criteria, or before a sentence about it.
+var named = regexp.MustCompile(`^\S+( \([\w, ]+\): |: [A-Z])`)
 
 // sentences start with a capital letter, but for a name.
 func sentences(list []string) []string {

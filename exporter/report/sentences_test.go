@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -82,5 +83,15 @@ func TestTheWarningsOfTheHeadlineAreThoseOfItsEngine(t *testing.T) {
 	got := m.WarningTexts()
 	if want := row(t, m, m.Best).Result.Warnings; len(want) == 0 || len(got) == 0 || got[len(got)-1] != want[len(want)-1] {
 		t.Errorf("got %q, want those of %s: %q", got, m.Best, want)
+	}
+}
+
+func TestANameKeepsItsSpellingAtTheStartOfASentence(t *testing.T) {
+	f := report.ForecastView{Forecast: forecast.Forecast{Basis: forecast.Basis{Warnings: []string{
+		"t5-small: The newest result is a regression.", "t5-small (p99): only 3 results", "unknown: a model has no result",
+	}}}}
+	want := []string{"t5-small: The newest result is a regression.", "t5-small (p99): only 3 results", "Unknown: a model has no result"}
+	if got := f.Notes(); !slices.Equal(got, want) {
+		t.Errorf("got %q; want %q", got, want)
 	}
 }
