@@ -21,8 +21,10 @@ import (
 type Reader struct {
 	client *prom.Client
 	query  Query
-	got    *answers  // nil before the first reading
-	until  time.Time // how far it reaches
+	// quantities are those of the engines, and of workloads those that were asked for.
+	quantities []terms.Quantity
+	got        *answers  // nil before the first reading
+	until      time.Time // how far it reaches
 }
 
 // ReaderOptions say what a Reader reads.
@@ -33,22 +35,32 @@ type ReaderOptions struct {
 	Resolution time.Duration // the finest step of a history
 	// Paired are the quantities whose changes are read as pairs showed them.
 	Paired []string
+	// Workloads are quantities of workloads ("p99@chat") to read besides those of the
+	// engines.
+	Workloads []string
 }
 
-// NewReader makes a reader of all quantities; nothing is asked yet.
+// NewReader makes a reader of all quantities; nothing is asked yet. Names that are no
+// quantity of a workload are left out.
 func NewReader(c *prom.Client, o ReaderOptions) *Reader {
 	q := Query{
 		Model: "model", Subject: o.By, By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
 		History: o.LookBack, Resolution: o.Resolution,
 	}
-	for _, x := range terms.Quantities() {
+	quantities := terms.Quantities()
+	for _, name := range o.Workloads {
+		if x, err := terms.QuantityByName(name); err == nil && !slices.Contains(quantities, x) {
+			quantities = append(quantities, x)
+		}
+	}
+	for _, x := range quantities {
 		c := Criterion{Expr: x.Expr, Criterion: forecast.Criterion{Metric: x.Name, Unit: x.Unit}}
 		if slices.Contains(o.Paired, x.Name) {
 			c.pair, _ = x.Pair()
 		}
 		q.Criteria = append(q.Criteria, c)
 	}
-	return &Reader{client: c, query: q}
+	return &Reader{client: c, query: q, quantities: quantities}
 }
 
 // Reading is what a store knew at a moment.
@@ -67,7 +79,9 @@ type Subject struct {
 	Labels map[string]string // of the series that counts its iterations now, or did last
 	// Seen is when the store last had it: At while an exporter publishes it.
 	Seen    time.Time
-	Engines []Engine // the most exact first; Criteria in the order of terms.Quantities
+	Engines []Engine // the most exact first; Criteria in the order of Quantities
+	// Quantities are those that were read.
+	Quantities []terms.Quantity
 	// Environment is the one that counts for its exporter, since when it does; "" where
 	// none says so.
 	Environment string
@@ -80,13 +94,13 @@ type Subject struct {
 type Candidate struct{ Version, Digest string }
 
 // Candidates are the iterations of a subject, in order of time; their steps are in
-// the order of Engines, and their values in that of terms.Quantities.
+// the order of Engines, and their values in that of Quantities.
 func (s Subject) Candidates() []iterations.Candidate {
 	engines := make([]iterations.Engine, len(s.Engines))
 	for i, e := range s.Engines {
 		engines[i] = e.Engine
 	}
-	return iterations.Candidates(engines, len(terms.Quantities()))
+	return iterations.Candidates(engines, len(s.Quantities))
 }
 
 const (
@@ -191,7 +205,7 @@ func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]C
 	byName, counting := map[string]*Subject{}, got.countingFor(r.query)
 	for name, engines := range h.byModel(r.query, parts) {
 		if name != "" {
-			x := &Subject{Name: name, Engines: engines, Live: map[string]Candidate{}}
+			x := &Subject{Name: name, Engines: engines, Quantities: r.quantities, Live: map[string]Candidate{}}
 			x.Environment, x.Since = counting[name].At(out.At)
 			byName[name] = x
 		}

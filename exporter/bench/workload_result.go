@@ -98,6 +98,37 @@ func (w WorkloadResult) Figure(quantity string) (float64, bool) {
 	return w.Latency.Mean, true
 }
 
+// SetFigure sets what Figure says of a quantity: of a result of which only figures are
+// known.
+func (w *WorkloadResult) SetFigure(quantity string, v float64) {
+	latency := func() *Latency {
+		if w.Latency == nil {
+			w.Latency = &Latency{}
+		}
+		return w.Latency
+	}
+	switch quantity {
+	case "rate":
+		w.Answered = v
+	case "goodput":
+		w.Goodput = &v
+	case "max_rate":
+		w.HighestRate = &v
+	case "tokens":
+		w.Generation = &Generation{Tokens: v}
+	case "ttft":
+		w.Phase, latency().Mean = workload.Prefill, v
+	case "tpot":
+		w.Phase, latency().Mean = workload.Decode, v
+	case "mean":
+		latency().Mean = v
+	default:
+		if q, ok := percentileOf[quantity]; ok {
+			latency().Quantiles = append(latency().Quantiles, Quantile{Q: q, Value: v})
+		}
+	}
+}
+
 func stated(v *float64) (float64, bool) {
 	if v == nil {
 		return 0, false

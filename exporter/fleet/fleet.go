@@ -21,6 +21,7 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 	"github.com/plancast/plancast/exporter/web"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/tsdb"
 	"github.com/plancast/plancast/tsdb/prom"
 	"github.com/plancast/plancast/units"
@@ -100,11 +101,15 @@ func (d *Daemon) use(cfg config.Config) error {
 	return nil
 }
 
+// newReader reads what the engines have, and what milestones say of workloads.
 func newReader(client *prom.Client, cfg config.Config) *tsdb.Reader {
 	o := tsdb.ReaderOptions{By: cfg.Source.By, LookBack: cfg.Source.LookBack, Resolution: cfg.Source.Resolution}
 	for _, m := range cfg.Milestones {
 		for _, c := range m.Criteria {
 			o.Paired = append(o.Paired, c.Metric)
+			if _, workload := terms.SplitWorkload(c.Metric); workload != "" {
+				o.Workloads = append(o.Workloads, c.Metric)
+			}
 		}
 	}
 	return tsdb.NewReader(client, o)

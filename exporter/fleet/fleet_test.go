@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -43,7 +44,7 @@ func newStore(t *testing.T) *store {
 			Results: promtest.Improving(uint64(i+1), 12, begin, 36*time.Hour, 0.08, 0.03, "3fa91c07b2de"),
 		})
 	}
-	at, err := url.Parse(promtest.Start(t, h.OpenMetrics()))
+	at, err := url.Parse(promtest.Start(t, withWorkload(h.OpenMetrics())))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,18 @@ func newStore(t *testing.T) *store {
 	}))
 	t.Cleanup(s.Close)
 	return s
+}
+
+// withWorkload adds the workload chat, in which each engine is as fast as alone.
+func withWorkload(text string) string {
+	var b strings.Builder
+	b.WriteString("# TYPE plancast_workload_latency_seconds summary\n")
+	for l := range strings.Lines(text) {
+		if labels, ok := strings.CutPrefix(l, "plancast_engine_latency_seconds{"); ok {
+			b.WriteString(`plancast_workload_latency_seconds{workload="chat",` + labels)
+		}
+	}
+	return strings.Replace(text, "# EOF", b.String()+"# EOF", 1)
 }
 
 // configured is a configuration that reads a store.
@@ -257,6 +270,22 @@ func TestASecretIsInNoError(t *testing.T) {
 		}
 		if err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", extra, err)
+		}
+	}
+}
+
+func TestAMilestoneOfAFleetIsAboutWorkloadsAsWell(t *testing.T) {
+	cfg := configured(t, newStore(t).URL, "")
+	chat := cfg.Milestones[0]
+	chat.Name, chat.Criteria = "chat", slices.Clone(chat.Criteria)
+	chat.Criteria[0].Metric = "p99@chat"
+	cfg.Milestones = append(cfg.Milestones, chat)
+	d := open(t, cfg, func() time.Time { return now })
+	d.Read(t.Context())
+	for _, family := range []string{"plancast_milestone_models_ready", "plancast_milestone_probability", "plancast_milestone_attained_ratio"} {
+		alone, traffic := line(t, d, family+`{milestone="spring"}`), line(t, d, family+`{milestone="chat"}`)
+		if traffic == "" || traffic != alone {
+			t.Errorf("%s is %q for the workload and %q for the engine alone", family, traffic, alone)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 			if step.Guessed {
 				r.Failure = unknownFailure()
 			} else {
-				r.Measurement = measurement(step, r.Precision)
+				r.Measurement = measurement(step, s.Quantities, r.Precision)
 				r.Measurement.Comparison = comparison(step, func(number float64) (history.Record, bool) {
 					b, ok := before[result{k, step.Environment, number}]
 					return b, ok
@@ -131,10 +131,16 @@ func unknownFailure() *history.Failure {
 }
 
 // measurement is what the values of a step say of one.
-func measurement(s *iterations.Step, p engine.Precision) *bench.Measurement {
+func measurement(s *iterations.Step, quantities []terms.Quantity, p engine.Precision) *bench.Measurement {
 	m := &bench.Measurement{Stable: true}
-	for i, q := range terms.Quantities() {
-		if v := s.Values[i]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+	for i, q := range quantities {
+		v := s.Values[i]
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			continue
+		}
+		if name, workload := terms.SplitWorkload(q.Name); workload != "" {
+			putWorkload(m, workload, name, v)
+		} else {
 			put[q.Name](m, v)
 		}
 	}
@@ -166,6 +172,17 @@ var put = map[string]func(*bench.Measurement, float64){
 	"memory":             func(m *bench.Measurement, v float64) { m.Memory.PeakBytes = new(int64(v)) },
 	"size":               func(m *bench.Measurement, v float64) { m.Plan.SizeBytes = int64(v) },
 	"build_duration":     func(m *bench.Measurement, v float64) { m.Plan.Duration = time.Duration(v * float64(time.Second)) },
+}
+
+// putWorkload is put for a quantity of a workload.
+func putWorkload(m *bench.Measurement, workload, quantity string, v float64) {
+	w := m.Workload(workload)
+	if w == nil {
+		m.Workloads = append(m.Workloads, bench.WorkloadResult{})
+		w = &m.Workloads[len(m.Workloads)-1]
+		w.Name, w.Stable = workload, true
+	}
+	w.SetFigure(quantity, v)
 }
 
 func quantile(q float64) func(*bench.Measurement, float64) {

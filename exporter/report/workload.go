@@ -200,14 +200,12 @@ func workloadWithin(l workloadLine) string {
 // details are sentences below the table of workloads.
 func (l workloadLine) details() []string {
 	var out []string
-	say := func(format string, args ...any) {
-		out = append(out, fmt.Sprintf("%s under %s: ", l.Precision, l.Name)+fmt.Sprintf(format, args...))
-	}
+	say := func(text string) { out = append(out, fmt.Sprintf("%s under %s: %s", l.Precision, l.Name, text)) }
 	if l.Failure != "" {
-		say("%s", l.Failure)
+		say(l.Failure)
 	}
 	if l.Phase != "" && l.Mean != nil {
-		say("%s", l.generation())
+		say(l.generation())
 	}
 	if len(l.Shapes) > 1 {
 		parts := make([]string, len(l.Shapes))
@@ -217,10 +215,10 @@ func (l workloadLine) details() []string {
 				parts[i] += " (P99 " + units.Format(*s.P99, units.Seconds) + ")"
 			}
 		}
-		say("%s", strings.Join(parts, ", "))
+		say(strings.Join(parts, ", "))
 	}
 	for _, w := range l.Warnings {
-		say("%s", w)
+		say(w)
 	}
 	return out
 }
