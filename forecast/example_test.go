@@ -33,7 +33,7 @@ func ExampleSingle() {
 	fmt.Println(f.Summary)
 	// Output:
 	// at_risk
-	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 78 % (62-89 %) by 31 January 2027
+	// 77 % of the way to 50 ms; about 2.8 more effective iterations; 78 % (61-89 %) by 31 January 2027
 }
 
 // The newest gain falls short of the five before it, and a reason is known.
@@ -80,7 +80,7 @@ func ExampleJoint() {
 		fmt.Println(p.Model, p.Criterion, p.Forecast.State)
 	}
 	// Output:
-	// 96 % of the way; 71 % (40-90 %) within 10 iterations
+	// 96 % of the way; 68 % (37-89 %) within 10 iterations
 	// bert accuracy_deviation < 0.5 % at_risk
 	// resnet50 p99 < 50 ms on_track
 	// resnet50 accuracy_deviation < 0.5 % met

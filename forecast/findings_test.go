@@ -23,6 +23,7 @@ func TestAnswersThatWereFoundWrong(t *testing.T) {
 		"six gains of 10 %, two more needed":                 {ramp(7, 100, 0.1), 100 * math.Pow(0.9, 8.01), 5, 0.8, 0.97},
 		"eleven gains of 10 %, two more needed":              {ramp(12, 100, 0.1), 100 * math.Pow(0.9, 13.01), 5, 0.8, 0.97},
 		"an exact approach to 80, target 60":                 {exact, 60, 20, 0, 0.05},
+		"a staircase that repeats itself seven times":        {append([]float64{120, 118, 62, 61, 34}, slices.Repeat([]float64{33.8}, 7)...), 30, 10, 0.15, 0.45},
 		"a regression three times over the target":           {[]float64{175e-6, 68e-6, 35e-6, 20e-6, 9.5e-3}, 3e-3, 29, 0.5, 0.97},
 		"a greater regression":                               {[]float64{175e-6, 68e-6, 35e-6, 20e-6, 1}, 3e-3, 29, 0, 0.8},
 		"zero before, target 0":                              {[]float64{0, 0.005}, 0, 5, 0.1, 0.9},

@@ -42,7 +42,7 @@ type Record struct {
 // with the weight of exp(LogMass) steps towards exp(Intercept -
 // LogGap*log(g+0.02) - Gap*g); within h steps it is that times
 //
-//	exp(Level + Siblings*s + Newest*b + Quiet*(share of results that repeat the one before)
+//	exp(Level + Siblings*s + Newest*b + Quiet*(share of steps up to the last gain that repeat the result before)
 //	    + Pace*u) * h^LogSteps
 //
 // where u, within -3 and 3, is how many of its own standard deviations a random
@@ -61,7 +61,7 @@ type Work struct {
 //	    + Stretches*(rank correlation of time and the medians of six stretches)
 //	    + LogLength*log(n/10)
 //	    + Improving*(newest steps that improved less those that did not)
-//	    + Quiet*(share of the newest results that repeat the one before)
+//	    + Quiet*(share of the newest steps up to the last gain that repeat the result before)
 type State struct {
 	Intercept, Records, Order, Beaten, Stretches, LogLength, Improving, Quiet float64
 }
@@ -92,16 +92,16 @@ type Bands struct {
 func Default() Coefficients {
 	return Coefficients{
 		Record: Record{
-			Intercept: -1.585, LogGap: 0.413, Gap: 1.839, LogSteps: 0.713, LogLength: -0.763, LogSpread: 0.265, LogNoise: 0.213,
-			Newest: 0.327, Siblings: 0.239,
+			Intercept: -1.585, LogGap: 0.413, Gap: 1.839, LogSteps: 0.714, LogLength: -0.758, LogSpread: 0.264, LogNoise: 0.215,
+			Newest: 0.326, Siblings: 0.255,
 		},
 		Work: Work{
-			LogMass: -0.156, Intercept: -2.266, LogGap: 0.126, Gap: 1.791, LogSteps: 0.618, Level: 0.017, Siblings: 0.14,
-			Newest: 0.179, Quiet: 1.467, Pace: 0.204, Reach: 0.3,
+			LogMass: -0.151, Intercept: -2.262, LogGap: 0.133, Gap: 1.79, LogSteps: 0.616, Level: 0.017, Siblings: 0.166,
+			Newest: 0.175, Quiet: 1.572, Pace: 0.202, Reach: 0.3,
 		},
 		State: State{
-			Intercept: -5.474, Records: 2.761, Order: 1.223, Beaten: 2.068, Stretches: 1.164, LogLength: 0.264,
-			Improving: 2.551, Quiet: 1.467,
+			Intercept: -5.452, Records: 2.669, Order: 1.245, Beaten: 2.043, Stretches: 1.182, LogLength: 0.28,
+			Improving: 2.562, Quiet: 1.661,
 		},
 		Trend: Trend{Intercept: -2.8, Evidence: 0.1, Decisive: 0.9, Order: 1},
 		Bands: Bands{Low: -0.61, High: -0.83, Error: 0.55, LogSteps: 0.12, LogLength: -0.38, OwnAfter: 60, OwnShift: 0.22},

@@ -38,7 +38,7 @@ type work struct {
 	pace   float64 // gain of a step to expect from the newest steps, in deviations of one
 	spread float64 // of one step: that deviation, without the newest
 
-	improving, quiet float64 // shares of the steps before the newest, see State
+	improving, quiet float64 // shares of the steps before the newest, see State and quietly
 }
 
 // work looks at the newest steps; newest says whether the newest result is the
@@ -46,7 +46,7 @@ type work struct {
 func (e *History) work(c *Work, shift, newest float64, w *work) {
 	n := len(e.z)
 	w.gains, w.steps, w.newest = 0, 0, e.z[n-1]
-	var all, sum, older, square, better, same float64 // weighted: all without the newest but older
+	var all, sum, older, square, better float64 // weighted: all without the newest but older
 	for i := n - 1; i > 0 && n-1-i < workMemory; i-- {
 		weight := workWeights[n-1-i]
 		w.steps += weight
@@ -63,16 +63,33 @@ func (e *History) work(c *Work, shift, newest float64, w *work) {
 		older += weight * d
 		square += weight * d * d
 		better += weight * float64(one(d > 0)-one(d < 0))
-		same += weight * quietStep * quietStep / (quietStep*quietStep + d*d)
 	}
 	mean := older / (all + paceMass)
 	variance := (max(square-2*mean*older+mean*mean*all, 0) + paceMass*usualStep*usualStep) / (all + paceMass)
 	w.spread = math.Sqrt(variance) + leastStep
 	w.pace = max(sum/(w.steps+paceMass), 0) / w.spread
 	w.improving = better / (all + 1)
-	w.quiet = (same + quietPrior) / (all + 1)
+	w.quiet = e.quietly()
 	w.level = math.Exp(c.Level + c.Siblings*shift + c.Newest*newest + c.Quiet*w.quiet)
 	w.mass = math.Exp(c.LogMass)
+}
+
+// quietly is the share of the newest steps that repeat the result before: where
+// results repeat, what is measured shows what was changed, and not noise. The
+// newest result and the stretch without a gain before it do not count. That
+// nothing changes any more would otherwise be taken for a sign of work.
+func (e *History) quietly() float64 {
+	var all, same float64
+	gained := false
+	n := len(e.z)
+	for i := n - 2; i > 0 && n-1-i < workMemory; i-- {
+		if gained = gained || e.best[i-1]-e.z[i] > leastGain; gained {
+			weight, d := workWeights[n-1-i], e.z[i-1]-e.z[i]
+			all += weight
+			same += weight * quietStep * quietStep / (quietStep*quietStep + d*d)
+		}
+	}
+	return (same + quietPrior) / (all + 1)
 }
 
 // away is how far x lies beyond the newest result, in deviations of one step.
