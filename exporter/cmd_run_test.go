@@ -137,6 +137,9 @@ func TestCheckNamesWhatNothingReads(t *testing.T) {
 models:
   - {match: cfg-dims, owner: vision, dims: {sequence: 128, N: 4, "x/1": 4}, inputs: {tokens: [1, 128]}, profiles: {y: {min: [1], opt: [1], max: [1]}}}
   - {match: nothing-like-this, owner: a}
+workloads:
+  - {name: talk, models: "cfg-*", shapes: [{dims: {batch: 2, N: 4}}, {dims: {sequence: 32}}]}
+  - {name: lonely, models: "bret*"}
 notifications:
   receivers:
     - {name: chat, url_env: PLANCAST_TEST_URL}
@@ -161,6 +164,8 @@ notifications:
 		`models[0]: no model that matches "cfg-dims" has an input "tokens"; cfg-dims has x`,
 		`models[0]: no model that matches "cfg-dims" has an input "y"; cfg-dims has x`,
 		`models[1].match: no model of the repository matches "nothing-like-this"`,
+		`workloads[0].shapes[1].dims: no model that gets the workload talk has a dimension "sequence"; cfg-dims has x [N, 4]`,
+		`workloads[1].models: no model of the repository gets the workload lonely`,
 		`config.pbtxt of pbtxt-name version 1: the model has no input "input__0"; pbtxt-name has x`,
 		`notifications.routes[0].owners: no model of the repository has an owner that matches "visoin"`,
 		`notifications.routes[1].models: no model of the repository matches "resnt*"`,
@@ -171,7 +176,7 @@ notifications:
 			t.Errorf("check lacks %q\n%s%s", want, out, errs)
 		}
 	}
-	for _, not := range []string{`dimension "N"`, `dimension "x/1"`, "chat is notified", `"vision"`} {
+	for _, not := range []string{`dimension "N"`, `dimension "x/1"`, `dimension "batch"`, "chat is notified", `"vision"`} {
 		if strings.Contains(out, not) {
 			t.Errorf("check says %q\n%s", not, out)
 		}

@@ -42,6 +42,7 @@ func findings(cfg config.Config, scan candidate.Scan) []string {
 			}
 		}
 	}
+	out = append(out, workloadFindings(cfg, scan, names)...)
 	for _, name := range names {
 		for _, d := range declarations(scan, []string{name}) {
 			for _, input := range slices.Sorted(maps.Keys(d.candidate.Shapes.Inputs)) {
@@ -52,6 +53,31 @@ func findings(cfg config.Config, scan candidate.Scan) []string {
 		}
 	}
 	return append(out, deafRoutes(cfg, names)...)
+}
+
+// workloadFindings are models and dimensions that workloads speak of in vain.
+func workloadFindings(cfg config.Config, scan candidate.Scan, names []string) (out []string) {
+	for i, w := range cfg.Workloads {
+		matches := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !(config.Select{Models: w.Models}).Matches(name) })
+		if len(matches) == 0 {
+			if len(names) > 0 {
+				out = append(out, fmt.Sprintf("workloads[%d].models: no model of the repository gets the workload %s", i, w.Name))
+			}
+			continue
+		}
+		if w.Phase != "" {
+			continue // its sizes may be those of a cache, which has no dimension for each
+		}
+		declared := declarations(scan, matches)
+		for k, s := range w.Shapes {
+			for _, name := range slices.Sorted(maps.Keys(s.Sizes())) {
+				if len(declared) > 0 && !slices.ContainsFunc(declared, func(d declaration) bool { return d.hasDimension(name) }) {
+					out = append(out, fmt.Sprintf("workloads[%d].shapes[%d].dims: no model that gets the workload %s has a dimension %q%s", i, k, w.Name, name, declared[0].dimensions()))
+				}
+			}
+		}
+	}
+	return out
 }
 
 // declaration is what the newest readable version of a model declares.

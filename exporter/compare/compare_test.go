@@ -99,6 +99,37 @@ func TestWhatTheIntervalsOfTwoResultsSay(t *testing.T) {
 	}
 }
 
+// chat has a P99 in milliseconds, known to a hundredth, under the workload of that name.
+func chat(p99 float64) func(*history.Record) {
+	return func(r *history.Record) {
+		w := bench.WorkloadResult{Latency: &measured("1", p99, 0.01).Measurement.Latency, Answered: 200}
+		w.Name = "chat"
+		r.Measurement.Workloads = []bench.WorkloadResult{w}
+	}
+}
+
+func TestWorkloadsAreComparedByTheirOwnIntervals(t *testing.T) {
+	busy := func(r *history.Record) {
+		r.Measurement.Workloads[0].Disturbance = &bench.Disturbance{Suffered: 1}
+	}
+	for _, c := range []struct {
+		name string
+		a, b history.Record
+		want compare.Verdict
+	}{
+		{"faster", measured("1", 10, 0.01, chat(50)), measured("2", 10, 0.01, chat(30)), compare.Improved},
+		{"slower", measured("1", 10, 0.01, chat(50)), measured("2", 10, 0.01, chat(60)), compare.Regressed},
+		{"disturbed alone", measured("1", 10, 0.01, chat(50)), measured("2", 10, 0.01, chat(60), busy), compare.Undecided},
+		{"quiet beside a disturbed engine", measured("1", 10, 0.01, chat(50), disturbed), measured("2", 10, 0.01, chat(60)), compare.Regressed},
+		{"gone", measured("1", 10, 0.01, chat(50)), measured("2", 10, 0.01), compare.Undecided},
+	} {
+		row, ok := compare.Results(c.a, c.b, margin).Row("p99@chat")
+		if !ok || row.Verdict != c.want || row.Title != "P99 latency of chat" {
+			t.Errorf("%s: %+v, %t; want %s", c.name, row, ok, c.want)
+		}
+	}
+}
+
 // Whoever asks the other way round gets the opposite answer.
 func TestAComparisonTurnedRoundSaysTheOpposite(t *testing.T) {
 	opposite := map[compare.Verdict]compare.Verdict{

@@ -109,9 +109,9 @@ func (c *Config) selection(d *decoder, s *Select, name *string, criteria *[]fore
 		"precision": d.oneOf(&s.Precision, Best, string(engine.FP32), string(engine.FP16), string(engine.INT8), string(engine.AsBuilt)),
 		"criteria": d.nonEmpty(`a criterion such as "p99 < 50ms"`, d.scalar(func(text string) error {
 			if relative != nil && compare.Relative(text) {
-				c, err := compare.ParseCriterion(text)
-				*relative = append(*relative, c)
-				return err
+				r, err := compare.ParseCriterion(text)
+				*relative = append(*relative, r)
+				return cmp.Or(err, c.measured(r.Metric))
 			}
 			x, err := forecast.ParseCriterion(text, history.UnitOf)
 			if err != nil {
