@@ -51,9 +51,10 @@ func TestOnlyRejectionsGetAdvice(t *testing.T) {
 		kind             engine.Kind
 		backend, message string
 	}{
-		"another runtime's message": {engine.KindBuildFailed, "onnxruntime", "Assertion !scopedOp failed"},
-		"a failure of no rejection": {engine.KindTimeout, "tensorrt", "Assertion !scopedOp failed"},
-		"a message of its own":      {engine.KindBuildFailed, "tensorrt", "something new"},
+		"another runtime's message":  {engine.KindBuildFailed, "onnxruntime", "Assertion !scopedOp failed"},
+		"a plan of another platform": {engine.KindRunFailed, "tensorrt", "Error Code 1: Serialization (Serialization assertion plan->header.pad == expectedPlatformTag failed.Platform specific tag mismatch detected."},
+		"a failure of no rejection":  {engine.KindTimeout, "tensorrt", "Assertion !scopedOp failed"},
+		"a message of its own":       {engine.KindBuildFailed, "tensorrt", "something new"},
 	} {
 		e := engine.Errorf(c.kind, "build", "", "%s", c.message)
 		e.Hint = "as before"

@@ -62,11 +62,11 @@ type run struct {
 	laps      []round       // whose turns show the change of the throughput
 
 	inputs   []engine.TensorInfo
-	declared []engine.TensorInfo // the model's outputs
-	profiles map[string]int      // of the build, by workload
-	arrays   []engine.Tensor     // inputs.npz, nil without
-	outputs  []engine.Tensor     // on the evaluation inputs, all samples; nil before accuracy
-	samples  int                 // that outputs holds
+	declared struct{ inputs, outputs []engine.TensorInfo } // by the model, where it can be read
+	profiles map[string]int                                // of the build, by workload
+	arrays   []engine.Tensor                               // inputs.npz, nil without
+	outputs  []engine.Tensor                               // on the evaluation inputs, all samples; nil before accuracy
+	samples  int                                           // that outputs holds
 	dims     map[string]int64
 	batches  []int // that the model can do; the first is the latency's
 }
@@ -133,7 +133,7 @@ func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
 	req.Native, req.Quantized = model.Precision, model.Quantized
 	if r.engine == nil { // the candidate's own, planned again on what the engine says
 		defer func(before []string) { r.m.Warnings = before }(r.m.Warnings)
-		r.declared = model.Outputs
+		r.declared.inputs, r.declared.outputs = model.Inputs, model.Outputs
 		if err := r.plan(model.Inputs); err != nil {
 			return req, err
 		}

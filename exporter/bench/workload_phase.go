@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/plancast/plancast/exporter/decoder"
 	"github.com/plancast/plancast/exporter/engine"
@@ -46,7 +47,7 @@ type unrecognized struct{ error }
 // phaseOf finds the phase of a shape. Its error is an unrecognized where the model's
 // inputs and outputs are not those of the common layout.
 func (r *run) phaseOf(w workload.Workload, s workload.Shape) (phase, error) {
-	layout, err := decoder.Recognize(r.inputs, r.outputsOf())
+	layout, err := r.layout(r.inputs)
 	if err != nil {
 		return phase{}, unrecognized{err}
 	}
@@ -90,7 +91,7 @@ func (p phase) ends(inputs []engine.TensorInfo) (ends [][][]int64, err error) {
 // job's dims: of the mask, which exporters name "past_sequence + sequence". What is given
 // itself stays as it is.
 func (r *run) follow(inputs []engine.TensorInfo) {
-	layout, err := decoder.Recognize(inputs, r.outputsOf())
+	layout, err := r.layout(inputs)
 	if err != nil {
 		return
 	}
@@ -111,12 +112,33 @@ func (r *run) follow(inputs []engine.TensorInfo) {
 	}
 }
 
-// outputsOf are the engine's outputs, and the model's before there is an engine.
-func (r *run) outputsOf() []engine.TensorInfo {
+// layout finds the cache among the engine's inputs, and among the model's before there
+// is an engine. An engine knows some sizes better than the model, or no more at all:
+// where that hides the layout, what the model declares of the same tensors decides.
+func (r *run) layout(inputs []engine.TensorInfo) (decoder.Layout, error) {
+	outputs := r.declared.outputs
 	if r.engine != nil {
-		return r.engine.Outputs()
+		outputs = r.engine.Outputs()
 	}
-	return r.declared
+	layout, err := decoder.Recognize(inputs, outputs)
+	if err == nil {
+		return layout, nil
+	}
+	if layout, errDeclared := decoder.Recognize(asDeclared(inputs, r.declared.inputs), asDeclared(outputs, r.declared.outputs)); errDeclared == nil {
+		return layout, nil
+	}
+	return layout, err
+}
+
+// asDeclared are the tensors of as by the names and in the order of infos.
+func asDeclared(infos, as []engine.TensorInfo) []engine.TensorInfo {
+	out := slices.Clone(infos)
+	for i, t := range out {
+		if k := slices.IndexFunc(as, func(d engine.TensorInfo) bool { return d.Name == t.Name }); k >= 0 {
+			out[i] = as[k]
+		}
+	}
+	return out
 }
 
 // chainOf makes what requests of a shape run: the steps of a phase, or one call.

@@ -144,6 +144,44 @@ func TestStepsThatGiveSomethingElseThanPlainCallsAreRefused(t *testing.T) {
 	}
 }
 
+// reporting is an engine that knows no more of its outputs than their names.
+type reporting struct {
+	engine.Engine
+	outputs []engine.TensorInfo
+}
+
+func (r reporting) Outputs() []engine.TensorInfo { return r.outputs }
+
+func TestTheModelSaysWhatTheCacheIsWhereTheEngineDoesNot(t *testing.T) {
+	model, err := onnx.ReadFile(onnxtest.Generated(t, "decoder.onnx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	outputs := slices.Clone(model.Outputs)
+	for i := range outputs {
+		outputs[i].Dims = []engine.Dim{{Size: -1}}
+	}
+	slices.Reverse(outputs)
+	r := &run{job: Job{Options: DefaultOptions(), Dims: map[string]int64{"sequence": 1, "past_sequence": 8}}, engine: reporting{outputs: outputs}}
+	if err := r.plan(model.Inputs); err == nil {
+		t.Fatal("the length of the mask is known without a layout")
+	}
+	r.declared.inputs, r.declared.outputs = model.Inputs, model.Outputs
+	if err := r.plan(model.Inputs); err != nil {
+		t.Fatal(err)
+	}
+	layout, err := r.layout(model.Inputs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range layout.Cache {
+		in, out := model.Inputs[p.Input].Name, outputs[p.Output].Name
+		if strings.TrimPrefix(in, "past_key_values") != strings.TrimPrefix(out, "present") {
+			t.Errorf("%s comes back as %s", in, out)
+		}
+	}
+}
+
 func TestEachWorkloadHasAnOptimizationProfileOfItsOwn(t *testing.T) {
 	model, err := onnx.ReadFile(onnxtest.Generated(t, "decoder.onnx"))
 	if err != nil {
@@ -157,7 +195,8 @@ func TestEachWorkloadHasAnOptimizationProfileOfItsOwn(t *testing.T) {
 		phased("wrong", workload.Decode, sized(1)),
 		phased("loop", "", sized(1)),
 	}
-	r := &run{job: Job{Options: o, Dims: map[string]int64{"sequence": 1, "past_sequence": 8}}, declared: model.Outputs}
+	r := &run{job: Job{Options: o, Dims: map[string]int64{"sequence": 1, "past_sequence": 8}}}
+	r.declared.inputs, r.declared.outputs = model.Inputs, model.Outputs
 	if err := r.plan(model.Inputs); err != nil {
 		t.Fatal(err)
 	}

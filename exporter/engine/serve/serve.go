@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/plancast/plancast/exporter/engine"
 )
 
@@ -102,9 +104,15 @@ func (p *player) wait(at time.Duration) error {
 			if err := p.ctx.Err(); err != nil {
 				return err
 			}
-			time.Sleep(min(left-spin, nap))
+			sleep(min(left-spin, nap))
 		}
 	}
+}
+
+// sleep is the kernel's own: Go's waits for its timers in whole milliseconds.
+func sleep(d time.Duration) {
+	t := unix.NsecToTimespec(int64(d))
+	_ = unix.Nanosleep(&t, nil) // woken earlier, the caller looks at the clock
 }
 
 // answered are the answers up to the first request that was not served.
