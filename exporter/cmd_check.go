@@ -72,7 +72,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 	for _, x := range plan.Deleted {
 		fmt.Fprintf(w, "Attention: %s.\n", daemon.DeletedText(cfg, x))
 	}
-	for _, x := range findings(cfg, plan.Scan) {
+	for _, x := range findings(cfg, plan.Plan) {
 		fmt.Fprintf(w, "Attention: %s.\n", x)
 	}
 	writeReceivers(w, cfg, slices.Sorted(maps.Keys(plan.Scan.Models)))
@@ -95,7 +95,7 @@ func workerSentence(w config.Worker, b pass.Backend) string {
 	case w.Unconfined:
 		return "not confined (worker.sandbox: off): it can read and reach what plancast can"
 	case len(b.Gaps) > 0:
-		return "confined in part: " + strings.Join(b.Gaps, "; ")
+		return "partly confined: " + strings.Join(b.Gaps, "; ")
 	}
 	return "confined to its candidate's files, without network and other processes"
 }
@@ -160,9 +160,9 @@ func milestoneSentence(m config.Milestone) string {
 	effort := ""
 	switch m.Effort {
 	case forecast.Active:
-		effort = "; people are taken to work on the models"
+		effort = "; assumes that people work on the models"
 	case forecast.Maintenance:
-		effort = "; nobody is taken to work on the models"
+		effort = "; assumes that nobody works on the models"
 	}
 	return fmt.Sprintf("%s: %s, %s, %s; ready at a probability of %s%s",
 		m.Name, selectionWords(m.Select, m.Criteria), share, strings.Join(when, " and "), units.Format(m.Ready, units.Ratio), effort)
@@ -174,13 +174,17 @@ func writePlan(w io.Writer, plan pass.Plan) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(scan.Models)) {
 		versions := scan.Models[name]
-		fmt.Fprintf(tw, "  %s\tversions %s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version))
+		against := ""
+		if s := plan.References[name]; s != "" {
+			against = ", accuracy against " + s
+		}
+		fmt.Fprintf(tw, "  %s\tversions %s%s\n", name, versionRange(len(versions), versions[0].Version, versions[len(versions)-1].Version), against)
 	}
 	if err := tw.Flush(); err != nil {
 		fmt.Fprintln(w, err)
 	}
 	for _, x := range scan.Pending {
-		fmt.Fprintf(w, "  waits: %s version %s: %s\n", x.Model, x.Version, x.Reason)
+		fmt.Fprintf(w, "  waiting: %s version %s: %s\n", x.Model, x.Version, x.Reason)
 	}
 	for _, x := range scan.Refused {
 		fmt.Fprintf(w, "  rejected: %s: %s\n", x.Path, x.Reason)
@@ -194,7 +198,7 @@ func writePlan(w io.Writer, plan pass.Plan) {
 		fmt.Fprintf(w, "  measure %s%s\n", j, expectedWords(j)+why)
 	}
 	for _, j := range plan.Failed {
-		fmt.Fprintf(w, "  not tried again: %s failed before\n", j)
+		fmt.Fprintf(w, "  not retried: %s failed before\n", j)
 	}
 }
 
@@ -221,15 +225,15 @@ func outlook(plan pass.Plan) string {
 	rest := strings.Join(but, ", ")
 	switch {
 	case len(plan.Jobs) > 0 && rest != "":
-		return fmt.Sprintf("A pass would do %s (%s):", count(len(plan.Jobs), "job"), rest)
+		return fmt.Sprintf("A pass would run %s (%s):", count(len(plan.Jobs), "job"), rest)
 	case len(plan.Jobs) > 0:
-		return fmt.Sprintf("A pass would do %s:", count(len(plan.Jobs), "job"))
+		return fmt.Sprintf("A pass would run %s:", count(len(plan.Jobs), "job"))
 	case rest != "":
 		return fmt.Sprintf("A pass would measure nothing now: %s.", rest)
 	case len(plan.Scan.Models) == 0:
 		return "A pass would do nothing: the repository holds no candidate, <model>/<version>/model.onnx."
 	}
-	return "A pass would do nothing: every wanted version has its results."
+	return "A pass would do nothing: every wanted version has results."
 }
 
 // count reads "1 model" or "3 models".

@@ -36,7 +36,7 @@ milestones:
 	status, out, errs := s.plancast("check", "--config.file", s.File())
 	for _, want := range []string{
 		"is valid", "launch: p99 < 5 ms by the best engine of every model",
-		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %; nobody is taken to work on the models",
+		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %; assumes that nobody works on the models",
 		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake", "Worker      confined",
 	} {
 		if !strings.Contains(out, want) {
@@ -87,7 +87,7 @@ func TestCheckSaysWhatAWorkerIsNotKeptFrom(t *testing.T) {
 		want string
 	}{
 		{w: config.Worker{}, want: "confined to its candidate's files, without network and other processes"},
-		{b: pass.Backend{Gaps: []string{"no Landlock", "no filter"}}, want: "confined in part: no Landlock; no filter"},
+		{b: pass.Backend{Gaps: []string{"no Landlock", "no filter"}}, want: "partly confined: no Landlock; no filter"},
 		{w: config.Worker{Unconfined: true}, want: "not confined (worker.sandbox: off): it can read and reach what plancast can"},
 	} {
 		if got := workerSentence(c.w, c.b); got != c.want {

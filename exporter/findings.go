@@ -6,14 +6,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/candidate"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/pass"
 )
 
 // findings are what the configuration and the files of the repository say about
 // models, dimensions and people that are not there: a misspelt name, most likely.
-func findings(cfg config.Config, scan candidate.Scan) []string {
+func findings(cfg config.Config, plan pass.Plan) []string {
 	var out []string
+	scan := plan.Scan
 	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	for _, n := range scan.Notes {
 		say("%s: %s", n.Path, n.Text)
@@ -27,6 +31,11 @@ func findings(cfg config.Config, scan candidate.Scan) []string {
 		}
 		// Only what counts for a model is held against it.
 		matches = slices.DeleteFunc(matches, func(name string) bool { return cfg.ModelFor(name).Match != m.Match })
+		for _, name := range matches {
+			if s := referenceFinding(cfg, plan, name); s != "" {
+				say("models[%d].reference: %s", i, s)
+			}
+		}
 		declared := declarations(scan, matches)
 		for _, name := range slices.Sorted(maps.Keys(m.Dims)) {
 			if len(declared) > 0 && !slices.ContainsFunc(declared, func(d declaration) bool { return d.hasDimension(name) }) {
@@ -55,7 +64,7 @@ func findings(cfg config.Config, scan candidate.Scan) []string {
 	return append(out, deafRoutes(cfg, names)...)
 }
 
-// workloadFindings are models and dimensions that workloads speak of in vain.
+// workloadFindings are models and dimensions that workloads name and no model has.
 func workloadFindings(cfg config.Config, scan candidate.Scan, names []string) (out []string) {
 	for i, w := range cfg.Workloads {
 		matches := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !(config.Select{Models: w.Models}).Matches(name) })
@@ -78,6 +87,20 @@ func workloadFindings(cfg config.Config, scan candidate.Scan, names []string) (o
 		}
 	}
 	return out
+}
+
+// referenceFinding says that a model lacks the version that the configuration declares
+// as its reference; "" when it has it.
+func referenceFinding(cfg config.Config, plan pass.Plan, model string) string {
+	o := cfg.BenchmarkFor(model)
+	version, named := o.ReferenceVersion()
+	switch {
+	case named && !slices.ContainsFunc(plan.Scan.Models[model], func(c candidate.Candidate) bool { return c.Version == version }):
+		return fmt.Sprintf("%s has no version %s: its accuracy is measured only while that version's outputs are kept", model, version)
+	case o.Reference == bench.ReferenceTrained && plan.References[model] == "":
+		return fmt.Sprintf("no change.yml of %s has kinds: [%s]: its accuracy is measured as without models[].reference", model, change.Training)
+	}
+	return ""
 }
 
 // declaration is what the newest readable version of a model declares.
@@ -174,7 +197,7 @@ func deafRoutes(cfg config.Config, models []string) []string {
 		if !slices.ContainsFunc(models, func(m string) bool {
 			return slices.ContainsFunc(n.For(m, cfg.ModelFor(m).Owner, config.Events...), func(x config.Receiver) bool { return x.Name == r.Name })
 		}) {
-			out = append(out, fmt.Sprintf("notifications.receivers: %s is notified of no model: no route that matches one leads to it", r.Name))
+			out = append(out, fmt.Sprintf("notifications.receivers: %s never receives a message: no route that matches a model leads to it", r.Name))
 		}
 	}
 	return out

@@ -75,7 +75,7 @@ func (c *comparison) pair(outputs, reference []engine.Tensor) ([]pair, error) {
 			}
 			return out
 		}
-		e := engine.Errorf(engine.KindInvalidInput, "compare outputs", "", "the model has the outputs %q and the reference %q", names(outputs), names(reference))
+		e := engine.Errorf(engine.KindInvalidInput, "compare outputs", "", "the model's outputs are %q and the reference's are %q", names(outputs), names(reference))
 		e.Hint = "use the same output names, or a new reference"
 		return nil, e
 	}
@@ -229,7 +229,7 @@ func (c *comparison) classes(pairs []pair, labels []int64, samples int, output s
 			continue
 		}
 		if labels[k] < 0 || labels[k] >= int64(n) {
-			return engine.Errorf(engine.KindInvalidInput, "compare with labels", "labels.npy", "label %d of sample %d is outside of the %d classes", labels[k], k, n)
+			return engine.Errorf(engine.KindInvalidInput, "compare with labels", "labels.npy", "label %d of sample %d is outside the %d classes", labels[k], k, n)
 		}
 		if int64(y) == labels[k] {
 			right++
@@ -249,7 +249,10 @@ func (c *comparison) classes(pairs []pair, labels []int64, samples int, output s
 // deviation picks the definition and applies it.
 func (c *comparison) deviation(o Options, single bool) error {
 	c.Measure = o.Deviation
-	if o.Deviation == DeviationAuto || o.Deviation == "" {
+	switch {
+	case o.Reference == ReferenceLabels:
+		c.Measure = DeviationError
+	case o.Deviation == DeviationAuto || o.Deviation == "":
 		switch {
 		case c.Top1 != nil:
 			c.Measure = DeviationTop1
@@ -260,7 +263,7 @@ func (c *comparison) deviation(o Options, single bool) error {
 		}
 	}
 	missing := func(what, hint string) error {
-		e := engine.Errorf(engine.KindInvalidInput, "compute accuracy deviation", o.Deviation, "%s", what)
+		e := engine.Errorf(engine.KindInvalidInput, "compute accuracy deviation", c.Measure, "%s", what)
 		e.Hint = hint
 		return e
 	}
@@ -270,6 +273,12 @@ func (c *comparison) deviation(o Options, single bool) error {
 			return missing("there are no labels", "put labels.npy beside the model, or choose another deviation")
 		}
 		c.Deviation = max(0, *c.ReferenceTop1-*c.Top1)
+	case DeviationError:
+		if c.Top1 == nil {
+			return missing("there are no labels for an output of class scores", "put labels.npy beside the model, or choose another reference")
+		}
+		c.Deviation = 1 - *c.Top1
+		c.ReferenceTop1, c.Top1Agreement = nil, nil // of the outputs with themselves
 	case DeviationAgreement:
 		if c.Top1Agreement == nil {
 			return missing("no output is a row of class scores", "choose relative_l2")
@@ -283,7 +292,7 @@ func (c *comparison) deviation(o Options, single bool) error {
 	}
 	if o.MaxDeviation > 0 && c.Deviation > o.MaxDeviation {
 		e := engine.Errorf(engine.KindAccuracy, "compare outputs", "", "accuracy deviation (%s) is %.3g, above the %.3g allowed", c.Measure, c.Deviation, o.MaxDeviation)
-		e.Hint = "look at the quantization, or raise max_deviation"
+		e.Hint = "check the quantization, or raise max_deviation"
 		return e
 	}
 	return nil

@@ -89,11 +89,11 @@ func (r *run) calibration(ctx context.Context) error {
 		}
 		return math.Floor(1000**v) / 10 // 99.96 % is not 100 %
 	}
-	part(new(float64(c.Samples)), float64(limits.Samples), fmt.Sprintf("%d samples, %d are wanted", c.Samples, limits.Samples))
-	part(c.Tensors, 1, fmt.Sprintf("the range of %d of %d tensors was not found", plan.Tensors-plan.Ranged, plan.Tensors))
-	part(c.Values, limits.Values, fmt.Sprintf("%.3g %% of the evaluation inputs' values lie in their range, %.3g %% are wanted", percent(c.Values), 100*limits.Values))
-	part(c.Channels, limits.Channels, fmt.Sprintf("%.3g %% of the input channels are covered, %.3g %% are wanted", percent(c.Channels), 100*limits.Channels))
-	part(c.Classes, limits.Classes, fmt.Sprintf("%.3g %% of the predicted classes occur in them, %.3g %% are wanted", percent(c.Classes), 100*limits.Classes))
+	part(new(float64(c.Samples)), float64(limits.Samples), fmt.Sprintf("%d samples instead of %d", c.Samples, limits.Samples))
+	part(c.Tensors, 1, fmt.Sprintf("no range was found for %d of %d tensors", plan.Tensors-plan.Ranged, plan.Tensors))
+	part(c.Values, limits.Values, fmt.Sprintf("%.3g %% of the evaluation inputs' values lie in their range instead of %.3g %%", percent(c.Values), 100*limits.Values))
+	part(c.Channels, limits.Channels, fmt.Sprintf("%.3g %% of the input channels are covered instead of %.3g %%", percent(c.Channels), 100*limits.Channels))
+	part(c.Classes, limits.Classes, fmt.Sprintf("%.3g %% of the predicted classes occur in them instead of %.3g %%", percent(c.Classes), 100*limits.Classes))
 	return nil
 }
 

@@ -57,11 +57,11 @@ func TestCalibrationDataAreHeldAgainstTheEvaluationInputs(t *testing.T) {
 		noEvaluation bool
 	}{
 		{name: "the same data", data: all, plan: engine.Calibration{Samples: 4, Ranged: 9, Tensors: 9}, coverage: 1, values: 1, channels: 1, classes: 1},
-		{name: "too few samples", data: all[:3], plan: engine.Calibration{Samples: 3, Ranged: 9, Tensors: 9}, coverage: 0.75, values: 1, channels: 0.75, classes: 0.75, warns: "3 samples, 4 are wanted"},
-		{name: "a channel that is dark", data: slices.Repeat(all[:3], 2), plan: engine.Calibration{Samples: 6, Ranged: 9, Tensors: 9}, coverage: 0.75 / 0.95, values: 1, channels: 0.75, classes: 0.75, warns: "75 % of the input channels are covered, 95 % are wanted"},
+		{name: "too few samples", data: all[:3], plan: engine.Calibration{Samples: 3, Ranged: 9, Tensors: 9}, coverage: 0.75, values: 1, channels: 0.75, classes: 0.75, warns: "3 samples instead of 4"},
+		{name: "a channel that is dark", data: slices.Repeat(all[:3], 2), plan: engine.Calibration{Samples: 6, Ranged: 9, Tensors: 9}, coverage: 0.75 / 0.95, values: 1, channels: 0.75, classes: 0.75, warns: "75 % of the input channels are covered instead of 95 %"},
 		{name: "too dim", data: [][4]float32{{0.5, 0, 0, 0}, {0, 0.5, 0, 0}, {0, 0, 0.5, 0}, {0, 0, 0, 0.5}}, plan: engine.Calibration{Samples: 4, Ranged: 9, Tensors: 9}, coverage: 0, values: 0.75, channels: 0, classes: 1, warns: "75 % of the evaluation inputs' values lie in their range"},
-		{name: "one class", data: [][4]float32{{1, 1, 1, 1}, {0, 0, 0, 0}, {1, 1, 1, 1}, {0, 0, 0, 0}}, plan: engine.Calibration{Samples: 4, Ranged: 9, Tensors: 9}, coverage: 0.5, values: 1, channels: 1, classes: 0.25, warns: "25 % of the predicted classes occur in them, 50 % are wanted"},
-		{name: "tensors without a range", data: all, plan: engine.Calibration{Samples: 4, Ranged: 6, Tensors: 9}, coverage: 6. / 9, values: 1, channels: 1, classes: 1, warns: "the range of 3 of 9 tensors was not found"},
+		{name: "one class", data: [][4]float32{{1, 1, 1, 1}, {0, 0, 0, 0}, {1, 1, 1, 1}, {0, 0, 0, 0}}, plan: engine.Calibration{Samples: 4, Ranged: 9, Tensors: 9}, coverage: 0.5, values: 1, channels: 1, classes: 0.25, warns: "25 % of the predicted classes occur in them instead of 50 %"},
+		{name: "tensors without a range", data: all, plan: engine.Calibration{Samples: 4, Ranged: 6, Tensors: 9}, coverage: 6. / 9, values: 1, channels: 1, classes: 1, warns: "no range was found for 3 of 9 tensors"},
 		{name: "nothing to hold them against", data: all, plan: engine.Calibration{Samples: 4, Ranged: 9, Tensors: 9}, coverage: 1, noEvaluation: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -149,10 +149,10 @@ func TestProfilesAreWidenedToWhatIsMeasured(t *testing.T) {
 		{name: "a batch beyond it", batches: []int{1, 32}, batch: &engine.BatchRange{Min: 1, Opt: 8, Max: 8}, want: engine.Profile{Min: []int64{1, 32, 3}, Opt: []int64{8, 32, 3}, Max: []int64{32, 32, 3}}},
 		{name: "a model that takes less", batches: []int{1}, batch: &engine.BatchRange{Min: 1, Opt: 8, Max: 8}, maxBatch: 4, want: engine.Profile{Min: []int64{1, 32, 3}, Opt: []int64{4, 32, 3}, Max: []int64{4, 32, 3}}},
 		{name: "a profile of its own", batches: []int{1, 8}, batch: &engine.BatchRange{Min: 1, Opt: 8, Max: 16}, given: &fixed, want: fixed},
-		{name: "a profile that is too narrow", batches: []int{1, 16}, given: &fixed, refused: "dimension 0 reaches from 1 to 8 and is measured from 1 to 16"},
-		{name: "a profile of another rank", batches: []int{1}, given: &engine.Profile{Min: []int64{1}, Opt: []int64{1}, Max: []int64{1}}, refused: "has 1 dimensions and the input 3"},
+		{name: "a profile that is too narrow", batches: []int{1, 16}, given: &fixed, refused: "dimension 0 covers 1 to 8 and is measured from 1 to 16"},
+		{name: "a profile of another rank", batches: []int{1}, given: &engine.Profile{Min: []int64{1}, Opt: []int64{1}, Max: []int64{1}}, refused: "has 1 dimensions and the input has 3"},
 		{name: "a profile against the model", batches: []int{1}, given: &engine.Profile{Min: []int64{1, 16, 4}, Opt: []int64{4, 32, 4}, Max: []int64{8, 64, 4}}, refused: "dimension 2 is fixed to 3"},
-		{name: "a profile that falls", batches: []int{1}, given: &engine.Profile{Min: []int64{1, 64, 3}, Opt: []int64{4, 32, 3}, Max: []int64{8, 64, 3}}, refused: "does not rise"},
+		{name: "a profile that falls", batches: []int{1}, given: &engine.Profile{Min: []int64{1, 64, 3}, Opt: []int64{4, 32, 3}, Max: []int64{8, 64, 3}}, refused: "must satisfy min <= opt <= max"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := DefaultOptions()

@@ -93,7 +93,7 @@ type Disturbance struct {
 	Cores    int      `json:"cores"`              // that the worker may use
 	Clock    *float64 `json:"clock_hz,omitempty"` // mean of the cores in use; nil when not known
 
-	Discarded int     `json:"discarded,omitempty"` // windows that were thrown away for it, of the whole job
+	Discarded int     `json:"discarded,omitempty"` // windows that were discarded for it, of the whole job
 	Suffered  int     `json:"suffered,omitempty"`  // windows that count although they were disturbed
 	Spent     float64 `json:"spent_s,omitempty"`   // seconds of patience that were used
 }
@@ -252,7 +252,7 @@ func (r *run) watching(timed func() error) (*Telemetry, error) {
 }
 
 // fit times windows until the machine lets them count. What was throttled or
-// disturbed is thrown away and timed again, while there is leave to; after that
+// disturbed is discarded and timed again, while there is leave to; after that
 // it counts, and the round says so. once returns the seconds that it timed.
 func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once func() (x round, elapsed float64, err error)) (round, error) {
 	for {
@@ -274,7 +274,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 			if why := t.throttled(); why != "" {
 				if r.throttled < MaxRemeasured {
 					r.throttled++
-					r.progress(engine.Progress{Stage: stage, Message: "thrown away and measured again: the device was throttled " + why})
+					r.progress(engine.Progress{Stage: stage, Message: "discarded and measured again: the device was throttled " + why})
 					continue
 				}
 				t.Suffered = 1
@@ -294,7 +294,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 		r.disturbed++
 		r.spent += time.Duration(max(elapsed, x.observed.load.Duration) * float64(time.Second))
 		if most := leave - r.spent; most > 0 && ctx.Err() == nil {
-			r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("thrown away, since %s: waiting for a quiet moment, %v at most", d.Cause, most.Round(time.Second))})
+			r.progress(engine.Progress{Stage: stage, Message: fmt.Sprintf("discarded because %s: waiting for a quiet moment, for at most %v", d.Cause, most.Round(time.Second))})
 			r.spent += r.rest(ctx, d.Device > r.job.Guard.MaxDisturbance, most)
 		}
 		if ctx.Err() != nil {

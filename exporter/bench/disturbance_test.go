@@ -15,7 +15,7 @@ import (
 // one from then on. Waiting for quiet takes what it may, or quiet.
 type scriptedHost struct {
 	loads   []Load
-	quiet   time.Duration // how long it takes until it is; 0 waits in vain
+	quiet   time.Duration // how long it takes until it is; 0 never becomes quiet
 	windows int
 	waited  []time.Duration
 }
@@ -81,7 +81,7 @@ func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 			}
 			d := m.Disturbance
 			if m.Stable != c.stable || m.Disturbed() == c.stable || d.Discarded != c.discarded || d.Suffered != c.suffered || h.windows != c.timed {
-				t.Errorf("stable %t, %d thrown away, %d suffered, %d timed: %+v", m.Stable, d.Discarded, d.Suffered, h.windows, d)
+				t.Errorf("stable %t, %d discarded, %d suffered, %d timed: %+v", m.Stable, d.Discarded, d.Suffered, h.windows, d)
 			}
 			if c.cause != "" && (d.Cause != c.cause || d.Excess <= 1 || !strings.Contains(strings.Join(m.Warnings, "\n"), "disturbed: "+c.cause)) {
 				t.Errorf("cause %q, excess %v, warnings %q", d.Cause, d.Excess, m.Warnings)
@@ -100,7 +100,7 @@ func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 	}
 }
 
-// Windows that were thrown away are part of what patience allows, so that a job
+// Windows that were discarded are part of what patience allows, so that a job
 // ends in bounded time whatever the machine does.
 func TestPatienceBoundsTheWholeJob(t *testing.T) {
 	for _, patience := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
@@ -139,7 +139,7 @@ func TestADisturbedSweepIsSaid(t *testing.T) {
 	h := &scriptedHost{loads: []Load{busy, busy, quiet}}
 	var messages []string
 	m, err := Measure(context.Background(), fake.New(), job(t, fake.Script{Latency: ms(2)[0]}), func(p engine.Progress) {
-		if strings.Contains(p.Message, "thrown away") {
+		if strings.Contains(p.Message, "discarded") {
 			messages = append(messages, p.Stage+": "+p.Message)
 		}
 	}, On(h))
@@ -149,7 +149,7 @@ func TestADisturbedSweepIsSaid(t *testing.T) {
 	if !m.Disturbed() || m.Stable || m.Disturbance.Suffered != 1 || m.Disturbance.Cause != "other processes took 50 % of a core" {
 		t.Errorf("%+v", m.Disturbance)
 	}
-	if want := []string{"throughput: thrown away, since other processes took 50 % of a core: waiting for a quiet moment, 13s at most"}; !slices.Equal(messages, want) {
+	if want := []string{"throughput: discarded because other processes took 50 % of a core: waiting for a quiet moment, for at most 13s"}; !slices.Equal(messages, want) {
 		t.Errorf("messages %q", messages)
 	}
 }

@@ -57,28 +57,29 @@ func (r *run) generated(e *engine.Error) *engine.Error {
 	if strings.Contains(e.Hint, inputsFile) {
 		return e
 	}
-	e.Hint = strings.TrimPrefix(e.Hint+"; ", "; ") + "the inputs were generated, and the model may not take such values: put inputs.npz beside it"
+	e.Hint = strings.TrimPrefix(e.Hint+"; ", "; ") + "the inputs were generated and the model may not accept such values: put inputs.npz beside it"
 	return e
 }
 
-// evaluation returns the inputs of each call, and how many samples they hold.
-func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
+// evaluation returns the inputs of each call of an engine, and how many samples
+// they hold.
+func (r *run) evaluation(wanted []engine.TensorInfo) (calls [][]engine.Tensor, samples int, err error) {
 	batch := r.batches[0]
-	shapes, err := r.shapes(batch).Resolve(r.inputs)
+	shapes, err := r.shapes(batch).Resolve(wanted)
 	if err != nil {
 		return nil, 0, err
 	}
 	if r.arrays != nil {
-		calls, err = tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
+		calls, err = tensorio.Calls(inputsFile, wanted, shapes, r.arrays)
 		if err != nil {
 			return nil, 0, err
 		}
 		if extra := tensorio.Unread(r.arrays); len(extra) > 0 {
-			r.warn("inputs.npz has arrays that no input of the model asks for: %s", listed(extra, 5))
+			r.warn("inputs.npz has arrays that match no input of the model: %s", listed(extra, 5))
 		}
 	} else {
 		for i := range generatedCalls {
-			inputs, err := tensorio.Generate(r.inputs, shapes, r.job.Options.Seed+uint64(i))
+			inputs, err := tensorio.Generate(wanted, shapes, r.job.Options.Seed+uint64(i))
 			if err != nil {
 				return nil, 0, err
 			}
@@ -87,7 +88,7 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 	}
 	// The last call may be smaller; an input whose first dimension follows the
 	// batch says how much.
-	follows := slices.IndexFunc(r.inputs, func(t engine.TensorInfo) bool { return len(t.In) == 0 && len(t.Dims) > 0 && t.Dims[0].Size < 0 })
+	follows := slices.IndexFunc(wanted, func(t engine.TensorInfo) bool { return len(t.In) == 0 && len(t.Dims) > 0 && t.Dims[0].Size < 0 })
 	for _, c := range calls {
 		n := batch
 		if follows >= 0 && shapes[follows][0] == int64(batch) {
@@ -98,11 +99,12 @@ func (r *run) evaluation() (calls [][]engine.Tensor, samples int, err error) {
 	return calls, samples, nil
 }
 
-// evaluate runs the engine on all evaluation inputs and joins what comes out.
-func (r *run) evaluate(ctx context.Context) error {
-	calls, samples, err := r.evaluation()
+// evaluate runs an engine on all evaluation inputs and joins the outputs, of as many
+// samples.
+func (r *run) evaluate(ctx context.Context, e engine.Engine) (outputs []engine.Tensor, samples int, err error) {
+	calls, samples, err := r.evaluation(e.Inputs())
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
 	var names []string
 	parts := map[string][]engine.Tensor{}
@@ -110,32 +112,39 @@ func (r *run) evaluate(ctx context.Context) error {
 		if i%max(1, len(calls)/20) == 0 {
 			r.progress(engine.Progress{Stage: "accuracy", Done: float64(i), Total: float64(len(calls)), Message: fmt.Sprintf("%d samples", samples)})
 		}
-		outputs, err := r.engine.Infer(ctx, inputs)
+		results, err := e.Infer(ctx, inputs)
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
-		for _, t := range engine.Flatten(outputs) {
+		for _, t := range engine.Flatten(results) {
 			if parts[t.Name] == nil {
 				names = append(names, t.Name)
 			}
 			parts[t.Name] = append(parts[t.Name], t)
 		}
 	}
-	r.outputs, r.samples = []engine.Tensor{}, samples
+	outputs = []engine.Tensor{}
 	for _, name := range names {
-		r.outputs = append(r.outputs, tensorio.Concat(parts[name]))
+		outputs = append(outputs, tensorio.Concat(parts[name]))
 	}
-	return nil
+	return outputs, samples, nil
+}
+
+// comparable reports whether there is anything to compare outputs with, or on.
+func (r *run) comparable() bool {
+	j := r.job
+	return j.ReferencePath != "" || j.ReferenceName != "" || j.OutputsPath != "" || j.LabelsPath != "" || j.Options.Reference != "" || r.arrays != nil
 }
 
 // accuracy compares the outputs with the reference. What makes a comparison
 // impossible, such as labels that do not fit, costs the accuracy and not the latency;
 // outputs that are no numbers fail the job.
 func (r *run) accuracy(ctx context.Context) error {
-	if r.job.ReferencePath == "" && r.job.OutputsPath == "" && r.job.LabelsPath == "" && r.arrays == nil {
+	if !r.comparable() {
 		return nil
 	}
-	if err := r.evaluate(ctx); err != nil {
+	var err error
+	if r.outputs, r.samples, err = r.evaluate(ctx, r.engine); err != nil {
 		return err
 	}
 	if r.job.OutputsPath != "" {
@@ -143,7 +152,7 @@ func (r *run) accuracy(ctx context.Context) error {
 			return engine.Errorf(engine.KindInternal, "keep outputs", r.job.OutputsPath, "%v", err)
 		}
 	}
-	c, err := r.compared()
+	c, err := r.compared(ctx)
 	var e *engine.Error
 	if errors.As(err, &e) && e.Kind == engine.KindInvalidInput {
 		unusable := *e
@@ -169,27 +178,21 @@ func (r *run) accuracy(ctx context.Context) error {
 		r.warn("%d of %d output values are NaN, in the reference as well", c.NaNs, total)
 	}
 	if r.arrays == nil {
-		r.warn("accuracy was compared on generated inputs: put inputs.npz beside the model for figures that mean something")
+		r.warn("accuracy was measured on generated inputs: put inputs.npz beside the model for meaningful figures")
 	}
 	r.m.Accuracy = &c.Accuracy
 	return nil
 }
 
 // compared reads labels and reference and holds the outputs against them.
-func (r *run) compared() (comparison, error) {
+func (r *run) compared(ctx context.Context) (comparison, error) {
 	labels, err := r.labels()
 	if err != nil {
 		return comparison{}, err
 	}
-	reference, name := r.outputs, "itself"
-	if r.job.ReferencePath != "" {
-		if reference, err = tensorio.ReadNPZ(r.job.ReferencePath, nil); err != nil {
-			return comparison{}, err
-		}
-		name = r.job.ReferenceName
-		if name == "" {
-			name = "reference.npz"
-		}
+	reference, name, err := r.reference(ctx)
+	if err != nil {
+		return comparison{}, err
 	}
 	c, err := compare(r.outputs, reference, labels, r.samples, r.job.Options)
 	c.Reference = name
@@ -207,7 +210,7 @@ func (r *run) labels() ([]int64, error) {
 	}
 	if t.DType.Float() || t.DType == engine.Bool || t.DType == engine.String {
 		what := engine.TensorInfo{DType: t.DType}.What()
-		e := engine.Errorf(engine.KindInvalidInput, "read labels", r.job.LabelsPath, "labels are the numbers of classes, counted from 0, and these are %s", what)
+		e := engine.Errorf(engine.KindInvalidInput, "read labels", r.job.LabelsPath, "labels must be class numbers counted from 0, and these are %s", what)
 		e.Hint = "save them with dtype int64"
 		return nil, e
 	}

@@ -89,7 +89,7 @@ func TestABurstOnTheGPUDisturbsItsWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "thrown away, since another process on the GPU (SM activity 20 % beyond what plancast's queries take): waiting for a quiet moment, 28s at most"
+	want := "discarded because another process on the GPU (SM activity 20 % beyond what plancast's queries take): waiting for a quiet moment, for at most 28s"
 	if m.Disturbance.Discarded != 1 || m.Disturbed() || !slices.Contains(said, want) {
 		t.Errorf("%+v, %q", m.Disturbance, said)
 	}

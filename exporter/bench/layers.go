@@ -72,7 +72,7 @@ func noEffect(requested engine.Precision, s *LayerSummary, quantizable int) stri
 	if s.ByPrecision[engine.FP16] > s.ByPrecision[engine.FP32] {
 		instead = engine.FP16
 	}
-	return fmt.Sprintf("none of the %d %s does so in 8 bits; the runtime found them faster in %s, or the model quantizes none of them", computing, what, strings.ToUpper(string(instead)))
+	return fmt.Sprintf("none of the %d %s runs in 8 bits; the runtime found them faster in %s, or the model quantizes none of them", computing, what, strings.ToUpper(string(instead)))
 }
 
 // bounded is what a record holds of the layers.

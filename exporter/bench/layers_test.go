@@ -19,9 +19,9 @@ func TestAnEngineIn8BitsInWhichNothingIs(t *testing.T) {
 		layers    []engine.Layer
 		want      string
 	}{
-		"all that multiplies stayed above":     {engine.INT8, []engine.Layer{layer(engine.FP16, true), layer(engine.FP16, true), layer(engine.INT8, false)}, "none of the 2 layers that multiply does so in 8 bits; the runtime found them faster in FP16"},
+		"all that multiplies stayed above":     {engine.INT8, []engine.Layer{layer(engine.FP16, true), layer(engine.FP16, true), layer(engine.INT8, false)}, "none of the 2 layers that multiply runs in 8 bits; the runtime found them faster in FP16"},
 		"one of them is":                       {engine.INT8, []engine.Layer{layer(engine.FP16, true), layer(engine.INT8, true)}, ""},
-		"nothing multiplies, nothing is 8-bit": {engine.INT8, []engine.Layer{layer(engine.FP32, false)}, "none of the 1 layers that compute does so in 8 bits; the runtime found them faster in FP32"},
+		"nothing multiplies, nothing is 8-bit": {engine.INT8, []engine.Layer{layer(engine.FP32, false)}, "none of the 1 layers that compute runs in 8 bits; the runtime found them faster in FP32"},
 		"nothing multiplies, some is 8-bit":    {engine.INT8, []engine.Layer{layer(engine.FP32, false), layer(engine.INT8, false)}, ""},
 		"nothing is known":                     {engine.INT8, []engine.Layer{layer("", true)}, ""},
 		"another precision":                    {engine.FP16, []engine.Layer{layer(engine.FP32, true)}, ""},
@@ -33,7 +33,7 @@ func TestAnEngineIn8BitsInWhichNothingIs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			warned := strings.Contains(strings.Join(m.Warnings, "\n"), "INT8 brought nothing: ")
+			warned := strings.Contains(strings.Join(m.Warnings, "\n"), "INT8 had no effect: ")
 			if !strings.HasPrefix(m.Layers.NoEffect, c.want) || (c.want == "") != (m.Layers.NoEffect == "") || warned != (c.want != "") {
 				t.Errorf("%q, warnings %q; want %q", m.Layers.NoEffect, m.Warnings, c.want)
 			}

@@ -51,8 +51,8 @@ type run struct {
 
 	sampler   Sampler       // nil without one
 	host      Host          // nil without one
-	throttled int           // windows thrown away because the device was
-	disturbed int           // windows thrown away because of other work
+	throttled int           // windows discarded because the device was
+	disturbed int           // windows discarded because of other work
 	spent     time.Duration // of the patience
 	idle      *Idle         // the last look at the idle device; nil before the first
 	effort    effort        // of the candidate's engine
@@ -79,7 +79,7 @@ func (r *run) warn(format string, args ...any) {
 
 func (r *run) measure(ctx context.Context) error {
 	if err := r.job.Options.Validate(); err != nil {
-		return engine.Errorf(engine.KindInternal, "measure", r.job.Model, "the options are wrong: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return engine.Errorf(engine.KindInternal, "measure", r.job.Model, "invalid options: %v", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	for _, step := range []func(context.Context) error{r.build, r.load, r.warmUp, r.sweep, r.memory, r.meet, r.latency, r.accuracy, r.calibration, r.layers, r.workloads} {
 		if err := ctx.Err(); err != nil {
@@ -146,7 +146,7 @@ func (r *run) buildRequest(path string) (engine.BuildRequest, error) {
 
 func (r *run) load(ctx context.Context) error {
 	r.progress(engine.Progress{Stage: "load"})
-	e, err := r.backend.Load(ctx, r.m.Plan, engine.LoadOptions{Settings: r.job.Settings, Concurrency: r.lanes()})
+	e, err := r.backend.Load(ctx, r.m.Plan, r.loadOptions())
 	if err != nil {
 		return err
 	}

@@ -113,7 +113,7 @@ func TestWindowsRepeatUntilTheyAgree(t *testing.T) {
 }
 
 func TestTooFewQueriesForAPercentileAreSaid(t *testing.T) {
-	for queries, want := range map[int]string{200: "too few for a P99", 300: "too few for a bound on P99"} {
+	for queries, want := range map[int]string{200: "P99 needs at least 459 queries; got 400", 300: "a bound on P99 needs at least 662 queries; got 600"} {
 		j := job(t, fake.Script{Latency: ms(1)[0]})
 		j.Options.MinQueries, j.Options.MinWindow, j.Options.MaxWindow = queries, 0, time.Duration(queries)*time.Millisecond
 		m, err := Measure(context.Background(), fake.New(), j, nil)
@@ -141,10 +141,10 @@ func TestBatches(t *testing.T) {
 	}{
 		"every batch at every concurrency":          {fake.Script{PerSample: true}, []int{1, 4}, 0, [][2]int{{1, 1}, {1, 2}, {4, 1}, {4, 2}}, ""},
 		"the first batch is the latency's":          {fake.Script{}, []int{4, 1}, 0, [][2]int{{4, 1}, {4, 2}, {1, 1}, {1, 2}}, ""},
-		"batches above max_batch_size are left out": {fake.Script{}, []int{1, 16}, 8, [][2]int{{1, 1}, {1, 2}}, "batch 16 is left out"},
-		"fixed shapes whose batch is named":         {fake.Script{Inputs: fixed}, []int{1, 4}, 0, [][2]int{{4, 1}, {4, 2}}, "batch 1 is left out"},
-		"a batch that the model fixes":              {fake.Script{Inputs: fixed}, []int{1}, 0, [][2]int{{4, 1}, {4, 2}}, "the batch is fixed to 4 in the model (x float32[4,3]): a query counts as 4 inferences, and batch 1 is left out"},
-		"fixed shapes otherwise: a query is one":    {fake.Script{Inputs: append(fixed, alone)}, []int{2}, 0, [][2]int{{1, 1}, {1, 2}}, "batch 2 is left out"},
+		"batches above max_batch_size are left out": {fake.Script{}, []int{1, 16}, 8, [][2]int{{1, 1}, {1, 2}}, "batch 16 is skipped"},
+		"fixed shapes whose batch is named":         {fake.Script{Inputs: fixed}, []int{1, 4}, 0, [][2]int{{4, 1}, {4, 2}}, "batch 1 is skipped"},
+		"a batch that the model fixes":              {fake.Script{Inputs: fixed}, []int{1}, 0, [][2]int{{4, 1}, {4, 2}}, "the batch is fixed to 4 in the model (x float32[4,3]): a query counts as 4 inferences, and batch 1 is skipped"},
+		"fixed shapes otherwise: a query is one":    {fake.Script{Inputs: append(fixed, alone)}, []int{2}, 0, [][2]int{{1, 1}, {1, 2}}, "batch 2 is skipped"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			j := job(t, c.script)

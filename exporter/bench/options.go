@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,7 +14,23 @@ const (
 	DeviationTop1      = "top1"
 	DeviationAgreement = "top1_agreement"
 	DeviationRelL2     = "relative_l2"
+	// DeviationError is that of ReferenceLabels, and no choice of its own.
+	DeviationError = "top1_error"
 )
+
+// What accuracy deviation may be measured against, apart from the default ("") and
+// a version ("version 7").
+const (
+	ReferenceTrained = "newest trained"
+	ReferenceLabels  = "labels"
+
+	referenceVersion = "version "
+)
+
+// ReferenceVersion is the version that o.Reference names; false when it names none.
+func (o Options) ReferenceVersion() (string, bool) {
+	return strings.CutPrefix(o.Reference, referenceVersion)
+}
 
 // DefaultOptions are enough queries for MLPerf's bound on P99 in each window.
 func DefaultOptions() Options {

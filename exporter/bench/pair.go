@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"gonum.org/v1/gonum/stat"
@@ -94,7 +93,7 @@ func (r *run) meet(ctx context.Context) error {
 	r.progress(engine.Progress{Stage: "load", Message: "the engine to compare with: " + p.name()})
 	e, err := r.loadPartner(ctx, *p)
 	if err == nil && !slices.EqualFunc(e.Inputs(), r.inputs, alike) {
-		err = fmt.Errorf("its inputs are %v and the candidate's %v", e.Inputs(), r.inputs)
+		err = fmt.Errorf("its inputs are %v and the candidate's are %v", e.Inputs(), r.inputs)
 		_ = e.Close()
 	}
 	if err == nil {
@@ -130,32 +129,20 @@ func alike(a, b engine.TensorInfo) bool {
 }
 
 func (r *run) loadPartner(ctx context.Context, p Partner) (engine.Engine, error) {
-	load := engine.LoadOptions{Settings: r.job.Settings, Concurrency: r.lanes()}
 	if p.Plan != nil {
 		if _, err := os.Stat(p.Plan.Path); err == nil {
-			return r.backend.Load(ctx, *p.Plan, load)
+			return r.backend.Load(ctx, *p.Plan, r.loadOptions())
 		}
 	}
 	if p.ModelPath == "" {
 		return nil, fmt.Errorf("its engine is not kept, and the repository no longer holds the candidate")
 	}
-	dir := filepath.Join(r.job.WorkDir, "partner")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
-	}
-	req, err := r.buildRequest(p.ModelPath)
-	if err != nil {
-		return nil, err
-	}
-	req.WorkDir, req.CalibrationPath, req.Digest = dir, p.CalibrationPath, p.Digest
-	if p.Rebuild {
-		req.Kept.Plans = "" // or it would be the same engine
-	}
-	plan, err := r.backend.Build(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	return r.backend.Load(ctx, plan, load)
+	return r.buildBeside(ctx, p.ModelPath, "partner", func(req *engine.BuildRequest) {
+		req.CalibrationPath, req.Digest = p.CalibrationPath, p.Digest
+		if p.Rebuild {
+			req.Kept.Plans = "" // or it would be the same engine
+		}
+	})
 }
 
 // part closes the partner's engine.

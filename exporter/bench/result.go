@@ -125,7 +125,7 @@ type Point struct {
 // Accuracy compares the outputs on the evaluation inputs with a reference.
 type Accuracy struct {
 	Samples   int     `json:"samples"`   // evaluation inputs
-	Reference string  `json:"reference"` // what it was compared with: "reference.npz", "version 1 fp32", "itself"
+	Reference string  `json:"reference"` // what it was compared with: "reference.npz", "version 1 fp32", "itself", "labels"
 	MaxAbs    float64 `json:"max_abs"`
 	MeanAbs   float64 `json:"mean_abs"`
 	RelL2     float64 `json:"rel_l2"` // ||y-r|| / ||r||
@@ -142,7 +142,7 @@ type Accuracy struct {
 	// Deviation is the one number that milestones use, a ratio; docs/accuracy.md
 	// defines it, and Measure says which definition applied.
 	Deviation float64 `json:"deviation"`
-	Measure   string  `json:"measure"` // "top1", "top1_agreement" or "relative_l2"
+	Measure   string  `json:"measure"` // "top1", "top1_agreement", "relative_l2" or "top1_error"
 }
 
 // LayerSummary counts the built graph.
@@ -151,16 +151,16 @@ type LayerSummary struct {
 	ByPrecision map[engine.Precision]int `json:"by_precision"`
 	Fused       int                      `json:"fused"`                 // layers made of more than one node
 	Unquantized []string                 `json:"unquantized,omitempty"` // in an int8 engine: arithmetic layers that are not int8
-	// NoEffect says why the precision asked for brought nothing: nothing of weight in
+	// NoEffect says why the precision asked for had no effect: nothing of weight in
 	// the engine computes in it. It is "" where the precision did something.
 	NoEffect string         `json:"no_effect,omitempty"`
 	Layers   []engine.Layer `json:"layers,omitempty"`  // at most MostLayers, with names of at most MostName bytes
 	Changes  *LayerChanges  `json:"changes,omitempty"` // against the plan before; nil without one
 }
 
-// Nothing says in words that the precision asked for brought nothing, and why.
+// Nothing says in words that the precision asked for had no effect, and why.
 func (s *LayerSummary) Nothing(asked engine.Precision) string {
-	return strings.ToUpper(string(asked)) + " brought nothing: " + s.NoEffect
+	return strings.ToUpper(string(asked)) + " had no effect: " + s.NoEffect
 }
 
 // MostLayers and MostName bound what a record holds of an engine's graph: a model may
@@ -224,10 +224,14 @@ type Job struct {
 	// Rebuild is what building twice changed, when that was measured before.
 	Rebuild *Comparison `json:"rebuild,omitempty"`
 
-	// ReferencePath is an .npz of reference outputs, ReferenceName says whose;
-	// both are empty when this job has nothing to compare with.
+	// ReferencePath is an .npz of reference outputs, ReferenceName says whose; both
+	// are empty when this job has nothing to compare with. A name without a path is
+	// of a reference that the configuration declares and nobody has.
 	ReferencePath string `json:"reference_path,omitempty"`
 	ReferenceName string `json:"reference_name,omitempty"`
+	// ReferenceModel is the model whose FP32 engine makes the reference outputs; the
+	// job then writes them to ReferencePath. It is nil when they are there.
+	ReferenceModel *ReferenceModel `json:"reference_model,omitempty"`
 	// OutputsPath is where the job writes its own outputs on the evaluation
 	// inputs (.npz), so that they can become the reference; "" for nowhere.
 	OutputsPath string `json:"outputs_path,omitempty"`
@@ -237,6 +241,12 @@ type Job struct {
 	SamplesPath string `json:"samples_path,omitempty"`
 
 	WorkDir string `json:"work_dir"` // scratch, owned by the caller
+}
+
+// ReferenceModel is a candidate that others are compared with.
+type ReferenceModel struct {
+	ModelPath string `json:"model_path"`
+	Digest    string `json:"digest"`
 }
 
 // BackendConfig is how to reach a runtime.
@@ -268,6 +278,10 @@ type Options struct {
 	// Deviation is how accuracy deviation is computed: "auto", "top1",
 	// "top1_agreement" or "relative_l2".
 	Deviation string `json:"deviation"`
+	// Reference is what the deviation is measured against: ReferenceTrained,
+	// ReferenceLabels, "version N", or "" for reference.npz, and without one
+	// the model's first FP32 candidate.
+	Reference string `json:"reference,omitempty"`
 	// Output names the output that class scores are read from; "" chooses by evidence.
 	Output string `json:"output,omitempty"`
 	// MaxDeviation fails the job with KindAccuracy above it; 0 never does.

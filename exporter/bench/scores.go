@@ -43,12 +43,12 @@ func (c *comparison) scores(pairs []pair, labels []int64, samples int, output st
 	case len(candidates) == 0 && labels == nil:
 		return -1, nil
 	case len(candidates) == 0 && len(singles) > 0:
-		e := unusable("output %s has one score a sample, which cannot be judged against classes", describe(pairs, singles))
-		e.Hint = "export a column of scores for each class, or take labels.npy away"
+		e := unusable("output %s has one score per sample, which cannot be judged against classes", describe(pairs, singles))
+		e.Hint = "export a column of scores for each class, or remove labels.npy"
 		return -1, e
 	case len(candidates) == 0:
 		e := unusable("no output is a row of class scores for each of the %d samples", samples)
-		e.Hint = "take labels.npy away, or ship evaluation inputs that match it"
+		e.Hint = "remove labels.npy, or ship evaluation inputs that match it"
 		return -1, e
 	case len(candidates) == 1 && len(singles) == 0:
 		return candidates[0], nil
@@ -61,10 +61,10 @@ func (c *comparison) scores(pairs []pair, labels []int64, samples int, output st
 		return chosen, nil
 	}
 	if labels == nil {
-		c.warnings = append(c.warnings, fmt.Sprintf("the top-1 agreement was not computed: which output holds the class scores is not clear (%s); name it in models[].output", describe(pairs, qualify)))
+		c.warnings = append(c.warnings, fmt.Sprintf("the top-1 agreement was not computed: it is unclear which output holds the class scores (%s); name it in models[].output", describe(pairs, qualify)))
 		return -1, nil
 	}
-	e := unusable("which output holds the class scores is not clear: %s", describe(pairs, qualify))
+	e := unusable("it is unclear which output holds the class scores: %s", describe(pairs, qualify))
 	e.Hint = "name it in models[].output"
 	return -1, e
 }
@@ -82,13 +82,13 @@ func named(pairs []pair, labels []int64, samples int, output string) (int, error
 		for k := range all {
 			all[k] = k
 		}
-		e := engine.Errorf(engine.KindInvalidInput, op, output, "there is none of that name that can be compared, only %s", describe(pairs, all))
+		e := engine.Errorf(engine.KindInvalidInput, op, output, "no output of that name can be compared, only %s", describe(pairs, all))
 		e.Hint = "correct models[].output"
 		return -1, e
 	}
 	if classCount(pairs[i].out, samples) == 0 && labels != nil {
 		e := engine.Errorf(engine.KindInvalidInput, op, output, "it is %s, not a row of class scores for each of the %d samples", describe(pairs, []int{i}), samples)
-		e.Hint = "name another output, or take labels.npy away"
+		e.Hint = "name another output, or remove labels.npy"
 		return -1, e
 	}
 	if classCount(pairs[i].out, samples) == 0 {

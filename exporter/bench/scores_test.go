@@ -47,14 +47,14 @@ func TestWhichOutputIsTheScore(t *testing.T) {
 		"a name that says so":                            {[]engine.Tensor{features, logits}, labels, "", "logits", "because its name says so"},
 		"a name that says so, without labels":            {[]engine.Tensor{features, logits}, nil, "", "logits", "because its name says so"},
 		"rows that sum to one":                           {[]engine.Tensor{features, shares}, labels, "", "z", "because its rows sum to one"},
-		"nothing speaks for one":                         {[]engine.Tensor{features, table("other", 4, []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4})}, labels, "", "", `which output holds the class scores is not clear: "features" float32[3 4], "other" float32[3 4]: name it in models[].output`},
-		"nothing speaks for one, without labels":         {[]engine.Tensor{features, hidden}, nil, "", "", "the top-1 agreement was not computed: which output holds the class scores is not clear"},
+		"nothing speaks for one":                         {[]engine.Tensor{features, table("other", 4, []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4}, []float32{1, 2, 3, 4})}, labels, "", "", `it is unclear which output holds the class scores: "features" float32[3 4], "other" float32[3 4]: name it in models[].output`},
+		"nothing speaks for one, without labels":         {[]engine.Tensor{features, hidden}, nil, "", "", "the top-1 agreement was not computed: it is unclear which output holds the class scores"},
 		"the configuration's":                            {[]engine.Tensor{features, wide}, labels, "features", "features", ""},
-		"the configuration's, which is none":             {[]engine.Tensor{features, wide}, labels, "logit", "", `find the output of models[].output logit: there is none of that name that can be compared, only "features" float32[3 4], "wide" float32[3 3]`},
+		"the configuration's, which is none":             {[]engine.Tensor{features, wide}, labels, "logit", "", `find the output of models[].output logit: no output of that name can be compared, only "features" float32[3 4], "wide" float32[3 3]`},
 		"the configuration's, which is no row of scores": {[]engine.Tensor{wide, probability}, labels, "probability", "", `it is "probability" float32[3 1], not a row of class scores`},
-		"a hidden state beside a probability":            {[]engine.Tensor{features, probability}, []int64{1, 0, 0}, "", "", "which output holds the class scores is not clear"},
+		"a hidden state beside a probability":            {[]engine.Tensor{features, probability}, []int64{1, 0, 0}, "", "", "it is unclear which output holds the class scores"},
 		"the same without labels":                        {[]engine.Tensor{features, probability}, nil, "", "", "the top-1 agreement was not computed"},
-		"one score a sample":                             {[]engine.Tensor{probability}, []int64{1, 0, 0}, "", "", `output "probability" float32[3 1] has one score a sample, which cannot be judged against classes: export a column of scores for each class`},
+		"one score a sample":                             {[]engine.Tensor{probability}, []int64{1, 0, 0}, "", "", `output "probability" float32[3 1] has one score per sample, which cannot be judged against classes: export a column of scores for each class`},
 		"one score a sample, three classes":              {[]engine.Tensor{wide, probability}, labels, "", "wide", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -120,11 +120,11 @@ func TestUnusableLabelsAndReferencesCostTheAccuracyAlone(t *testing.T) {
 		says              string
 	}{
 		"too few labels":            {labels: write(t, "labels.npy", ints(0)), says: "accuracy was not measured: compare with labels labels.npy: it has 1 labels for 3 samples"},
-		"labels counted from one":   {labels: write(t, "labels.npy", ints(4, 4, 1)), says: "labels.npy: label 4 of sample 0 is outside of the 4 classes"},
-		"labels that are fractions": {labels: write(t, "labels.npy", floats("", []int64{3}, 0, 1, 2)), says: "labels.npy: labels are the numbers of classes, counted from 0, and these are float32: save them with dtype int64"},
-		"labels that are names":     {labels: write(t, "labels.npy", engine.Tensor{DType: engine.String, Shape: []int64{3}, Strings: []string{"a", "b", "c"}}), says: "labels.npy: labels are the numbers of classes, counted from 0, and these are text"},
+		"labels counted from one":   {labels: write(t, "labels.npy", ints(4, 4, 1)), says: "labels.npy: label 4 of sample 0 is outside the 4 classes"},
+		"labels that are fractions": {labels: write(t, "labels.npy", floats("", []int64{3}, 0, 1, 2)), says: "labels.npy: labels must be class numbers counted from 0, and these are float32: save them with dtype int64"},
+		"labels that are names":     {labels: write(t, "labels.npy", engine.Tensor{DType: engine.String, Shape: []int64{3}, Strings: []string{"a", "b", "c"}}), says: "labels.npy: labels must be class numbers counted from 0, and these are text"},
 		"labels of Git LFS":         {labels: pointer, says: "labels.npy is a Git LFS pointer: run git lfs pull"},
-		"another model's reference": {reference: write(t, "reference.npz", floats("a", []int64{3}, 1, 2, 3), floats("b", []int64{3}, 1, 2, 3)), says: "accuracy was not measured: compare outputs: the model has the outputs"},
+		"another model's reference": {reference: write(t, "reference.npz", floats("a", []int64{3}, 1, 2, 3), floats("b", []int64{3}, 1, 2, 3)), says: "accuracy was not measured: compare outputs: the model's outputs are"},
 		"a reference of less":       {reference: write(t, "reference.npz", floats("y", []int64{2, 4}, make([]float32, 8)...)), says: "its shape over all samples is [3 4] and the reference's is [2 4]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -206,7 +206,7 @@ func TestRealModelsOfKindsThatPeopleHave(t *testing.T) {
 		"an operator of the runtime without import":         {model: gelu},
 		"positions in a table":                              {model: gather},
 		"positions that generated values do not fit":        {model: computed, kind: engine.KindRunFailed, says: "put inputs.npz with real inputs beside the model"},
-		"values that generated ones do not fit":             {model: sized, kind: engine.KindRunFailed, says: "the inputs were generated, and the model may not take such values: put inputs.npz beside it"},
+		"values that generated ones do not fit":             {model: sized, kind: engine.KindRunFailed, says: "the inputs were generated and the model may not accept such values: put inputs.npz beside it"},
 		"an empty cache, by the configuration":              {model: cache, dims: map[string]int64{"past_len": 0}},
 		"an empty cache, by inputs.npz":                     {model: cache, arrays: []engine.Tensor{floats("x", []int64{2, 1, 8}, make([]float32, 16)...), floats("past", []int64{2, 0, 8})}, samples: 2},
 		"text":                                              {model: single("Identity", value("x", onnxtest.String, dims("N", 2)), value("y", onnxtest.String, dims("N", 2))), arrays: []engine.Tensor{text}, samples: 2},
@@ -215,9 +215,9 @@ func TestRealModelsOfKindsThatPeopleHave(t *testing.T) {
 		"a sequence that goes in":                           {model: single("ConcatFromSequence", value("s", float, dims("N", 4), "sequence"), value("y", float, dims("N", 4)), onnxtest.Int("axis", 0)), arrays: []engine.Tensor{floats("s/0", []int64{1, 4}, 1, 2, 3, 4), floats("s/1", []int64{1, 4}, 5, 6, 7, 8)}, samples: 1},
 		"a sequence without inputs.npz":                     {model: single("ConcatFromSequence", value("s", float, dims("N", 4), "sequence"), value("y", float, dims("N", 4)), onnxtest.Int("axis", 0)), kind: engine.KindUnsupportedInput, says: `input "s" is a sequence of float32, for which no values can be generated: put inputs.npz beside the model, with an array for each item: "s/0"`},
 		"names that say nothing":                            {model: single("Relu", value("x", float, dims("?", 3, "?", "?")), value("y", float, dims("?", 3, "?", "?"))), kind: engine.KindInvalidInput, says: `write dims: {"x/2": SIZE, "x/3": SIZE}`},
-		"a first dimension without a name":                  {model: single("Relu", value("x", float, dims(nil, 3)), value("y", float, dims(nil, 3))), warns: `the first dimension of x float32[?,3] has no name and is taken for the batch: write dims: {"x/0": SIZE}`},
+		"a first dimension without a name":                  {model: single("Relu", value("x", float, dims(nil, 3)), value("y", float, dims(nil, 3))), warns: `the first dimension of x float32[?,3] has no name and is assumed to be the batch: if it is not, write dims: {"x/0": SIZE}`},
 		"names that say nothing, with samples":              {model: single("Relu", value("x", float, dims("?", 3, "?")), value("y", float, dims("?", 3, "?"))), arrays: []engine.Tensor{floats("x", []int64{2, 3, 1}, 1, 2, 3, 4, 5, 6)}, samples: 2},
-		"an array that no input asks for":                   {model: single("Relu", value("x", float, dims("N", 2)), value("y", float, dims("N", 2))), arrays: []engine.Tensor{floats("x", []int64{1, 2}, 1, 2), {Name: "files", DType: engine.String, Shape: []int64{1}, Strings: []string{"a"}}}, samples: 1, warns: "inputs.npz has arrays that no input of the model asks for: files"},
+		"an array that no input asks for":                   {model: single("Relu", value("x", float, dims("N", 2)), value("y", float, dims("N", 2))), arrays: []engine.Tensor{floats("x", []int64{1, 2}, 1, 2), {Name: "files", DType: engine.String, Shape: []int64{1}, Strings: []string{"a"}}}, samples: 1, warns: "inputs.npz has arrays that match no input of the model: files"},
 		"a fixed batch counts by rows":                      {model: single("Relu", value("x", float, dims(2, 2)), value("y", float, dims(2, 2))), arrays: []engine.Tensor{floats("x", []int64{4, 2}, 1, 2, 3, 4, 5, 6, 7, 8)}, samples: 4, warns: "the batch is fixed to 2 in the model (x float32[2,2]): a query counts as 2 inferences"},
 		"a first dimension that is no batch stays as it is": {model: single("ReduceMax", value("x", float, dims(2, 3)), value("y", float, dims(1, 1))), arrays: []engine.Tensor{floats("x", []int64{2, 3}, 1, 2, 3, 4, 5, 6)}, samples: 1},
 	} {

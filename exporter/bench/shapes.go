@@ -33,7 +33,7 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 		return err
 	}
 	if unnamed := r.shapes(1).Unnamed(inputs); len(unnamed) > 0 && r.arrays == nil {
-		r.warn("the first dimension of %s has no name and is taken for the batch: write dims: {%q: SIZE} for this model if it is not", unnamed[0], unnamed[0].Name+"/0")
+		r.warn("the first dimension of %s has no name and is assumed to be the batch: if it is not, write dims: {%q: SIZE} for this model", unnamed[0], unnamed[0].Name+"/0")
 	}
 	r.batches = nil
 	if !r.shapes(1).Batched(inputs) {
@@ -42,7 +42,7 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 	}
 	for _, b := range o.Batches {
 		if r.job.MaxBatch > 0 && b > r.job.MaxBatch {
-			r.warn("batch %d is left out: config.pbtxt allows at most %d", b, r.job.MaxBatch)
+			r.warn("batch %d is skipped: config.pbtxt allows at most %d", b, r.job.MaxBatch)
 			continue
 		}
 		if !admits(ranges, b) {
@@ -82,9 +82,9 @@ func (r *run) fixed(shapes [][]int64) {
 	r.batches = []int{batch}
 	switch {
 	case batch > 1 && !named:
-		r.warn("the batch is fixed to %d in the model (%s): a query counts as %d inferences, and batch %s is left out", batch, r.inputs[0], batch, numbers(others))
+		r.warn("the batch is fixed to %d in the model (%s): a query counts as %d inferences, and batch %s is skipped", batch, r.inputs[0], batch, numbers(others))
 	case len(others) > 0:
-		r.warn("batch %s is left out: the model's shapes are fixed (%s)", numbers(others), r.inputs[0])
+		r.warn("batch %s is skipped: the model's shapes are fixed (%s)", numbers(others), r.inputs[0])
 	}
 }
 
@@ -182,18 +182,18 @@ func fits(in engine.TensorInfo, given, measured engine.Profile) error {
 	}
 	for _, s := range [][]int64{given.Min, given.Opt, given.Max} {
 		if len(s) != len(in.Dims) {
-			return bad("%v has %d dimensions and the input %d", s, len(s), len(in.Dims))
+			return bad("%v has %d dimensions and the input has %d", s, len(s), len(in.Dims))
 		}
 	}
 	for i, d := range in.Dims {
 		low, usual, high := given.Min[i], given.Opt[i], given.Max[i]
 		switch {
 		case low > usual || usual > high:
-			return bad("dimension %d does not rise from %d over %d to %d", i, low, usual, high)
+			return bad("dimension %d must satisfy min <= opt <= max and is %d, %d, %d", i, low, usual, high)
 		case d.Size >= 0 && (low != d.Size || high != d.Size):
 			return bad("dimension %d is fixed to %d in the model", i, d.Size)
 		case measured.Min[i] < low || measured.Max[i] > high:
-			return bad("dimension %d reaches from %d to %d and is measured from %d to %d", i, low, high, measured.Min[i], measured.Max[i])
+			return bad("dimension %d covers %d to %d and is measured from %d to %d", i, low, high, measured.Min[i], measured.Max[i])
 		}
 	}
 	return nil
@@ -214,7 +214,7 @@ func (r *run) timed(batch int) ([]engine.Tensor, error) {
 		if call != nil {
 			return call, nil
 		}
-		r.warn("batch %d is timed on generated inputs: inputs.npz does not fill one", batch)
+		r.warn("batch %d is timed on generated inputs: inputs.npz does not fill a batch", batch)
 	}
 	return tensorio.Generate(r.inputs, shapes, r.job.Options.Seed)
 }

@@ -66,7 +66,7 @@ func (r *run) sweep(ctx context.Context) error {
 			case len(w.Latencies) > 0 && w.Elapsed > 0:
 				r.m.Sweep = append(r.m.Sweep, point(batch, lanes, w))
 				if t := x.observed.device; t != nil && t.Suffered > 0 {
-					r.warn("the device was throttled %s at batch %d and concurrency %d, after %d windows were thrown away", t.throttled(), batch, lanes, r.throttled)
+					r.warn("the device was throttled %s at batch %d and concurrency %d, after %d windows were discarded", t.throttled(), batch, lanes, r.throttled)
 				}
 				r.points = append(r.points, x)
 			}

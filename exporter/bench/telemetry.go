@@ -8,7 +8,7 @@ import (
 )
 
 // Sampler watches the device while a window is timed. Without one, nothing is
-// known of the device and no window is thrown away.
+// known of the device and no window is discarded.
 type Sampler interface {
 	// Start begins to watch. The function that it returns is called once, after
 	// the window; it ends the watch and says what it observed.
@@ -54,7 +54,7 @@ type Telemetry struct {
 	// back; reasons that were not observed are left out.
 	Throttled map[ThrottleReason]float64 `json:"throttled,omitempty"`
 
-	// Discarded is how many windows of the whole measurement were thrown away
+	// Discarded is how many windows of the whole measurement were discarded
 	// because the device was throttled by heat or by a power brake.
 	Discarded int `json:"discarded,omitempty"`
 	// Suffered is how many windows count although it was: after MaxRemeasured.
@@ -121,7 +121,7 @@ func (r *run) telemetry(windows []Telemetry) {
 	r.m.Telemetry = &t
 	if t.Suffered > 0 {
 		r.m.Stable = false
-		r.warn("the device was throttled %s in windows that count, after %d were thrown away: look at its cooling and power supply, or lock its clocks lower", t.throttled(), r.throttled)
+		r.warn("the device was throttled %s in windows that count, after %d were discarded: check its cooling and power supply, or lock its clocks lower", t.throttled(), r.throttled)
 	}
 	if share := t.Throttled[PowerCap]; share >= notableCap {
 		r.warn("the device was at its power limit %.0f %% of the time, which is usual under full load: the figures hold for this limit", 100*share)

@@ -83,7 +83,7 @@ func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 		"heat passes":                     {[]Telemetry{device(Thermal), device(Thermal), cool}, true, 2, 2, 0, ""},
 		"a power brake in between":        {[]Telemetry{cool, device(PowerBrake), cool}, true, 2, 1, 0, ""},
 		"in the latency":                  {[]Telemetry{cool, cool, device(Thermal), cool}, true, 2, 1, 0, ""},
-		"heat stays":                      {[]Telemetry{device(Thermal)}, false, 2, 3, 3, "throttled by heat 25 % of the time in windows that count, after 3 were thrown away"},
+		"heat stays":                      {[]Telemetry{device(Thermal)}, false, 2, 3, 3, "throttled by heat 25 % of the time in windows that count, after 3 were discarded"},
 		"heat comes after the sweep":      {[]Telemetry{cool, cool, device(Thermal)}, false, 2, 3, 1, "throttled by heat 12 % of the time in windows that count"},
 		"heat passes after the sweep":     {append(repeat(4, device(Thermal)), cool), false, 2, 3, 1, "throttled by heat 25 % of the time at batch 1 and concurrency 2"},
 		"a power cap is usual":            {[]Telemetry{device(PowerCap)}, true, 2, 0, 0, "at its power limit 25 % of the time, which is usual under full load"},
@@ -98,7 +98,7 @@ func TestThrottledWindowsAreMeasuredAgain(t *testing.T) {
 			}
 			x := m.Telemetry
 			if m.Stable != c.stable || m.Windows != c.windows || x.Discarded != c.discarded || x.Suffered != c.suffered {
-				t.Errorf("stable %t after %d windows, %d thrown away, %d suffered", m.Stable, m.Windows, x.Discarded, x.Suffered)
+				t.Errorf("stable %t after %d windows, %d discarded, %d suffered", m.Stable, m.Windows, x.Discarded, x.Suffered)
 			}
 			// Two windows of the latency and one point of the sweep stand.
 			if s.windows != 3+c.discarded || len(m.Sweep) != 2 {
@@ -121,7 +121,7 @@ func TestThrownAwayQueriesDoNotCount(t *testing.T) {
 	j := job(t, fake.Script{Latencies: ms(1, 10, 1, 1)})
 	j.Options.Concurrency = nil
 	m, err := Measure(context.Background(), fake.New(), j, func(p engine.Progress) {
-		if strings.Contains(p.Message, "thrown away") {
+		if strings.Contains(p.Message, "discarded") {
 			messages = append(messages, p.Stage+": "+p.Message)
 		}
 	}, Watched(s))
@@ -131,7 +131,7 @@ func TestThrownAwayQueriesDoNotCount(t *testing.T) {
 	if m.Latency.Max > 0.0011 || m.Windows != 2 {
 		t.Errorf("%d windows, slowest query %v s", m.Windows, m.Latency.Max)
 	}
-	if want := []string{"latency: thrown away and measured again: the device was throttled by heat 25 % of the time"}; !reflect.DeepEqual(messages, want) {
+	if want := []string{"latency: discarded and measured again: the device was throttled by heat 25 % of the time"}; !reflect.DeepEqual(messages, want) {
 		t.Errorf("messages %q", messages)
 	}
 }

@@ -250,12 +250,12 @@ func (r *run) judge(o Options, accepted int, disturbed bool) {
 		r.warn("the latency did not settle: in %d windows no two in a row agreed within %.3g %% of throughput with a P%v known within %.3g %%; all of them are pooled",
 			r.m.Windows, 100*o.ThroughputTolerance, 100*r.job.Guard.Decisive(), 100*o.P99Tolerance)
 	default:
-		r.warn("the latency did not settle: after %d windows P%v is not known within %.3g %%", r.m.Windows, 100*r.job.Guard.Decisive(), 100*o.P99Tolerance)
+		r.warn("the latency did not settle: after %d windows P%v is still not known within %.3g %%", r.m.Windows, 100*r.job.Guard.Decisive(), 100*o.P99Tolerance)
 	}
 	if least := MinQueries(0.99); l.Queries < least {
-		r.warn("%d queries are too few for a P99, which takes %d: raise max_window or lower the batch", l.Queries, least)
+		r.warn("P99 needs at least %d queries; got %d: raise max_window or lower the batch", least, l.Queries)
 	} else if least := MinQueriesForBound(0.99); l.Queries < least {
-		r.warn("%d queries are too few for a bound on P99, which takes %d", l.Queries, least)
+		r.warn("a bound on P99 needs at least %d queries; got %d", least, l.Queries)
 	}
 	if cv := l.StdDev / l.Mean; cv > 0.1 && r.host == nil {
 		r.warn("latency varies by %.0f %% (standard deviation over mean): is something else running on the machine?", 100*cv)

@@ -34,7 +34,7 @@ type Change struct {
 	Tags map[string]string `json:"tags,omitempty"`
 }
 
-// Kind is a kind of optimization.
+// Kind is what was done, most often a kind of optimization.
 type Kind string
 
 // The kinds.
@@ -46,10 +46,16 @@ const (
 	Kernel         Kind = "kernel"
 	Batch          Kind = "batch"
 	RuntimeUpgrade Kind = "runtime_upgrade"
+	// Training is new weights: no optimization, but what later versions may be
+	// compared with.
+	Training Kind = "training"
 )
 
 // Kinds are all kinds.
-var Kinds = []Kind{Quantization, Pruning, Fusion, Distillation, Kernel, Batch, RuntimeUpgrade}
+var Kinds = []Kind{Quantization, Pruning, Fusion, Distillation, Kernel, Batch, RuntimeUpgrade, Training}
+
+// Optimizes reports whether the kind is meant to make a model cheaper to run.
+func (k Kind) Optimizes() bool { return k != Training }
 
 // Title is the kind as people read it.
 func (k Kind) Title() string { return strings.ReplaceAll(string(k), "_", " ") }
@@ -102,7 +108,7 @@ func (c *Change) Set(key, value string) (err error) {
 			}
 		}
 	default:
-		return fmt.Errorf("unknown key: known are %s", strings.Join(Keys, ", "))
+		return fmt.Errorf("unknown key: use one of %s", strings.Join(Keys, ", "))
 	}
 	return err
 }
@@ -115,7 +121,7 @@ func (c *Change) addKind(name string) error {
 		for i, k := range Kinds {
 			names[i] = string(k)
 		}
-		return fmt.Errorf("%q is not a kind of optimization: the kinds are %s; anything else goes into tags", shown(name), strings.Join(names, ", "))
+		return fmt.Errorf("%q is not a kind of change: the kinds are %s; anything else goes into tags", shown(name), strings.Join(names, ", "))
 	}
 	kinds := append(slices.Clone(c.Kinds), k)
 	c.Kinds = slices.DeleteFunc(slices.Clone(Kinds), func(k Kind) bool { return !slices.Contains(kinds, k) })
@@ -130,7 +136,7 @@ func (c *Change) SetTag(name, value string) error {
 	case !tagName.MatchString(name):
 		return errors.New(`cannot be a tag's name: use up to 50 letters, digits, "-", "_" and "."`)
 	case secret(name):
-		return errors.New("looks like a secret, and everybody can read a change: leave it out")
+		return errors.New("looks like a secret, and everybody can read a change: remove it")
 	}
 	value, err := text(value)
 	if err != nil {
@@ -211,7 +217,7 @@ func line(s string, most int) (string, error) {
 	}):
 		return "", errors.New("must be one line of text without control characters")
 	case token.MatchString(s):
-		return "", errors.New("looks like a secret, and everybody can read a change: leave it out")
+		return "", errors.New("looks like a secret, and everybody can read a change: remove it")
 	}
 	return s, nil
 }

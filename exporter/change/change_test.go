@@ -36,7 +36,7 @@ func TestWhatCannotBeAChangeSaysWhy(t *testing.T) {
 		tags map[string]string
 		want string
 	}{
-		{map[string]string{"kinds": "quantisation"}, "is not a kind of optimization: the kinds are quantization, "},
+		{map[string]string{"kinds": "quantisation"}, "is not a kind of change: the kinds are quantization, "},
 		{map[string]string{"time": "yesterday"}, "write 2026-11-27"},
 		{map[string]string{"link": "pull/7"}, "link: is not a link"},
 		{map[string]string{"link": "javascript:alert(1)"}, "is not a link"},

@@ -151,7 +151,7 @@ func (c *Config) tensorRT(d *decoder, key string, n *yaml.Node) {
 				"min": d.size(&t.Profile.Min), "opt": d.size(&t.Profile.Opt), "max": d.size(&t.Profile.Max),
 			})
 			if p := t.Profile; p.Min > p.Opt || p.Opt > p.Max {
-				d.errorf(n, key, "must rise from min over opt to max, and is %d, %d, %d", p.Min, p.Opt, p.Max)
+				d.errorf(n, key, "must satisfy min <= opt <= max, and is %d, %d, %d", p.Min, p.Opt, p.Max)
 			}
 		},
 		"calibration": func(key string, n *yaml.Node) {

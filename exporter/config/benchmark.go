@@ -63,7 +63,7 @@ func (c *Config) precisions(d *decoder, key string, n *yaml.Node) {
 			return fmt.Errorf("%q is not a precision to build for: use fp32, fp16 or int8", s)
 		}
 		if slices.Contains(c.Precisions, p) {
-			return fmt.Errorf("%s is there twice", p)
+			return fmt.Errorf("%s is listed twice", p)
 		}
 		c.Precisions = append(c.Precisions, p)
 		return nil

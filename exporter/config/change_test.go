@@ -25,14 +25,14 @@ tags: {ticket: ML-12}
 	}
 	for text, wanted := range map[string][]string{
 		"author: Ann\nbranche: main":               {`change.yml:2:1: unknown key "branche": did you mean "branch"?`},
-		"kinds: [quantization, magic]":             {`change.yml:1:23: kinds[1]: "magic" is not a kind of optimization`},
+		"kinds: [quantization, magic]":             {`change.yml:1:23: kinds[1]: "magic" is not a kind of change`},
 		"kinds: fusion, pruning":                   nil,
 		"author: [a]\ntags: {token: x, b: [1]}":    {"change.yml:1:9: author: must be a single value", "change.yml:2:15: tags.token: looks like a secret", "change.yml:2:21: tags.b: must be a single value"},
 		"author:":                                  {"author: has no value"},
 		"- a":                                      {"must be a mapping"},
 		"a: b: c":                                  {"change.yml: not YAML"},
 		"author: a\n---\nauthor: b":                {"more than one YAML document"},
-		"x: &a [b]\nkinds: *a\nauthor: Ann\nx: *a": {`unknown key "x"`, `"b" is not a kind`, "there twice"},
+		"x: &a [b]\nkinds: *a\nauthor: Ann\nx: *a": {`unknown key "x"`, `"b" is not a kind`, "set twice"},
 	} {
 		_, err := ParseChange("change.yml", []byte(text))
 		if (err == nil) != (wanted == nil) {

@@ -158,7 +158,7 @@ func document(name string, text []byte) (*yaml.Node, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		if line := tabbed(text); line > 0 {
-			return nil, fmt.Errorf("%s:%d: it is indented with a tab, which YAML does not take: use spaces", name, line)
+			return nil, fmt.Errorf("%s:%d: it is indented with a tab, which YAML does not allow: use spaces", name, line)
 		}
 		return nil, fmt.Errorf("%s: not YAML: %w", name, err)
 	}

@@ -50,7 +50,7 @@ func (d *decoder) mapping(key string, n *yaml.Node, fields map[string]field) {
 		name := k.Value
 		switch f, ok := fields[name]; {
 		case given[name]:
-			d.errorf(k, key, "key %q is there twice", name)
+			d.errorf(k, key, "key %q is set twice", name)
 		case !ok:
 			d.errorf(k, key, "unknown key %q%s", name, suggestion(name, sortedKeys(fields)))
 		default:
@@ -101,7 +101,7 @@ func (d *decoder) scalar(parse func(text string) error) field {
 	return func(key string, n *yaml.Node) {
 		switch {
 		case isNull(n):
-			d.errorf(n, key, "has no value: write one, or leave the key out")
+			d.errorf(n, key, "has no value: write one, or remove the key")
 			return
 		case n.Kind != yaml.ScalarNode:
 			d.errorf(n, key, "must be a single value")

@@ -1,6 +1,9 @@
 package config
 
 import (
+	"fmt"
+	"regexp"
+
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"go.yaml.in/yaml/v3"
@@ -16,6 +19,8 @@ type Model struct {
 	Profiles map[string]engine.Profile
 	// Deviation is how accuracy deviation is computed; "" is as in Benchmark.
 	Deviation string
+	// Reference is what the deviation is measured against, as in bench.Options.
+	Reference string
 	// Output names the output that class scores are read from; "" chooses by evidence.
 	Output string
 }
@@ -37,7 +42,7 @@ func (c Config) BenchmarkFor(name string) bench.Options {
 	if m.Deviation != "" {
 		o.Deviation = m.Deviation
 	}
-	o.Output = m.Output
+	o.Output, o.Reference = m.Output, m.Reference
 	o.Workloads = c.WorkloadsFor(name)
 	return o
 }
@@ -62,6 +67,7 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 		}),
 		"owner":     d.text(&m.Owner),
 		"deviation": d.oneOf(&m.Deviation, deviations...),
+		"reference": d.scalar(m.refer),
 		"output":    d.text(&m.Output),
 		"dims":      d.dims(m.Dims),
 		"inputs": func(key string, n *yaml.Node) {
@@ -85,5 +91,24 @@ func (c *Config) model(d *decoder, key string, n *yaml.Node) {
 	if m.Match == "" {
 		d.errorf(n, key, "needs a match: a model's name or a pattern")
 	}
+	if m.Reference == bench.ReferenceLabels && m.Deviation != "" {
+		d.errorf(n, key, "sets a deviation, and reference: labels has its own, the share of wrong answers: remove deviation")
+	}
 	c.Models = append(c.Models, m)
+}
+
+var versionNumber = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
+
+// refer sets the reference.
+func (m *Model) refer(s string) error {
+	version, named := bench.Options{Reference: s}.ReferenceVersion()
+	switch {
+	case s == "auto":
+		m.Reference = ""
+	case s == bench.ReferenceTrained, s == bench.ReferenceLabels, named && versionNumber.MatchString(version):
+		m.Reference = s
+	default:
+		return fmt.Errorf("%q is not a reference: use auto, version N, %s or %s", s, bench.ReferenceTrained, bench.ReferenceLabels)
+	}
+	return nil
 }

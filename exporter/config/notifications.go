@@ -44,7 +44,7 @@ type Notifications struct {
 }
 
 // Receiver is one address. Exactly one of URL, URLFile and URLEnv is set. The
-// URL is read anew for each notification, so that a secret can be exchanged
+// URL is read again for each notification, so that a secret can be exchanged
 // while plancast runs.
 type Receiver struct {
 	Name    string
@@ -129,7 +129,7 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 				}),
 			})
 			if n.Kind == yaml.MappingNode && !has(n, "receivers") {
-				d.errorf(n, key, "needs receivers: who is notified")
+				d.errorf(n, key, "needs receivers, who are notified")
 			}
 			x.Routes = append(x.Routes, r)
 		}),
@@ -169,7 +169,7 @@ func (c *Config) receiver(d *decoder, key string, n *yaml.Node) {
 			}
 			r.URLFile = s
 			if checkPath(s) != nil {
-				return errors.New("must be a path in full, or relative to this file: only a shell expands ~ and variables")
+				return errors.New("must be an absolute path, or relative to this file: plancast does not expand ~ and variables")
 			}
 			return nil
 		}),
@@ -210,7 +210,7 @@ var (
 // openURL accepts a URL that may stand in the configuration for everybody to
 // read. It says no rather than let a secret pass.
 func openURL(s string) error {
-	wayOut := errors.New("may hold a secret, which has no place in this file: put the URL into a file and name that with url_file, or into an environment variable and name that with url_env")
+	wayOut := errors.New("may hold a secret, which does not belong in this file: put the URL into a file and name that with url_file, or into an environment variable and name that with url_env")
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.Fragment != "" || u.User != nil || !slices.Contains([]string{"generic", "generic+http", "generic+https", "smtp"}, u.Scheme) {
 		return wayOut
@@ -229,7 +229,7 @@ func openURL(s string) error {
 func (c *Config) reportURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return errors.New(`must be where people find the report, without user, password or query, such as "http://gpu-host:9833/"`)
+		return errors.New(`must be the address of the report, without user, password or query, such as "http://gpu-host:9833/"`)
 	}
 	c.Notifications.ReportURL = s
 	return nil

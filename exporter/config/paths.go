@@ -24,9 +24,9 @@ func checkPath(s string) error {
 	case strings.TrimSpace(s) == "":
 		return errors.New("must be a path: it is empty")
 	case strings.HasPrefix(s, "~"):
-		return fmt.Errorf("%q begins with ~, which only a shell expands: write the path in full, or relative to this file", s)
+		return fmt.Errorf("%q begins with ~, which only a shell expands: write an absolute path, or one relative to this file", s)
 	case variableReference.MatchString(s):
-		return fmt.Errorf("%q holds a variable, which only a shell expands: write the path in full, or relative to this file", s)
+		return fmt.Errorf("%q holds a variable, which only a shell expands: write an absolute path, or one relative to this file", s)
 	}
 	return nil
 }

@@ -93,7 +93,7 @@ func (c *Config) schedule(s string) error {
 	}
 	// It looks five years ahead, which every leap year is within.
 	if schedule.Next(time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return fmt.Errorf(`%q never comes: no such day exists`, s)
+		return fmt.Errorf(`%q never occurs: no such day exists`, s)
 	}
 	c.Cron, c.Schedule = s, schedule
 	return nil

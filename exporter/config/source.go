@@ -111,9 +111,9 @@ func (p *Prometheus) by(d *decoder, key string, n *yaml.Node) {
 		case !labelName(s):
 			return fmt.Errorf("%q is not the name of a label", s)
 		case s == "precision" || s == "backend" || s == "quantile" || s == terms.WorkloadLabel:
-			return fmt.Errorf("%q distinguishes the engines of one model: leave it out", s)
+			return fmt.Errorf("%q distinguishes the engines of one model: remove it", s)
 		case slices.Contains(p.By, s):
-			return fmt.Errorf("%q is there twice", s)
+			return fmt.Errorf("%q is listed twice", s)
 		}
 		p.By = append(p.By, s)
 		return nil

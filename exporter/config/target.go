@@ -122,10 +122,10 @@ func (c *Config) selection(d *decoder, s *Select, name *string, criteria *[]fore
 			}
 			q, _ := history.QuantityByName(x.Metric)
 			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
-				return fmt.Errorf("criterion %q asks for a worse %s: turn the comparison round", text, q.Title)
+				return fmt.Errorf("criterion %q asks for a worse %s: reverse the comparison", text, q.Title)
 			}
 			if slices.Contains(*criteria, x) {
-				return fmt.Errorf("criterion %q is there twice", text)
+				return fmt.Errorf("criterion %q is listed twice", text)
 			}
 			*criteria = append(*criteria, x)
 			return nil
@@ -151,7 +151,7 @@ func (c *Config) milestone(d *decoder, key string, n *yaml.Node) {
 		"effort": d.scalar(func(s string) error {
 			m.Effort = forecast.EffortLevel(s)
 			if s == "" || !m.Effort.Valid() {
-				return fmt.Errorf("%q is not one of %s, %s: leave the key out to infer it", s, forecast.Active, forecast.Maintenance)
+				return fmt.Errorf("%q is not one of %s, %s: remove the key to infer it", s, forecast.Active, forecast.Maintenance)
 			}
 			return nil
 		}),

@@ -47,7 +47,7 @@ func (r *Runner) wanting(c candidate.Candidate, p engine.Precision, newest strin
 }
 
 // scanned reads the repository. Besides the wanted versions it identifies those
-// that are measured again and those that jobs are compared with.
+// that are measured again, and those that jobs and their outputs are compared with.
 func (r *Runner) scanned(ctx context.Context, bridges map[string]bridge) (candidate.Scan, error) {
 	earlier := r.partners()
 	for name, b := range bridges {
@@ -76,10 +76,16 @@ func (r *Runner) scanned(ctx context.Context, bridges map[string]bridge) (candid
 			}
 		}
 	}
-	if len(earlier) == more {
-		return scan, nil
+	if len(earlier) > more {
+		if scan, err = r.Repository.Scan(ctx, r.Config.Repository.Backlog, earlier...); err != nil {
+			return scan, err
+		}
 	}
-	return r.Repository.Scan(ctx, r.Config.Repository.Backlog, earlier...)
+	references, err := r.referencesToRead(ctx, scan)
+	if err != nil || len(references) == 0 {
+		return scan, err
+	}
+	return r.Repository.Scan(ctx, r.Config.Repository.Backlog, append(earlier, references...)...)
 }
 
 // unheard are the errors of requests to measure again that no job of the plan
@@ -108,7 +114,7 @@ func (a Again) unanswered(scan candidate.Scan) error {
 	}
 	for _, x := range scan.Pending {
 		if a.selects(x.Model, x.Version, x.Version) {
-			return fmt.Errorf("measure again: %s version %s waits: %s", x.Model, x.Version, x.Reason)
+			return fmt.Errorf("measure again: %s version %s is waiting: %s", x.Model, x.Version, x.Reason)
 		}
 	}
 	for _, x := range scan.Refused {
@@ -119,7 +125,7 @@ func (a Again) unanswered(scan candidate.Scan) error {
 	if a.Precision != "" {
 		what += " at " + string(a.Precision)
 	}
-	return fmt.Errorf("measure again: no model that was asked for has a %s to measure: plancast check lists what the repository and the configuration have", what)
+	return fmt.Errorf("measure again: no selected model has a %s to measure: plancast check lists what the repository and the configuration have", what)
 }
 
 // predecessor is the newest measured record of a lower version, or of the one that the

@@ -38,8 +38,8 @@ func TestWhatIsMeasuredAgain(t *testing.T) {
 		{"the newest version", Again{}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 4: 2 int8, 7: 3 fp32, 8: 3 int8", ""},
 		{"an older version, beyond the backlog", Again{Version: "1"}, "3: 2 fp32, 4: 2 int8, 5: 3 fp32, 6: 3 int8, 7: 1 fp32, 8: 1 int8", ""},
 		{"one precision of a version", Again{Version: "2", Precision: engine.INT8}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 5: 3 fp32, 6: 3 int8, 7: 2 int8", ""},
-		{"a version that is not there", Again{Version: "9"}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 4: 2 int8, 5: 3 fp32, 6: 3 int8", "no model that was asked for has a version 9 to measure"},
-		{"no model", Again{Models: func(string) bool { return false }}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 4: 2 int8, 5: 3 fp32, 6: 3 int8", "no model that was asked for"},
+		{"a version that is not there", Again{Version: "9"}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 4: 2 int8, 5: 3 fp32, 6: 3 int8", "no selected model has a version 9 to measure"},
+		{"no model", Again{Models: func(string) bool { return false }}, "1: 1 fp32, 2: 1 int8, 3: 2 fp32, 4: 2 int8, 5: 3 fp32, 6: 3 int8", "no selected model"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m := &machine{gpus: []engine.Environment{h100}}
@@ -105,7 +105,7 @@ func TestWhatIsMeasuredAgainIsComparedWithTheVersionBefore(t *testing.T) {
 		case j.Version != version || j.PreviousVersion != before:
 			t.Errorf("version %s is compared with the layers of %q; want %q", j.Version, j.PreviousVersion, before)
 		case before != "" && (j.Partner == nil || j.Partner.Version != before || j.Partner.ModelPath == ""):
-			t.Errorf("version %s takes turns with %+v; want version %s, built anew", version, j.Partner, before)
+			t.Errorf("version %s takes turns with %+v; want version %s, rebuilt", version, j.Partner, before)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func TestWhatIsMeasuredAgainstAnotherVersionTakesTurnsWithIt(t *testing.T) {
 			t.Fatal(err)
 		}
 		if p := m.jobs[done].Partner; len(m.jobs) != done+1 || p == nil || p.Version != against || p.ModelPath == "" {
-			t.Errorf("version %s takes turns with %+v; want version %s, built anew", version, p, against)
+			t.Errorf("version %s takes turns with %+v; want version %s, rebuilt", version, p, against)
 		}
 	}
 }

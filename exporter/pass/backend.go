@@ -51,7 +51,7 @@ func (r *Runner) choose(ctx context.Context, fresh bool) (b Backend, remembered 
 	}
 	gaps := strings.Join(b.Gaps, "; ")
 	if gaps != "" && gaps != c.gaps {
-		r.Log.Warn("This system does not confine workers fully (SECURITY.md)", "gaps", gaps)
+		r.Log.Warn("Workers are only partly confined (SECURITY.md)", "gaps", gaps)
 	}
 	*c = Chosen{backend: b, libraries: libraries, from: from(libraries), gaps: gaps}
 	return b, false, nil
@@ -83,7 +83,7 @@ func (r *Runner) describe(ctx context.Context) (b Backend, libraries []string, e
 			return Backend{}, nil, err
 		case len(o.Environments) == 0 && r.Config.Backend == "auto" && r.used[name]:
 			// What measured until now must not be replaced unnoticed.
-			return Backend{}, nil, fmt.Errorf("backend auto: %s measured here before and cannot be used now: %w: correct that, or name another backend in the configuration", name, o.Failure)
+			return Backend{}, nil, fmt.Errorf("backend auto: %s worked here before but is now unavailable: %w: fix that, or name another backend in the configuration", name, o.Failure)
 		case len(o.Environments) == 0:
 			refused = append(refused, fmt.Sprintf("%s cannot be used: %v", name, o.Failure))
 			errs = append(errs, fmt.Errorf("backend %s: %w", name, o.Failure))
@@ -126,11 +126,11 @@ func (b *Backend) take(environments []engine.Environment, wanted []int) (apart s
 	for _, i := range wanted {
 		switch {
 		case i >= len(environments):
-			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d and there are %d: correct it, or CUDA_VISIBLE_DEVICES", b.Name, i, len(environments))
+			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d, but the machine has %d: correct it, or CUDA_VISIBLE_DEVICES", b.Name, i, len(environments))
 		case len(b.Devices) == 0:
 			b.Environment = environments[i]
 		case environments[i] != b.Environment && named:
-			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d (%s) and GPU %d (%s), whose results cannot be compared: measure on one kind, and on the other with a plancast of its own", b.Name, b.Devices[0], b.Environment.Device, i, environments[i].Device)
+			return "", fmt.Errorf("backend %s: tensorrt.devices names GPU %d (%s) and GPU %d (%s), whose results cannot be compared: list one kind, and run a separate plancast for the other", b.Name, b.Devices[0], b.Environment.Device, i, environments[i].Device)
 		case environments[i] != b.Environment:
 			others = append(others, fmt.Sprintf("GPU %d (%s)", i, environments[i].Device))
 			continue
@@ -138,7 +138,7 @@ func (b *Backend) take(environments []engine.Environment, wanted []int) (apart s
 		b.Devices = append(b.Devices, i)
 	}
 	if len(others) > 0 {
-		apart = fmt.Sprintf("%s left alone, not like GPU %d: give it a plancast of its own", strings.Join(others, ", "), b.Devices[0])
+		apart = fmt.Sprintf("%s not used because it differs from GPU %d: run a separate plancast for it", strings.Join(others, ", "), b.Devices[0])
 	}
 	return apart, nil
 }

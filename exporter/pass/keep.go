@@ -2,6 +2,7 @@ package pass
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,60 +12,7 @@ import (
 	"strings"
 
 	"github.com/plancast/plancast/exporter/candidate"
-	"github.com/plancast/plancast/exporter/engine"
 )
-
-// referenceFile is a kept reference: the outputs of the first FP32 candidate.
-type referenceFile struct{ path, name string }
-
-// References are kept as <model>/<which inputs>@<version>-<precision>.npz: the
-// file's name says whose outputs it holds.
-func (r *Runner) referenceDir(c candidate.Candidate) (dir, stem string, err error) {
-	stem, err = engine.Fingerprint(engine.Environment{}, engine.Settings{}, r.inputs(c))
-	return filepath.Join(r.Config.State, referencesDir, c.Model), stem, err
-}
-
-// referenceFor is what the outputs of c, staged in a folder, are compared with:
-// what it brings along, or what was kept. Its path is "" when there is neither.
-func (r *Runner) referenceFor(c candidate.Candidate, staged string) (referenceFile, error) {
-	if _, ok := c.Files[candidate.ReferenceFile]; ok {
-		return referenceFile{filepath.Join(staged, candidate.ReferenceFile), candidate.ReferenceFile}, nil
-	}
-	return r.reference(c)
-}
-
-func (r *Runner) reference(c candidate.Candidate) (referenceFile, error) {
-	dir, stem, err := r.referenceDir(c)
-	if err != nil {
-		return referenceFile{}, err
-	}
-	found, err := filepath.Glob(filepath.Join(globEscape(dir), stem+"@*.npz"))
-	if err != nil || len(found) == 0 {
-		return referenceFile{}, err
-	}
-	slices.SortFunc(found, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
-	_, whose, _ := strings.Cut(strings.TrimSuffix(filepath.Base(found[0]), ".npz"), "@")
-	version, precision, _ := strings.Cut(whose, "-")
-	return referenceFile{path: found[0], name: "version " + version + " " + precision}, nil
-}
-
-func globEscape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
-}
-
-func (r *Runner) keepReference(c candidate.Candidate, p engine.Precision, outputs string) error {
-	dir, stem, err := r.referenceDir(c)
-	if err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err == nil {
-		err = os.Rename(outputs, filepath.Join(dir, fmt.Sprintf("%s@%s-%s.npz", stem, c.Version, p)))
-	}
-	if err != nil {
-		return fmt.Errorf("keep the outputs of %s version %s as reference: %w", c.Model, c.Version, err)
-	}
-	return nil
-}
 
 // What is kept of models, in folders of the state, each but the last with a folder
 // for each model.
@@ -79,14 +27,10 @@ const (
 	calibrationSuffix = ".calibration"
 )
 
-// keptReferences bounds the references of a model that no current input asks
-// for: going back to earlier inputs finds them again.
-const keptReferences = 5
-
 // prune removes what is kept of models that the repository no longer holds, the
 // plans and calibration ranges of candidates that it no longer holds, all but
 // the newest plans of each precision, and all but the newest references.
-func (r *Runner) prune(scan candidate.Scan) error {
+func (r *Runner) prune(ctx context.Context, scan candidate.Scan) error {
 	var errs []error
 	for _, kind := range []string{plansDir, calibrationsDir, referencesDir, samplesDir} {
 		entries, err := os.ReadDir(filepath.Join(r.Config.State, kind))
@@ -100,7 +44,7 @@ func (r *Runner) prune(scan candidate.Scan) error {
 				errs = append(errs, os.RemoveAll(dir))
 			case kind == samplesDir: // pruned as they come
 			case kind == referencesDir:
-				errs = append(errs, r.pruneReferences(dir, scan.Models[e.Name()]))
+				errs = append(errs, r.pruneReferences(ctx, dir, scan, e.Name()))
 			case kind == plansDir:
 				errs = append(errs, r.prunePlans(dir, planSuffix, digests(scan, e.Name())))
 			default:
@@ -159,34 +103,6 @@ func (r *Runner) prunePlans(dir, suffix string, held map[string]bool) error {
 			}
 		}
 		errs = append(errs, os.Remove(filepath.Join(dir, name)), os.RemoveAll(filepath.Join(dir, name+".json")))
-	}
-	return errors.Join(errs...)
-}
-
-// pruneReferences removes all references but those that the candidates are
-// compared with now and the newest of the others.
-func (r *Runner) pruneReferences(dir string, candidates []candidate.Candidate) error {
-	current := map[string]bool{}
-	for _, c := range candidates {
-		if c.Digest == "" {
-			continue
-		}
-		_, stem, err := r.referenceDir(c)
-		if err != nil {
-			return err
-		}
-		current[stem] = true
-	}
-	files, err := newestFirst(dir)
-	errs := []error{err}
-	others := 0
-	for _, f := range files {
-		if stem, _, _ := strings.Cut(f.Name(), "@"); current[stem] {
-			continue
-		}
-		if others++; others > keptReferences {
-			errs = append(errs, os.RemoveAll(filepath.Join(dir, f.Name())))
-		}
 	}
 	return errors.Join(errs...)
 }

@@ -27,22 +27,22 @@ func WorkDir(state string) string { return filepath.Join(state, "work") }
 // them until none is left.
 func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan int) error {
 	if err := os.MkdirAll(WorkDir(r.Config.State), 0o755); err != nil {
-		return fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("create work folder: %w", err)
 	}
 	dir, err := os.MkdirTemp(WorkDir(r.Config.State), "job-")
 	if err != nil {
-		return fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("create work folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	staged, work := filepath.Join(dir, "candidate"), filepath.Join(dir, "work")
 	for _, folder := range []string{staged, work} {
 		if err := os.Mkdir(folder, 0o755); err != nil {
-			return fmt.Errorf("make room for work: %w", err)
+			return fmt.Errorf("create work folder: %w", err)
 		}
 	}
 	confine, err := r.confinement(b, jobs[0].Candidate.Model, staged, work)
 	if err != nil {
-		return fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("create work folder: %w", err)
 	}
 	if err := r.Repository.Stage(ctx, jobs[0].Candidate, staged); err != nil {
 		return &stageError{err}
@@ -53,7 +53,7 @@ func (r *Runner) measure(ctx context.Context, b Backend, jobs []Job, free chan i
 	}
 	close(queue)
 	compared, taken := latch{c: make(chan struct{})}, latch{c: make(chan struct{})}
-	if !r.makesReference(jobs[0], staged) {
+	if !r.makesReference(ctx, jobs[0], staged) {
 		compared.open()
 	}
 	running, within := errgroup.WithContext(ctx)
@@ -100,10 +100,11 @@ type latch struct {
 
 func (l *latch) open() { l.once.Do(func() { close(l.c) }) }
 
-// makesReference reports whether the job's outputs become the model's reference.
-func (r *Runner) makesReference(job Job, staged string) bool {
-	ref, err := r.referenceFor(job.Candidate, staged)
-	return err == nil && ref.path == "" && job.Precision == engine.FP32
+// makesReference reports whether the job makes the outputs that those after it are
+// compared with.
+func (r *Runner) makesReference(ctx context.Context, job Job, staged string) bool {
+	ref, err := r.referenceFor(ctx, r.scan, job.Candidate, staged)
+	return err == nil && ref.kept != "" && (ref.model != nil || job.Precision == engine.FP32)
 }
 
 // record does one job and makes its record durable.
@@ -134,7 +135,7 @@ func (r *Runner) record(ctx context.Context, w Worker, b Backend, job Job, devic
 	}
 	for n, x := range all {
 		if err := r.keepSamples(x.Record, samplesPath(folder(n))); err != nil {
-			r.Log.Warn("The latencies of single queries are not kept", "job", job.String(), "err", err)
+			r.Log.Warn("Cannot keep the latencies of single queries", "job", job.String(), "err", err)
 		}
 		r.note(x.Record)
 		r.Observe.Recorded(x.Record)
@@ -157,7 +158,7 @@ func (r *Runner) keep(ctx context.Context, job Job, rec history.Record) (history
 func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device int, staged, dir string) (history.Record, error) {
 	c := job.Candidate
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return history.Record{}, fmt.Errorf("make room for work: %w", err)
+		return history.Record{}, fmt.Errorf("create work folder: %w", err)
 	}
 	beside := func(name string) string {
 		if _, ok := c.Files[name]; !ok {
@@ -180,16 +181,11 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		req.Job.PreviousVersion, req.Job.PreviousLayers = before.Version, before.Measurement.Layers.Layers
 	}
 	req.Job.Partner, req.Job.Rebuild = r.partner(ctx, job, before, req.Job, dir)
-	ref, err := r.referenceFor(c, staged)
+	ref, err := r.referenceFor(ctx, r.scan, c, staged)
 	if err != nil {
 		return history.Record{}, err
 	}
-	switch {
-	case ref.path != "":
-		req.Job.ReferencePath, req.Job.ReferenceName = ref.path, ref.name
-	case job.Precision == engine.FP32:
-		req.Job.OutputsPath = filepath.Join(dir, "outputs.npz")
-	}
+	made := r.refer(ctx, c, req.Job, ref, dir)
 	started := r.Now().UTC()
 	work := func() (worker.Outcome, error) {
 		return w.Run(ctx, r.Config.Limits(b.Name), req, func(p engine.Progress) {
@@ -200,7 +196,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 	}
 	o, err := work()
 	if err == nil && o.Failure != nil && req.Job.Partner != nil && couldBePartner(o.Failure.Kind) {
-		r.Log.Warn("Job failed beside the engine that it is compared with, and is done again without", "job", job.String(), "partner", req.Job.Partner.Version, "err", o.Failure)
+		r.Log.Warn("Job failed beside the engine that it is compared with; repeating it without that engine", "job", job.String(), "partner", req.Job.Partner.Version, "err", o.Failure)
 		req.Job.Partner = nil
 		o, err = work()
 	}
@@ -211,7 +207,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		return history.Record{}, fmt.Errorf("measure %s: %w", job, o.Failure)
 	}
 	if o.Environment != nil && *o.Environment != b.Environment {
-		return history.Record{}, fmt.Errorf("measure %s: the environment changed from %+v to %+v meanwhile: it is measured again in the next pass", job, b.Environment, *o.Environment)
+		return history.Record{}, fmt.Errorf("measure %s: the environment changed from %+v to %+v meanwhile: the next pass measures it again", job, b.Environment, *o.Environment)
 	}
 	rec := history.Record{
 		Model: c.Model, Version: c.Version, Digest: c.Digest, Precision: job.Precision,
@@ -226,8 +222,8 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		rec.Failure = &history.Failure{Error: *o.Failure, Log: o.Log, Limits: limits}
 		withoutScratch(rec.Failure, staged, dir)
 	}
-	if o.Measurement != nil && req.Job.OutputsPath != "" {
-		if err := r.keepReference(c, job.Precision, req.Job.OutputsPath); err != nil {
+	if o.Measurement != nil && made != "" {
+		if err := keepReference(made, ref.kept); err != nil {
 			return history.Record{}, err
 		}
 	}

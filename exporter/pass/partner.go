@@ -47,7 +47,7 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 	}
 	if err == nil && b == (built{}) {
 		if job.against != "" {
-			r.Log.Warn("The version to take turns with has no result here", "job", job.String(), "against", job.against)
+			r.Log.Warn("The version to alternate with has no result here", "job", job.String(), "against", job.against)
 		}
 		return nil
 	}
@@ -56,7 +56,7 @@ func (r *Runner) before(ctx context.Context, job Job, backend Backend) *history.
 		rec, err = r.Store.Record(ctx, b.record)
 	}
 	if err != nil {
-		r.Log.Warn("The result before cannot be read: what changed since stays unknown", "model", l.model, "version", b.version, "precision", l.precision, "err", err)
+		r.Log.Warn("Cannot read the previous result; changes since then stay unknown", "model", l.model, "version", b.version, "precision", l.precision, "err", err)
 		return nil
 	}
 	return &rec
@@ -100,7 +100,7 @@ func (r *Runner) partner(ctx context.Context, job Job, before *history.Record, o
 		err = r.Repository.Stage(ctx, found.Bare(), staged)
 	}
 	if err != nil {
-		r.Log.Warn("The candidate before cannot be copied: the two results are compared as they are", "job", job.String(), "before", before.Version, "err", err)
+		r.Log.Warn("Cannot copy the previous candidate; comparing the two results as they are", "job", job.String(), "before", before.Version, "err", err)
 		return nil, rebuild
 	}
 	p.ModelPath = filepath.Join(staged, found.File())

@@ -203,7 +203,7 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 			case errors.As(err, &unstaged) && within.Err() == nil:
 				r.mu.Lock()
 				defer r.mu.Unlock()
-				left = append(left, fmt.Errorf("%w: it is tried again in the next pass", err))
+				left = append(left, fmt.Errorf("%w: the next pass tries it again", err))
 				return nil
 			}
 			return err
@@ -211,7 +211,7 @@ func (r *Runner) Once(ctx context.Context, only func(model string) bool) error {
 	}
 	err = cmp.Or(measuring.Wait(), ctx.Err())
 	if err == nil && only == nil {
-		left = append(left, r.prune(plan.Scan))
+		left = append(left, r.prune(ctx, plan.Scan))
 	}
 	return errors.Join(append([]error{err}, left...)...)
 }

@@ -214,10 +214,10 @@ func TestGPUsThatAreNotAlikeAreNotCompared(t *testing.T) {
 		says    string // part of the reason, or of the error when nothing is taken
 	}{
 		{"one kind", []engine.Environment{l4, l4, l4}, nil, []int{0, 1, 2}, "it is the preferred backend"},
-		{"another kind is left alone", []engine.Environment{h100, l4, h100}, nil, []int{0, 2}, "GPU 1 (NVIDIA L4) left alone, not like GPU 0"},
+		{"another kind is left alone", []engine.Environment{h100, l4, h100}, nil, []int{0, 2}, "GPU 1 (NVIDIA L4) not used because it differs from GPU 0"},
 		{"the kind that is asked for", []engine.Environment{h100, l4, h100}, []int{1}, []int{1}, "it is the preferred backend"},
 		{"two kinds asked for", []engine.Environment{h100, l4, h100}, []int{0, 1}, nil, "GPU 0 (NVIDIA H100) and GPU 1 (NVIDIA L4), whose results cannot be compared"},
-		{"one that is not there", []engine.Environment{h100}, []int{3}, nil, "names GPU 3 and there are 1"},
+		{"one that is not there", []engine.Environment{h100}, []int{3}, nil, "names GPU 3, but the machine has 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := runner(t, &machine{gpus: c.gpus}, func(cfg *config.Config) { cfg.TensorRT.Devices = c.devices }, map[string][]string{"net": {"1"}})
@@ -240,7 +240,7 @@ func TestAGPUThatIsGoneIsNotReplacedUnnoticed(t *testing.T) {
 		t.Errorf("a host without a GPU: %+v, %v", p.Backend, err)
 	}
 	before := history.Record{Model: "net", Backend: "tensorrt", Precision: engine.FP32, Measurement: &bench.Measurement{}}
-	if _, err := runner(t, m, nil, models, before).Plan(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "tensorrt measured here before and cannot be used now") {
+	if _, err := runner(t, m, nil, models, before).Plan(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "tensorrt worked here before but is now unavailable") {
 		t.Errorf("a host that has lost its GPU: %v", err)
 	}
 	cpuOnly := func(c *config.Config) { c.Backend = "onnxruntime" }

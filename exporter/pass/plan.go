@@ -50,6 +50,9 @@ type Plan struct {
 	// Fingerprints say, of each model with a usable version, the environment in
 	// which the newest one is measured by this configuration on this machine.
 	Fingerprints map[string]string
+	// References say, of each model whose configuration declares one, what the outputs
+	// of its newest version are compared with: "version 7 fp32" or "labels".
+	References map[string]string
 }
 
 // Plan scans the repository and says what a pass would do to the models that
@@ -77,7 +80,7 @@ func (r *Runner) Plan(ctx context.Context, only func(model string) bool) (Plan, 
 
 func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend, only func(model string) bool) (Plan, error) {
 	scan = withoutPlans(scan, backend)
-	p := Plan{Scan: scan, Backend: backend, Fingerprints: map[string]string{}}
+	p := Plan{Scan: scan, Backend: backend, Fingerprints: map[string]string{}, References: map[string]string{}}
 	limits, err := r.limitsDigest(backend)
 	if err != nil {
 		return p, fmt.Errorf("plan: %w", err)
@@ -109,6 +112,9 @@ func (r *Runner) plan(ctx context.Context, scan candidate.Scan, backend Backend,
 				return p, err
 			}
 			p.Fingerprints[name] = fingerprint // of the newest, which comes last
+			if err := r.declare(ctx, &p, c); err != nil {
+				return p, fmt.Errorf("plan %s: %w", name, err)
+			}
 			for _, precision := range r.precisions(c) {
 				job, k := Job{Candidate: c, Precision: precision, Fingerprint: fingerprint, Expected: r.took[lineage{name, backend.Name, precision}]}, key{c.Model, c.Digest, precision, fingerprint}
 				if err := r.recall(ctx, k); err != nil {

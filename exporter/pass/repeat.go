@@ -46,11 +46,11 @@ func (r *Runner) repeat(ctx context.Context, b Backend, job Job, first history.R
 		if why == "" || !r.quiet(ctx, b, job) {
 			break
 		}
-		r.Log.Info("A result is measured again", "job", job.String(), "because", why)
+		r.Log.Info("Measuring a result again", "job", job.String(), "because", why)
 		rec, err := again(n)
 		if err != nil {
 			if ctx.Err() == nil {
-				r.Log.Warn("A doubtful result could not be measured again", "job", job.String(), "err", err)
+				r.Log.Warn("Cannot measure a doubtful result again", "job", job.String(), "err", err)
 			}
 			break
 		}

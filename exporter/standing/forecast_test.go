@@ -180,12 +180,12 @@ func TestWhatCountsAsAnIteration(t *testing.T) {
 			launch(config.Best, fast), both[:1], []string{"90 ms", "missed", "49 ms (disturbed)"},
 		},
 		{
-			"a precision that brought nothing is an iteration without a result",
+			"a precision that had no effect is an iteration without a result",
 			func(d *diary) {
 				d.add("m", 1, engine.INT8, "f", p99(0.090, 0))
 				d.add("m", 2, engine.INT8, "f", func(r *history.Record) {
 					p99(0.040, 0)(r)
-					r.Measurement.Layers = &bench.LayerSummary{NoEffect: "none of the 59 layers that multiply does so in 8 bits"}
+					r.Measurement.Layers = &bench.LayerSummary{NoEffect: "none of the 59 layers that multiply runs in 8 bits"}
 				})
 			},
 			launch("int8", fast), []engine.Precision{engine.INT8}, []string{"90 ms", "missed"},

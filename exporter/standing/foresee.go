@@ -36,7 +36,7 @@ type contribution struct {
 	newest time.Time // when the newest observation was made
 }
 
-// outdate says that the contributions have to be made anew.
+// outdate says that the contributions have to be made again.
 func (m *tracked) outdate() {
 	for use, c := range m.contributions {
 		c.stale = true

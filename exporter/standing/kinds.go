@@ -74,7 +74,7 @@ func (m *Model) observe(known kinds) tried {
 		for _, k := range of {
 			t.had[gains.Kind(k)] = true
 		}
-		if len(of) == 1 && i > 0 {
+		if len(of) == 1 && of[0].Optimizes() && i > 0 {
 			var logs []float64
 			for e := range trial.Entries() {
 				if before, ok := m.Series.Trials[i-1].Entry(e.Precision); ok {

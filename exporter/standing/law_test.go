@@ -122,7 +122,7 @@ func TestAHistoryIsLoadedAsWhatItIsAltogether(t *testing.T) {
 		}
 		var stored []history.Record
 		for _, r := range w.Records {
-			r, err := store.Append(t.Context(), r) // which counts iterations anew
+			r, err := store.Append(t.Context(), r) // which counts iterations again
 			if errors.Is(err, history.ErrDuplicate) {
 				continue
 			} else if err != nil {

@@ -42,7 +42,7 @@ type tracked struct {
 	last    int64 // newest entry that was loaded: it and those before are counted in totals
 	kinds   kinds // of the candidates' changes
 
-	model         *Model // nil when it has to be derived anew
+	model         *Model // nil when it has to be derived again
 	contributions map[use]contribution
 }
 

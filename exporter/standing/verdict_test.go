@@ -159,7 +159,7 @@ func TestAModelStandsOnItsNewestFinishedCandidate(t *testing.T) {
 		"a candidate that failed altogether does not stand":   {config.Best, []history.Trial{first, at(2, bad(engine.FP32), bad(engine.INT8))}, 1},
 		"a disturbed one that decides nothing does not stand": {config.Best, []history.Trial{first, at(2, disturbed(measured(engine.FP32, 60, 0)), bad(engine.INT8))}, 1},
 		"a disturbed one that meets all the same does":        {config.Best, []history.Trial{first, at(2, disturbed(ok(engine.FP32)), bad(engine.INT8))}, 2},
-		"one whose precision brought nothing does not stand":  {"int8", []history.Trial{first, at(2, ok(engine.FP32), idle(ok(engine.INT8)))}, 1},
+		"one whose precision had no effect does not stand":    {"int8", []history.Trial{first, at(2, ok(engine.FP32), idle(ok(engine.INT8)))}, 1},
 		"nothing stands where everything failed":              {config.Best, []history.Trial{at(1, bad(engine.FP32), bad(engine.INT8))}, 0},
 	} {
 		threshold := Threshold{Select: config.Select{Precision: c.precision}, Criteria: criteria(t, "p99 < 50ms")}

@@ -134,7 +134,7 @@ func (w *world) model(name string, precisions []engine.Precision) []string {
 			default:
 				r.Measurement = w.measurement(level*(1-0.2*float64(k)), unknown)
 				if p == engine.INT8 && w.IntN(6) == 0 {
-					r.Measurement.Layers = &bench.LayerSummary{Total: 59, NoEffect: "none of the 59 layers that multiply does so in 8 bits"}
+					r.Measurement.Layers = &bench.LayerSummary{Total: 59, NoEffect: "none of the 59 layers that multiply runs in 8 bits"}
 				}
 			}
 			w.Records = append(w.Records, r)
