@@ -88,7 +88,7 @@ func judge(t config.Target, c compare.Criterion, base, own []history.Record, o c
 	}
 	r, ok := engineOf(t.Select, own)
 	if !ok {
-		out.Why = "it has no " + t.Precision + " engine"
+		out.Why = "the model has no " + t.Precision + " engine"
 		return out
 	}
 	out.Precision = r.Precision
@@ -97,7 +97,7 @@ func judge(t config.Target, c compare.Criterion, base, own []history.Record, o c
 		b, ok = counterpart(base, r)
 	}
 	if !ok {
-		out.Why = "the baseline has no result of it"
+		out.Why = "the baseline has no result for it"
 		return out
 	}
 	answer, why := compare.Results(b, r, o).Judge(c)

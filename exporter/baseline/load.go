@@ -38,7 +38,7 @@ type Sources struct {
 }
 
 // ErrNoReport says that a text is not a report of plancast's.
-var ErrNoReport = errors.New("it is no report of plancast's")
+var ErrNoReport = errors.New("it is not a plancast report")
 
 // Load reads the results that a source names: version:N or branch:NAME of the
 // history, the URL of a running plancast, or a file: the JSON of a report, or JSON
@@ -51,7 +51,7 @@ func (s Sources) Load(ctx context.Context, source string) ([]history.Record, err
 	}
 	records = slices.DeleteFunc(records, func(r history.Record) bool { return !r.OK() || r.Excluded != nil || r.SupersededBy != 0 })
 	if len(records) == 0 {
-		return nil, fmt.Errorf("read baseline %s: it has no result", withoutSecrets(source))
+		return nil, fmt.Errorf("read baseline %s: it has no results", withoutSecrets(source))
 	}
 	return records, nil
 }
@@ -127,7 +127,7 @@ func lines(text []byte) (out []history.Record, err error) {
 func (s Sources) fetched(ctx context.Context, base string) (out []history.Record, err error) {
 	u, err := url.Parse(base)
 	if err != nil {
-		return nil, errors.New("it is no URL")
+		return nil, errors.New("it is not a URL")
 	}
 	u = u.JoinPath("api/v1/report")
 	after := ""
@@ -154,7 +154,7 @@ func page(ctx context.Context, address string) ([]byte, error) {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, errors.New("it is no URL")
+		return nil, errors.New("it is not a URL")
 	}
 	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
@@ -167,7 +167,7 @@ func page(ctx context.Context, address string) ([]byte, error) {
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answers %s: name the address of a plancast serve", res.Status)
+		return nil, fmt.Errorf("it answered %s: give the address of a running plancast serve", res.Status)
 	}
 	return io.ReadAll(io.LimitReader(res.Body, mostBytes))
 }

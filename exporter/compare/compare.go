@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/units"
@@ -25,7 +26,7 @@ const (
 	Regressed Verdict = "regressed" // worse, by more than the margin
 	Improved  Verdict = "improved"  // better, by more than the margin
 	Unchanged Verdict = "unchanged" // no measurable change: the interval lies inside the margin
-	Undecided Verdict = "undecided" // the interval leaves it open, or there is none
+	Undecided Verdict = "undecided" // the interval is too wide, or there is none
 )
 
 // Words is the verdict as people read it.
@@ -72,6 +73,8 @@ type Side struct {
 	Finished    time.Time        `json:"finished"`
 	Fingerprint string           `json:"fingerprint"`
 	Marks       []string         `json:"marks,omitempty"` // "disturbed", "unstable", "excluded", "superseded", "imported"
+	// Change is the change that led to the candidate; nil when nothing is known of it.
+	Change *change.Change `json:"change,omitempty"`
 }
 
 // Row is one figure of both.
@@ -137,7 +140,7 @@ func Results(a, b history.Record, o Options) Result {
 func side(r history.Record) Side {
 	s := Side{
 		ID: r.ID, Model: r.Model, Version: r.Version, Digest: r.Digest, Precision: r.Precision, Iteration: r.Iteration,
-		Finished: r.Finished, Fingerprint: r.Fingerprint,
+		Finished: r.Finished, Fingerprint: r.Fingerprint, Change: r.Change,
 	}
 	mark := func(is bool, name string) {
 		if is {

@@ -73,8 +73,8 @@ func TestWhatTheIntervalsOfTwoResultsSay(t *testing.T) {
 		{"much faster", measured("1", 10, 0.01), measured("2", 6, 0.01), compare.Improved, compare.Improved, ""},
 		{"much slower", measured("1", 6, 0.01), measured("2", 10, 0.01), compare.Regressed, compare.Regressed, ""},
 		{"the same, known closely", measured("1", 10, 0.005), measured("2", 10, 0.005), compare.Unchanged, compare.Unchanged, ""},
-		{"the same, known loosely", measured("1", 10, 0.1), measured("2", 10, 0.1), compare.Undecided, compare.Undecided, "leaves it open"},
-		{"a little slower, known loosely", measured("1", 10, 0.1), measured("2", 10.5, 0.1), compare.Undecided, compare.Undecided, "leaves it open"},
+		{"the same, known loosely", measured("1", 10, 0.1), measured("2", 10, 0.1), compare.Undecided, compare.Undecided, "is too wide"},
+		{"a little slower, known loosely", measured("1", 10, 0.1), measured("2", 10.5, 0.1), compare.Undecided, compare.Undecided, "is too wide"},
 		{"the first disturbed", measured("1", 10, 0.01, disturbed), measured("2", 6, 0.01), compare.Undecided, compare.Undecided, "disturbed"},
 		{"the second disturbed", measured("1", 10, 0.01), measured("2", 6, 0.01, disturbed), compare.Undecided, compare.Undecided, "disturbed"},
 		{"another environment", measured("1", 10, 0.01), measured("2", 6, 0.01, elsewhere), compare.Undecided, compare.Undecided, "backend version 1.32.0 and 1.33.0"},
@@ -233,7 +233,7 @@ func TestRefs(t *testing.T) {
 		}
 	}
 	for _, text := range []string{"", "0", "-1", "version:", "oldest", "1.5"} {
-		if ref, err := compare.ParseRef(text); err == nil || !strings.Contains(err.Error(), "names no result") {
+		if ref, err := compare.ParseRef(text); err == nil || !strings.Contains(err.Error(), "does not name a result") {
 			t.Errorf("%q: %+v, %v", text, ref, err)
 		}
 	}

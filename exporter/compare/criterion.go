@@ -78,7 +78,7 @@ func ParseCriterion(text string) (Criterion, error) {
 		return fail(fmt.Errorf("%q is not relative to base", rest))
 	}
 	if c.Factor <= 0 || c.Factor > 100 || math.Abs(c.Points) > 1 {
-		return fail(fmt.Errorf("no result can be so far from its baseline"))
+		return fail(fmt.Errorf("no result can differ that much from its baseline"))
 	}
 	return c, nil
 }
@@ -136,5 +136,5 @@ func (r Result) Judge(c Criterion) (answer Answer, why string) {
 	case !first && !last:
 		return Broken, ""
 	}
-	return Open, "the interval leaves it open"
+	return Open, "the interval is too wide"
 }

@@ -43,7 +43,7 @@ func ParseRef(text string) (Ref, error) {
 	if id, err := strconv.ParseInt(text, 10, 64); err == nil && id > 0 {
 		return Ref{ID: id}, nil
 	}
-	return Ref{}, fmt.Errorf("%q names no result: write an ID as plancast history list prints it, version:N, newest, base or best", text)
+	return Ref{}, fmt.Errorf("%q does not name a result: write an ID as plancast history list prints it, version:N, newest, base or best", text)
 }
 
 // String is the text that ParseRef reads.

@@ -141,10 +141,10 @@ func (row *Row) judge(a, b history.Record, pair *bench.Comparison, incomparable 
 	kind := kindOf(row.Quantity)
 	switch {
 	case row.A == nil:
-		row.Why = "the first has none"
+		row.Why = "the first result lacks it"
 		return
 	case row.B == nil:
-		row.Why = "the second has none"
+		row.Why = "the second result lacks it"
 		return
 	case row.A.Value > 0:
 		row.Change = &Change{Ratio: row.B.Value / row.A.Value}
@@ -184,7 +184,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 	}
 	c := row.Change
 	if c == nil || c.Low == nil && c.High == nil {
-		row.Why = "without an interval"
+		row.Why = "it has no interval"
 		return
 	}
 	low, high := c.bounds()
@@ -196,7 +196,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 	case low >= 1/upper && high <= upper:
 		row.Verdict = Unchanged
 	default:
-		row.Why = "the interval leaves it open"
+		row.Why = "the interval is too wide"
 	}
 }
 

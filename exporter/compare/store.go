@@ -105,7 +105,7 @@ func model(ctx context.Context, s *history.Store, name string) (history.Model, e
 	m := g.Model()
 	m.Name = found
 	if len(m.Series) == 0 {
-		return m, fmt.Errorf("history %s has no result of model %q: plancast history list prints what it has", s.Path(), found)
+		return m, fmt.Errorf("history %s has no results for model %q: plancast history list prints what it has", s.Path(), found)
 	}
 	return m, nil
 }

@@ -31,10 +31,10 @@ type Absent struct {
 }
 
 // AbsenceText reads "milestone launch lists b, which the repository does not
-// hold: it counts as not ready until you take it off the milestone".
+// hold: it counts as not ready until you remove it from the milestone".
 func AbsenceText(a standing.Absence) string {
 	if a.Model == "" {
-		return Unmatched{a.Kind, a.Threshold}.String() + ": look for a misspelt name"
+		return Unmatched{a.Kind, a.Threshold}.String() + ": check the spelling"
 	}
 	return absent(a, false).Text
 }
@@ -69,9 +69,9 @@ func absent(a standing.Absence, fleet bool) Absent {
 	}
 	switch {
 	case a.Kind == standing.KindTarget:
-		x.Text += ": correct the name, or take it off the target"
+		x.Text += ": correct the name, or remove it from the target"
 	case a.Counts && a.Listed:
-		x.Text += ": it counts as not ready until you take it off the milestone"
+		x.Text += ": it counts as not ready until you remove it from the milestone"
 	case a.Counts && a.Since.IsZero():
 		x.Text += fmt.Sprintf(": it counts as not ready for %d days; list the models that matter by name", int(standing.Keep.Hours()/24))
 	case a.Counts:

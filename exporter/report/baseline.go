@@ -79,7 +79,7 @@ func baselineLines(b *baseline.Comparison) (out []string) {
 		out = append(out, s)
 	}
 	for _, name := range b.Missing {
-		out = append(out, "The baseline has no result of "+outside.Line(name, 120)+".")
+		out = append(out, "The baseline has no result for "+outside.Line(name, 120)+".")
 	}
 	return out
 }

@@ -100,7 +100,7 @@ func (m ModelView) FailureTexts() []string {
 	return out
 }
 
-// WarningTexts are the precisions that brought nothing, and reasons not to trust the
+// WarningTexts are the precisions that had no effect, and reasons not to trust the
 // result in the headline.
 func (m ModelView) WarningTexts() []string {
 	var out []string

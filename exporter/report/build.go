@@ -171,7 +171,7 @@ func candidateView(m *standing.Model, c history.Trial) CandidateView {
 			v.Mark, v.Note = MarkRenamed, "the same file is now version "+outside.Line(m.Versions[j].Version, 100)
 		}
 	case m.Versions[i].Digest != "" && m.Versions[i].Digest != c.Digest:
-		v.Mark, v.Note = MarkReplaced, "another file has been put in place of version "+v.Version
+		v.Mark, v.Note = MarkReplaced, "another file replaced version "+v.Version
 	}
 	if c.Iteration == 0 && v.Mark == "" {
 		v.Mark, v.Note = MarkOutOfOrder, "came after a newer version: kept, but not an iteration"

@@ -2,10 +2,12 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -38,6 +40,9 @@ func CompareText(w io.Writer, list []compare.Result) error {
 		for _, s := range comparedNotes(r) {
 			fmt.Fprintf(b, "  %s\n", s)
 		}
+		for _, c := range comparedChanges(r) {
+			fmt.Fprintf(b, "  %s\n", strings.TrimSpace(c.Text+" "+c.Link))
+		}
 		tw := tabwriter.NewWriter(b, 0, 8, 2, ' ', 0)
 		fmt.Fprintf(tw, "  \t%s\t%s\tCHANGE\tVERDICT\n", strings.ToUpper(sideName(r.A)), strings.ToUpper(sideName(r.B)))
 		for _, row := range r.Rows {
@@ -48,6 +53,9 @@ func CompareText(w io.Writer, list []compare.Result) error {
 		}
 		for _, s := range comparedDetails(r) {
 			fmt.Fprintf(b, "  %s\n", s)
+		}
+		if s := pairCommand(r); s != "" {
+			fmt.Fprintf(b, "  To time both in turns, if the repository still holds them: %s\n", s)
 		}
 	}
 	return b.Flush()
@@ -65,6 +73,9 @@ func CompareMarkdown(w io.Writer, list []compare.Result) error {
 		for _, s := range comparedNotes(r) {
 			fmt.Fprintf(b, "%s\n\n", outside.Markdown(s))
 		}
+		for _, c := range comparedChanges(r) {
+			fmt.Fprintf(b, "%s\n\n", withAutolink(outside.Markdown(c.Text), c.Link))
+		}
 		fmt.Fprintf(b, "| | %s | %s | Change | Verdict |\n| --- | ---: | ---: | --- | --- |\n", outside.Markdown(sideName(r.A)), outside.Markdown(sideName(r.B)))
 		for _, row := range r.Rows {
 			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", outside.Markdown(row.Title), outside.Markdown(figureText(row.A, row.Unit)), outside.Markdown(figureText(row.B, row.Unit)), outside.Markdown(comparedChange(row)), outside.Markdown(rowVerdict(row)))
@@ -75,6 +86,9 @@ func CompareMarkdown(w io.Writer, list []compare.Result) error {
 				fmt.Fprintf(b, "- %s\n", outside.Markdown(s))
 			}
 			fmt.Fprintf(b, "\n</details>\n")
+		}
+		if s := pairCommand(r); s != "" {
+			fmt.Fprintf(b, "\nTo time both in turns, if the repository still holds them: %s\n", outside.Code(s))
 		}
 	}
 	return b.Flush()
@@ -120,9 +134,9 @@ func comparedNotes(r compare.Result) (out []string) {
 	}
 	switch {
 	case r.Paired:
-		out = append(out, "Timed in turns, in one visit: what the machine did meanwhile met both.")
+		out = append(out, "Timed in turns, in one visit: disturbances affected both alike.")
 	case r.Comparable():
-		out = append(out, "Measured apart, at "+stampText(r.A)+" and "+stampText(r.B)+": what the machine did differently is not in the intervals.")
+		out = append(out, "Measured at different times, "+stampText(r.A)+" and "+stampText(r.B)+": the intervals do not cover changes of the machine in between.")
 	}
 	for _, s := range []compare.Side{r.A, r.B} {
 		if len(s.Marks) > 0 {
@@ -130,6 +144,40 @@ func comparedNotes(r compare.Result) (out []string) {
 		}
 	}
 	return out
+}
+
+// comparedSideChange is what led to one of the candidates; Link is "" without one.
+type comparedSideChange struct{ Text, Link string }
+
+// comparedChanges are those of both candidates, as far as anything is known of them:
+// "Version 5 (ID 17): quantization by Ann (commit 1a2b3c4 on int8)".
+func comparedChanges(r compare.Result) (out []comparedSideChange) {
+	for _, s := range []compare.Side{r.A, r.B} {
+		if s.Change == nil || s.Change.Empty() {
+			continue
+		}
+		text := cmp.Or(outside.Line(s.Change.Text(), 300), "change")
+		out = append(out, comparedSideChange{upperFirst(sideName(s)) + ": " + text, s.Change.Link})
+	}
+	return out
+}
+
+// plainName is a name that a shell takes as it is.
+var plainName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.-]*$`)
+
+// pairCommand is the command that times the two in turns; "" where they were, where
+// that would measure something else, or where the same candidate is on both sides.
+func pairCommand(r compare.Result) string {
+	a, b := r.A, r.B
+	if r.Paired || !r.Comparable() || a.ID == 0 || b.ID == 0 || a.Model != b.Model || a.Precision != b.Precision || a.Version == b.Version || a.Digest == b.Digest {
+		return ""
+	}
+	for _, name := range []string{b.Model, a.Version, b.Version} {
+		if !plainName.MatchString(name) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("plancast run --again --model %s --version %s --against %s --precision %s", b.Model, b.Version, a.Version, b.Precision)
 }
 
 func stampText(s compare.Side) string { return s.Finished.UTC().Format("2006-01-02 15:04 UTC") }
@@ -206,7 +254,7 @@ func comparedChange(row compare.Row) string {
 	case c.Low != nil && c.High != nil && (*c.Low > 1 || *c.High < 1):
 		s := units.ChangeWithin(c.Ratio-1, *c.Low-1, *c.High-1)
 		if c.WithinRebuild {
-			s += ", as much as building the same candidate twice"
+			s += ", no more than building the same candidate twice changes"
 		}
 		return s
 	case c.Low != nil && c.High != nil:

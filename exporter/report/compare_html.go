@@ -39,6 +39,8 @@ type comparedCard struct {
 	compare.Result
 	Title, First, Second, Class string
 	Notes, Details              []string
+	Changes                     []comparedSideChange
+	Pair                        string // the command that times both in turns
 	Rows                        []comparedRow
 }
 
@@ -52,7 +54,7 @@ func CompareHTML(w io.Writer, v ComparePage, docsURL string) error {
 	for _, r := range v.Results {
 		c := comparedCard{
 			Result: r, Title: comparedTitle(r), First: upperFirst(sideName(r.A)), Second: upperFirst(sideName(r.B)), Class: comparedBadge(r.Verdict),
-			Notes: comparedNotes(r), Details: comparedDetails(r),
+			Notes: comparedNotes(r), Details: comparedDetails(r), Changes: comparedChanges(r), Pair: pairCommand(r),
 		}
 		for _, row := range r.Rows {
 			c.Rows = append(c.Rows, comparedRow{

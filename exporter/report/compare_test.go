@@ -2,10 +2,12 @@ package report_test
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/compare"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
@@ -31,6 +33,7 @@ func comparisons() []compare.Result {
 		reporttest.Measured(0.04)(r)
 		interval(r)
 		r.Measurement.Layers = layers(engine.FP32)
+		r.Change = &change.Change{Kinds: []change.Kind{change.Fusion}, Author: "Ann <b>", Commit: "0123456789ab", Link: "https://git.example.org/pull/7?tab=files"}
 	})
 	b.Add("net", "3", 3, engine.INT8, one, func(r *history.Record) {
 		reporttest.Measured(0.02)(r)
@@ -88,6 +91,47 @@ func TestAComparisonFitsAPullRequest(t *testing.T) {
 		for _, line := range lines {
 			if n := strings.Count(line, "|") - strings.Count(line, `\|`); strings.HasPrefix(line, "|") && n > 9 {
 				t.Errorf("%d columns: %s", n-1, line)
+			}
+		}
+	}
+}
+
+// The command is printed where the two can be timed in turns, and nowhere else.
+func TestAComparisonSaysHowToTimeBothInTurns(t *testing.T) {
+	measured := func(id int64, version string, edits ...func(*history.Record)) history.Record {
+		r := history.Record{ID: id, Model: "net", Version: version, Digest: "d" + version, Precision: engine.INT8, Fingerprint: "here"}
+		reporttest.Measured(0.05)(&r)
+		for _, f := range edits {
+			f(&r)
+		}
+		return r
+	}
+	const want = "plancast run --again --model net --version 2 --against 1 --precision int8"
+	for name, c := range map[string]struct {
+		a, b history.Record
+		says bool
+	}{
+		"two versions":         {measured(1, "1"), measured(2, "2"), true},
+		"timed in turns":       {measured(1, "1"), measured(2, "2", func(r *history.Record) { r.Measurement.Comparison = &bench.Comparison{Digest: "d1"} }), false},
+		"one version":          {measured(1, "1"), measured(2, "1"), false},
+		"the same content":     {measured(1, "1"), measured(2, "2", func(r *history.Record) { r.Digest = "d1" }), false},
+		"other models":         {measured(1, "1", func(r *history.Record) { r.Model = "other" }), measured(2, "2"), false},
+		"other precisions":     {measured(1, "1", func(r *history.Record) { r.Precision = engine.FP32 }), measured(2, "2"), false},
+		"another environment":  {measured(1, "1", func(r *history.Record) { r.Fingerprint = "there" }), measured(2, "2"), false},
+		"of another history":   {measured(0, "1"), measured(2, "2"), false},
+		"a version of a shell": {measured(1, "$(x)"), measured(2, "2"), false},
+	} {
+		list := []compare.Result{compare.Results(c.a, c.b, compare.Options{Margin: 0.02})}
+		for form, write := range map[string]func(io.Writer) error{
+			"text":     func(w io.Writer) error { return report.CompareText(w, list) },
+			"markdown": func(w io.Writer) error { return report.CompareMarkdown(w, list) },
+			"html": func(w io.Writer) error {
+				return report.CompareHTML(w, report.ComparePage{Model: "net", Results: list}, "https://example.org/docs")
+			},
+		} {
+			var b bytes.Buffer
+			if err := write(&b); err != nil || strings.Contains(b.String(), want) != c.says {
+				t.Errorf("%s as %s: %v\n%s", name, form, err, b.String())
 			}
 		}
 	}

@@ -73,7 +73,7 @@ func (f ForecastView) Trend() string {
 
 // TrendText reads "up from 71 % a week ago".
 func (f ForecastView) TrendText() string {
-	words := map[string]string{"↑": "up from %s a week ago", "↓": "down from %s a week ago", "→": "as a week ago (%s)"}[f.Trend()]
+	words := map[string]string{"↑": "up from %s a week ago", "↓": "down from %s a week ago", "→": "unchanged from a week ago (%s)"}[f.Trend()]
 	if words == "" {
 		return ""
 	}

@@ -28,7 +28,7 @@ type frame struct {
 	DocsURL string
 	Root    string // where plancast's pages begin, from here: "" or "../"
 	Results bool   // single results can be shown and compared
-	Refresh int    // seconds after which the page loads itself anew; 0 never
+	Refresh int    // seconds after which the page reloads itself; 0 never
 }
 
 func newFrame(title, docsURL, root string) frame {

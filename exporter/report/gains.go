@@ -49,7 +49,7 @@ func gainText(g gains.Gain) string {
 	name := upperFirst(g.Kind.Title())
 	over := units.Count(g.Models, "model")
 	if g.Mean >= 1 || g.Gained == 0 {
-		return fmt.Sprintf("%s brought nothing on average, over %s", name, over)
+		return fmt.Sprintf("%s gained nothing on average over %s", name, over)
 	}
 	s := fmt.Sprintf("%s brought %s on average over %s", name, percentGain(g.Mean), over)
 	if g.Gained < g.Models {
@@ -85,7 +85,7 @@ func roomView(m *standing.Model, s *standing.State) *RoomView {
 		v.Untried = append(v.Untried, ProspectView{gainView(p.Gain), p.Reaches})
 		text := fmt.Sprintf("%s, which made %d of %s faster, by %s", p.Kind.Title(), p.Gained, units.Count(p.Models, "model"), gainRange(p.Gain))
 		if p.Reaches != nil {
-			text += fmt.Sprintf("; that alone reaches %s in %s of the futures", room.Criterion, units.Percent(*p.Reaches))
+			text += fmt.Sprintf("; alone it reaches %s with a probability of %s", room.Criterion, units.Percent(*p.Reaches))
 		}
 		parts = append(parts, text)
 	}

@@ -25,7 +25,7 @@ func gap(g standing.Gap) Gap {
 	because := outside.Line(g.Reason, 500)
 	switch g.Cause {
 	case standing.GapPending:
-		because = "it waits: " + because
+		because = "it is waiting: " + because
 	case standing.GapRefused, standing.GapUnusable:
 		because = "rejected: " + because
 	case standing.GapNowhere:

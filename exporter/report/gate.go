@@ -29,7 +29,7 @@ func ParseGate(text string) (Gate, error) {
 	}
 	p, err := units.Parse(m[2], units.Ratio)
 	if err == nil && (p <= 0 || p > 1) {
-		err = fmt.Errorf("%s is no probability above 0", m[2])
+		err = fmt.Errorf("%s is not a probability above 0", m[2])
 	}
 	if err != nil {
 		return Gate{}, fmt.Errorf("gate %q: %w", text, err)

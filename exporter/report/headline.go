@@ -39,7 +39,7 @@ func best(m ModelView) engine.Precision {
 	return fastest(m.Rows, func(r Row) *Result { return r.Result })
 }
 
-// fastest is the row of the lowest P99. One whose precision brought nothing is
+// fastest is the row of the lowest P99. One whose precision had no effect is
 // taken only where there is no other: its figures are those of another precision.
 func fastest(rows []Row, of func(Row) *Result) engine.Precision {
 	var p engine.Precision

@@ -30,7 +30,7 @@ type HTMLOptions struct {
 // overview links to a page for each, which keeps the page light.
 const manyModels = 40
 
-// refresh is how often the page loads itself anew while a job runs.
+// refresh is how often the page reloads itself while a job runs.
 const refresh = 5 * time.Second
 
 type page struct {
@@ -270,17 +270,18 @@ func newMilestoneBar(m MilestoneView) milestoneBar {
 	return s
 }
 
-// badge is the sum of a model's targets and milestones: its colour and its words.
-type badge struct{ Class, Text string }
+// badge is the sum of a model's targets and milestones: its colour and its words,
+// with a sentence about them.
+type badge struct{ Class, Text, Hint string }
 
 // badgeOf is the badge of a model. Where all targets are met and a milestone is not,
 // it is neither good nor bad: no card is green and red at once.
 func badgeOf(m ModelView) badge {
 	missed := slices.ContainsFunc(m.Verdicts, func(v VerdictView) bool { return v.Outcome == standing.Missed })
 	if m.Status == standing.StatusMet && missed {
-		return badge{string(standing.StatusUndecided), "meets its targets, misses a milestone"}
+		return badge{string(standing.StatusUndecided), "meets its targets, misses a milestone", "The newest candidate meets every target that applies to it, and misses a milestone."}
 	}
-	return badge{string(m.Status), statusText(m.Status)}
+	return badge{string(m.Status), statusText(m.Status), statusHint(m.Status)}
 }
 
 func statusText(s standing.Status) string {

@@ -71,11 +71,7 @@ func Markdown(w io.Writer, v View) error {
 			items = append(items, outside.Markdown(n))
 		}
 		if s := m.ChangeText(); s != "" {
-			item := "What changed: " + outside.Markdown(m.change().Text())
-			if link := m.change().Link; link != "" {
-				item = strings.TrimSpace(item) + " <" + link + ">"
-			}
-			items = append(items, item)
+			items = append(items, withAutolink("What changed: "+outside.Markdown(m.change().Text()), m.change().Link))
 		}
 		if len(items) > 0 {
 			p("\n")
@@ -102,12 +98,12 @@ func Markdown(w io.Writer, v View) error {
 	}
 	for i, g := range v.Gains {
 		if i == 0 {
-			p("\n### What kinds of changes brought\n\n")
+			p("\n### What each kind of change achieved\n\n")
 		}
 		p("- %s\n", outside.Markdown(g.Text))
 	}
 	for _, u := range v.Unmatched {
-		p("\n**Attention:** %s: look for a misspelt name.\n", outside.Markdown(u.String()))
+		p("\n**Attention:** %s: check the spelling.\n", outside.Markdown(u.String()))
 	}
 	for _, a := range v.Absent {
 		p("\n**Attention:** %s.\n", outside.Markdown(a.Text))
@@ -178,4 +174,13 @@ func workloadMarkdown(p func(string, ...any), list []workloadLine) {
 		}
 		p("\n")
 	}
+}
+
+// withAutolink is a text of Markdown with a link behind it, which package change has
+// checked; link may be "".
+func withAutolink(text, link string) string {
+	if link == "" {
+		return text
+	}
+	return strings.TrimSpace(text) + " <" + link + ">"
 }

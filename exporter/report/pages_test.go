@@ -190,9 +190,9 @@ func TestThePageOfAResult(t *testing.T) {
 		want := []string{fmt.Sprintf("../api/v1/results/%d", r.ID), r.Fingerprint, "../models/" + r.Model}
 		switch {
 		case r.OK():
-			want = append(want, "<svg class=\"chart\"", "Windows over time", "disturbed, left out", fmt.Sprintf(`href="../api/v1/results/%d/samples" download`, r.ID), "P99 of 662 queries")
+			want = append(want, "<svg class=\"chart\"", "Windows over time", "disturbed, discarded", fmt.Sprintf(`href="../api/v1/results/%d/samples" download`, r.ID), "P99 of 662 queries")
 		case !r.Unsupported() && len(r.Failure.Log) > 0:
-			want = append(want, "The end of the worker&#39;s log", "<pre")
+			want = append(want, "Last lines of the worker&#39;s log", "<pre")
 		}
 		if r.Change != nil {
 			want = append(want, "quantization, fusion by Ann", "ticket: ML-1")

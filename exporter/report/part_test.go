@@ -49,8 +49,8 @@ func TestAPageOfManyModelsShowsSomeAndLinksToTheRest(t *testing.T) {
 		after      string
 		has, lacks []string
 	}{
-		"the first page": {"", []string{"?model=model-000", "?model=model-049", `href="?after=model-049"`, "50 of 90 models"}, []string{"?model=model-050", "The first models"}},
-		"the last page":  {"model-049", []string{"?model=model-050", "?model=model-089", "The first models"}, []string{"?model=model-049", "The next models", `class="card`}},
+		"the first page": {"", []string{"?model=model-000", "?model=model-049", `href="?after=model-049"`, "50 of 90 models"}, []string{"?model=model-050", "First models"}},
+		"the last page":  {"model-049", []string{"?model=model-050", "?model=model-089", "First models"}, []string{"?model=model-049", "Next models", `class="card`}},
 	} {
 		var page strings.Builder
 		v := report.BuildPart(s, report.Selection{After: c.after, Limit: 50})

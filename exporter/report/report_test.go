@@ -21,7 +21,7 @@ import (
 	"github.com/plancast/plancast/forecast"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
+var update = flag.Bool("update", false, "regenerate the golden files; read the diff before you commit it")
 
 var forms = map[string]func(io.Writer, report.View) error{
 	"txt":       func(w io.Writer, v report.View) error { return report.Text(w, v, report.TextOptions{}) },
@@ -223,7 +223,7 @@ func TestTelemetryIsReported(t *testing.T) {
 		view report.View
 		want string
 	}{
-		"everything": {watched(full, true), "int8: GPU busy 93 % of the time, SMs at 1980 MHz, up to 61 °C, 512 W, 906 mJ an inference, 2 throttled windows thrown away"},
+		"everything": {watched(full, true), "int8: GPU busy 93 % of the time, SMs at 1980 MHz, up to 61 °C, 512 W, 906 mJ per inference, 2 throttled windows discarded"},
 		"throttled":  {watched(hot, false), "int8: not stable: the GPU was throttled in 2 windows that count"},
 	} {
 		var text, page bytes.Buffer

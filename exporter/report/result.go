@@ -51,7 +51,7 @@ func result(of history.Series, r history.Record, now time.Time) *Result {
 		x.Warnings = append(x.Warnings, fmt.Sprintf("not stable: %s did not agree with each other", units.Count(m.Windows, "window")))
 	}
 	if x.P99 == nil {
-		x.Warnings = append(x.Warnings, fmt.Sprintf("no P99: it takes 459 queries, there were %s", units.Number(float64(m.Latency.Queries))))
+		x.Warnings = append(x.Warnings, fmt.Sprintf("no P99: it needs at least 459 queries; got %s", units.Number(float64(m.Latency.Queries))))
 	}
 	if l := m.Layers; l != nil && l.NoEffect != "" {
 		x.NoEffect = outside.Line(l.Nothing(r.Precision), 300)
@@ -109,12 +109,12 @@ func telemetry(m *bench.Measurement) *Telemetry {
 	say(x.Temperature, "up to %.0f °C", 1)
 	say(x.Power, "%.0f W", 1)
 	if e := x.EnergyPerInference; e != nil && *e < 1 {
-		say(e, "%.3g mJ an inference", 1e3)
+		say(e, "%.3g mJ per inference", 1e3)
 	} else {
-		say(e, "%.2f J an inference", 1)
+		say(e, "%.2f J per inference", 1)
 	}
 	if t.Discarded > 0 {
-		parts = append(parts, units.Count(t.Discarded, "throttled window")+" thrown away")
+		parts = append(parts, units.Count(t.Discarded, "throttled window")+" discarded")
 	}
 	if len(parts) == 0 {
 		return nil
@@ -179,7 +179,7 @@ func pairText(x bench.Change) string {
 	case bench.Changed:
 		s := units.ChangeWithin(x.Ratio-1, x.Low-1, x.High-1)
 		if x.WithinRebuild {
-			s += ", as much as building the same candidate twice"
+			s += ", no more than building the same candidate twice changes"
 		}
 		return s
 	case bench.Equivalent:

@@ -15,11 +15,11 @@ import (
 func TestWhatTheRepositoryLacksIsSaidWithTheWayOut(t *testing.T) {
 	left := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for want, a := range map[string]standing.Absence{
-		"target launch selects no model of the repository: look for a misspelt name":                             {Kind: standing.KindTarget, Threshold: "launch"},
-		"target launch lists b, which the repository does not hold: correct the name, or take it off the target": {Kind: standing.KindTarget, Threshold: "launch", Model: "b", Listed: true},
-		"milestone spring lists b, which the repository does not hold: it counts as not ready until you take it off the milestone": {
+		"target launch selects no model of the repository: check the spelling":                                      {Kind: standing.KindTarget, Threshold: "launch"},
+		"target launch lists b, which the repository does not hold: correct the name, or remove it from the target": {Kind: standing.KindTarget, Threshold: "launch", Model: "b", Listed: true},
+		"milestone spring lists b, which the repository does not hold: it counts as not ready until you remove it from the milestone": {
 			Kind: standing.KindMilestone, Threshold: "spring", Model: "b", Listed: true, Counts: true},
-		"milestone spring lists b, which the repository does not hold since 1 March 2026: it counts as not ready until you take it off the milestone": {
+		"milestone spring lists b, which the repository does not hold since 1 March 2026: it counts as not ready until you remove it from the milestone": {
 			Kind: standing.KindMilestone, Threshold: "spring", Model: "b", Listed: true, Counts: true, Since: left},
 		"milestone spring matched b, which left the repository on 1 March 2026: it counts as not ready until 31 March 2026; list the models that matter by name": {
 			Kind: standing.KindMilestone, Threshold: "spring", Model: "b", Counts: true, Since: left},

@@ -42,7 +42,7 @@ func (l line) precision() string {
 		s += ", last good"
 	}
 	if l.result != nil && l.result.NoEffect != "" {
-		s += ", brought nothing"
+		s += ", had no effect"
 	}
 	return s
 }

@@ -99,12 +99,12 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	}
 	for i, g := range v.Gains {
 		if i == 0 {
-			p("\nWhat kinds of changes brought\n")
+			p("\nWhat each kind of change achieved\n")
 		}
 		p("  %s\n", g.Text)
 	}
 	for _, u := range v.Unmatched {
-		p("\nAttention: %s: look for a misspelt name\n", u)
+		p("\nAttention: %s: check the spelling\n", u)
 	}
 	for _, a := range v.Absent {
 		p("\nAttention: %s\n", a.Text)
@@ -188,7 +188,7 @@ func goneText(gone []string) string {
 func summaryText(v View) string {
 	s := v.Summary
 	if s.Models == 0 {
-		return "No model in the repository yet"
+		return "No models in the repository yet"
 	}
 	parts := []string{units.Count(s.Models, "model")}
 	if s.Judged > 0 {

@@ -93,7 +93,7 @@ func why(v standing.Verdict) string {
 	case standing.Absent:
 		return "not in the repository"
 	case standing.NoEffect:
-		return strings.ToUpper(v.Threshold.Precision) + " brought nothing"
+		return strings.ToUpper(v.Threshold.Precision) + " had no effect"
 	case standing.NoEngine:
 		return noEngine(v)
 	}

@@ -225,7 +225,7 @@ type Result struct {
 	Build         *float64    `json:"build_s,omitempty"` // nil when the engine was reused
 	Stable        bool        `json:"stable"`
 	// NoEffect says that nothing in the engine computes in its precision, and why:
-	// "INT8 brought nothing: ..."; "" where the precision has an effect.
+	// "INT8 had no effect: ..."; "" where the precision has an effect.
 	NoEffect string `json:"no_effect,omitempty"`
 	// Disturbance is what else used the machine; nil where nobody watched it.
 	Disturbance *Disturbance `json:"disturbance,omitempty"`

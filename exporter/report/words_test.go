@@ -133,7 +133,7 @@ func TestChangesInWords(t *testing.T) {
 		"as a rebuild changes": {func(r *history.Record) {
 			reporttest.Paired("1", 0.95, 0.94, 0.96, bench.Changed)(r)
 			r.Measurement.Comparison.Changes[1].WithinRebuild = true
-		}, "down 5 % (4.0-6.0 %), as much as building the same candidate twice", "good"},
+		}, "down 5 % (4.0-6.0 %), no more than building the same candidate twice changes", "good"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := reporttest.NewBuilder(reporttest.Now.AddDate(0, 0, -2))
@@ -155,7 +155,7 @@ func TestChangesInWords(t *testing.T) {
 // An int8 engine in which nothing computes in 8 bits says so in its row, in the
 // headline and in notifications, and is no int8 result.
 func TestAPrecisionThatBroughtNothingSaysSo(t *testing.T) {
-	const why = "INT8 brought nothing: none of the 40 layers that multiply does so in 8 bits; the runtime found them faster in FP16, or the model quantizes none of them"
+	const why = "INT8 had no effect: none of the 40 layers that multiply runs in 8 bits; the runtime found them faster in FP16, or the model quantizes none of them"
 	for name, c := range map[string]struct {
 		fp32, int8 float64 // P99; 0 for a failure
 		threshold  string
@@ -166,7 +166,7 @@ func TestAPrecisionThatBroughtNothingSaysSo(t *testing.T) {
 		notice     string // the first note of a notification
 	}{
 		"int8 is asked for": {
-			0.03, 0.02, "int8", "P99 30 ms with fp32, 65/s, cannot be judged on the launch threshold (INT8 brought nothing)",
+			0.03, 0.02, "int8", "P99 30 ms with fp32, 65/s, cannot be judged on the launch threshold (INT8 had no effect)",
 			standing.StatusUnknown, 2, standing.Unknown, why,
 		},
 		"another engine counts": {
@@ -216,7 +216,7 @@ func TestAPrecisionThatBroughtNothingSaysSo(t *testing.T) {
 				if err := write(&out); err != nil {
 					t.Fatal(err)
 				}
-				if !strings.Contains(out.String(), "int8, brought nothing") || strings.Count(out.String(), why) < 1 {
+				if !strings.Contains(out.String(), "int8, had no effect") || strings.Count(out.String(), why) < 1 {
 					t.Errorf("%s does not say it:\n%s", form, &out)
 				}
 			}

@@ -124,7 +124,7 @@ func historyQuery(q url.Values) (f history.Filter, err error) {
 		"kind": func(s string) error {
 			f.By.Kind = change.Kind(s)
 			if !slices.Contains(change.Kinds, f.By.Kind) {
-				return fmt.Errorf("%q is not a kind of optimization", s)
+				return fmt.Errorf("%q is not a kind of change", s)
 			}
 			return nil
 		},
@@ -141,7 +141,7 @@ func historyQuery(q url.Values) (f history.Filter, err error) {
 	for _, name := range slices.Sorted(maps.Keys(q)) {
 		set, ok := known[name]
 		if !ok {
-			return f, fmt.Errorf("there is no parameter %q: known are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+			return f, fmt.Errorf("unknown parameter %q: use %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 		if v := q.Get(name); v != "" {
 			if err := set(v); err != nil {

@@ -80,7 +80,7 @@ func (h handler) fail(err error, answer func(status int, text string)) {
 		answer(http.StatusNotFound, strings.TrimSuffix(err.Error(), ": "+ErrNone.Error()))
 		return
 	}
-	h.Log.Error("A result cannot be shown", "err", err)
+	h.Log.Error("Cannot show a result", "err", err)
 	answer(http.StatusInternalServerError, "the history cannot be read; the log says why")
 }
 

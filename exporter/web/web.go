@@ -36,7 +36,7 @@ type Source interface {
 	// Ready is nil when there is something to show, with what a reader of the probe
 	// should know beside, "" for nothing.
 	Ready() (note string, err error)
-	// Reload reads the configuration anew.
+	// Reload reads the configuration again.
 	Reload(ctx context.Context) error
 	// Request asks for what is done on schedule to be done now. q are the parameters
 	// of the request, from is the address that it came from; an error is the
@@ -262,11 +262,11 @@ func (h handler) allowed(w http.ResponseWriter, r *http.Request) bool {
 	switch {
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		refuse(w, http.StatusMethodNotAllowed, "only POST requests are taken here")
+		refuse(w, http.StatusMethodNotAllowed, "this path accepts only POST requests")
 	case !h.Lifecycle:
 		refuse(w, http.StatusForbidden, "the lifecycle API is not enabled: start plancast with --web.enable-lifecycle")
 	case !h.named(r):
-		refuse(w, http.StatusForbidden, "host %q is not known to plancast: name it with --web.external-url, or use an IP address", r.Host)
+		refuse(w, http.StatusForbidden, "unknown host %q: name it with --web.external-url, or use an IP address", r.Host)
 	default:
 		return true
 	}

@@ -137,7 +137,7 @@ func Traced(c change.Change) func(*history.Record) {
 func Idle(r *history.Record) {
 	l := r.Measurement.Layers
 	l.ByPrecision = map[engine.Precision]int{engine.FP16: 40, "": 6}
-	l.NoEffect = "none of the 40 layers that multiply does so in 8 bits; the runtime found them faster in FP16, or the model quantizes none of them"
+	l.NoEffect = "none of the 40 layers that multiply runs in 8 bits; the runtime found them faster in FP16, or the model quantizes none of them"
 	r.Measurement.Warnings = append(r.Measurement.Warnings, l.Nothing(r.Precision))
 }
 
