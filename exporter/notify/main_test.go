@@ -22,7 +22,7 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew; read the difference before committing it")
+var update = flag.Bool("update", false, "regenerate the golden files; read the diff before you commit it")
 
 // The test binary is also the process that sends.
 const sendingProcess = "notifier"

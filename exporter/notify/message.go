@@ -19,7 +19,7 @@ import (
 )
 
 // Message is one piece of news, as the outbox keeps it. Its text is plain, in
-// lines, and holds no control characters besides their ends.
+// lines, and holds neither links nor control characters besides the ends of lines.
 type Message struct {
 	// ID is the same whenever the message is sent, so that a receiver can tell a
 	// repeat.
@@ -30,7 +30,9 @@ type Message struct {
 	Model   string         `json:"model,omitempty"`
 	Version string         `json:"version,omitempty"`
 	Owner   string         `json:"owner,omitempty"`
-	Link    string         `json:"link,omitempty"` // the model's part of the report
+	// Links, which Text lacks: each service has its own form of them.
+	Link   string `json:"link,omitempty"`   // the model's part of the report
+	Change string `json:"change,omitempty"` // where the change can be read, as change.Change has it
 
 	// Of failures, to recognize repeats.
 	Digest string    `json:"digest,omitempty"`
@@ -141,7 +143,7 @@ func failure(r history.Record, owner string, lastGood string, in place) Message 
 		}
 	}
 	if tail := f.Log[max(len(f.Log)-logLines, 0):]; len(tail) > 0 {
-		lines = append(lines, "The end of the worker's log:")
+		lines = append(lines, "Last lines of the worker's log:")
 		for _, l := range tail {
 			lines = append(lines, "    "+outside.Line(l, logWidth))
 		}
@@ -159,20 +161,20 @@ func titleOf(k engine.Kind) string { return cmp.Or(k.Title(), outside.Line(strin
 func repeated(r history.Record, owner string, since time.Time, in place) Message {
 	kind := titleOf(r.Failure.Kind)
 	title := fmt.Sprintf("%s failed again: %s", r.Model, kind)
-	m := in.message(r.Model, r.Version, owner, title, nil, []string{fmt.Sprintf("the last time with version %s %s", outside.Line(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
+	m := in.message(r.Model, r.Version, owner, title, nil, []string{fmt.Sprintf("most recently with version %s %s", outside.Line(r.Version, 100), r.Precision)}, []config.Event{config.EventFailure})
 	m.Since = since.UTC()
 	return m
 }
 
 // counted completes the text of repeated news.
 func (m Message) counted(n int) Message {
-	m.Text = fmt.Sprintf("%s: the same failure came %s more since %s, %s", outside.Message(outside.Line(m.Model, 100)), units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
+	m.Text = fmt.Sprintf("%s: the same failure occurred %s more since %s, %s", outside.Message(outside.Line(m.Model, 100)), units.Count(n, "time"), m.Since.UTC().Format("2 Jan 15:04 MST"), m.Text)
 	return m
 }
 
 // test is what plancast notify test sends.
 func test(receiver string, in place) Message {
-	m := in.message("", "", "", "plancast can reach you", nil, []string{fmt.Sprintf("This is a test of receiver %s by plancast notify test. No model is concerned.", receiver)}, nil)
+	m := in.message("", "", "", "plancast can reach you", nil, []string{fmt.Sprintf("This is a test message for receiver %s, sent by plancast notify test. It is about no model.", receiver)}, nil)
 	m.ID = fmt.Sprintf("test-%d", in.now.Unix())
 	return m
 }
@@ -191,14 +193,14 @@ func (p place) message(model, version, owner, title string, changed *change.Chan
 	if m.Owner != "" {
 		lines = append(lines, "Owner: "+m.Owner)
 	}
+	if changed != nil {
+		m.Change = changed.Link
+		if text := changed.Text(); text != "" {
+			lines = append(lines, "What changed: "+text)
+		}
+	}
 	for i, l := range lines {
 		lines[i] = outside.Message(l)
-	}
-	if changed != nil { // its link stays one
-		lines = append(lines, strings.TrimSpace(outside.Message("What changed: "+changed.Text())+" "+changed.Link))
-	}
-	if m.Link != "" {
-		lines = append(lines, m.Link)
 	}
 	m.Title, m.Text = outside.Message(outside.Line(title, 200)), strings.Join(lines, "\n")
 	return m

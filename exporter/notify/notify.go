@@ -232,7 +232,7 @@ func (n *Notifier) repeat(ctx context.Context, wake <-chan struct{}, work func()
 	for ctx.Err() == nil {
 		next, err := work()
 		if err != nil && ctx.Err() == nil {
-			n.Log.Error("Notifications wait", "err", err)
+			n.Log.Error("Cannot process notifications; will retry", "err", err)
 			next = n.Now().Add(time.Minute)
 		}
 		timer := time.NewTimer(min(next.Sub(n.Now()), idleCheck))

@@ -56,7 +56,7 @@ func TestANotificationSaysThatAPrecisionBroughtNothing(t *testing.T) {
 		d.flush()
 		d.want("chat: vision-net version 1 is measured")
 		text := d.full[0].Text
-		if !strings.Contains(text, "P99 20 ms with fp32") || !strings.Contains(text, "Note: INT8 brought nothing: none of the 40 layers") {
+		if !strings.Contains(text, "P99 20 ms with fp32") || !strings.Contains(text, "Note: INT8 had no effect: none of the 40 layers") {
 			t.Errorf("the message reads\n%s", text)
 		}
 	})
@@ -185,7 +185,7 @@ func TestRepeatsOfAFailureAreCounted(t *testing.T) {
 		time.Sleep(23*time.Hour + time.Minute)
 		settle()
 		d.want("chat: vision-net failed again: took too long")
-		if text := d.full[len(d.full)-1].Text; !strings.Contains(text, "vision-net: the same failure came 2 times more since 1 Jan 00:00 UTC, the last time with version 4 fp32") {
+		if text := d.full[len(d.full)-1].Text; !strings.Contains(text, "vision-net: the same failure occurred 2 times more since 1 Jan 00:00 UTC, most recently with version 4 fp32") {
 			t.Error(text)
 		}
 		d.failed("vision-net", "5", engine.KindTimeout) // a new window

@@ -67,7 +67,7 @@ func (n *Notifier) Observe(ctx context.Context, s *standing.State, records []his
 		}
 	}
 	for receiver, k := range counts[Dropped] {
-		n.Log.Error("Notifications dropped", "receiver", receiver, "messages", k, "err", fmt.Sprintf("%d wait already: the oldest make room", n.most))
+		n.Log.Error("Notifications dropped", "receiver", receiver, "messages", k, "err", fmt.Sprintf("more than %d are waiting: dropping the oldest", n.most))
 	}
 	if _, err := n.recount(ctx); err != nil {
 		return err

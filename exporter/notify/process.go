@@ -46,7 +46,7 @@ func (s *Services) run(ctx context.Context, d delivery) (reason string, err erro
 		return "", err
 	}
 	if len(s.Command) == 0 {
-		return "", errors.New("no program is set for it")
+		return "", errors.New("no program is configured for it")
 	}
 	cmd := exec.CommandContext(ctx, s.Command[0], s.Command[1:]...)
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {

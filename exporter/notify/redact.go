@@ -15,9 +15,9 @@ import (
 // causes are what commonly goes wrong, by a piece of the error's text: the
 // library hands on text, not errors. The first that fits counts.
 var causes = []struct{ contains, reason string }{
-	{"no such host", "its host name is not known to the DNS"},
-	{"server misbehaving", "its host name could not be looked up: the DNS does not answer"},
-	{"temporary failure in name resolution", "its host name could not be looked up: the DNS does not answer"},
+	{"no such host", "DNS does not know its host name"},
+	{"server misbehaving", "its host name could not be looked up: DNS does not answer"},
+	{"temporary failure in name resolution", "its host name could not be looked up: DNS does not answer"},
 	{"connection refused", "the connection was refused: nothing listens there"},
 	{"no route to host", "there is no route to its host"},
 	{"network is unreachable", "its network cannot be reached"},
@@ -56,7 +56,7 @@ func reason(text, raw string) string {
 			s := fmt.Sprintf("the server answered %d %s", code, name)
 			switch code {
 			case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
-				s += ": its URL or token is not valid (any more)"
+				s += ": its URL or token is invalid or has expired"
 			}
 			return s
 		}

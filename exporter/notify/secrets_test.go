@@ -144,13 +144,13 @@ func TestNoSecretReachesAnErrorALogAMetricOrTheOutbox(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"generic 500":          "send to chat (generic): the server answered 500 Internal Server Error",
-		"generic 404":          "the server answered 404 Not Found: its URL or token is not valid",
+		"generic 404":          "the server answered 404 Not Found: its URL or token is invalid",
 		"generic refused":      "the connection was refused: nothing listens there",
 		"generic no such host": "its host name",
 		"smtp refused":         "the connection was refused",
 		"mattermost 503":       "the server answered 503 Service Unavailable",
 		"bad URL 12":           `its URL is a plain web address: for a webhook write generic+ before it`,
-		"bad URL 1":            "its URL is not one of service slack",
+		"bad URL 1":            "its URL is not valid for service slack",
 	} {
 		if !strings.Contains(reasons[name], want) {
 			t.Errorf("%s says %q; want %q", name, reasons[name], want)

@@ -152,7 +152,7 @@ func serviceOf(raw string) (string, error) {
 	return name, nil
 }
 
-var errNoService = errors.New(`its URL names no service: it begins with that, such as "slack://", "smtp://" or "generic+https://" for a webhook (docs/notifications.md)`)
+var errNoService = errors.New(`its URL names no service: it must begin with one, such as "slack://", "smtp://" or "generic+https://" for a webhook (docs/notifications.md)`)
 
 var errWebAddress = errors.New(`its URL is a plain web address: for a webhook write generic+ before it, as in "generic+https://" (docs/notifications.md)`)
 
@@ -166,28 +166,29 @@ func locate(raw string) (service types.Service, name string, err error) {
 		return err
 	})
 	if err != nil {
-		return nil, name, fmt.Errorf("its URL is not one of service %s: %s (docs/notifications.md)", name, reason(err.Error(), raw))
+		return nil, name, fmt.Errorf("its URL is not valid for service %s: %s (docs/notifications.md)", name, reason(err.Error(), raw))
 	}
 	return service, name, nil
 }
 
 // dress gives a message the form that suits the service.
 func dress(service, raw string, m Message) (text string, params *types.Params) {
-	text = m.Title + "\n" + m.Text
+	body := m.withLinks(service)
+	text = m.Title + "\n" + body
 	params = &types.Params{}
 	switch service {
 	case "smtp":
 		(*params)["title"] = m.Title // the subject
-		text = m.Text
+		text = body
 	case "generic":
 		u, _ := url.Parse(raw)
 		for k, v := range u.Query() {
 			if strings.EqualFold(k, "template") && len(v) > 0 && v[0] != "" {
 				// As JSON: the parts by themselves, for programs.
 				*params = types.Params{
-					"title": m.Title, "id": m.ID, "event": m.event(), "model": m.Model, "version": m.Version, "owner": m.Owner, "url": m.Link,
+					"title": m.Title, "id": m.ID, "event": m.event(), "model": m.Model, "version": m.Version, "owner": m.Owner, "url": m.Link, "change": m.Change,
 				}
-				text = m.Text
+				text = body
 			}
 		}
 	}

@@ -188,7 +188,7 @@ func TestAnAttemptThatIsNotAnsweredEnds(t *testing.T) {
 	if err := s.Send(t.Context(), fromFile(t, "generic://example.org"), message); err == nil || !strings.Contains(err.Error(), "no answer within 10ms") {
 		t.Errorf("%v", err)
 	}
-	if err := new(Services).Send(t.Context(), fromFile(t, "generic://example.org"), message); err == nil || !strings.Contains(err.Error(), "no program is set") {
+	if err := new(Services).Send(t.Context(), fromFile(t, "generic://example.org"), message); err == nil || !strings.Contains(err.Error(), "no program is configured") {
 		t.Errorf("%v", err)
 	}
 }
