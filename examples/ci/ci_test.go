@@ -161,9 +161,9 @@ func TestGitHubActions(t *testing.T) {
 	if err := os.Chmod(j.path("bin/gh"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	run := func(installed bool) (status int, log string) {
+	run := func(installed bool, base string) (status int, log string) {
 		t.Helper()
-		for _, name := range []string{"output", "summary.md", "gh.log", "plancast.md"} {
+		for _, name := range []string{"output", "summary.md", "gh.log", "plancast.md", "plancast.xml"} {
 			_ = os.Remove(j.path(name))
 		}
 		for _, s := range githubSteps(t) {
@@ -171,7 +171,8 @@ func TestGitHubActions(t *testing.T) {
 				continue
 			}
 			_, judged, _ := strings.Cut(strings.TrimSpace(j.read("output")), "status=")
-			status, out := j.bash(s.Run, "PATH="+j.path("bin")+":"+os.Getenv("PATH"), "GH_LOG="+j.path("gh.log"), "GH_TOKEN=x", "PULL_REQUEST=7", "STATUS="+judged)
+			status, out := j.bash(s.Run, "PATH="+j.path("bin")+":"+os.Getenv("PATH"), "GH_LOG="+j.path("gh.log"), "GH_TOKEN=x", "PULL_REQUEST=7", "STATUS="+judged,
+				"COMMIT=0123456789", "GITHUB_ACTOR=ann", "BRANCH=int8", "LINK=https://git.example.org/pull/7", "BASE="+base)
 			log += s.Name + ":\n" + out
 			if status != 0 {
 				return status, log
@@ -181,7 +182,7 @@ func TestGitHubActions(t *testing.T) {
 	}
 
 	j.replace("p99 < 50ms", "p99 < 10s")
-	if status, log := run(false); status != 0 || !strings.Contains(log, "Every target holds.") {
+	if status, log := run(false, ""); status != 0 || !strings.Contains(log, "Every target is met.") {
 		t.Fatalf("a model that meets its target: status %d\n%s", status, log)
 	}
 	summary := j.read("summary.md")
@@ -191,17 +192,20 @@ func TestGitHubActions(t *testing.T) {
 	if got := j.read("gh.log"); got != "pr comment 7 --edit-last --create-if-none --body-file plancast.md\n" {
 		t.Errorf("gh was asked for %q", got)
 	}
+	if status, log := run(true, "main"); status != 0 || !strings.Contains(strings.SplitN(j.read("summary.md"), "\n", 2)[0], " against plancast-base.json") || !strings.Contains(j.read("plancast.xml"), `tests="`) {
+		t.Errorf("a pull request that changes no model: status %d\n%s%s", status, log, j.read("summary.md"))
+	}
 
 	j.replace("p99 < 10s", "p99 < 1ns")
-	if status, log := run(true); status != 1 || !strings.Contains(log, "::error title=plancast::A target is missed") || !strings.Contains(j.read("summary.md"), "net") {
+	if status, log := run(true, ""); status != 1 || !strings.Contains(log, "::error title=plancast::A target is missed") || !strings.Contains(j.read("summary.md"), "net") {
 		t.Errorf("a missed target: status %d\n%s", status, log)
 	}
 	j.push("net", "2", "custom_operator.onnx")
-	if status, log := run(true); status != 2 || !strings.Contains(log, "could not be measured") {
+	if status, log := run(true, ""); status != 2 || !strings.Contains(log, "could not be measured") {
 		t.Errorf("a broken candidate: status %d\n%s", status, log)
 	}
 	j.replace("criteria:", "criterion:")
-	if status, log := run(true); status == 0 || !strings.Contains(log, "criterion") {
+	if status, log := run(true, ""); status == 0 || !strings.Contains(log, "criterion") {
 		t.Errorf("a mistake in plancast.yml: status %d\n%s", status, log)
 	}
 }
@@ -233,15 +237,20 @@ func TestGitLab(t *testing.T) {
 			return needsService.MatchString(s) || installed && strings.HasPrefix(s, "make ")
 		}), "\n")
 	}
-	run := func(installed bool, token string) (int, string) {
+	push, request := []string{"CI_COMMIT_BRANCH=main"}, []string{"CI_MERGE_REQUEST_IID=3", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME=int8"}
+	run := func(installed bool, token string, of []string) (int, string) {
 		_ = os.Remove(j.path("plancast.md"))
-		return j.bash(script(installed), "CI_API_V4_URL="+gitlab.URL+"/api/v4", "CI_PROJECT_ID=12", "CI_MERGE_REQUEST_IID=3", "PLANCAST_GITLAB_TOKEN="+token)
+		return j.bash(script(installed), append(slices.Clone(of), "CI_API_V4_URL="+gitlab.URL+"/api/v4", "CI_PROJECT_ID=12", "PLANCAST_GITLAB_TOKEN="+token,
+			"CI_PROJECT_URL=https://git.example.org/vision", "CI_COMMIT_SHA=0123456789", "CI_COMMIT_AUTHOR=Ann <ann@example.org>")...)
 	}
 
 	j.replace("p99 < 50ms", "p99 < 10s")
-	status, log := run(false, "secret")
-	if status != 0 || !strings.Contains(log, "Every target holds.") || !strings.Contains(log, "net") {
-		t.Fatalf("a model that meets its target: status %d\n%s", status, log)
+	status, log := run(false, "secret", push)
+	if status != 0 || !strings.Contains(log, "Every target is met.") || !strings.Contains(log, "net") || len(notes) != 0 {
+		t.Fatalf("a model that meets its target: status %d, notes %q\n%s", status, notes, log)
+	}
+	if status, log = run(true, "secret", request); status != 0 || !strings.Contains(log, " against plancast-base.json") || !strings.Contains(j.read("plancast.xml"), `tests="`) {
+		t.Errorf("a merge request that changes no model: status %d\n%s", status, log)
 	}
 	if len(notes) != 1 || notes[0] != "POST /api/v4/projects/12/merge_requests/3/notes body=" {
 		t.Errorf("notes %q", notes)
@@ -249,15 +258,15 @@ func TestGitLab(t *testing.T) {
 	if bytes.Contains([]byte(log), []byte("secret")) {
 		t.Error("the token is in the log")
 	}
-	if status, log := run(true, "wrong"); status == 0 || !strings.Contains(log, "401") {
+	if status, log := run(true, "wrong", request); status == 0 || !strings.Contains(log, "401") {
 		t.Errorf("a wrong token goes unnoticed: status %d\n%s", status, log)
 	}
 	j.replace("p99 < 10s", "p99 < 1ns")
-	if status, log := run(true, ""); status != 1 || !strings.Contains(log, "A target is missed") {
+	if status, log := run(true, "", request); status != 1 || !strings.Contains(log, "A target is missed") {
 		t.Errorf("a missed target: status %d\n%s", status, log)
 	}
 	j.push("net", "2", "custom_operator.onnx")
-	if status, log := run(true, ""); status != 2 || !strings.Contains(log, "could not be measured") {
+	if status, log := run(true, "", request); status != 2 || !strings.Contains(log, "could not be measured") {
 		t.Errorf("a broken candidate: status %d\n%s", status, log)
 	}
 }
