@@ -26,7 +26,7 @@ import (
 	"github.com/plancast/plancast/forecast"
 )
 
-var update = flag.Bool("update", false, "write the answers in docs/promql.md anew")
+var update = flag.Bool("update", false, "regenerate the answers in docs/promql.md")
 
 const (
 	promqlPage = "../docs/promql.md"

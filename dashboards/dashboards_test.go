@@ -33,6 +33,10 @@ type panel struct {
 		Defaults  object
 		Overrides []object
 	}
+	Transformations []struct {
+		ID      string
+		Options struct{ RenameByName map[string]string }
+	}
 }
 
 type dashboard struct {
@@ -155,7 +159,7 @@ func TestDashboardsAreComplete(t *testing.T) {
 						t.Errorf("panel %q has two queries %v", p.Title, target["refId"])
 					}
 					refs[target["refId"]] = true
-					// The dashboards reach past now, where an instant query would look in vain.
+					// The dashboards reach past now, where an instant query would find nothing.
 					if target["instant"] == true && p.TimeFrom == "" {
 						t.Errorf("panel %q asks for an instant without a time range that ends now", p.Title)
 					}
@@ -364,6 +368,37 @@ func TestThePluginBringsTheDashboards(t *testing.T) {
 		}
 		if i.Name != title {
 			t.Errorf("plugin.json calls %s %q; its title is %q", i.Path, i.Name, title)
+		}
+	}
+}
+
+// A column that was renamed has lost its unit and width where the override still has
+// the old name.
+func TestOverridesOfTablesMatchAColumn(t *testing.T) {
+	for _, d := range dashboards(t) {
+		for _, p := range d.Panels {
+			var columns []string
+			matrix := false
+			for _, x := range p.Transformations {
+				matrix = matrix || x.ID == "groupingToMatrix"
+				for _, name := range x.Options.RenameByName {
+					columns = append(columns, name)
+				}
+			}
+			if p.Type != "table" || len(columns) == 0 || matrix {
+				continue
+			}
+			for _, o := range p.FieldConfig.Overrides {
+				m := o["matcher"].(object)
+				name, _ := m["options"].(string)
+				pattern := regexp.QuoteMeta(name)
+				if m["id"] == "byRegexp" {
+					pattern = strings.Trim(name, "/")
+				}
+				if !slices.ContainsFunc(columns, regexp.MustCompile("^(?:"+pattern+")$").MatchString) {
+					t.Errorf("%s: panel %q overrides %q, and has the columns %q", d.file, p.Title, name, columns)
+				}
+			}
 		}
 	}
 }

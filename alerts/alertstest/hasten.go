@@ -59,7 +59,7 @@ func Hasten(text string) (string, error) {
 		case yaml.ScalarNode:
 			if !slices.Contains(waiting, key) {
 				if likeDuration.MatchString(n.Value) && !slices.Contains(kept, key) {
-					return fmt.Errorf("line %d: %s is a duration, and whether %q is waiting is not known: tell alertstest.Hasten", n.Line, n.Value, key)
+					return fmt.Errorf("line %d: %s is a duration under the unknown key %q: add the key to alertstest.Hasten", n.Line, n.Value, key)
 				}
 				return nil
 			}

@@ -64,7 +64,7 @@ func TestHasten(t *testing.T) {
 		{"an hour", "for: 1h # pending\n", "for: 6s # pending\n", ""},
 		{"not below a second, and none is none", "{interval: 1m, for: 0s}\n", "{interval: 1s, for: 0s}\n", ""},
 		{"several on a line", "- {for: 1d, keep_firing_for: 2h, expr: 'x[5m] > 5'}\n", "- {for: 2m24s, keep_firing_for: 12s, expr: 'x[5m] > 5'}\n", ""},
-		{"an unknown duration", "groups:\n- {query_offset: 5m}\n", "", `line 2: 5m is a duration, and whether "query_offset" is waiting is not known`},
+		{"an unknown duration", "groups:\n- {query_offset: 5m}\n", "", `line 2: 5m is a duration under the unknown key "query_offset"`},
 		{"one in a list", "mute: [5m]\n", "", `"mute"`},
 		{"no duration", "for: soon\n", "", "line 1: for: not a valid duration"},
 		{"quotes", "for: '5m'\n", "", "without quotes"},

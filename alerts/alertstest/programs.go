@@ -70,7 +70,7 @@ func Await(t testing.TB, what string, done func() bool) {
 		select {
 		case <-tick.C:
 		case <-end.C:
-			t.Fatalf("waited %v for %s in vain", local.Patience, what)
+			t.Fatalf("timed out after %v waiting for %s", local.Patience, what)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func StartAlertmanager(t testing.TB, dir string) *Alertmanager {
 	a := &Alertmanager{}
 	a.hook = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if got := r.Header.Get("Authorization"); got != "Bearer "+Token {
-			t.Errorf("the webhook was called without the token of the file")
+			t.Errorf("the webhook request lacks the token from the file")
 		}
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -68,7 +68,7 @@ func StartAlertmanager(t testing.TB, dir string) *Alertmanager {
 	text := hastened(t, dir, "alertmanager.yml")
 	for old, new := range map[string]string{"receiver: ui": "receiver: example-webhook", "http://localhost:9094/alerts": a.hook.URL} {
 		if !strings.Contains(text, old) {
-			t.Fatalf("alertmanager.yml has no %q any more", old)
+			t.Fatalf("alertmanager.yml no longer has %q", old)
 		}
 		text = strings.ReplaceAll(text, old, new)
 	}
