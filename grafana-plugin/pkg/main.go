@@ -17,7 +17,7 @@ func main() {
 		debug.SetMemoryLimit(plugin.MemoryLimit)
 	}
 	if err := datasource.Manage(plugin.ID, plugin.New, datasource.ManageOpts{}); err != nil {
-		backend.Logger.Error("the plugin ended", "error", err.Error())
+		backend.Logger.Error("the plugin stopped", "error", err.Error())
 		os.Exit(1)
 	}
 }

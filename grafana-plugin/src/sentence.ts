@@ -4,22 +4,22 @@ export const QUESTIONS: Array<{ value: QuestionType; label: string; description:
   {
     value: 'probability',
     label: 'Probability',
-    description: 'that the target is met in time; for stat, gauge, alert rules',
+    description: 'that the target is met in time; for stats, gauges and alert rules',
   },
   {
     value: 'trend',
     label: 'Probability over time',
-    description: 'as it was known at each past moment; for time series',
+    description: 'as forecast at each past moment; for time series',
   },
   {
     value: 'forecast',
     label: 'Forecast',
-    description: 'results so far and the range of those to come; for time series',
+    description: 'results so far and the range of future ones; for time series',
   },
-  { value: 'when', label: 'When', description: 'the date or iterations to expect; for stat, histogram' },
-  { value: 'report', label: 'Report', description: 'latest figures of every engine; for table' },
-  { value: 'drivers', label: 'Drivers', description: 'what holds the milestone back; for bar gauge, table' },
-  { value: 'record', label: 'Track record', description: 'how well these forecasts came true; for table, bars' },
+  { value: 'when', label: 'When', description: 'the expected date or iterations; for stats and histograms' },
+  { value: 'report', label: 'Report', description: 'latest figures of every engine; for tables' },
+  { value: 'drivers', label: 'Drivers', description: 'what holds the milestone back; for bar gauges and tables' },
+  { value: 'record', label: 'Track record', description: 'how accurate past forecasts were; for tables and bars' },
   { value: 'annotations', label: 'Events', description: 'iterations, atypical ones, failed builds, targets met' },
 ];
 
@@ -161,7 +161,7 @@ export function sentence(q: MilestoneQuery, figures: Figure[], history: string):
     case 'trend':
       return `How the probability that ${what}${who(q)}${until(q)}, changed over the time range. ${rest}`;
     case 'forecast':
-      return `The results so far and the 10, 50 and 90 % bands of those to come, against the target: ${what}. ${rest}`;
+      return `The results so far and the 10, 50 and 90 % bands of future ones, against the target: ${what}. ${rest}`;
     case 'when':
       return q.show === 'distribution'
         ? `The chance that ${what}${who(q)}, with exactly the next, the second next, … iteration. ${rest}`
@@ -171,7 +171,7 @@ export function sentence(q: MilestoneQuery, figures: Figure[], history: string):
     case 'drivers':
       return `The probability of each criterion and model of: ${what}${who(q)}${until(q)}; what holds it back first. ${rest}`;
     case 'record':
-      return `How well forecasts on these histories came true${q.show === 'calibration' ? ', by what was said' : ''}. ${evidence}`;
+      return `How accurate past forecasts on these histories were${q.show === 'calibration' ? ', by forecast probability' : ''}. ${evidence}`;
     case 'annotations':
       return `Iterations${(q.criteria ?? []).length || q.source === 'milestone' ? `, atypical ones, and when ${what}` : ''}, and failed builds, in the time range. ${rest}`;
     default:

@@ -115,11 +115,11 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 				return true
 			})
 		}, text: (*diary).scraped},
-		{name: "int8 brought nothing at times, and of late", write: func(d *diary) {
+		{name: "int8 had no effect at times, and of late", write: func(d *diary) {
 			idle := func(at ...int) func(int, *history.Record) bool {
 				return func(i int, r *history.Record) bool {
 					if r.Precision == engine.INT8 && slices.Contains(at, i) {
-						r.Measurement.Layers.NoEffect = "none of the 59 layers that multiply does so in 8 bits"
+						r.Measurement.Layers.NoEffect = "none of the 59 layers that multiply runs in 8 bits"
 					}
 					return true
 				}

@@ -112,7 +112,7 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] != '"' {
 		var n json.Number
 		if err := json.Unmarshal(b, &n); err != nil {
-			return fmt.Errorf("want a text such as \"50ms\" or a number")
+			return fmt.Errorf("must be a text such as \"50ms\" or a number")
 		}
 		*t = text(n)
 		return nil
@@ -191,7 +191,7 @@ func (q *Query) kind(w wire) error {
 		q.Type, known = Probability, true
 	}
 	if !known {
-		return invalid("question", "%q is not one: use probability, trend, forecast, when, report, drivers, record or annotations", q.Type)
+		return invalid("question", "%q is not a query type: use probability, trend, forecast, when, report, drivers, record or annotations", q.Type)
 	}
 	switch w.Source {
 	case "", "criteria", "milestone":
@@ -221,7 +221,7 @@ func (q *Query) evidence(w wire) error {
 		q.By = iterations.BySeries
 	case iterations.BySeries, iterations.ByChange, iterations.BySample:
 	default:
-		return invalid("iterations", "%q is not a way to tell them apart: use series, change or sample", q.By)
+		return invalid("iterations", "%q is not a way to count iterations: use series, change or sample", q.By)
 	}
 	if q.TimeOf == "" && q.IterationOf == terms.IterationSeries {
 		q.TimeOf = terms.TimestampSeries
@@ -317,7 +317,7 @@ func (q *Query) criteria(list []wireCriterion) error {
 	case n == 0:
 		return invalid("criteria", "state at least one, such as plancast_engine_latency_seconds{quantile=\"0.99\"} < 50ms")
 	case n > MaxCriteria:
-		return invalid("criteria", "%d are more than %d", n, MaxCriteria)
+		return invalid("criteria", "%d exceed the limit of %d", n, MaxCriteria)
 	}
 	used := map[string]bool{}
 	for i, c := range list {
@@ -331,7 +331,7 @@ func (q *Query) criteria(list []wireCriterion) error {
 			return invalid(name("expression"), "enter a PromQL expression, such as plancast_engine_latency_seconds{quantile=\"0.99\"}")
 		}
 		if !c.Unit.Valid() {
-			return invalid(name("unit"), "%q is not one: use seconds, ratio, bytes, per_second or leave it empty", c.Unit)
+			return invalid(name("unit"), "%q is not a unit: use seconds, ratio, bytes, per_second or leave it empty", c.Unit)
 		}
 		target, err := units.Parse(string(c.Target), c.Unit)
 		if err != nil {

@@ -12,7 +12,7 @@ import (
 	"github.com/plancast/plancast/terms"
 )
 
-var update = flag.Bool("update", false, "write src/terms.json anew")
+var update = flag.Bool("update", false, "regenerate src/terms.json")
 
 // The editor knows what package terms defines from a file that is written from
 // it, so that neither side can change alone.

@@ -109,7 +109,7 @@ func joint(n int) query {
 }
 
 // BenchmarkJoint1000x200 is a milestone over 1,000 series of 200 iterations
-// whose histories are cached: computed anew, and asked again by others who
+// whose histories are cached: computed again, and asked again by others who
 // load the same dashboard.
 func BenchmarkJoint1000x200(b *testing.B) { computed(b, 1000, joint(5)) }
 

@@ -53,7 +53,7 @@ func (d *Datasource) changes(ctx context.Context, a *request) (changes, error) {
 }
 
 // text adds to the text of an annotation what led to the candidate. Iterations
-// are counted anew in another environment: of several the nearest in time counts.
+// are counted again in another environment: of several the nearest in time counts.
 func (c changes) text(text, name string, it iterations.Iteration) string {
 	var nearest *said
 	for i, s := range c[candidate{name, it.Number}] {

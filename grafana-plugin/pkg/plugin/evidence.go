@@ -63,7 +63,7 @@ func basis(e *forecast.Basis, lookBack time.Duration) string {
 		parts = append(parts, fmt.Sprintf("%d missed", e.Missed))
 	}
 	if e.Ignored > 0 {
-		parts = append(parts, fmt.Sprintf("%d of other environments left out", e.Ignored))
+		parts = append(parts, fmt.Sprintf("%d of other environments omitted", e.Ignored))
 	}
 	if e.Environment != "" {
 		parts = append(parts, "environment "+e.Environment)

@@ -22,7 +22,7 @@ import (
 	"github.com/plancast/plancast/tsdb/promtest"
 )
 
-var update = flag.Bool("update", false, "write the golden frames anew")
+var update = flag.Bool("update", false, "regenerate the golden frames")
 
 const int8P99 = `plancast_engine_latency_seconds{quantile="0.99",precision="int8"}`
 

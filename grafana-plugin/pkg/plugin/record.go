@@ -24,7 +24,7 @@ func (d *Datasource) record(ctx context.Context, a *request) (data.Frames, error
 	r := forecast.Backtest(series, forecast.BacktestOptions{})
 	if r.Plancast.Questions == 0 {
 		f := frames.None(data.FrameTypeNumericMulti)
-		frames.Warn(f, fmt.Sprintf("none of %s is long enough to look back: a record needs at least 9 iterations", count(len(series), "history", "histories")))
+		frames.Warn(f, fmt.Sprintf("none of %s is long enough for a back-test: it needs at least 9 iterations", count(len(series), "history", "histories")))
 		return data.Frames{f}, nil
 	}
 	if a.Show == models.ShowCalibration {
@@ -42,12 +42,12 @@ func (d *Datasource) record(ctx context.Context, a *request) (data.Frames, error
 	add("log_loss", "log loss", frames.Number(s.LogLoss), "none", 3)
 	add("calibration_error", "calibration error", frames.Number(s.CalibrationError), "none", 3)
 	if s.Coverage != nil {
-		add("coverage", "values inside the 80 % band", frames.Number(*s.Coverage), "percentunit", 0)
+		add("coverage", "values within the 80 % band", frames.Number(*s.Coverage), "percentunit", 0)
 	}
 	add("questions", "questions looked back on", frames.Number(float64(s.Questions)), "none", 0)
-	frames.Info(out[0], fmt.Sprintf("walked forward through %s: what would have been said at each moment, against what came", count(r.Series, "history", "histories")))
+	frames.Info(out[0], fmt.Sprintf("back-test over %s: each forecast against what happened", count(r.Series, "history", "histories")))
 	if r.Skipped > 0 {
-		frames.Info(out[0], fmt.Sprintf("%s too short and left out", count(r.Skipped, "history was", "histories were")))
+		frames.Info(out[0], fmt.Sprintf("%s too short and skipped", count(r.Skipped, "history was", "histories were")))
 	}
 	return out, nil
 }
@@ -88,7 +88,7 @@ func calibration(r *forecast.Report) *data.Frame {
 	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: data.FrameTypeVersion{0, 1}}
 	text := fmt.Sprintf("calibration error %.3f over %s", r.Plancast.CalibrationError, count(r.Plancast.Questions, "question", "questions"))
 	if r.Uncorrected != nil {
-		text += fmt.Sprintf(", %.3f without what the other series had shown", r.Uncorrected.CalibrationError)
+		text += fmt.Sprintf(", %.3f without the correction by the other series", r.Uncorrected.CalibrationError)
 	}
 	frames.Info(f, text)
 	return f

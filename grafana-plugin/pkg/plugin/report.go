@@ -182,7 +182,7 @@ func table(order []engineOf, columns []*column, change map[string]float64, exec 
 	f.Fields = append(f.Fields, text("device", func(r engineOf) string { return r.device }))
 	f.Meta = &data.FrameMeta{Type: data.FrameTypeTable, TypeVersion: data.FrameTypeVersion{0, 1}, ExecutedQueryString: strings.Join(exec, "\n")}
 	if len(order) == 0 {
-		frames.Warn(f, "plancast's exporter published no result in the last day: check that Prometheus scrapes it")
+		frames.Warn(f, "plancast's exporter published no results in the last day: check that Prometheus scrapes it")
 		return f
 	}
 	failed := 0

@@ -133,6 +133,6 @@ func send(w http.ResponseWriter, v any, err error) {
 	}
 	w.WriteHeader(status)
 	if err := json.NewEncoder(w).Encode(v); err != nil {
-		backend.Logger.Debug("a resource answer was not sent", "error", err.Error())
+		backend.Logger.Debug("cannot send a resource answer", "error", err.Error())
 	}
 }

@@ -87,7 +87,7 @@ func (d *Datasource) trend(ctx context.Context, a *request) (data.Frames, error)
 		}
 	}
 	a.attachNotes(out[0], last)
-	frames.Info(out[0], fmt.Sprintf("each of %d points is what was known at its time", len(moments)))
+	frames.Info(out[0], fmt.Sprintf("each of the %d points uses only what was known at that time", len(moments)))
 	return out, nil
 }
 

@@ -27,7 +27,7 @@ const QUESTIONS: NumberSetting[] = [
   {
     key: 'defaultHorizon',
     label: 'Default horizon',
-    description: 'Further iterations that a new query asks about',
+    description: 'Further iterations in a new query',
     placeholder: String(TERMS.horizon),
   },
 ];
@@ -35,14 +35,14 @@ const QUESTIONS: NumberSetting[] = [
 const LIMITS: NumberSetting[] = [
   {
     key: 'cacheSeconds',
-    label: 'Fresh for (seconds)',
-    description: 'How long an answer that reaches into the present is kept; 0 keeps none',
+    label: 'Cache lifetime (seconds)',
+    description: 'How long to cache answers that include the present; 0 disables caching',
     placeholder: '30',
   },
-  { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for histories', placeholder: '96' },
-  { key: 'maxSeries', label: 'Series', description: 'At most in one answer of the server', placeholder: '2000' },
-  { key: 'maxMegabytes', label: 'Answer (MiB)', description: 'At most in one answer of the server', placeholder: '64' },
-  { key: 'maxRequests', label: 'Requests', description: 'At the same time', placeholder: '6' },
+  { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for cached histories', placeholder: '96' },
+  { key: 'maxSeries', label: 'Series', description: 'Maximum in one answer of the server', placeholder: '2000' },
+  { key: 'maxMegabytes', label: 'Answer (MiB)', description: 'Maximum size of one answer of the server', placeholder: '64' },
+  { key: 'maxRequests', label: 'Requests', description: 'Maximum sent to the server at the same time', placeholder: '6' },
 ];
 
 export function ConfigEditor({ options, onOptionsChange }: Props) {
@@ -94,7 +94,7 @@ export function ConfigEditor({ options, onOptionsChange }: Props) {
       <Divider spacing={4} />
       <Auth {...convertLegacyAuthProps({ config: options, onChange: onOptionsChange })} />
       <Divider spacing={4} />
-      <ConfigSection title="Questions" description="What queries start from.">
+      <ConfigSection title="Questions" description="Defaults of new queries.">
         {QUESTIONS.map(number)}
         {text('history', 'History', 'How far back results count', TERMS.history)}
         {text('resolution', 'Scrape interval', 'The finest step at which a history is read', '15s')}

@@ -63,7 +63,7 @@ const SHOWS: Partial<Record<MilestoneQuery['type'], Array<{ value: Show; label: 
 };
 
 const BY: Array<{ value: By; label: string; description: string }> = [
-  { value: 'series', label: 'an iteration series', description: 'A series that holds the number of the iteration' },
+  { value: 'series', label: 'an iteration series', description: 'A series with the number of the iteration' },
   { value: 'change', label: 'value change', description: 'Every new value is an iteration' },
   { value: 'sample', label: 'every sample', description: 'For metrics pushed once per iteration' },
 ];
@@ -219,7 +219,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           <RadioButtonGroup<'criteria' | 'milestone'>
             aria-label="Source"
             options={[
-              { value: 'criteria', label: 'criteria', description: 'Stated here' },
+              { value: 'criteria', label: 'criteria', description: 'Defined here' },
               { value: 'milestone', label: 'milestone', description: 'Published by the exporter' },
             ]}
             value={query.source ?? 'criteria'}
@@ -327,7 +327,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
                 label="Horizon"
                 width={byMilestone ? 24 : 20}
                 options={
-                  byMilestone ? [{ value: 'own' as const, label: 'in time, as it states' }, ...HORIZONS] : HORIZONS
+                  byMilestone ? [{ value: 'own' as const, label: 'in time, as configured' }, ...HORIZONS] : HORIZONS
                 }
                 value={horizon ?? 'own'}
                 onChange={(v) =>
@@ -374,7 +374,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           <InlineField
             label="Iterations by"
             htmlFor={id('by')}
-            tooltip="What distinguishes one iteration from the next"
+            tooltip="How to recognize a new iteration"
           >
             <Combobox<By>
               id={id('by')}
@@ -389,7 +389,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               <InlineField
                 label="Iteration series"
                 htmlFor={id('iteration-series')}
-                tooltip="Holds the number of the iteration; joined by the labels in common"
+                tooltip="Series with the number of the iteration; joined by common labels"
               >
                 <TextField
                   id={id('iteration-series')}
@@ -403,7 +403,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               <InlineField
                 label="Time series"
                 htmlFor={id('time-series')}
-                tooltip="Holds when the result was finished, in seconds since the epoch; optional"
+                tooltip="Optional series with the time when the result was finished, in seconds since the epoch"
               >
                 <TextField
                   id={id('time-series')}
@@ -444,7 +444,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
           <InlineField
             label="Resolution"
             htmlFor={id('resolution')}
-            tooltip="Step at which the history is read; chosen for one request when empty"
+            tooltip="Step at which the history is read; by default, as fine as one request allows"
           >
             <TextField
               id={id('resolution')}

@@ -12,10 +12,10 @@ type Props = QueryEditorProps<
 >;
 
 const KINDS: Array<{ value: VariableKind; label: string; description: string }> = [
-  { value: 'models', label: 'Models', description: 'every model with an iteration' },
-  { value: 'milestones', label: 'Milestones', description: 'those the exporter publishes' },
+  { value: 'models', label: 'Models', description: 'every model that has an iteration' },
+  { value: 'milestones', label: 'Milestones', description: 'milestones that the exporter publishes' },
   { value: 'precisions', label: 'Precisions', description: 'fp32, fp16, int8' },
-  { value: 'devices', label: 'Devices', description: 'GPUs and CPUs measured on' },
+  { value: 'devices', label: 'Devices', description: 'GPUs and CPUs that were measured on' },
   { value: 'backends', label: 'Backends', description: 'tensorrt, onnxruntime' },
   { value: 'label', label: 'Values of a label', description: 'of the series that match a selector' },
 ];
@@ -54,7 +54,7 @@ export function VariableEditor({ query, onChange }: Props) {
             label="Selector"
             labelWidth={14}
             htmlFor="variable-match"
-            tooltip="Optional; variables may stand in quotes"
+            tooltip="Optional; put variables in quotes"
           >
             <Input
               id="variable-match"

@@ -12,7 +12,7 @@ import (
 func main() {
 	text, err := utils.GenerateManifest()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "the build manifest cannot be made:", err)
+		fmt.Fprintln(os.Stderr, "the build manifest cannot be written:", err)
 		os.Exit(1)
 	}
 	fmt.Print(text)
