@@ -21,15 +21,15 @@ endif
 RUNTIME = variables=$$(scripts/setup.sh --runtime); eval "$$variables"
 
 .PHONY: help
-help: ## this list
+help: ## print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 .PHONY: build
-build: ## the plancast program, bin/plancast
+build: ## build the plancast program, bin/plancast
 	go build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN) ./exporter
 
 .PHONY: setup
-setup: ## ONNX Runtime and the test models, into the cache outside the checkout
+setup: ## install ONNX Runtime and the test models into the cache outside the checkout
 	scripts/setup.sh --runtime >/dev/null
 
 .PHONY: demo
@@ -37,12 +37,12 @@ demo: ## measure real models on this machine and serve the report
 	scripts/demo.sh
 
 .PHONY: stack
-stack: build ## the whole stack without Docker over a demo history: plancast, Prometheus, Alertmanager, Grafana if there is one
+stack: build ## run the whole stack without Docker over a demo history: plancast, Prometheus, Alertmanager, Grafana if there is one
 	go build -trimpath -o bin/stack ./stack
 	exec bin/stack
 
 .PHONY: stack-test
-stack-test: build ## start the stack, ask every question of every dashboard, stop it, and see that nothing is left
+stack-test: build ## start the stack, run every query of every dashboard, stop it, and check that nothing is left
 	go build -trimpath -o bin/stack ./stack
 	STACK_DIR=build/stack-test bin/stack -- go test -count=1 ./stack
 
@@ -50,7 +50,7 @@ stack-test: build ## start the stack, ask every question of every dashboard, sto
 GORACE ?= atexit_sleep_ms=20
 
 .PHONY: test
-test: ## every Go test, with the race detector
+test: ## run every Go test with the race detector
 	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 GORACE="$(GORACE)" go test -race -timeout 60m ./...
 
 .PHONY: rules
@@ -63,11 +63,11 @@ deploy-test: ## check docker-compose.yml, Dockerfile and the Kubernetes manifest
 	cd deploy && go vet ./... && go test -count=1 ./... # the files lie outside of the module, where go does not look for changes
 
 .PHONY: lint
-lint: ## formatting, vet, golangci-lint, shellcheck, ruff: those that are installed
+lint: ## run the installed linters: formatting, vet, golangci-lint, shellcheck, ruff
 	scripts/lint.sh
 
 .PHONY: golden
-golden: ## write the golden files anew; read the diff before you commit it
+golden: ## regenerate the golden files; read the diff before you commit it
 	go test ./exporter/report ./exporter/metrics -update
 
 .PHONY: conformance
@@ -76,19 +76,19 @@ conformance: ## measure ONNX's own node tests, and compare the outputs with ONNX
 	PLANCAST_REQUIRE_ONNXRUNTIME=1 PLANCAST_CONFORMANCE="$$PLANCAST_CACHE/conformance" go test -count=1 -run TestConformance -v ./exporter/bench
 
 .PHONY: fuzz
-fuzz: ## fuzz everything that reads outside bytes, FUZZTIME (10s) each
+fuzz: ## fuzz everything that reads external bytes, for FUZZTIME (10s) each
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)
 
 .PHONY: bench
-bench: build ## every performance figure, as ratios against named peers
+bench: build ## measure every performance figure, as ratios to named peers
 	$(RUNTIME); scripts/bench.sh
 
 .PHONY: torture
-torture: build ## hurt plancast as often as docs/reliability.md asks for, and write its table; TORTURE holds other numbers
+torture: build ## inject every fault as often as docs/reliability.md says, and write its table; TORTURE sets other numbers
 	$(RUNTIME); PLANCAST_REQUIRE_ONNXRUNTIME=1 go run ./bench/torture -plancast $(BIN) -write docs/reliability.md $(TORTURE)
 
 .PHONY: sbom
-sbom: build ## what plancast is made of, as CycloneDX: build/sbom-*.json
+sbom: build ## write the software bill of materials as CycloneDX: build/sbom-*.json
 	VERSION='$(VERSION)' BIN='$(BIN)' scripts/sbom.sh
 
 .PHONY: release
@@ -100,15 +100,15 @@ image-test: ## build the images with buildah and run plancast in one: a read-onl
 	scripts/image_test.sh
 
 .PHONY: licences
-licences: ## write docs/licences.md anew: the licence of every module that is linked
+licences: ## regenerate docs/licences.md: the licence of every linked module
 	mkdir -p build
 	go run ./scripts/licences > build/licences.md
 	mv build/licences.md docs/licences.md
 
 .PHONY: ci
-ci: ## what continuous integration runs
+ci: ## run what continuous integration runs
 	.ci/run
 
 .PHONY: clean
-clean: ## remove what was built here; the cache stays
+clean: ## remove build outputs; the cache stays
 	rm -rf bin build

@@ -49,5 +49,5 @@ func openBackend(name string, config bench.BackendConfig) (engine.Backend, error
 		}
 	}
 	return nil, &engine.Error{Kind: engine.KindUnavailable, Op: "open backend", Subject: name,
-		Message: fmt.Sprintf("this plancast has only %s", strings.Join(backendNames(), ", "))}
+		Message: fmt.Sprintf("this build of plancast has only %s", strings.Join(backendNames(), ", "))}
 }

@@ -41,11 +41,11 @@ func TestCompareCommand(t *testing.T) {
 		"base newest":                   "the history has several models: name one with --model",
 		"1 best":                        "", // the ID says which
 		"1 99":                          "no such record",
-		"oldest 1":                      "names no result",
+		"oldest 1":                      "does not name a result",
 		"1 2 --precision int8":          "no result of the same precision",
 		"base newest --model other":     "has no result that base names",
-		"base newest --model nowhere":   `no result of model "nowhere"`,
-		"version:1 newest --model none": `no result of model "none"`,
+		"base newest --model nowhere":   `no results for model "nowhere"`,
+		"version:1 newest --model none": `no results for model "none"`,
 	} {
 		status, _, errs := s.plancast(append([]string{"compare", "--config.file", s.File()}, strings.Fields(args)...)...)
 		if want := says != ""; (status == exitError) != want || !strings.Contains(errs, says) {

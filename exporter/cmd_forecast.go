@@ -35,17 +35,17 @@ type forecastCommand struct {
 }
 
 func registerForecast(app *kingpin.Application) (string, command) {
-	cmd := app.Command("forecast", "Forecast how likely one series is to reach a target, and when.")
+	cmd := app.Command("forecast", "Forecast how likely one series is to reach a target, and by when.")
 	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "History file. By default, the one in the configuration.").String()}
 	return cmd.FullCommand(), &forecastCommand{
 		source:    sourceFlags(cmd, flags),
 		jsonl:     cmd.Flag("jsonl", "Read JSON questions from stdin, one per line, and write answers to stdout. Other flags are ignored (docs/forecasting.md).").Bool(),
-		criterion: cmd.Flag("criterion", `The target, such as "p99 < 50ms".`).String(),
+		criterion: cmd.Flag("criterion", `Target, such as "p99 < 50ms".`).String(),
 		deadline:  cmd.Flag("deadline", `Date by which to reach it, such as "2027-01-31" or "2027-01-31 18:00 Europe/Berlin".`).String(),
 		horizon:   cmd.Flag("horizon", fmt.Sprintf("Further iterations within which to reach it; %d by default without --deadline.", terms.Horizon)).Int(),
 		ready:     cmd.Flag("ready", "Probability from which it counts as on track.").Default(fmt.Sprint(terms.Ready)).Float64(),
 		effort:    cmd.Flag("effort", "Whether people work on the models: active or maintenance. By default, inferred from the history.").Enum(string(forecast.Active), string(forecast.Maintenance)),
-		format:    cmd.Flag("format", "text, json, or svg: a chart of the history and the forecast.").Default("text").Enum("text", "json", "svg"),
+		format:    cmd.Flag("format", "Format: text, json or svg (a chart of the history and the forecast).").Default("text").Enum("text", "json", "svg"),
 		output:    cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
 }
@@ -127,15 +127,15 @@ type backtestCommand struct {
 }
 
 func registerBacktest(app *kingpin.Application) (string, command) {
-	cmd := app.Command("backtest", "Score the forecast on the past: compare what it would have said at each moment with what happened.")
+	cmd := app.Command("backtest", "Back-test the forecast: compare what it would have said at each moment with what happened.")
 	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "History file. By default, the one in the configuration.").String()}
 	return cmd.FullCommand(), &backtestCommand{
 		historyFlags: flags,
 		metric:       cmd.Flag("metric", "History: the quantity, such as p99.").Default("p99").String(),
-		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		precision:    cmd.Flag("precision", "History: the engine, by its precision.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
 		csv:          cmd.Flag("csv", "CSV file of one series with the columns time,value, instead of the history. Repeatable.").Strings(),
 		higher:       cmd.Flag("higher-is-better", "CSV: larger values are better.").Bool(),
-		format:       cmd.Flag("format", "text, json, or svg: the reliability diagram.").Default("text").Enum("text", "json", "svg"),
+		format:       cmd.Flag("format", "Format: text, json or svg (the reliability diagram).").Default("text").Enum("text", "json", "svg"),
 		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
 }

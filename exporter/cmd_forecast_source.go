@@ -34,10 +34,10 @@ type source struct {
 func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 	return source{
 		historyFlags: flags,
-		model:        cmd.Flag("model", "History: the model.").String(),
-		precision:    cmd.Flag("precision", "History: the engine that counts.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
-		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. It says what it read (docs/forecasting.md).").String(),
-		unit:         cmd.Flag("unit", "CSV: unit of numbers that bring none, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
+		model:        cmd.Flag("model", "History: model.").String(),
+		precision:    cmd.Flag("precision", "History: the engine, by its precision.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. Prints how it read the file (docs/forecasting.md).").String(),
+		unit:         cmd.Flag("unit", "CSV: unit of numbers without one, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
 		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
 		last:         cmd.Flag("last", "Prometheus: how far back to read, such as 90d or 1y.").Default("365d").String(),
@@ -72,7 +72,7 @@ func (s source) given() (u units.Unit, suffix string, err error) {
 			return u, *s.unit, nil
 		}
 	}
-	return "", "", fmt.Errorf("--unit %q is no unit: write one such as ms, s, %%, MiB or /s", *s.unit)
+	return "", "", fmt.Errorf("--unit %q is not a unit: write one such as ms, s, %%, MiB or /s", *s.unit)
 }
 
 // table reads a series from a CSV file.
@@ -120,7 +120,7 @@ func (s source) tables(p program, c forecast.Criterion) (all []forecast.Series, 
 func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out forecast.Series, others []forecast.Series, basis forecasting.Basis, err error) {
 	switch {
 	case *s.csv != "" && *s.url != "":
-		return out, nil, basis, errors.New("--csv and --prometheus.url exclude each other: give one source")
+		return out, nil, basis, errors.New("--csv and --prometheus.url are mutually exclusive: give one of them")
 	case *s.csv != "":
 		var all []forecast.Series
 		if all, basis.Notes, err = s.tables(p, c); err != nil {
@@ -162,7 +162,7 @@ func (s source) zone() (*time.Location, error) {
 // other models, whose record the forecast learns from.
 func (s source) fromHistory(ctx context.Context, c forecast.Criterion, now time.Time) (out forecast.Series, others []forecast.Series, err error) {
 	if *s.model == "" {
-		return out, nil, errors.New("name a --model of the history, or give --csv or --prometheus.url")
+		return out, nil, errors.New("give --model, --csv or --prometheus.url")
 	}
 	store, err := s.open()
 	if err != nil {

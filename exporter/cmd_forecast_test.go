@@ -80,11 +80,11 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--effort", "hard"}, exitError, "active"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net"}, exitError, "--criterion is needed"},
-		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `there is no metric "p98"`},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `unknown quantity "p98"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "p99 < 5ms", "--deadline", "soon"}, exitError, "--deadline"},
 		{[]string{"backtest", "--config.file", s.File()}, exitOK, "questions on 1 histor"},
 		{[]string{"backtest", "--csv", csv, "--format", "json"}, exitError, "line 2"},
-		{[]string{"backtest", "--config.file", s.File(), "--metric", "p98"}, exitError, `there is no metric "p98"`},
+		{[]string{"backtest", "--config.file", s.File(), "--metric", "p98"}, exitError, `unknown quantity "p98"`},
 	} {
 		status, out, errs := s.plancast(c.args...)
 		if status != c.status || !strings.Contains(out+errs, c.want) {

@@ -155,7 +155,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	case n == 0 && c.filter.Model != "" && c.filter.By == (history.By{}):
 		return 0, nothingOf(s, c.filter.Model)
 	case n == 0:
-		fmt.Fprintln(p.stderr, "There are no such records.")
+		fmt.Fprintln(p.stderr, "No records match.")
 	case n == c.filter.Limit && first > 1:
 		fmt.Fprintf(p.stderr, "These are the newest %d. For the ones before: --before=%d; for all: --limit=0\n", n, first)
 	}
@@ -163,7 +163,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 }
 
 func nothingOf(s *history.Store, model string) error {
-	return fmt.Errorf("history %s has no records of model %s: plancast history list prints what it has", s.Path(), model)
+	return fmt.Errorf("history %s has no records for model %s: plancast history list prints what it has", s.Path(), model)
 }
 
 // reportDamage prints each damaged record and counts them.

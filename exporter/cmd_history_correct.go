@@ -35,7 +35,7 @@ func registerMark(app *kingpin.Application, exclude bool, name, help string) (st
 	c := &historyMark{historyFlags: flags, exclude: exclude}
 	cmd.Arg("id", "The record's ID, as list prints it; or give --model.").Int64Var(&c.filter.ID)
 	cmd.Flag("model", "All results of this model.").StringVar(&c.filter.Model)
-	cmd.Flag("version", "Of the model, only those of this version.").StringVar(&c.filter.Version)
+	cmd.Flag("version", "Only results of this version of the model.").StringVar(&c.filter.Version)
 	c.authorFlags = newAuthorFlags(cmd)
 	return cmd.FullCommand(), c
 }
@@ -43,18 +43,18 @@ func registerMark(app *kingpin.Application, exclude bool, name, help string) (st
 func (c *historyMark) run(ctx context.Context, p program) (int, error) {
 	switch {
 	case c.filter.ID != 0 && (c.filter.Model != "" || c.filter.Version != ""):
-		return 0, errors.New("give an ID, or --model with or without --version, and not both")
+		return 0, errors.New("give either an ID or --model, not both")
 	case c.filter.ID == 0 && c.filter.Model == "":
-		return 0, errors.New("name what is meant: an ID as plancast history list prints it, or --model with or without --version")
+		return 0, errors.New("give an ID as plancast history list prints it, or --model with or without --version")
 	}
 	s, err := c.edit()
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
-	mark, done, unchanged := s.Restore, "Restored", "none of them was excluded"
+	mark, done, unchanged := s.Restore, "Restored", "none of them is excluded"
 	if c.exclude {
-		mark, done, unchanged = s.Exclude, "Excluded", "all of them were excluded already"
+		mark, done, unchanged = s.Exclude, "Excluded", "all of them are excluded already"
 	}
 	n, err := mark(ctx, c.filter, c.author(p.now()))
 	switch {
@@ -76,7 +76,7 @@ type historyAudit struct {
 
 func registerHistoryAudit(app *kingpin.Application) (string, command) {
 	cmd, flags := historyCommand(app, "audit", "Print who changed the history, when and why.")
-	return cmd.FullCommand(), &historyAudit{flags, cmd.Flag("format", "text or json.").Default("text").Enum("text", "json")}
+	return cmd.FullCommand(), &historyAudit{flags, cmd.Flag("format", "Format: text or json.").Default("text").Enum("text", "json")}
 }
 
 func (c *historyAudit) run(ctx context.Context, p program) (int, error) {

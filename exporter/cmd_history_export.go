@@ -30,11 +30,11 @@ func addSamplesFlags(cmd *kingpin.CmdClause, flags historyFlags, prefix string) 
 	return samplesFlags{
 		historyFlags: flags,
 		model:        cmd.Flag("model", "Only this model.").String(),
-		step: cmd.Flag("step", prefix+"repeat each result at this interval until the next one, as scraping would; "+
+		step: cmd.Flag("step", prefix+"Repeat each result at this interval until the next one, as scraping would; "+
 			"at most 5m makes instant queries see the past. Without it, a sample on both sides of each change.").Default("0s").Duration(),
-		labels: cmd.Flag("label", prefix+"a label for every series, such as job=plancast (repeatable).").Strings(),
-		replay: cmd.Flag("replay", prefix+"add what depends on the configuration as it stands, walked through from the beginning with nothing from the future: "+
-			"builds by result, targets, milestones and their forecasts.").Bool(),
+		labels: cmd.Flag("label", prefix+"Label for every series, such as job=plancast. Repeatable.").Strings(),
+		replay: cmd.Flag("replay", prefix+"Add what depends on the current configuration: builds by result, targets, milestones and their forecasts. "+
+			"Each point uses only what was known at that time.").Bool(),
 	}
 }
 
@@ -80,7 +80,7 @@ func registerHistoryExport(app *kingpin.Application) (string, command) {
 	cmd, flags := historyCommand(app, "export", "Write the history for other programs.")
 	return cmd.FullCommand(), &historyExport{
 		samplesFlags: addSamplesFlags(cmd, flags, "openmetrics: "),
-		format:       cmd.Flag("format", "openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
+		format:       cmd.Flag("format", "Format: openmetrics (for promtool tsdb create-blocks-from openmetrics, and VictoriaMetrics), csv or jsonl.").Default("openmetrics").Enum("openmetrics", "csv", "jsonl"),
 		output:       cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
 }

@@ -26,7 +26,7 @@ type historyImport struct {
 func registerHistoryImport(app *kingpin.Application) (string, command) {
 	cmd, flags := historyCommand(app, "import", "Import measurements from elsewhere, all or none. They are marked as imported and notify nobody.")
 	c := &historyImport{historyFlags: flags, authorFlags: newAuthorFlags(cmd)}
-	c.csv = cmd.Flag("csv", "A table with a head: finished, time or date, and quantities such as p99_seconds or p99 (cells such as 12ms); - is stdin.").String()
+	c.csv = cmd.Flag("csv", "Table with a header row: finished, time or date, and quantities such as p99_seconds or p99 (cells such as 12ms); - is stdin.").String()
 	c.jsonl = cmd.Flag("jsonl", "Records as plancast history export --format=jsonl writes them; - is stdin.").String()
 	cmd.Flag("environment", "Environment name for rows without one. Results are compared only within one environment.").Default("elsewhere").StringVar(&c.options.Environment)
 	cmd.Flag("model", "Model for rows that name none.").StringVar(&c.options.Model)
@@ -58,7 +58,7 @@ func (c *historyImport) run(ctx context.Context, p program) (int, error) {
 		return 0, fmt.Errorf("%s: %w", file, err)
 	}
 	if len(records) == 0 {
-		return 0, fmt.Errorf("%s: there is no measurement in it", file)
+		return 0, fmt.Errorf("%s: it holds no measurement", file)
 	}
 	path, err := c.path()
 	if err != nil {
@@ -75,7 +75,7 @@ func (c *historyImport) run(ctx context.Context, p program) (int, error) {
 	}
 	fmt.Fprintf(p.stdout, "%s imported.\n", units.Count(n, "record"))
 	if skipped > 0 {
-		fmt.Fprintf(p.stdout, "%s left out: they hold no result that counts.\n", units.Count(skipped, "row"))
+		fmt.Fprintf(p.stdout, "%s skipped: they hold no result that counts.\n", units.Count(skipped, "row"))
 	}
 	return exitOK, nil
 }

@@ -36,10 +36,10 @@ func (c *historyVerify) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintln(p.stdout, x)
 	}
 	if v.OK() {
-		fmt.Fprintf(p.stdout, "%s: all %s are whole.\n", path, units.Count(v.Records, "record"))
+		fmt.Fprintf(p.stdout, "%s: all %s are intact.\n", path, units.Count(v.Records, "record"))
 		return exitOK, nil
 	}
-	fmt.Fprintf(p.stdout, "%s is damaged: %s whole, %d not. Restore a backup, or save what can be read: plancast history salvage NEWFILE\n",
+	fmt.Fprintf(p.stdout, "%s is damaged: %s intact, %d damaged. Restore a backup, or save what can be read: plancast history salvage NEWFILE\n",
 		path, units.Count(v.Records, "record"), len(v.Damaged))
 	return exitMissed, nil
 }
@@ -69,7 +69,7 @@ func (c *historySalvage) run(ctx context.Context, p program) (int, error) {
 	}
 	fmt.Fprintf(p.stdout, "%s holds %s.\n", *c.to, units.Count(got.Kept, "record"))
 	if len(got.Unproven) > 0 {
-		fmt.Fprintf(p.stdout, "Their checksums are lost, look at them: %s.\n", numbers(got.Unproven))
+		fmt.Fprintf(p.stdout, "Their checksums are lost; check them: %s.\n", numbers(got.Unproven))
 	}
 	if len(got.Lost) > 0 {
 		fmt.Fprintf(p.stdout, "Lost: %s.\n", numbers(got.Lost))
@@ -126,7 +126,7 @@ func (c *historyBackup) run(ctx context.Context, p program) (int, error) {
 	if !v.OK() {
 		return 0, fmt.Errorf("back up history %s: the copy %s is damaged as well: %w", s.Path(), *c.to, errors.Join(append(v.Damaged, v.Other...)...))
 	}
-	fmt.Fprintf(p.stdout, "%s holds %s, each of them verified.\n", *c.to, units.Count(v.Records, "record"))
+	fmt.Fprintf(p.stdout, "%s holds %s, all verified.\n", *c.to, units.Count(v.Records, "record"))
 	return exitOK, nil
 }
 
@@ -178,6 +178,6 @@ func (c *historyPrune) run(ctx context.Context, p program) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	fmt.Fprintf(p.stdout, "The history takes %s now.\n", units.Format(float64(size), units.Bytes))
+	fmt.Fprintf(p.stdout, "The history now takes %s.\n", units.Format(float64(size), units.Bytes))
 	return exitOK, nil
 }

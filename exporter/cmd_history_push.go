@@ -34,8 +34,8 @@ func registerHistoryPush(app *kingpin.Application) (string, command) {
 		samplesFlags: addSamplesFlags(cmd, flags, ""),
 		to:           cmd.Flag("remote-write", "Address of the store's remote write, such as http://localhost:9090/api/v1/write.").Required().String(),
 		http:         cmd.Flag("http.config.file", "Credentials, TLS and headers for the store, in the format of Prometheus' http_config.").String(),
-		resume:       cmd.Flag("resume", "File that remembers how far this got: the same call goes on there after an interruption. It is removed at the end.").String(),
-		timeout:      cmd.Flag("timeout", "How long one request may take.").Default("30s").Duration(),
+		resume:       cmd.Flag("resume", "File that records the progress, so that the same command continues after an interruption. Removed at the end.").String(),
+		timeout:      cmd.Flag("timeout", "Timeout of one request.").Default("30s").Duration(),
 	}
 }
 
@@ -56,7 +56,7 @@ func (c *historyPush) run(ctx context.Context, p program) (status int, err error
 	settings := &promconfig.HTTPClientConfig{}
 	if *c.http != "" {
 		if settings, _, err = promconfig.LoadHTTPConfigFile(*c.http); err != nil {
-			return 0, fmt.Errorf("read %s: it is not what Prometheus takes as http_config", *c.http) // the error may quote a secret
+			return 0, fmt.Errorf("read %s: it is not a Prometheus http_config", *c.http) // the error may quote a secret
 		}
 		settings.SetDirectory(filepath.Dir(*c.http))
 	}
@@ -111,7 +111,7 @@ func (c *historyPush) run(ctx context.Context, p program) (status int, err error
 	}
 	switch {
 	case err != nil && *c.resume != "":
-		return 0, fmt.Errorf("%w; the same call goes on where this one stopped", err)
+		return 0, fmt.Errorf("%w; the same command continues where this one stopped", err)
 	case err != nil:
 		return 0, err
 	case *c.resume != "":
@@ -127,7 +127,7 @@ func (c *historyPush) run(ctx context.Context, p program) (status int, err error
 }
 
 // start is where the push begins: at the beginning, or where an earlier call with
-// the same arguments stopped. Once the history was corrected it begins anew.
+// the same arguments stopped. Once the history was corrected it starts over.
 func (c *historyPush) start(ctx context.Context, p program, s *history.Store) (progress, error) {
 	at := progress{Model: *c.model, Step: c.step.String(), Labels: *c.labels, Replay: *c.replay, Until: p.now().UTC().Truncate(time.Millisecond)}
 	if u, err := url.Parse(*c.to); err == nil {
@@ -159,15 +159,15 @@ func (c *historyPush) start(ctx context.Context, p program, s *history.Store) (p
 		err = json.Unmarshal(text, &before)
 	}
 	if err != nil {
-		return at, fmt.Errorf("read %s, which remembers how far a push got: %w: remove it to begin anew", *c.resume, err)
+		return at, fmt.Errorf("read push progress %s: %w: remove it to start over", *c.resume, err)
 	}
 	same := before
 	same.Until, same.Record, same.Taken = at.Until, at.Record, at.Taken
 	if !reflect.DeepEqual(same, at) {
-		p.log.Info("The push begins anew: its arguments or the history changed", "file", *c.resume)
+		p.log.Info("Push starts over: its arguments or the history changed", "file", *c.resume)
 		return at, nil
 	}
-	p.log.Info("The push goes on where it stopped", "samples", before.Taken)
+	p.log.Info("Push continues where it stopped", "samples", before.Taken)
 	return before, nil
 }
 

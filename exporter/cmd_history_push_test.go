@@ -67,7 +67,7 @@ func TestAPushThatIsInterruptedGoesOn(t *testing.T) {
 
 	allowed.Store(2)
 	status, _, stderr := pushHistory(t, append(args, "--remote-write", front.URL+"/api/v1/write?key=hunter2")...)
-	if status != exitError || !strings.Contains(stderr, "403") || !strings.Contains(stderr, "the same call goes on") {
+	if status != exitError || !strings.Contains(stderr, "403") || !strings.Contains(stderr, "the same command continues") {
 		t.Fatalf("refused after two requests: %d %s", status, stderr)
 	}
 	if strings.Contains(stderr, "hunter2") {

@@ -63,7 +63,7 @@ func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
 		{[]string{"history", "audit"}, exitOK, "exclude  2       a backup ran"},
 		{[]string{"history", "restore", "--model=net", "--version=2", "--because=it was not"}, exitOK, "Restored: 1 result."},
 		{[]string{"history", "audit", "--format=json"}, exitOK, `"action": "restore"`},
-		{[]string{"history", "exclude", "--because=x"}, exitError, "name what is meant"},
+		{[]string{"history", "exclude", "--because=x"}, exitError, "give an ID as plancast history list prints it"},
 		{[]string{"history", "exclude", "9", "--because=x"}, exitError, "there is no such record"},
 		{[]string{"history", "exclude", "1", "--model=net", "--because=x"}, exitError, "not both"},
 		{[]string{"history", "exclude", "1"}, exitError, "--because"},
@@ -138,7 +138,7 @@ func TestMeasurementsFromElsewhereBecomeAHistory(t *testing.T) {
 		{[]string{"import", "--csv=-", "--model=net", "--because=the old rig"}, "date,p99\n2026-01-01,12ms\n2026-02-01,9ms\n", exitOK, "2 records imported."},
 		{[]string{"list"}, "", exitOK, "9 ms"},
 		{[]string{"import", "--csv=-", "--model=net", "--because=once more"}, "date,p99\n2026-01-01,12ms\n", exitError, "already has a measurement"},
-		{[]string{"import", "--csv=-", "--because=x"}, "date,p99,model\n", exitError, "no measurement in it"},
+		{[]string{"import", "--csv=-", "--because=x"}, "date,p99,model\n", exitError, "it holds no measurement"},
 		{[]string{"import", "--because=x"}, "", exitError, "either --csv or --jsonl"},
 		{[]string{"audit"}, "", exitOK, "the old rig"},
 		{[]string{"export", "--format=jsonl"}, "", exitOK, `"source":"stdin"`},
@@ -173,7 +173,7 @@ func TestTheListComesInPages(t *testing.T) {
 		{[]string{"--limit=10", "--before=51"}, 10, "41 ", "--before=41"},
 		{[]string{"--limit=0"}, 60, "1 ", ""},
 		{[]string{"--precision=int8", "--limit=4"}, 4, "", "--before="},
-		{[]string{"--version=none"}, 0, "", "no such records"},
+		{[]string{"--version=none"}, 0, "", "No records match"},
 	} {
 		var out, errs bytes.Buffer
 		status := run(t.Context(), append([]string{"history", "list", "--history.file", path}, c.args...), testProgram(&out, &errs))
@@ -387,7 +387,7 @@ milestones:
 	for flag, want := range map[string]string{
 		"--label=job":        "write name=value",
 		"--label=model=x":    "a label of plancast's own",
-		"--label=my-label=x": "cannot be a label's name",
+		"--label=my-label=x": "cannot be a label name",
 	} {
 		if status, _, stderr := s.plancast("history", "export", "--config.file="+s.File(), flag); status != exitError || !strings.Contains(stderr, want) {
 			t.Errorf("%s: %d %s", flag, status, stderr)

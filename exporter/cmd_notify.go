@@ -49,7 +49,7 @@ func (c *notifyTest) run(ctx context.Context, p program) (int, error) {
 			status = exitError
 			continue
 		}
-		fmt.Fprintf(p.stdout, "sent to %s: look whether it arrived\n", r.Name)
+		fmt.Fprintf(p.stdout, "sent to %s: check that it arrived\n", r.Name)
 	}
 	return status, nil
 }

@@ -123,7 +123,7 @@ func (c *runCommand) run(ctx context.Context, p program) (int, error) {
 			return 0, err
 		}
 		if left > 0 {
-			p.log.Warn("Notifications wait", "left", left, "note", "the next plancast serve or plancast run --notify with this state folder sends them")
+			p.log.Warn("Notifications are waiting", "left", left, "note", "the next plancast serve or plancast run --notify with this state folder sends them")
 		}
 	}
 	return v.ExitCode(nil), nil

@@ -37,7 +37,7 @@ func TestRunAgainSaysWhatItCannotDo(t *testing.T) {
 		"--version 1":                           "need --again",
 		"--because x":                           "need --again",
 		"--again --precision fp64":              "--precision fp64: the configuration has [fp32]",
-		"--again --version 7":                   "no model that was asked for has a version 7 to measure",
+		"--again --version 7":                   "no selected model has a version 7 to measure",
 		"--again --model net --precision bf16x": "the configuration has [fp32]",
 	} {
 		status, _, errs := s.plancast(append([]string{"run", "--config.file", s.File()}, strings.Fields(args)...)...)

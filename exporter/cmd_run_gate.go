@@ -25,9 +25,9 @@ type gateFlags struct {
 
 func newGateFlags(cmd *kingpin.CmdClause) gateFlags {
 	return gateFlags{
-		baseline: cmd.Flag("baseline", "Results to compare with: a file (plancast run --format json, or plancast history export --format jsonl), the URL of a plancast serve, version:N, or branch:NAME. Relative criteria of targets, such as \"p99 <= base + 5%\", decide. Without any, a regression is status 1.").String(),
-		gates:    cmd.Flag("gate", "Least probability of a milestone, such as \"milestone spring >= 60%\". Below it, the status is 1. Repeatable.").Strings(),
-		junit:    cmd.Flag("junit", "Output file of a JUnit report of what the exit status rests on.").String(),
+		baseline: cmd.Flag("baseline", "Results to compare with: a file (plancast run --format json, or plancast history export --format jsonl), the URL of a plancast serve, version:N, or branch:NAME. Relative criteria of targets, such as \"p99 <= base + 5%\", decide. Without relative criteria, a regression exits with 1.").String(),
+		gates:    cmd.Flag("gate", "Least probability of a milestone, such as \"milestone spring >= 60%\". Below it, the run exits with 1. Repeatable.").Strings(),
+		junit:    cmd.Flag("junit", "Output file of a JUnit report of the checks behind the exit status.").String(),
 	}
 }
 

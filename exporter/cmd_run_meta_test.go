@@ -30,10 +30,10 @@ func TestARunSaysWhatTheChangeWas(t *testing.T) {
 	}{
 		{[]string{"history", "list", "--author=Ann"}, "net    2"},
 		{[]string{"history", "list", "--kind=fusion", "--branch=int8"}, "net    2"},
-		{[]string{"history", "list", "--branch=main"}, "There are no such records"},
+		{[]string{"history", "list", "--branch=main"}, "No records match"},
 		{[]string{"history", "show", "2"}, `"ticket": "ML-7"`},
 		{[]string{"history", "export", "--format=csv"}, `,int8,Ann,,"quantization, fusion"`},
-		{[]string{"run", "--meta", "kinds=magic"}, `--meta kinds: "magic" is not a kind of optimization`},
+		{[]string{"run", "--meta", "kinds=magic"}, `--meta kinds: "magic" is not a kind of change`},
 		{[]string{"run", "--meta", "token=x"}, "--meta token: looks like a secret"},
 	} {
 		_, out, stderr := s.plancast(append(c.args, "--config.file", s.File())...)

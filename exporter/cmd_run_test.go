@@ -43,7 +43,7 @@ func TestRunWithoutEvidenceIsAnError(t *testing.T) {
 			s.Push("net", "1", fake.Script{})
 			s.put("resnet/v3/model.onnx", "x")
 		}, []string{"--model", "resnet"}, `resnet version v3: rejected`},
-		"a flat file": {func(s *site) { s.put("bert/bert.onnx", "x") }, nil, "bert version bert.onnx: rejected: a model lies in a version's folder: move it to bert/1/model.onnx"},
+		"a flat file": {func(s *site) { s.put("bert/bert.onnx", "x") }, nil, "bert version bert.onnx: rejected: a model belongs in a version's folder: move it to bert/1/model.onnx"},
 		"the newest is rejected and the one before is good": {func(s *site) {
 			s.Push("net", "1", fake.Script{})
 			s.put("net/2/model_fp16.onnx", "x")
@@ -112,7 +112,7 @@ func TestCheckAgreesWithItself(t *testing.T) {
 				t.Errorf("check lacks %q:\n%s", w, out)
 			}
 		}
-		if len(want) > 0 && strings.Contains(out, "every wanted version has its results") {
+		if len(want) > 0 && strings.Contains(out, "every wanted version has results") {
 			t.Errorf("and it says that all is done:\n%s", out)
 		}
 	}
@@ -127,9 +127,9 @@ func TestCheckAgreesWithItself(t *testing.T) {
 	check("0 models, 0 versions", "the repository holds no candidate")
 	s.Edit("quiet: 1h", "quiet: 1s")
 	s.Push("net", "1", fake.Script{Fault: fake.InvalidModel})
-	check("1 model, 1 version.", "A pass would do 1 job:", "measure net version 1 fp32")
+	check("1 model, 1 version.", "A pass would run 1 job:", "measure net version 1 fp32")
 	s.plancast("run", "--config.file", s.File())
-	check("A pass would measure nothing now: 1 job failed before.", "not tried again: net version 1 fp32 failed before", "1 record")
+	check("A pass would measure nothing now: 1 job failed before.", "not retried: net version 1 fp32 failed before", "1 record")
 }
 
 func TestCheckNamesWhatNothingReads(t *testing.T) {
@@ -158,8 +158,8 @@ notifications:
 	s.put("typo-npz/labels.csv", "")
 	_, out, errs := s.plancast("check", "--config.file", s.File())
 	for _, want := range []string{
-		`typo-npz/input.npz: it is not read: the file that is read is named inputs.npz`,
-		`typo-npz/labels.csv: it is not read: the file that is read is named labels.npy`,
+		`typo-npz/input.npz: it is ignored: plancast reads inputs.npz`,
+		`typo-npz/labels.csv: it is ignored: plancast reads labels.npy`,
 		`models[0].dims: no model that matches "cfg-dims" has a dimension "sequence"; cfg-dims has x [N, 4]`,
 		`models[0]: no model that matches "cfg-dims" has an input "tokens"; cfg-dims has x`,
 		`models[0]: no model that matches "cfg-dims" has an input "y"; cfg-dims has x`,
@@ -169,8 +169,8 @@ notifications:
 		`config.pbtxt of pbtxt-name version 1: the model has no input "input__0"; pbtxt-name has x`,
 		`notifications.routes[0].owners: no model of the repository has an owner that matches "visoin"`,
 		`notifications.routes[1].models: no model of the repository matches "resnt*"`,
-		`notifications.receivers: lost is notified of no model`,
-		`notifications.receivers: deaf is notified of no model`,
+		`notifications.receivers: lost never receives a message`,
+		`notifications.receivers: deaf never receives a message`,
 	} {
 		if !strings.Contains(out, "Attention: "+want) {
 			t.Errorf("check lacks %q\n%s%s", want, out, errs)

@@ -93,7 +93,7 @@ func (c *serveCommand) run(ctx context.Context, p program) (int, error) {
 			stopServing()
 			return exitOK, err
 		case <-ctx.Done():
-			p.log.Info("Stopping", "note", "a running job ends without a result and is done again at the next start")
+			p.log.Info("Stopping", "note", "the running job ends without a result and is repeated after the next start")
 			stopServing()
 			return exitOK, stop()
 		}
@@ -127,7 +127,7 @@ func (c *serveCommand) place() (web.Options, error) {
 	o := web.Options{Lifecycle: *c.lifecycle}
 	for i, u := range *c.external {
 		if u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-			return o, fmt.Errorf("--web.external-url %q is not an address that a browser opens: write one such as https://example.org/plancast", u)
+			return o, fmt.Errorf("--web.external-url %q is not a web address: write one such as https://example.org/plancast", u)
 		}
 		o.Hosts = append(o.Hosts, u.Host)
 		if i == 0 {
@@ -178,7 +178,7 @@ func listen(server *http.Server, flags *toolkit.FlagConfig, log *slog.Logger, se
 			return nil, fmt.Errorf("listen on %s: %w: choose another with --web.listen-address", address, err)
 		}
 		listeners = append(listeners, web.Limit(l))
-		log.Info("Report at", "url", scheme+browsable(l.Addr()))
+		log.Info("Serving the report", "url", scheme+browsable(l.Addr()))
 	}
 	go func() { serving <- toolkit.ServeMultiple(listeners, server, flags, log) }()
 	return stop, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 )
 
-var update = flag.Bool("update", false, "write the flag tables of docs/configuration.md anew")
+var update = flag.Bool("update", false, "regenerate the flag tables of docs/configuration.md")
 
 // The tables between these lines are made from the program.
 const (

@@ -62,7 +62,7 @@ func TestKilledAnywhereNothingIsLostHalfOrTwice(t *testing.T) {
 	if left := daemontest.Orphans(t); len(left) > 0 {
 		t.Errorf("workers left behind: %v", left)
 	}
-	dose.Done(t, "kills", kills, "of %d results that were reported before a kill none was lost, half there or there twice; no worker and no file was left", reported)
+	dose.Done(t, "kills", kills, "of %d results that were reported before a kill none was lost, half recorded or recorded twice; no worker and no file was left", reported)
 }
 
 // killedUntilDone measures 48 candidates in runs that are killed until one comes to

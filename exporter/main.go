@@ -146,7 +146,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 
 // application is the command line: every command by its name.
 func application(logConfig *promslog.Config) (*kingpin.Application, map[string]command) {
-	app := kingpin.New("plancast", "Measures candidate models as inference engines and says when they will be ready to ship. plancast --version prints its version.")
+	app := kingpin.New("plancast", "Measures candidate models as inference engines and forecasts when they will be ready to ship. plancast --version prints its version.")
 	app.HelpFlag.Short('h')
 	promslogflag.AddFlags(app, logConfig)
 	commands := map[string]command{}

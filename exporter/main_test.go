@@ -98,7 +98,7 @@ func TestMistakesNameAWayOut(t *testing.T) {
 		{[]string{"dance"}, "see plancast --help"},
 		{[]string{"history", "list", "--config.file", s.File()}, "run plancast serve or plancast run first"},
 		{[]string{"run", "--config.file", s.File(), "--model", "[a"}, "is not a pattern"},
-		{[]string{"serve", "--config.file", s.File(), "--web.external-url", "plancast.example.org"}, "is not an address that a browser opens"},
+		{[]string{"serve", "--config.file", s.File(), "--web.external-url", "plancast.example.org"}, "is not a web address"},
 		{[]string{"serve", "--config.file", s.File(), "--web.listen-address", "256.0.0.1:1"}, "choose another with --web.listen-address"},
 	} {
 		status, _, errs := s.plancast(c.args...)

@@ -178,7 +178,7 @@ func TestNotifyTestSaysWhatCameOfIt(t *testing.T) {
 	if status, out, errs := s.plancast("notify", "test", "--config.file", s.File()); status != exitOK || !strings.Contains(out, "sent to hook") {
 		t.Errorf("%d %s%s", status, out, errs)
 	}
-	if got := h.take(); len(got) != 1 || !strings.Contains(got[0]["message"], "test of receiver hook") {
+	if got := h.take(); len(got) != 1 || !strings.Contains(got[0]["message"], "test message for receiver hook") {
 		t.Errorf("received %v", got)
 	}
 	h.set(http.StatusForbidden, nil)

@@ -163,7 +163,7 @@ func moments(n, cuts int) (at []int) {
 }
 
 // walk asks all questions of one history; it grows the engine as it goes. The
-// scale is that of the history up to each moment, so the engine starts anew
+// scale is that of the history up to each moment, so the engine starts over
 // when it changes.
 func (t *tester) walk(series int, h *history) bool {
 	at := moments(len(h.values), t.o.Cuts)

@@ -186,7 +186,7 @@ func TestEnvironmentIsNeverBridged(t *testing.T) {
 	if f.Basis.Observations != 8 || f.Basis.Ignored != 12 || f.Basis.Environment != "gpu" {
 		t.Errorf("evidence %+v", f.Basis)
 	}
-	if !slices.Contains(f.Basis.Warnings, "12 results of another environment left out: a change of environment starts a new series") {
+	if !slices.Contains(f.Basis.Warnings, "12 results of another environment omitted: a change of environment starts a new series") {
 		t.Errorf("warnings %q", f.Basis.Warnings)
 	}
 	alone := single(t, Series{Criterion: latency, Observations: o[12:]}, Goal{}, after(20))
@@ -318,7 +318,7 @@ func TestStalledHistorySaysSo(t *testing.T) {
 	if !f.Limit.Stalled || f.Limit.Chance >= StalledBelow {
 		t.Fatalf("limit %+v", f.Limit)
 	}
-	if !slices.ContainsFunc(f.Advice, func(s string) bool { return strings.Contains(s, "stalling short of") }) {
+	if !slices.ContainsFunc(f.Advice, func(s string) bool { return strings.Contains(s, "Improvement is stalling") }) {
 		t.Errorf("advice %q", f.Advice)
 	}
 }

@@ -152,7 +152,7 @@ func (h *history) clean(s Series) error {
 		h.times = h.iterations
 	}
 	if h.ignored > 0 {
-		h.warn("%s of another environment left out: a change of environment starts a new series", plural(h.ignored, "result", "results"))
+		h.warn("%s of another environment omitted: a change of environment starts a new series", plural(h.ignored, "result", "results"))
 	}
 	return nil
 }

@@ -67,11 +67,11 @@ func (f *Forecast) advice(target string, g Goal) (out []string) {
 		return out
 	}
 	if f.Limit != nil && f.Limit.Stalled {
-		say("Improvement is stalling short of %s: %s to get there within %d further iterations. Another approach or another target is needed.",
-			target, units.Percent(f.Limit.Chance), LongRun)
+		say("Improvement is stalling: gains shrink towards a limit short of %s, so even %d further iterations reach it with a probability of only %s. Try another approach or another target.",
+			target, LongRun, units.Percent(f.Limit.Chance))
 	}
 	if e := f.Effort; e != nil && f.State == AtRisk && e.Effective < 10 && e.Iterations > 2*e.Effective {
-		say("At the rate of this history %s take about %.0f iterations.", strings.TrimPrefix(moreIterations(e.Effective), "about "), e.Iterations)
+		say("At the pace of this history, %s would take about %.0f iterations.", strings.TrimPrefix(moreIterations(e.Effective), "about "), e.Iterations)
 	}
 	if f.State == IsStalled || f.State == AtRisk || f.State == IsAtypical {
 		f.needs(g, say)
@@ -116,7 +116,7 @@ func (f *Forecast) needs(g Goal, say func(string, ...any)) {
 		return
 	}
 	if n.GainPerIteration != nil && *n.GainPerIteration < 10 {
-		say("In time it would take a gain of %s in every iteration.", gainWords(*n.GainPerIteration))
+		say("To be in time, every iteration must gain %s.", gainWords(*n.GainPerIteration))
 	}
 	f.moves(g, say)
 }

@@ -14,7 +14,7 @@ go_module() { # FOLDER
   local status=0
   (cd "$1" && go run "$govulncheck" ./...) >"$log" 2>&1 || status=$?
   if ((status == 0)); then
-    echo "govulncheck $1: nothing known"
+    echo "govulncheck $1: no known vulnerabilities"
   elif grep -qE 'fetching vulnerabilities|no such host|dial tcp|i/o timeout' "$log"; then
     echo "skipped: govulncheck $1: $(grep -vE '^(go: downloading|exit status|$)' "$log" | tail -n 1 | cut -c1-200)"
   else
@@ -29,7 +29,7 @@ go_module deploy
 if ! command -v npm >/dev/null; then
   echo "skipped: npm audit: npm is not installed"
 elif (cd grafana-plugin && npm audit --omit=dev --audit-level=moderate) >"$log" 2>&1; then
-  echo "npm audit: nothing known"
+  echo "npm audit: no known vulnerabilities"
 elif grep -q 'audit endpoint returned an error' "$log" || ! grep -qi 'severity' "$log"; then
   echo "skipped: npm audit: $(grep -E 'npm (warn|error)' "$log" | head -n 1 | sed -E 's#https?://[^ ]+#the registry#' | cut -c1-200)"
 else

@@ -16,9 +16,9 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
   # than 0.1 ms.
   light=$("$PLANCAST_PYTHON" -c 'import onnx, pathlib; print(pathlib.Path(onnx.__file__).parent / "backend/test/data/light")')
   go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 60 -rounds 8 \
-    "$light/light_resnet50.onnx" "$light/light_shufflenet.onnx" "$light/light_squeezenet.onnx" || echo "outside the aim, or the machine was not idle"
+    "$light/light_resnet50.onnx" "$light/light_shufflenet.onnx" "$light/light_squeezenet.onnx" || echo "outside the target, or the machine was not idle"
   small=$(find "${PLANCAST_CACHE:-.cache}/models/digit-reader" -name model.onnx | sort | head -n 1)
-  [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the aim, or the machine was not idle"
+  [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the target, or the machine was not idle"
 fi
 if part workload "an open loop: how late calls begin at 200 and 2,000 requests a second (aim: P50 below 50 µs, P99 below 1 ms), and its P50 far below capacity over the closed loop's (aim: within 2 %)"; then
   go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/onnxruntime | grep -E '^Benchmark'

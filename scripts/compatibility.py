@@ -258,7 +258,7 @@ def measure(plancast: Path, home: Path) -> dict[str, dict]:
         check=False,
     )
     if not run.stdout:
-        sys.exit(f"plancast printed nothing: {run.stderr[-2000:]}")
+        sys.exit(f"plancast printed no output: {run.stderr[-2000:]}")
     return {m["name"]: m for m in json.loads(run.stdout)["models"]}
 
 
@@ -321,7 +321,7 @@ def main() -> None:
         _, tail = rest.split("<!-- end -->", maxsplit=1)
         args.write.write_text(f"{head}<!-- models -->\n{table}\n<!-- end -->{tail}")
     if failed:
-        sys.exit("not as the Python API: " + "; ".join(failed))
+        sys.exit("differs from the Python API: " + "; ".join(failed))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ cp demo/plancast.yml "$dir/plancast.yml"
 
 bin/plancast check --config.file="$dir/plancast.yml"
 echo
-echo "Measuring. The report is at http://$address/ from now on; it renews itself."
+echo "Measuring. The report is at http://$address/ and refreshes automatically."
 bin/plancast serve --config.file="$dir/plancast.yml" --web.listen-address="$address" &
 server=$!
 trap 'kill "$server" 2>/dev/null; wait "$server" 2>/dev/null' EXIT
@@ -44,7 +44,7 @@ done
 echo
 fetch '/api/v1/report?format=text'
 echo
-echo "All measured. The report: http://$address/   the metrics: http://$address/metrics"
+echo "All models are measured. The report: http://$address/   the metrics: http://$address/metrics"
 [[ ${DEMO_ONCE:-} != 1 ]] || exit 0
 echo "Serving until interrupted (Ctrl-C)."
 wait "$server"

@@ -23,7 +23,7 @@ main() {
   [[ -n $version && -n $want ]] || die "ONNX Runtime is not pinned for $(uname -m) in $scripts"
   "$python" -m pip --disable-pip-version-check --no-input download --quiet --require-hashes --no-deps --only-binary :all: \
     --dest "$temporary" --requirement "$temporary/requirements.txt" ||
-    die "pip could not download onnxruntime $version (its reason is above); a mirror is set with PIP_INDEX_URL"
+    die "pip could not download onnxruntime $version (see its message above); a mirror is set with PIP_INDEX_URL"
   library=onnxruntime/capi/libonnxruntime.so.$version
   "$python" -m zipfile --extract "$temporary"/onnxruntime-*.whl "$temporary/wheel"
   [[ $(sha256sum <"$temporary/wheel/$library") == "$want  -" ]] || die "$library of the wheel does not have the SHA-256 $want"

@@ -61,7 +61,7 @@ def load_feed(session: ort.InferenceSession, path: Path, sample: int) -> dict[st
                 raise SystemExit(f"{path}: array {value.name!r} has {array.ndim} axes; input {value.name!r} has "
                                  f"{len(value.shape)}, so {len(value.shape) + 1} are needed (samples first)")
             if not 0 <= sample < len(array):
-                raise SystemExit(f"{path}: array {value.name!r} has {len(array)} samples: there is no sample {sample}")
+                raise SystemExit(f"{path}: array {value.name!r} has {len(array)} samples: no sample {sample}")
             feed[value.name] = np.ascontiguousarray(array[sample])
         return feed
 
@@ -141,7 +141,7 @@ def main() -> None:
     parser.add_argument("--threads", type=positive, default=2, help="intra-op threads (default 2)")
     parser.add_argument("--level", choices=_LEVELS, default="all", help="graph optimization level (default all)")
     parser.add_argument("--warmup", type=positive, default=50, help="untimed queries before the first window")
-    parser.add_argument("--queries", type=positive, default=662, help="queries a window (default 662)")
+    parser.add_argument("--queries", type=positive, default=662, help="queries per window (default 662)")
     parser.add_argument("--windows", type=positive, default=1, help="windows to run (default 1)")
     parser.add_argument("--call", action="store_true", help="bind nothing: new outputs with each query")
     parser.add_argument("--interactive", action="store_true", help='run a window for each line "go" on stdin')

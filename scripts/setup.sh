@@ -70,20 +70,20 @@ install() {
   say "installing $(grep -cE '^[a-z]' "$file") pinned Python package(s) from $(basename "$file")"
   "$cache/venv/bin/python" -m pip --disable-pip-version-check --no-input install --quiet \
     --require-hashes --no-deps --only-binary :all: --requirement "$file" >&2 ||
-    die "pip could not install $file (its reason is above)." \
+    die "pip could not install $file (see its message above)." \
       "Check that this machine reaches its Python package index; a mirror is set with PIP_INDEX_URL or pip's own configuration." \
       "Then run the command again."
   printf '%s\n' "$want" >"$stamp"
 }
 
-# make_environment creates the virtual environment, anew when its Python went away or changed version.
+# make_environment creates the virtual environment, and recreates it when its Python went away or changed version.
 make_environment() {
   local venv=$cache/venv version
   version=$("$python" -c 'import platform; print(platform.python_version())')
   if [[ ! -f $venv/.python || $(<"$venv/.python") != "$version" ]] || ! "$venv/bin/python" -c '' 2>/dev/null; then
     say "creating a Python $version environment in $venv"
     rm -rf "$venv"
-    "$python" -m venv "$venv" >&2 || die "could not create $venv with $python (its reason is above)"
+    "$python" -m venv "$venv" >&2 || die "could not create $venv with $python (see its message above)"
     printf '%s\n' "$version" >"$venv/.python"
   fi
 }

@@ -264,7 +264,7 @@ def check_decoder(session: ort.InferenceSession) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="folder to write; what is in it is replaced")
+    parser.add_argument("folder", type=Path, help="folder to write; its contents are replaced")
     folder: Path = parser.parse_args().folder
     logging.disable(logging.WARNING)  # the quantizer's advice on preprocessing
     packages = f"{onnx.__version__} {ort.__version__} {np.__version__}"

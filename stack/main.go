@@ -73,7 +73,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	defer s.group.Stop()
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil {
-			return 130, errors.New("interrupted while it started; what ran is stopped")
+			return 130, errors.New("interrupted during the start; everything that ran is stopped")
 		}
 		return 1, err
 	}
@@ -81,7 +81,7 @@ func run(ctx context.Context, args []string) (int, error) {
 	if len(command) > 0 {
 		return s.beside(ctx, command)
 	}
-	fmt.Fprintln(s.out, "\nCtrl-C stops it all.")
+	fmt.Fprintln(s.out, "\nPress Ctrl-C to stop everything.")
 	select {
 	case <-ctx.Done():
 		fmt.Fprintln(s.out, "\nStopping.")
@@ -158,14 +158,14 @@ func (s *stack) clear() error {
 	entries, err := os.ReadDir(s.dir)
 	if err == nil && len(entries) > 0 {
 		if _, err := os.Stat(s.path(owned)); err != nil {
-			return fmt.Errorf("%s is not empty and not an earlier stack's: empty it, or name another folder with STACK_DIR", s.dir)
+			return fmt.Errorf("%s is not empty and was not made by an earlier stack: empty it, or name another folder with STACK_DIR", s.dir)
 		}
 		if err := os.RemoveAll(s.dir); err != nil {
 			return fmt.Errorf("empty %s: %w", s.dir, err)
 		}
 	}
 	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return fmt.Errorf("make room: %w", err)
+		return fmt.Errorf("create folder: %w", err)
 	}
 	return os.WriteFile(s.path(owned), nil, 0o644)
 }
@@ -200,7 +200,7 @@ func (s *stack) writeTargets(name, text string) error {
 // minute: what dashboards show of them would be missing before.
 func (s *stack) awaitRules(ctx context.Context) error {
 	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules, up to a minute")
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("they were not evaluated within three minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("Prometheus did not evaluate them within three minutes"))
 	defer cancel()
 	for {
 		var answer struct {

@@ -115,7 +115,7 @@ func TestItStopsCleanly(t *testing.T) {
 		at     string // what the stack says before it is interrupted
 		status int
 	}{
-		{"interrupted while it runs", syscall.SIGINT, "Ctrl-C stops it all", 0},
+		{"interrupted while it runs", syscall.SIGINT, "Press Ctrl-C to stop everything", 0},
 		{"terminated while it starts", syscall.SIGTERM, "Filling Prometheus", 130},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -51,11 +51,11 @@ func QuantityByName(name string) (Quantity, error) {
 		}
 		names[i] = q.Name
 	}
-	what := "metric"
+	what := "quantity"
 	if workload != "" {
-		what = "metric of a workload"
+		what = "quantity of a workload"
 	}
-	return Quantity{}, fmt.Errorf("there is no %s %q: use one of %s", what, base, strings.Join(names, ", "))
+	return Quantity{}, fmt.Errorf("unknown %s %q: use one of %s", what, base, strings.Join(names, ", "))
 }
 
 // UnitOf is QuantityByName for parsers of criteria.

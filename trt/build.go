@@ -274,7 +274,7 @@ func (o BuildOptions) resolve(net NetworkInfo) (buildJob, error) {
 		job.Batch = DefaultBatch
 	}
 	if b := job.Batch; b.Min < 1 || b.Opt < b.Min || b.Max < b.Opt {
-		return job, invalidf("batch range %d/%d/%d is not rising from 1", b.Min, b.Opt, b.Max)
+		return job, invalidf("batch range %d/%d/%d must rise from 1", b.Min, b.Opt, b.Max)
 	}
 	profiles := o.Profiles
 	if len(profiles) == 0 {

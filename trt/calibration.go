@@ -83,7 +83,7 @@ func ParseCalibrationCache(cache []byte) (*CalibrationCache, error) {
 	s := bufio.NewScanner(bytes.NewReader(cache))
 	s.Buffer(nil, 1<<20)
 	if !s.Scan() || !strings.HasPrefix(s.Text(), "TRT-") {
-		return nil, invalidf("calibration cache: the first line is no TensorRT header")
+		return nil, invalidf("calibration cache: the first line is not a TensorRT header")
 	}
 	c := &CalibrationCache{Header: strings.TrimSpace(s.Text()), Scales: map[string]float32{}}
 	for line := 2; s.Scan(); line++ {

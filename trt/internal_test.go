@@ -52,7 +52,7 @@ func TestBuildOptionsRefusals(t *testing.T) {
 		{"calibration without INT8", BuildOptions{Calibration: batches}, dynamic, "calibration goes with INT8, not with fp32"},
 		{"calibration without data", BuildOptions{Precision: INT8, Calibration: &Calibration{}}, dynamic, "neither data nor a cache"},
 		{"calibration of an unknown input", BuildOptions{Precision: INT8, Calibration: &Calibration{Next: batches.Next, Shapes: map[string]Shape{"x": s(1)}}}, dynamic, `the model has no input "x"`},
-		{"batch range", BuildOptions{Batch: BatchRange{4, 2, 8}}, dynamic, "batch range 4/2/8 is not rising from 1"},
+		{"batch range", BuildOptions{Batch: BatchRange{4, 2, 8}}, dynamic, "batch range 4/2/8 must rise from 1"},
 		{"open height", BuildOptions{}, NetworkInfo{Inputs: []TensorInfo{{Name: "x", Shape: s(-1, 3, -1)}}}, `input "x" has shape ?x3x?: only the batch has a default`},
 		{"unknown input", BuildOptions{Profiles: []map[string]Range{{"x": {}}}}, dynamic, `optimization profile 0: invalid argument: the model has no input "x"`},
 		{"rank", BuildOptions{Profiles: []map[string]Range{{"image": {s(1), s(1), s(1)}}}}, dynamic, `input "image" has shape ?x3x32x32, the profile gives 1`},

@@ -177,8 +177,8 @@ func TestParseCalibrationCache(t *testing.T) {
 		t.Errorf("scales %v", c.Scales)
 	}
 	for bad, want := range map[string]string{
-		"":                    "the first line is no TensorRT header",
-		"nonsense\n":          "the first line is no TensorRT header",
+		"":                    "the first line is not a TensorRT header",
+		"nonsense\n":          "the first line is not a TensorRT header",
 		"TRT-1-X\nimage\n":    "line 2 has no colon",
 		"TRT-1-X\n\nimage: z": "line 3 has no hexadecimal scale",
 	} {

@@ -201,7 +201,7 @@ func (h *History) rebuild(q Query, got *answers, e iterations.Joins) ([]part, er
 // merged puts together parts that differ only in who scraped them.
 func (h *History) merged(parts [][]iterations.Iteration) []iterations.Iteration {
 	if len(parts) > 1 {
-		h.note("series that differ only in who scraped them (instance, pod, replica) were put together")
+		h.note("series that differ only in who scraped them (instance, pod, replica) were merged")
 	}
 	return iterations.Merge(parts...)
 }

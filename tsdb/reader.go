@@ -106,8 +106,8 @@ func (s Subject) Candidates() []iterations.Candidate {
 const (
 	// overlap is how much of the past is read again: some stores show samples late.
 	overlap = 10 * time.Minute
-	// anew is the pause after which everything is read again.
-	anew = 7 * 24 * time.Hour
+	// staleAfter is the pause after which everything is read again.
+	staleAfter = 7 * 24 * time.Hour
 	// described is how long the description of an environment stays known.
 	described = "1d"
 )
@@ -117,7 +117,7 @@ const (
 func (r *Reader) Read(ctx context.Context, at time.Time) (*Reading, error) {
 	history := r.query.History
 	from := r.until.Add(-overlap)
-	if r.got != nil && at.Sub(from) < min(history, anew) {
+	if r.got != nil && at.Sub(from) < min(history, staleAfter) {
 		history = max(at.Sub(from), overlap)
 	}
 	plan, err := prom.NewPlan(at, history, r.query.Resolution, false)

@@ -136,7 +136,7 @@ func score(values []float64, target, met float64) (float64, error) {
 		return 0, err
 	}
 	if f.Probability == nil {
-		return 0, fmt.Errorf("no probability of %d results", len(values))
+		return 0, fmt.Errorf("no probability for %d results", len(values))
 	}
 	return (f.Probability.Value - met) * (f.Probability.Value - met), nil
 }

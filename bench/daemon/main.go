@@ -96,8 +96,8 @@ func measure(program string, iterations, scrapes int) (err error) {
 			return err
 		}
 	}
-	fmt.Printf("scrape of %d models x 3 precisions: P50 %.2f ms, P99 %.2f ms: %.2f of the 50 ms aimed at\n", models, ms(times[len(times)/2]), ms(p99), float64(p99)/float64(targetP99))
-	fmt.Printf("idle daemon with that history (%d records): %.1f MiB resident: %.2f of the 80 MiB aimed at\n", n, float64(rss)/(1<<20), float64(rss)/targetRSS)
+	fmt.Printf("scrape of %d models x 3 precisions: P50 %.2f ms, P99 %.2f ms: %.2f of the 50 ms target\n", models, ms(times[len(times)/2]), ms(p99), float64(p99)/float64(targetP99))
+	fmt.Printf("idle daemon with that history (%d records): %.1f MiB resident: %.2f of the 80 MiB target\n", n, float64(rss)/(1<<20), float64(rss)/targetRSS)
 	return nil
 }
 

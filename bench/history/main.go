@@ -31,11 +31,11 @@ import (
 func main() {
 	var b bench
 	flag.StringVar(&b.program, "plancast", "bin/plancast", "the program")
-	flag.StringVar(&b.file, "file", "", "the history: made when it is not there, and kept; without it, a temporary one")
+	flag.StringVar(&b.file, "file", "", "history file, created if missing and kept; by default, a temporary one")
 	flag.IntVar(&b.days, "days", 1112, "days of the history, 900 records each")
-	files := flag.Bool("files", true, "measure what reads the history without a daemon")
+	files := flag.Bool("files", true, "measure the commands that read the history without a daemon")
 	daemon := flag.Bool("daemon", true, "measure the daemon")
-	part := flag.String("part", "", "internal: what to measure in this process")
+	part := flag.String("part", "", "internal: the part to measure in this process")
 	flag.Parse()
 	var err error
 	if *part != "" {
@@ -186,7 +186,7 @@ func (b *bench) part(name string) error {
 			return errors.New("no entries")
 		}
 	default:
-		return fmt.Errorf("there is no part %s", name)
+		return fmt.Errorf("unknown part %s", name)
 	}
 	return nil
 }

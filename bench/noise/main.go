@@ -107,7 +107,7 @@ func all(ctx context.Context, o options, wanted []string) (ok bool, err error) {
 		default:
 			i := slices.IndexFunc(trials, func(t trial) bool { return t.name == name })
 			if i < 0 {
-				return false, fmt.Errorf("there is no trial %q", name)
+				return false, fmt.Errorf("unknown trial %q", name)
 			}
 			err = trials[i].run(ctx, o, &idle, &ok)
 		}

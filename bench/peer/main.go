@@ -43,12 +43,12 @@ type options struct {
 
 func main() {
 	var o options
-	flag.StringVar(&o.python, "python", "python3", "interpreter that has the onnxruntime package")
+	flag.StringVar(&o.python, "python", "python3", "Python interpreter with the onnxruntime package")
 	flag.StringVar(&o.script, "script", "scripts/peer_latency.py", "the peer's program")
 	flag.IntVar(&o.threads, "threads", 2, "intra-op threads of both")
 	flag.IntVar(&o.queries, "queries", 100, "queries a window")
 	flag.IntVar(&o.rounds, "rounds", 10, "windows of each")
-	flag.Float64Var(&o.tolerance, "tolerance", 0.02, "largest distance of the ratio from 1")
+	flag.Float64Var(&o.tolerance, "tolerance", 0.02, "largest allowed distance of the ratio from 1")
 	flag.Parse()
 	ok := true
 	for _, model := range flag.Args() {
@@ -178,14 +178,14 @@ func startPeer(o options, model, inputs string) (*peer, error) {
 	p := &peer{cmd: cmd, in: in, out: bufio.NewScanner(out)}
 	var ready struct{ Ready bool }
 	if err := p.line(&ready); err != nil || !ready.Ready {
-		return nil, errors.Join(fmt.Errorf("%s did not get ready", o.script), err, p.stop())
+		return nil, errors.Join(fmt.Errorf("%s did not become ready", o.script), err, p.stop())
 	}
 	return p, nil
 }
 
 func (p *peer) line(to any) error {
 	if !p.out.Scan() {
-		return errors.Join(errors.New("the peer said nothing more"), p.out.Err())
+		return errors.Join(errors.New("the peer's output ended"), p.out.Err())
 	}
 	return json.Unmarshal(p.out.Bytes(), to)
 }

@@ -51,10 +51,10 @@ var tortures = []torture{
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	program := flag.String("plancast", "bin/plancast", "the program, for the soak")
+	program := flag.String("plancast", "bin/plancast", "plancast binary for the soak")
 	only := flag.String("only", "", "kinds to run, by name; all by default")
-	page := flag.String("write", "", "a page whose table is replaced")
-	soak := flag.Duration("soak", time.Hour, "how long the soak lasts; 0 leaves it out")
+	page := flag.String("write", "", "page whose table to replace")
+	soak := flag.Duration("soak", time.Hour, "duration of the soak; 0 skips it")
 	times := map[string]*int{}
 	for _, t := range tortures {
 		if t.target > 0 {
@@ -139,7 +139,7 @@ func (b bench) test(ctx context.Context, t torture) (row, error) {
 func noted(file string, t torture, target string) (row, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return row{}, fmt.Errorf("%s: the test noted nothing, or was skipped: %w", t.name, err)
+		return row{}, fmt.Errorf("%s: the test recorded nothing or was skipped: %w", t.name, err)
 	}
 	times := 0
 	var outcomes []string

@@ -24,7 +24,7 @@ func TestEveryEntryIsWholeAndFitsItsExample(t *testing.T) {
 	titles := map[string]bool{}
 	for _, r := range list {
 		if r.Title == "" || r.Example == "" || r.Cause == "" || r.Advice == "" || r.Operator == "" && r.Message == "" || titles[r.Title] {
-			t.Errorf("%q lacks a part, or is there twice: %+v", r.Title, r)
+			t.Errorf("%q lacks a part, or is listed twice: %+v", r.Title, r)
 		}
 		titles[r.Title] = true
 		if r.Backend != "" && r.Backend != "onnxruntime" && r.Backend != "tensorrt" {

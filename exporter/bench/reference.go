@@ -11,7 +11,7 @@ import (
 )
 
 // reference are the outputs that the candidate's are compared with, and whose they
-// are. Where the job declares another's and they cannot be had, the error is of
+// are. Where the job declares another's and they are not available, the error is of
 // KindInvalidInput.
 func (r *run) reference(ctx context.Context) ([]engine.Tensor, string, error) {
 	switch {

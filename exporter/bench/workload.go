@@ -42,7 +42,7 @@ type traffic struct {
 
 	alone  round     // the closed loop
 	calls  []float64 // how long its calls took, sorted
-	before int       // windows that the job had thrown away because of other work
+	before int       // windows that the job had discarded because of other work
 }
 
 // A queue that is not empty at a window's end grows: more than this share of the

@@ -107,7 +107,7 @@ func checkListing(as func(any) bool) error {
 					func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
 						out, meta, err := next.HandleInitialize(ctx, in)
 						if l, ok := out.Result.(*s3.ListObjectsV2Output); err == nil && ok && l.Name == nil && l.KeyCount == nil && l.IsTruncated == nil {
-							err = errors.New("the answer is not a listing: a proxy, a login page or a web server answers in the place of the object storage: check the endpoint")
+							err = errors.New("the answer is not a listing: a proxy, a login page or a web server answers instead of the object storage: check the endpoint")
 						}
 						return out, meta, err
 					}), middleware.Before)

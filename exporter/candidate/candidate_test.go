@@ -206,7 +206,7 @@ func TestATornFileIsWaitedForButNotForEver(t *testing.T) {
 	r := newRepo(t)
 	r.torn = true
 	r.writeAt("a/1/model.onnx", "torn", noon.Add(-10*time.Second))
-	if s := r.scan(0); len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "not whole yet: it ends within node 7") {
+	if s := r.scan(0); len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "is incomplete: it ends within node 7") {
 		t.Errorf("soon after: %+v", s)
 	}
 	r.now = noon.Add(2 * time.Minute)
@@ -218,7 +218,7 @@ func TestATornFileIsWaitedForButNotForEver(t *testing.T) {
 func TestWeightsInAnotherFileAreWaitedFor(t *testing.T) {
 	r := newRepo(t)
 	r.writeAt("a/1/model.onnx", "needs weights.bin", noon.Add(-10*time.Second))
-	if s := r.scan(0); len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "keeps weights in weights.bin, which is not there yet") {
+	if s := r.scan(0); len(s.Pending) != 1 || !strings.Contains(s.Pending[0].Reason, "keeps weights in weights.bin, which does not exist yet") {
 		t.Errorf("without them: %+v", s)
 	}
 	r.writeAt("a/1/weights.bin", "weights", noon.Add(-9*time.Second))
@@ -274,7 +274,7 @@ func TestModelsBeyondTheLimitAreRefusedTogether(t *testing.T) {
 	if len(s.Refused) != 9 || len(s.Surplus) != 492 || !s.Holds("a400") || s.Holds("b") {
 		t.Errorf("%d refusals, %d models left out", len(s.Refused), len(s.Surplus))
 	}
-	const want = "the repository holds 502 models and repository.max_models is 10: a008 and those after it by name that were not read before are not measured"
+	const want = "the repository holds 502 models and repository.max_models is 10: a008 and the new ones after it by name are not measured"
 	if x := s.Refused[0]; x.Path != "492 models" || !strings.HasPrefix(x.Reason, want) {
 		t.Errorf("refused %+v", x)
 	}
@@ -292,7 +292,7 @@ func TestAnEmptyRepositoryDoesNotWithdrawItsModelsAtOnce(t *testing.T) {
 	}
 	for _, after := range []time.Duration{0, emptyFor - time.Second} {
 		r.now = noon.Add(after)
-		if _, err := r.Scan(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "it is empty, and it held models before: check that it is mounted") {
+		if _, err := r.Scan(t.Context(), 0); err == nil || !strings.Contains(err.Error(), "it is empty but held models before: check its mount") {
 			t.Errorf("after %s: %v", after, err)
 		}
 	}

@@ -33,14 +33,14 @@ func (i *identification) change(ctx context.Context) (*change.Change, error) {
 		return nil, err
 	}
 	if f.Unusable != "" {
-		i.note(Note{Path: o.key, Text: "it is not used: " + f.Unusable})
+		i.note(Note{Path: o.key, Text: "it is ignored: " + f.Unusable})
 	}
 	return f.Change, nil
 }
 
 func (i *identification) readChange(ctx context.Context, o object) (fact, error) {
 	if o.Size > change.MaxFile {
-		return fact{Unusable: fmt.Sprintf("it has %d bytes, more than %d", o.Size, change.MaxFile)}, nil
+		return fact{Unusable: fmt.Sprintf("it has %d bytes; the limit is %d", o.Size, change.MaxFile)}, nil
 	}
 	var text bytes.Buffer
 	if _, err := i.copyObject(ctx, o.key, o.Size, &text); err != nil {

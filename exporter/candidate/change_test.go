@@ -61,10 +61,10 @@ func TestAChangeIsNoPartOfTheIdentity(t *testing.T) {
 // is measured all the same.
 func TestABadChangeHoldsUpNothing(t *testing.T) {
 	for _, c := range []struct{ name, file, text, want string }{
-		{"bad", "net/1/change.yml", "bad", "it is not used: change.yml:1:1: it is bad; change.yml:2:1: and worse"},
-		{"too long", "net/1/change.yml", strings.Repeat("x", change.MaxFile+1), "it has 16385 bytes, more than 16384"},
-		{"beside the versions", "net/change.yml", "ann", "it is about one version and lies in its folder, net/1/change.yml"},
-		{"nearly its name", "net/1/change.yaml", "ann", "the file that is read is named change.yml"},
+		{"bad", "net/1/change.yml", "bad", "it is ignored: change.yml:1:1: it is bad; change.yml:2:1: and worse"},
+		{"too long", "net/1/change.yml", strings.Repeat("x", change.MaxFile+1), "it has 16385 bytes; the limit is 16384"},
+		{"beside the versions", "net/change.yml", "ann", "it describes one version and belongs in that version's folder, such as net/1/change.yml"},
+		{"nearly its name", "net/1/change.yaml", "ann", "plancast reads change.yml"},
 	} {
 		r := newTraced(t, "net/1/model.onnx")
 		r.write(c.file, c.text)

@@ -126,7 +126,7 @@ func (f *folder) link(key string, visit func(object)) {
 	case why != "":
 		visit(object{key: key, problem: why})
 	case info.IsDir():
-		visit(object{key: key, problem: "is a link to a folder, where a file belongs"})
+		visit(object{key: key, problem: "is a link to a folder; a file is expected here"})
 	default:
 		visit(file(key, info))
 	}
@@ -167,7 +167,7 @@ func (f *folder) follow(key string, depth int, visit func(object)) {
 // inside describes the file or folder that a key leads to, if that lies in the
 // repository: then rel is its path without links; otherwise it says why not.
 func (f *folder) inside(key string) (rel string, info os.FileInfo, why string) {
-	const nothing = "is a link that leads to nothing: correct it, or copy the file"
+	const nothing = "is a broken link: fix it, or copy the file"
 	real, err := filepath.EvalSymlinks(f.path(key))
 	if errors.Is(err, fs.ErrPermission) {
 		return "", nil, "cannot be read: " + reason(err)
@@ -176,7 +176,7 @@ func (f *folder) inside(key string) (rel string, info os.FileInfo, why string) {
 		return "", nil, nothing
 	}
 	if rel, err = filepath.Rel(f.dir, real); err != nil || !filepath.IsLocal(rel) {
-		return "", nil, "is a link that leads out of the repository, and such links are not followed: copy the file, or mount its folder inside"
+		return "", nil, "is a link out of the repository, and plancast does not follow such links: copy the file, or mount its folder inside"
 	}
 	if info, err = os.Stat(real); err != nil {
 		return "", nil, nothing
@@ -240,7 +240,7 @@ func kind(m fs.FileMode) string {
 // reason is why a system call failed, with what helps against it.
 func reason(err error) string {
 	if errors.Is(err, fs.ErrPermission) {
-		return "permission denied: let the user that runs plancast read it"
+		return "permission denied: give the user that runs plancast read permission"
 	}
 	var p *fs.PathError
 	if errors.As(err, &p) {

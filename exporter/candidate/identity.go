@@ -139,7 +139,7 @@ func (i *identification) external(location string) (string, error) {
 	}
 	model := i.files[ModelFile]
 	if until := i.graceEnd(model); i.now.Before(until) {
-		return "", &settling{fmt.Sprintf("%s keeps weights in %s, which is not there yet", model.key, name), until}
+		return "", &settling{fmt.Sprintf("%s keeps weights in %s, which does not exist yet", model.key, name), until}
 	}
 	return "", nil
 }
@@ -204,7 +204,7 @@ func (i *identification) readFact(ctx context.Context, name string, o object) (f
 		}
 		if why != nil {
 			if until := i.graceEnd(o); i.settles && i.now.Before(until) {
-				return fact{}, &settling{fmt.Sprintf("%s is not whole yet: %v", o.key, why), until}
+				return fact{}, &settling{fmt.Sprintf("%s is incomplete: %v", o.key, why), until}
 			}
 			return fact{Digest: digest}, nil // measuring it gives the failure its name
 		}
@@ -225,7 +225,7 @@ func (i *identification) readFact(ctx context.Context, name string, o object) (f
 
 func (i *identification) readConfig(ctx context.Context, o object) (fact, error) {
 	if o.Size > configBytes {
-		return fact{}, &unusable{o.key, fmt.Sprintf("cannot be used: it has %d bytes; no configuration is that long", o.Size)}
+		return fact{}, &unusable{o.key, fmt.Sprintf("cannot be used: it has %d bytes, too many for a config.pbtxt", o.Size)}
 	}
 	var text bytes.Buffer
 	if _, err := i.copyObject(ctx, o.key, o.Size, &text); err != nil {

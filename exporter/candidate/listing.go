@@ -59,7 +59,7 @@ func (r *Repository) list(ctx context.Context) (*lister, error) {
 		if before, known := r.listed[name]; known {
 			l.models[name] = before
 		} else {
-			l.refuse(name, name, "", "it cannot be listed: %v: it is tried again in the next pass", err)
+			l.refuse(name, name, "", "it cannot be listed: %v: the next pass tries it again", err)
 		}
 	}
 	l.finish()
@@ -99,7 +99,7 @@ func (l *lister) add(o object) {
 		return
 	case len(parts) == 1:
 		if stem, ok := strings.CutSuffix(strings.ToLower(file), ".onnx"); ok && stem != "" {
-			l.refuse(o.key, "", "", "a model lies in a version's folder: move it to %s/1/%s", file[:len(stem)], ModelFile)
+			l.refuse(o.key, "", "", "a model belongs in a version's folder: move it to %s/1/%s", file[:len(stem)], ModelFile)
 		}
 		return // a README beside the models
 	case !modelName.MatchString(name):
@@ -117,13 +117,13 @@ func (l *lister) add(o object) {
 		case isModel && len(parts) == 3:
 			l.refuse(path.Join(name, version), name, version, "%q cannot be a version: use a whole number from 1, without leading zeros", version)
 		case isModel:
-			l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", file)
+			l.refuse(o.key, name, "", "it is nested too deep: a candidate is <model>/<version>/%s", file)
 		}
 		return
 	}
 	// Triton's form of a model of several files: 1/model.onnx/model.onnx.
 	if isModel && len(parts) > 3 && below != path.Join(ModelFile, ModelFile) {
-		l.refuse(o.key, name, "", "it lies too deep: a candidate is <model>/<version>/%s", file)
+		l.refuse(o.key, name, "", "it is nested too deep: a candidate is <model>/<version>/%s", file)
 		return
 	}
 	m := l.model(name)
@@ -140,13 +140,13 @@ func (l *lister) addShared(o object, model, file string) {
 		m := l.model(model)
 		m.problems[file] = o
 	case file == ModelFile, file == PlanFile:
-		l.refuse(o.key, model, "", "a model lies in a version's folder: move it to %s/1/%s", model, file)
+		l.refuse(o.key, model, "", "a model belongs in a version's folder: move it to %s/1/%s", model, file)
 	case slices.Contains(besideFiles, file):
 		l.model(model).shared[file] = o
 	case file == ChangeFile:
-		l.note(Note{Path: o.key, Text: fmt.Sprintf("it is not read: it is about one version and lies in its folder, %s/1/%s", model, ChangeFile)})
+		l.note(Note{Path: o.key, Text: fmt.Sprintf("it is ignored: it describes one version and belongs in that version's folder, such as %s/1/%s", model, ChangeFile)})
 	case strings.EqualFold(path.Ext(file), ".onnx"):
-		l.note(Note{Path: o.key, Text: fmt.Sprintf("a model lies in a version's folder: move it to %s/1/%s", model, ModelFile)})
+		l.note(Note{Path: o.key, Text: fmt.Sprintf("a model belongs in a version's folder: move it to %s/1/%s", model, ModelFile)})
 	default:
 		l.noteMisnamed(o.key, file)
 	}
@@ -158,7 +158,7 @@ func (l *lister) noteMisnamed(key, file string) {
 	for _, known := range append(slices.Clip(besideFiles), ChangeFile) {
 		want := strings.TrimSuffix(known, path.Ext(known))
 		if file != known && (stem == want || stem+"s" == want || stem == want+"s") {
-			l.note(Note{Path: key, Text: fmt.Sprintf("it is not read: the file that is read is named %s", known)})
+			l.note(Note{Path: key, Text: fmt.Sprintf("it is ignored: plancast reads %s", known)})
 		}
 	}
 }
@@ -181,7 +181,7 @@ func (l *lister) finish() {
 				delete(m.versions, version) // another program's, or not there yet
 				for _, known := range []string{ModelFile, PlanFile} {
 					for _, file := range alike(files, known) {
-						l.refuse(at, name, version, "it holds %s: a candidate's file is named %s", file, known)
+						l.refuse(at, name, version, "it holds %s: name the candidate's file %s", file, known)
 					}
 				}
 				continue

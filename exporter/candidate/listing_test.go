@@ -59,12 +59,12 @@ func TestLinksInsideTheRepositoryAreFollowed(t *testing.T) {
 		"an absolute link":              {[]func(*repo){blob, link("m/1/model.onnx", "ROOT/blobs/abc")}, map[string]string{"1": "shared"}, ""},
 		"a version's folder":            {[]func(*repo){model("one"), link("m/2", "1")}, map[string]string{"1": "one", "2": "one"}, ""},
 		"an alias is no version":        {[]func(*repo){model("one"), link("m/latest", "1")}, map[string]string{"1": "one"}, ""},
-		"a file that leads out":         {[]func(*repo){link("m/1/model.onnx", outside)}, nil, "m/1: m/1/model.onnx is a link that leads out of the repository"},
-		"a folder that leads out":       {[]func(*repo){model("one"), link("m/2", filepath.Dir(outside))}, map[string]string{"1": "one"}, "m/2: m/2 is a link that leads out of the repository"},
-		"a folder with one that does":   {[]func(*repo){blob, link("store/a/model.onnx", outside), link("m/1", "../store/a")}, nil, "m/1: m/1/model.onnx is a link that leads out"},
-		"a file for all that leads out": {[]func(*repo){model("one"), link("m/inputs.npz", outside)}, nil, "m/1: m/inputs.npz is a link that leads out"},
-		"one that leads to nothing":     {[]func(*repo){link("m/1/model.onnx", "../gone")}, nil, "m/1: m/1/model.onnx is a link that leads to nothing"},
-		"one that leads in a circle":    {[]func(*repo){link("m/1", "1")}, nil, "m/1: m/1 is a link that leads to nothing"},
+		"a file that leads out":         {[]func(*repo){link("m/1/model.onnx", outside)}, nil, "m/1: m/1/model.onnx is a link out of the repository"},
+		"a folder that leads out":       {[]func(*repo){model("one"), link("m/2", filepath.Dir(outside))}, map[string]string{"1": "one"}, "m/2: m/2 is a link out of the repository"},
+		"a folder with one that does":   {[]func(*repo){blob, link("store/a/model.onnx", outside), link("m/1", "../store/a")}, nil, "m/1: m/1/model.onnx is a link out of the repository"},
+		"a file for all that leads out": {[]func(*repo){model("one"), link("m/inputs.npz", outside)}, nil, "m/1: m/inputs.npz is a link out of the repository"},
+		"one that leads to nothing":     {[]func(*repo){link("m/1/model.onnx", "../gone")}, nil, "m/1: m/1/model.onnx is a broken link"},
+		"one that leads in a circle":    {[]func(*repo){link("m/1", "1")}, nil, "m/1: m/1 is a broken link"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRepo(t)
@@ -169,12 +169,12 @@ func TestWhatNobodyReadsIsNamed(t *testing.T) {
 		got[n.Path] = n.Text
 	}
 	want := map[string]string{
-		"net/input.npz":      "it is not read: the file that is read is named inputs.npz",
-		"net/1/labels.csv":   "it is not read: the file that is read is named labels.npy",
-		"net/1/labels.txt":   "it is not read: the file that is read is named labels.npy",
-		"net/reference.npy":  "it is not read: the file that is read is named reference.npz",
-		"net/old.onnx":       "a model lies in a version's folder: move it to net/1/model.onnx",
-		"net/1/encoder.onnx": "it is not read: a version's model is named model.onnx",
+		"net/input.npz":      "it is ignored: plancast reads inputs.npz",
+		"net/1/labels.csv":   "it is ignored: plancast reads labels.npy",
+		"net/1/labels.txt":   "it is ignored: plancast reads labels.npy",
+		"net/reference.npy":  "it is ignored: plancast reads reference.npz",
+		"net/old.onnx":       "a model belongs in a version's folder: move it to net/1/model.onnx",
+		"net/1/encoder.onnx": "it is ignored: a version's model is named model.onnx",
 	}
 	if !maps.Equal(got, want) {
 		t.Errorf("notes %v; want %v", got, want)
@@ -184,8 +184,8 @@ func TestWhatNobodyReadsIsNamed(t *testing.T) {
 		refused[x.Path] = x.Reason
 	}
 	if want := map[string]string{
-		"resnet.onnx":    "a model lies in a version's folder: move it to resnet/1/model.onnx",
-		"bert/bert.onnx": "a model lies in a version's folder: move it to bert/1/model.onnx",
+		"resnet.onnx":    "a model belongs in a version's folder: move it to resnet/1/model.onnx",
+		"bert/bert.onnx": "a model belongs in a version's folder: move it to bert/1/model.onnx",
 	}; !maps.Equal(refused, want) {
 		t.Errorf("refused %v; want %v", refused, want)
 	}

@@ -244,7 +244,7 @@ func (m *registered) files(ctx context.Context, at string, v *registeredVersion)
 	}
 	u, err := url.Parse(where.URI)
 	if err != nil {
-		return nil, fmt.Errorf("%s: its artefacts are at no URL", at)
+		return nil, fmt.Errorf("%s: the location of its artefacts is not a URL", at)
 	}
 	visit := func(name string, size int64, tag string) {
 		v.files = append(v.files, object{key: at + "/" + name, stamp: stamp{Size: size, Modified: time.UnixMilli(v.Created).UTC(), Tag: where.URI + " " + tag}})
@@ -366,7 +366,7 @@ func (m *registered) ask(ctx context.Context, what, at string, q url.Values, int
 		}
 		defer resp.Body.Close()
 		if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(into); err != nil {
-			return errors.New("the answer is none of MLflow's: a proxy or another program answers at this address: correct repository.url")
+			return errors.New("the answer is not from MLflow: a proxy or another program answers at this address: correct repository.url")
 		}
 		return nil
 	})
@@ -413,7 +413,7 @@ func (e *mlflowError) Error() string {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Sprintf("MLflow refuses the credentials (%d): set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN", e.status)
 	case http.StatusNotFound:
-		return "MLflow has nothing there (404): correct repository.url"
+		return "MLflow does not know this path (404): correct repository.url"
 	}
 	return fmt.Sprintf("MLflow answered with HTTP status %d %s", e.status, http.StatusText(e.status))
 }

@@ -256,7 +256,7 @@ func TestAServerThatIsNoMLflowSaysSo(t *testing.T) {
 	}{
 		"credentials":   {http.StatusUnauthorized, "", "MLFLOW_TRACKING_TOKEN"},
 		"another path":  {http.StatusNotFound, "", "correct repository.url"},
-		"a login page":  {http.StatusOK, "<html>", "none of MLflow's"},
+		"a login page":  {http.StatusOK, "<html>", "is not from MLflow"},
 		"out of order":  {http.StatusBadGateway, "", "502"},
 		"endless pages": {http.StatusFound, "", "302"},
 	} {

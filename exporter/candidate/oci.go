@@ -72,7 +72,7 @@ func openArtefacts(opts Options) (*artefacts, error) {
 	for _, name := range names {
 		repo, err := remote.NewRepository(path.Join(u.Host, at, name))
 		if err != nil {
-			return nil, fmt.Errorf("%q names no repository of a registry: write oci://registry/path/model: %w", opts.URL, err)
+			return nil, fmt.Errorf("%q does not name a repository of a registry: write oci://registry/path/model: %w", opts.URL, err)
 		}
 		repo.Client, repo.PlainHTTP = a.client, onThisMachine(u.Host) || u.Query().Get("plain_http") == "true"
 		a.models[path.Base(name)] = repo

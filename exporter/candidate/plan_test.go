@@ -46,7 +46,7 @@ func TestAMisplacedPlanIsRefusedByName(t *testing.T) {
 	want := map[string]string{
 		"a/model.plan":       "move it to a/1/model.plan",
 		"b/1":                "it holds net.plan: a candidate's file is named model.plan",
-		"c/1/sub/model.plan": "it lies too deep: a candidate is <model>/<version>/model.plan",
+		"c/1/sub/model.plan": "it is nested too deep: a candidate is <model>/<version>/model.plan",
 		"d/v1":               `"v1" cannot be a version`,
 	}
 	for _, x := range r.scan(0).Refused {

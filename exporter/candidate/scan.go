@@ -87,7 +87,7 @@ func (r *Repository) trim(l *lister) []string {
 	}
 	maps.DeleteFunc(l.refused, func(_ string, x Refusal) bool { _, found := slices.BinarySearch(surplus, x.Model); return found })
 	l.refuse(fmt.Sprintf("%d models", len(surplus)), "", "",
-		"the repository holds %d models and repository.max_models is %d: %s and those after it by name that were not read before are not measured; remove what is no model, or raise the limit", total, most, surplus[0])
+		"the repository holds %d models and repository.max_models is %d: %s and the new ones after it by name are not measured; remove folders that are not models, or raise the limit", total, most, surplus[0])
 	return surplus
 }
 
@@ -156,7 +156,7 @@ func (r *Repository) scanModel(ctx context.Context, s *Scan, l *lister, name str
 		for _, file := range slices.Sorted(maps.Keys(i.unread)) {
 			if strings.HasSuffix(strings.ToLower(file), ".onnx") && !strings.Contains(file, "/") && !hidden(file) {
 				key := i.unread[file].key
-				l.note(Note{Path: key, Text: "it is not read: a version's model is named " + ModelFile})
+				l.note(Note{Path: key, Text: "it is ignored: a version's model is named " + ModelFile})
 			}
 		}
 		wanted++
@@ -181,7 +181,7 @@ func (r *Repository) guardEmpty(l *lister) error {
 		r.emptied = now
 	}
 	if until := r.emptied.Add(emptyFor); now.Before(until) {
-		return fmt.Errorf("list model repository %s: it is empty, and it held models before: check that it is mounted, its path and its credentials; if it stays empty, its models count as withdrawn from %s on",
+		return fmt.Errorf("list model repository %s: it is empty but held models before: check its mount, path and credentials; if it stays empty, its models count as withdrawn from %s on",
 			r.opts.URL, until.UTC().Format("2006-01-02 15:04 MST"))
 	}
 	return nil

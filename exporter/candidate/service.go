@@ -39,7 +39,7 @@ func readError(key string, err error) error {
 	if errors.Is(err, errNoAnswer) || errors.Is(err, context.Canceled) {
 		return fmt.Errorf("read %s: %w", key, err)
 	}
-	return &unusable{key: key, why: "cannot be read: " + oneLine(err) + ": it is tried again in the next pass"}
+	return &unusable{key: key, why: "cannot be read: " + oneLine(err) + ": the next pass tries it again"}
 }
 
 // deadlined reads an object, each piece of it with a deadline.

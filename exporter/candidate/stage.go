@@ -11,7 +11,7 @@ import (
 )
 
 // ErrChanged says that a candidate is no longer what was scanned.
-var ErrChanged = errors.New("the candidate changed since the repository was scanned: it is scanned again in the next pass")
+var ErrChanged = errors.New("the candidate changed since the repository was scanned: the next pass scans it again")
 
 // Stage copies the candidate's files into dir, under the names that they have
 // in a version's folder, and checks them against the candidate's digests. The

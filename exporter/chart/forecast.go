@@ -173,7 +173,7 @@ func Reliability(w io.Writer, r forecast.Report) error {
 	p.points("polyline", "line", line)
 	for _, b := range r.Bins {
 		if b.Questions > 0 {
-			p.titled("circle", fmt.Sprintf("said %s, came true %s, %s questions", units.Percent(b.Said), units.Percent(b.True), units.Number(float64(b.Questions))),
+			p.titled("circle", fmt.Sprintf("forecast %s, came true %s, %s questions", units.Percent(b.Said), units.Percent(b.True), units.Number(float64(b.Questions))),
 				"class", "band", "cx", x.at(b.Said), "cy", y.at(b.True), "r", 3+22*math.Sqrt(float64(b.Questions)/float64(s.Questions)))
 		}
 	}

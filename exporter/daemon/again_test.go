@@ -28,7 +28,7 @@ func TestMeasuringAgainOnRequest(t *testing.T) {
 	}
 	for query, says := range map[string]string{
 		"again=perhaps": "neither true nor false", "version=1": "need again=true", "because=x": "need again=true",
-		"again=true&model=other": "holds no model", "again=true&version=9": `no version \"9\"`, "again=true&precision=fp64": "none of the configuration's",
+		"again=true&model=other": "holds no model", "again=true&version=9": `no version \"9\"`, "again=true&precision=fp64": "is not in the configuration",
 	} {
 		if code, body := ask(query); code != http.StatusBadRequest || !strings.Contains(body, says) {
 			t.Errorf("%s: %d, %s; want %q", query, code, body, says)

@@ -47,7 +47,7 @@ func (d *Daemon) Fill(ctx context.Context, p *report.ComparePage) error {
 		}
 	}
 	if len(results) == 0 {
-		return fmt.Errorf("there is no result of model %q", p.Model)
+		return fmt.Errorf("no results for model %q", p.Model)
 	}
 	slices.Reverse(results)
 	p.Choices = append(p.Choices, results...)

@@ -22,7 +22,7 @@ func (d *Daemon) followCorrections(ctx context.Context) {
 			return
 		case <-ticker.C:
 			if err := d.TakeCorrections(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("Corrections of the history are not shown yet", "err", err)
+				d.log.Error("Cannot read corrections of the history; will retry", "err", err)
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func (d *Daemon) TakeCorrections(ctx context.Context) error {
 	}
 	d.audited = lines[len(lines)-1].ID
 	if len(models) > 0 {
-		d.log.Info("The history was corrected", "lines", len(lines), "by", lines[len(lines)-1].Who, "because", lines[len(lines)-1].Because)
+		d.log.Info("History corrected", "lines", len(lines), "by", lines[len(lines)-1].Who, "because", lines[len(lines)-1].Because)
 		d.refresh()
 	}
 	return nil

@@ -110,17 +110,17 @@ func New(o Options) (*Daemon, error) {
 
 func (d *Daemon) open(ctx context.Context) error {
 	var err error
-	progress := func(done, total int64) { d.log.Info("The history is being upgraded", "records", done, "of", total) }
+	progress := func(done, total int64) { d.log.Info("Upgrading the history", "records", done, "of", total) }
 	if d.store, err = history.OpenWith(HistoryFile(d.options.Config), history.Options{Progress: seldom(d.now, progress)}); err != nil {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
 	if err := os.RemoveAll(pass.WorkDir(d.options.Config.State)); err != nil {
-		return fmt.Errorf("clear left-over work: %w", err)
+		return fmt.Errorf("remove leftover work: %w", err)
 	}
 	// It is there before the first worker has its temporary folder in it.
 	if err := os.MkdirAll(pass.WorkDir(d.options.Config.State), 0o755); err != nil {
-		return fmt.Errorf("make room for work: %w", err)
+		return fmt.Errorf("create work folder: %w", err)
 	}
 	trail, err := d.store.Audit(ctx, 0)
 	if err != nil {

@@ -95,7 +95,7 @@ func TestTheWebShowsWhatIsKnown(t *testing.T) {
 		{"GET", "/results/x", 404, "not the ID of a result"},
 		{"GET", "/api/v1/results/1/samples", 200, "window,latency_seconds\n1,"},
 		{"GET", "/api/v1/results/2/samples", 404, "there is no result 2"},
-		{"GET", "/?after=net", 200, "The first models"},
+		{"GET", "/?after=net", 200, "First models"},
 		{"GET", "/?limit=none", 400, "not a number from 1 to 1000"},
 		{"GET", "/nowhere", 404, ""},
 		{"GET", "/metrics", 200, `plancast_iteration{backend="fake"`},

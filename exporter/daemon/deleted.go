@@ -81,7 +81,7 @@ func (d observer) endOne(ctx context.Context, x history.Deleted) error {
 		return nil // it was pruned
 	}
 	if n > 0 {
-		d.log.Warn("The result of a deleted version no longer counts", "model", x.Model, "version", x.Version, "since", x.Since, "results", n)
+		d.log.Warn("Result of a deleted version no longer counts", "model", x.Model, "version", x.Version, "since", x.Since, "results", n)
 	}
 	return err
 }

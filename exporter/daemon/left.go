@@ -40,6 +40,6 @@ func (d *Daemon) note(p pass.Plan) {
 	d.evidence.left = now
 	d.mu.Unlock()
 	if err := d.store.SetLeft(context.Background(), now); err != nil {
-		d.log.Error("It is not noted which models left the repository", "err", err)
+		d.log.Error("Cannot record which models left the repository", "err", err)
 	}
 }

@@ -56,7 +56,7 @@ func (d *Daemon) notify(id int64) {
 		err = d.observe(ctx)
 	}
 	if err != nil {
-		d.log.Error("News is queued later", "err", err)
+		d.log.Error("Cannot queue notifications; will retry", "err", err)
 	}
 }
 

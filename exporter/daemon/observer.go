@@ -29,7 +29,7 @@ func (d observer) Scanned(p pass.Plan) {
 	d.note(p)
 	d.logHeldUp(before, p.Scan)
 	if err := d.trace(before, p); err != nil {
-		d.log.Error("What is known of the candidates' changes is not recorded", "err", err)
+		d.log.Error("Cannot record the changes of candidates", "err", err)
 	}
 	if changed {
 		d.log.Info("Repository scanned", "models", len(p.Scan.Models), "versions", p.Scan.Versions, "jobs", len(p.Jobs),
@@ -37,7 +37,7 @@ func (d observer) Scanned(p pass.Plan) {
 		d.refresh()
 	}
 	if err := d.endDeleted(p); err != nil {
-		d.log.Error("Deleted versions are not judged anew", "err", err)
+		d.log.Error("Cannot update the results of deleted versions", "err", err)
 	}
 	d.advance(func(a *activity) { a.scanned, a.waiting = true, jobs(p.Jobs) })
 	d.notify(0) // of what a predecessor recorded before it was killed
@@ -53,14 +53,14 @@ func (d observer) logHeldUp(before, now candidate.Scan) {
 	}
 	for _, x := range now.Notes {
 		if !slices.Contains(before.Notes, x) {
-			d.log.Warn("File is not used", "path", x.Path, "note", x.Text)
+			d.log.Warn("File ignored", "path", x.Path, "note", x.Text)
 		}
 	}
 	for _, x := range now.Pending {
 		if !slices.ContainsFunc(before.Pending, func(y candidate.Pending) bool {
 			return x.Model == y.Model && x.Version == y.Version && x.Reason == y.Reason
 		}) {
-			d.log.Info("Candidate waits", "model", x.Model, "version", x.Version, "reason", x.Reason)
+			d.log.Info("Candidate is waiting", "model", x.Model, "version", x.Version, "reason", x.Reason)
 		}
 	}
 }
@@ -94,7 +94,7 @@ func (d observer) Progressed(j pass.Job, p engine.Progress) {
 		}
 	})
 	if due {
-		d.log.Info("Job at work", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
+		d.log.Info("Job running", "model", j.Candidate.Model, "version", j.Candidate.Version, "precision", j.Precision, "stage", p.Stage, "note", p.Message)
 	}
 }
 
@@ -117,7 +117,7 @@ func (d observer) Recorded(r history.Record) {
 		}
 		log.Info("Job measured", "throughput", fmt.Sprintf("%.4g/s", r.Measurement.Throughput), "stable", r.Measurement.Stable)
 	case r.Unsupported():
-		log.Info("Job not possible here", "reason", r.Failure.Message)
+		log.Info("Job not supported here", "reason", r.Failure.Message)
 	default:
 		log.Warn("Job failed", "kind", r.Failure.Kind, "err", r.Failure.Error.Error())
 	}

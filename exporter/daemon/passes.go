@@ -109,7 +109,7 @@ func (o Options) logWait(what string) {
 		o.Log.Warn("Model repository is slow", "note", what)
 		return
 	}
-	o.Log.Info("Model repository is waited for no longer")
+	o.Log.Info("Model repository answered")
 }
 
 // Pending are the versions of the models that only selects that are left alone

@@ -30,7 +30,7 @@ func Plan(ctx context.Context, o Options) (Prospect, error) {
 		return Prospect{}, err
 	default:
 		defer store.Close()
-		damaged := func(err error) { o.Log.Error("A record is left out", "err", err) }
+		damaged := func(err error) { o.Log.Error("Record skipped", "err", err) }
 		for r, err := range history.Skip(store.Records(ctx, history.Filter{}), damaged) {
 			if err != nil {
 				return Prospect{}, err

@@ -8,7 +8,7 @@ import (
 	"github.com/plancast/plancast/exporter/web"
 )
 
-// Reload implements web.Source: it reads the configuration file anew and waits until
+// Reload implements web.Source: it reads the configuration file again and waits until
 // that is done. A bad configuration leaves the old one in force.
 func (d *Daemon) Reload(ctx context.Context) error { return d.reloads.Request(ctx) }
 
@@ -22,7 +22,7 @@ func (d *Daemon) reload(ctx context.Context) error {
 		}
 	})
 	if err != nil {
-		d.log.Error("Reload failed, the old configuration stays", "err", err)
+		d.log.Error("Reload failed; keeping the previous configuration", "err", err)
 		return err
 	}
 	d.log.Info("Configuration reloaded", "file", d.options.ConfigFile)

@@ -9,7 +9,7 @@ import (
 	"github.com/plancast/plancast/exporter/pass"
 )
 
-// renewEvery is how often the forecasts are made anew while nothing else
+// renewEvery is how often the forecasts are made again while nothing else
 // happens: deadlines come nearer all the same.
 const renewEvery = time.Minute
 
@@ -75,13 +75,13 @@ func (d *Daemon) schedule(ctx context.Context) error {
 		}
 		scheduled, step := table.check(d.now())
 		if step != 0 {
-			d.log.Warn("The clock was set; the schedule goes on from the new time", "step", step, "next", table.next)
+			d.log.Warn("Clock was set; the schedule continues from the new time", "step", step, "next", table.next)
 		}
 		switch {
 		case scheduled && ended == nil:
 			begin(nil)
 		case scheduled:
-			d.log.Debug("Scheduled pass left out: another runs")
+			d.log.Debug("Scheduled pass skipped: another one is running")
 		}
 		d.act(func(a *activity) { a.next = table.next })
 	}

@@ -48,7 +48,7 @@ func (d *Daemon) begin(ctx context.Context) (config.Config, *candidate.Repositor
 	cfg, repo := d.setup.config, d.setup.repository
 	// No pass runs: nobody uses them any more.
 	if err := d.setup.closeReplaced(); err != nil {
-		d.log.Warn("Model repository does not close", "err", err)
+		d.log.Warn("Cannot close the model repository", "err", err)
 	}
 	d.mu.Unlock()
 	if repo != nil {

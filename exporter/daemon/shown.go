@@ -16,7 +16,7 @@ func (d *Daemon) Handler() http.Handler {
 	return web.Handler(o)
 }
 
-// Healthy implements web.Source: it fails when a pass stands still beyond every
+// Healthy implements web.Source: it fails when a pass is stuck beyond every
 // limit that should have ended it.
 func (d *Daemon) Healthy() error {
 	a := d.activity.Load()

@@ -35,7 +35,7 @@ func (e *evidence) add(r history.Record) {
 
 // readHistory reads what the state of a model is derived from; "" is all models.
 func (d *Daemon) readHistory(ctx context.Context, model string) error {
-	damaged := func(err error) { d.log.Error("A record is left out", "err", err) }
+	damaged := func(err error) { d.log.Error("Record skipped", "err", err) }
 	recent := history.Filter{Model: model, Since: standing.LookBack(d.now()), Standing: true}
 	for e, err := range history.Skip(d.store.Entries(ctx, recent), damaged) {
 		if err != nil {
@@ -99,11 +99,11 @@ func (d *Daemon) derive(cfg config.Config) (*standing.State, *metrics.Snapshot) 
 	}
 	s, err := d.tracker.Derive(e)
 	if err != nil {
-		d.log.Error("A milestone has no forecast", "err", err)
+		d.log.Error("Milestone has no forecast", "err", err)
 	}
 	m, err := d.snapshot.Next(s, cfg.MaxSeries)
 	if err != nil {
-		d.log.Error("Some metrics are left out", "err", err)
+		d.log.Error("Some metrics are omitted", "err", err)
 	}
 	d.snapshot = m
 	return s, m
@@ -115,7 +115,7 @@ func (d *Daemon) publish(s *standing.State, m *metrics.Snapshot) {
 	d.derived.Store(s)
 }
 
-// refresh derives the state and the metrics anew. Progress within a job does
+// refresh derives the state and the metrics again. Progress within a job does
 // not: that would take time from what is measured.
 func (d *Daemon) refresh() {
 	d.deriving.Lock()
@@ -131,7 +131,7 @@ func (d *Daemon) inForce() (cfg config.Config, renewed <-chan struct{}) {
 	return d.setup.config, d.setup.renewed
 }
 
-// Renew derives anew, between jobs, what depends on the time of day and what
+// Renew derives again, between jobs, what depends on the time of day and what
 // is too costly to do after every record: the forecast's own record.
 func (d *Daemon) Renew() {
 	if len(d.activity.Load().running) > 0 {

@@ -51,7 +51,7 @@ func (d *Daemon) againOf(q url.Values, from string) ([]pass.Again, error) {
 		return nil, errors.New("the repository has not been read yet: ask again when plancast is ready")
 	}
 	if cfg, _ := d.inForce(); a.Precision != "" && !cfg.Measures(a.Precision) {
-		return nil, fmt.Errorf("precision %q is none of the configuration's", a.Precision)
+		return nil, fmt.Errorf("precision %q is not in the configuration", a.Precision)
 	}
 	if err := holds(p.Scan, q.Get("model"), a.Version); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ func connect(p config.Prometheus) (*prom.Client, error) {
 		err = settings.Validate()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("source.prometheus.http is not what Prometheus takes as http_config: %s", withoutValues(err.Error()))
+		return nil, fmt.Errorf("source.prometheus.http is not a Prometheus http_config: %s", withoutValues(err.Error()))
 	}
 	settings.SetDirectory(p.Folder)
 	if p.Tenant != "" {

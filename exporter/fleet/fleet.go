@@ -86,7 +86,7 @@ func New(o Options) (*Daemon, error) {
 // use takes a configuration, and connects to its store where that is another.
 func (d *Daemon) use(cfg config.Config) error {
 	if cfg.Source == nil {
-		return errors.New("the configuration names no source: an exporter and a fleet daemon are two programs; start plancast again")
+		return errors.New("the configuration names no source: restart plancast to switch from fleet daemon to exporter")
 	}
 	client, err := connect(*cfg.Source)
 	if err != nil {
@@ -155,26 +155,26 @@ func (d *Daemon) Read(ctx context.Context) {
 	case errors.Is(ctx.Err(), context.Canceled):
 		return // plancast is stopping
 	case err != nil:
-		d.log.Error("The store is not read, and what was known stays", "err", err)
+		d.log.Error("Cannot read the store; keeping earlier results", "err", err)
 		d.show(&shown{before.state, before.partial, err}, 0)
 		return
 	case r.Partial && before.state != nil && !before.partial:
 		err := errors.New("parts of the store do not answer")
-		d.log.Warn("The store is read in part, and what was known stays", "notes", r.Notes)
+		d.log.Warn("Store answered only in part; keeping earlier results", "notes", r.Notes)
 		d.show(&shown{before.state, false, err}, 0)
 		return
 	}
 	state, err := d.evidence.derive(r, d.config)
 	if err != nil {
-		d.log.Error("A milestone has no forecast", "err", err)
+		d.log.Error("Milestone has no forecast", "err", err)
 	}
 	snapshot, err := metrics.NewSnapshot(state, d.options.Build, d.config.MaxSeries)
 	if err != nil {
-		d.log.Error("Some metrics are left out", "err", err)
+		d.log.Error("Some metrics are omitted", "err", err)
 	}
 	d.metrics.Set(snapshot)
 	d.show(&shown{state: state, partial: r.Partial}, d.now().Sub(started))
-	d.log.Debug("The store is read", "models", len(state.Models), "requests", r.Requests, "notes", r.Notes)
+	d.log.Debug("Store read", "models", len(state.Models), "requests", r.Requests, "notes", r.Notes)
 	if d.evidence.untracked {
 		score := forecast.Backtest(d.evidence.tracker.Histories(state), forecast.BacktestOptions{}).Plancast
 		d.evidence.track, d.evidence.untracked = &score, false
@@ -193,7 +193,7 @@ func (d *Daemon) show(s *shown, took time.Duration) {
 	d.metrics.SetActivity(d.activity)
 }
 
-// Reload implements web.Source: it reads the configuration anew and waits until
+// Reload implements web.Source: it reads the configuration again and waits until
 // that is done. A bad one leaves the old one in force.
 func (d *Daemon) Reload(ctx context.Context) error { return d.reloads.Request(ctx) }
 
@@ -207,7 +207,7 @@ func (d *Daemon) reload() error {
 	}
 	d.metrics.SetActivity(d.activity)
 	if err != nil {
-		d.log.Error("Reload failed, the old configuration stays", "err", err)
+		d.log.Error("Reload failed; keeping the previous configuration", "err", err)
 		return err
 	}
 	d.log.Info("Configuration reloaded", "file", d.options.ConfigFile)
@@ -282,7 +282,7 @@ func Check(ctx context.Context, w io.Writer, cfg config.Config) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", cfg.Source.URL, err)
 	}
-	fmt.Fprintf(w, "\nThe store knows %s.\n", units.Count(len(r.Subjects), "model"))
+	fmt.Fprintf(w, "\nThe store has %s.\n", units.Count(len(r.Subjects), "model"))
 	for _, m := range cfg.Milestones {
 		n := 0
 		for _, s := range r.Subjects {

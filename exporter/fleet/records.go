@@ -39,7 +39,7 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 	}
 	for i, c := range candidates {
 		it := c.Iteration()
-		// A count that started anew goes on: two candidates are two iterations.
+		// A count that started over goes on: two candidates are two iterations.
 		number := max(int(it.Number), last[it.Environment]+1)
 		last[it.Environment] = number
 		for k, step := range c.Steps {

@@ -21,7 +21,7 @@ import (
 // with a head or without one, separated by commas, semicolons or tabs.
 type CSV struct {
 	Unit units.Unit // base unit of the values
-	// Suffix is the unit of numbers that bring none, such as "ms"; "" is that of the
+	// Suffix is the unit of numbers without one, such as "ms"; "" is that of the
 	// head, or the base unit.
 	Suffix string
 	Metric string // the column of the values may be named so
@@ -118,7 +118,7 @@ func (c CSV) columns(row []string) (t table, head bool, err error) {
 			continue
 		}
 		if *place >= 0 {
-			return t, true, fmt.Errorf("the columns %q and %q say the same: leave one out", shown(row[*place]), shown(row[i]))
+			return t, true, fmt.Errorf("the columns %q and %q mean the same: remove one", shown(row[*place]), shown(row[i]))
 		}
 		*place = i
 	}

@@ -232,7 +232,7 @@ func TestText(t *testing.T) {
 	if err := WriteText(&b, f, Basis{LookBack: 365 * 24 * time.Hour, Notes: []string{"a note"}}, units.Seconds); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{f.Summary, "by deadline", "attained", "8 results of the last 365 days, 1 missed, one iteration in about 7 d", "a note", "next value"} {
+	for _, want := range []string{f.Summary, "by deadline", "attained", "8 results of the last 365 days, 1 missed, about one iteration every 7 d", "a note", "next value"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}

@@ -85,7 +85,7 @@ func WriteText(w io.Writer, f forecast.Forecast, basis Basis, unit units.Unit) e
 	if basis.LookBack > 0 {
 		of = " of " + terms.FormatLookBack(basis.LookBack)
 	}
-	line("evidence", "%s results%s, %s missed, one iteration in about %s", units.Number(float64(e.Observations)), of, units.Number(float64(e.Missed)), units.Format(e.PerIteration, units.Seconds))
+	line("evidence", "%s results%s, %s missed, about one iteration every %s", units.Number(float64(e.Observations)), of, units.Number(float64(e.Missed)), units.Format(e.PerIteration, units.Seconds))
 	if s := e.Score; s != nil {
 		line("own record", "Brier %.3f, skill %+.2f against the base rate, calibration error %s", s.Brier, s.Skill, units.Format(s.CalibrationError, units.Ratio))
 	}

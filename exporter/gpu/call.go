@@ -11,7 +11,7 @@ import (
 )
 
 // errAbsent says that the device, or its driver, does not report it.
-var errAbsent = errors.New("not told by this device")
+var errAbsent = errors.New("not reported by this device")
 
 // Error is a call into NVML that failed.
 type Error struct {
@@ -32,7 +32,7 @@ type HungError struct {
 }
 
 func (e *HungError) Error() string {
-	return fmt.Sprintf("%s has not returned since %s: the driver hangs; look at the kernel's log, and restart the machine if need be",
+	return fmt.Sprintf("%s has not returned since %s: the driver hangs; check the kernel log, and restart the machine if necessary",
 		e.Call, e.Since.UTC().Format(time.RFC3339))
 }
 

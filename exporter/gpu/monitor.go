@@ -272,7 +272,7 @@ func (m *Monitor) listen(ctx context.Context, s *system) {
 
 func (m *Monitor) deaf(err error) {
 	if !errors.Is(err, errAbsent) {
-		m.o.Log.Warn("XID errors are not counted", "err", err)
+		m.o.Log.Warn("Cannot count XID errors", "err", err)
 	}
 }
 
@@ -292,6 +292,6 @@ func (m *Monitor) xid(s *system, e nvml.EventData) {
 	state := m.state(d)
 	state.XIDs[e.EventData]++
 	if state.XIDs[e.EventData] == 1 {
-		m.o.Log.Warn("GPU reports an XID error; further ones of this number are counted only", "gpu", d.GPU, "uuid", d.UUID, "xid", e.EventData)
+		m.o.Log.Warn("GPU reported an XID error; later ones of this number are only counted", "gpu", d.GPU, "uuid", d.UUID, "xid", e.EventData)
 	}
 }

@@ -294,7 +294,7 @@ func TestWithoutADriver(t *testing.T) {
 	}{
 		"no library": {func(h *host) { h.InitFunc = func() nvml.Return { return nvml.ERROR_LIBRARY_NOT_FOUND } }, "libnvidia-ml.so.1 was not found where the dynamic loader looks"},
 		"no driver":  {func(h *host) { h.InitFunc = func() nvml.Return { return nvml.ERROR_DRIVER_NOT_LOADED } }, "the NVIDIA driver is not loaded"},
-		"no GPU":     {func(h *host) { h.Devices = nil }, "driver 550.54.15 has no GPU for this process"},
+		"no GPU":     {func(h *host) { h.Devices = nil }, "driver 550.54.15 found no GPU for this process"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(1)

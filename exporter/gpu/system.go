@@ -61,7 +61,7 @@ func unavailable(err error) error {
 		case nvml.ERROR_LIBRARY_NOT_FOUND:
 			return &UnavailableError{library + " was not found where the dynamic loader looks (LD_LIBRARY_PATH, the system's cache); the NVIDIA driver brings it, and containers need NVIDIA_DRIVER_CAPABILITIES=compute,utility"}
 		case nvml.ERROR_DRIVER_NOT_LOADED:
-			return &UnavailableError{library + " is there, and the NVIDIA driver is not loaded"}
+			return &UnavailableError{library + " is installed, but the NVIDIA driver is not loaded"}
 		case nvml.ERROR_LIB_RM_VERSION_MISMATCH:
 			return &UnavailableError{library + " and the loaded NVIDIA driver are of different versions: restart the machine, or reload the driver"}
 		}
@@ -98,7 +98,7 @@ func (s *system) describe() error {
 		if broken != nil {
 			return broken
 		}
-		return &UnavailableError{"driver " + s.driver + " has no GPU for this process"}
+		return &UnavailableError{"driver " + s.driver + " found no GPU for this process"}
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ type Author struct {
 func (a Author) check() error {
 	switch {
 	case a.Who == "":
-		return errors.New("nobody is named who does it")
+		return errors.New("no author is given")
 	case a.Because == "":
 		return errors.New("no reason is given")
 	case a.At.IsZero():

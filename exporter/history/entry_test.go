@@ -21,7 +21,7 @@ func TestAnEntryHoldsEveryQuantityOfItsRecord(t *testing.T) {
 	}
 	r := measured("m", "1", "d")
 	r.Measurement.Accuracy = &bench.Accuracy{Deviation: 0.25}
-	r.Measurement.Layers.Unquantized, r.Measurement.Layers.NoEffect = []string{"a", "b"}, "none of the 2 layers that multiply does so in 8 bits"
+	r.Measurement.Layers.Unquantized, r.Measurement.Layers.NoEffect = []string{"a", "b"}, "none of the 2 layers that multiply runs in 8 bits"
 	e := history.EntryOf(r)
 	for i, q := range history.Quantities {
 		want, ok := q.Of(r)
@@ -69,7 +69,7 @@ func TestEntriesAreThoseOfTheRecords(t *testing.T) {
 
 func TestAnEntryKeepsWhetherItsPrecisionHadAnEffect(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "h.db"))
-	for i, why := range []string{"", "none of the 2 layers that multiply does so in 8 bits"} {
+	for i, why := range []string{"", "none of the 2 layers that multiply runs in 8 bits"} {
 		r := measured("m", fmt.Sprint(i+1), fmt.Sprint("d", i))
 		r.Precision, r.Measurement.Layers = engine.INT8, &bench.LayerSummary{NoEffect: why}
 		appended(t, s, r)

@@ -59,7 +59,7 @@ func (f Figures) Of(name string) (float64, bool) {
 
 // figuresFollow, behind the names of the quantities, says that each entry's figures
 // follow its quantities. A plancast that does not know of figures derives the
-// entries anew.
+// entries again.
 const figuresFollow = ",@"
 
 func cutFigures(names string) (quantities string, figures bool) {

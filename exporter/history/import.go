@@ -152,7 +152,7 @@ func ReadCSV(r io.Reader, o ImportOptions) (records []Record, skipped int, err e
 	c := csv.NewReader(r)
 	head, err := c.Read()
 	if err != nil {
-		return nil, 0, fmt.Errorf("read the head: %w", err)
+		return nil, 0, fmt.Errorf("read the header row: %w", err)
 	}
 	columns, err := columnsOf(head)
 	if err != nil {
@@ -217,13 +217,13 @@ func columnsOf(head []string) (columns, error) {
 	}
 	switch {
 	case !dated:
-		return c, errors.New(`the head has no column "finished", "time" or "date"`)
+		return c, errors.New(`the header row has no column "finished", "time" or "date"`)
 	case !some:
 		names := make([]string, len(Quantities))
 		for i, q := range Quantities {
 			names[i] = q.Column()
 		}
-		return c, fmt.Errorf("the head names no quantity: use one of %s, or a name without its unit and cells such as 12ms", strings.Join(names, ", "))
+		return c, fmt.Errorf("the header row names no quantity: use one of %s, or a name without its unit and cells such as 12ms", strings.Join(names, ", "))
 	}
 	return c, nil
 }
@@ -282,7 +282,7 @@ func (c columns) record(row []string) (r Record, ok bool, err error) {
 	case !some:
 		return r, false, errors.New("no quantity has a value")
 	case top1 && !deviation: // which would be taken for 0
-		return r, false, errors.New("top1 is given and accuracy_deviation, its loss against your reference, is not: give both or neither")
+		return r, false, errors.New("top1 is given without accuracy_deviation, its loss against your reference: give both or neither")
 	}
 	return r, true, nil
 }

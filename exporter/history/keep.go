@@ -20,7 +20,7 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 		}
 	}()
 	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("%s is there already: name a new file", to)
+		return fmt.Errorf("%s already exists: name a new file", to)
 	}
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -149,7 +149,7 @@ func prune(ctx context.Context, tx *sql.Tx, ids []int64) error {
 }
 
 // Vacuum gives the space of what was pruned back to the file system. It writes
-// the file anew: whoever wants to write meanwhile waits.
+// the file again: whoever wants to write meanwhile waits.
 func (s *Store) Vacuum(ctx context.Context) error {
 	if err := s.unchanged(); err != nil {
 		return fmt.Errorf("vacuum history %s: %w", s.path, err)

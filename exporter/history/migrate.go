@@ -166,7 +166,7 @@ func (s *Store) upgrade(ctx context.Context, o Options) error {
 		}
 		for i := version; i < schemaVersion; i++ {
 			if _, err := tx.ExecContext(ctx, migrations[i]); err != nil {
-				return fmt.Errorf("from version %d to %d: %w: it stays at version %d; copy the file away and tell the authors", i, i+1, err, version)
+				return fmt.Errorf("from version %d to %d: %w: it stays at version %d; back up the file and report this", i, i+1, err, version)
 			}
 		}
 		if names, err := property(ctx, tx, propertyQuantities); err != nil {

@@ -242,7 +242,7 @@ func TestAnUpgradedHistoryHasTheEntriesOfAFreshOne(t *testing.T) {
 	}
 }
 
-// A plancast that knows other quantities derives them anew, and keeps what was decided.
+// A plancast that knows other quantities derives them again, and keeps what was decided.
 func TestEntriesFollowTheQuantitiesOfThisPlancast(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "h.db")
 	s, err := Open(path)

@@ -31,7 +31,7 @@ func Salvage(ctx context.Context, from, to string, by Author) (out Salvaged, err
 		return out, err
 	}
 	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
-		return out, fmt.Errorf("%s is there already: name a new file", to)
+		return out, fmt.Errorf("%s already exists: name a new file", to)
 	}
 	old, err := openUnchecked(from)
 	if err != nil {
@@ -164,7 +164,7 @@ func (g *salvager) entry(ctx context.Context, id int64) *entryRow {
 	return &rows[0]
 }
 
-// marked is an entry that was made anew, with what the audit trail says of it.
+// marked is an entry that was made again, with what the audit trail says of it.
 // Of two measurements of one job the newer counts.
 func (g *salvager) marked(ctx context.Context, e entryRow) *entryRow {
 	if a, err := scanAudit(g.old.db.QueryRowContext(ctx, selectAudit+" WHERE record=? AND action IN ('exclude', 'restore') ORDER BY id DESC LIMIT 1", e.ID)); err == nil && a.Action == ActionExclude {

@@ -37,7 +37,7 @@ var (
 	// ErrDuplicate says that the job already has a measurement.
 	ErrDuplicate = errors.New("this job already has a measurement")
 	// ErrNoRecord says that there is no record of that ID.
-	ErrNoRecord = errors.New("there is no such record: plancast history list prints what there is")
+	ErrNoRecord = errors.New("no such record: plancast history list prints the records")
 	// ErrReplaced says that the path no longer leads to the file that was opened.
 	ErrReplaced = errors.New("the history was deleted, renamed or replaced since it was opened")
 )
@@ -150,7 +150,7 @@ func (s *Store) unchanged() error {
 	if err == nil && os.SameFile(now, s.file) {
 		return nil
 	}
-	return fmt.Errorf("%w: nothing more is written to it; put the file back or decide for the new one, then start plancast again", ErrReplaced)
+	return fmt.Errorf("%w: plancast writes nothing more to it; put the file back or keep the new one, then restart plancast", ErrReplaced)
 }
 
 // write runs f in one transaction, which is durable when write returns nil. An

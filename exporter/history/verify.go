@@ -47,7 +47,7 @@ func Verify(ctx context.Context, path string) (v Verification, err error) {
 		if err != nil {
 			v.Other = append(v.Other, err)
 		} else if sum, ok := results[e.ID]; ok && sum != resultSum(e) {
-			v.Damaged = append(v.Damaged, &RecordError{e.ID, errors.New("its entry says something else than the record")})
+			v.Damaged = append(v.Damaged, &RecordError{e.ID, errors.New("its entry differs from the record")})
 		}
 	}
 	if _, err := s.Audit(ctx, 0); err != nil {

@@ -12,7 +12,7 @@ import (
 func Affinity() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
-		return nil, fmt.Errorf("ask which cores this process may use: %w", err)
+		return nil, fmt.Errorf("find the cores that this process may use: %w", err)
 	}
 	var cores []int
 	for i := range len(set) * 64 {
@@ -37,7 +37,7 @@ func OnCores(cores []int, start func() error) (err error) {
 	runtime.LockOSThread()
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		runtime.UnlockOSThread()
-		return fmt.Errorf("ask which cores this process may use: %w", err)
+		return fmt.Errorf("find the cores that this process may use: %w", err)
 	}
 	if err := unix.SchedSetaffinity(0, &wanted); err != nil {
 		runtime.UnlockOSThread()

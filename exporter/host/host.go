@@ -195,7 +195,7 @@ func (h *Host) readSelf(l *reading) error {
 	}
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		return fmt.Errorf("ask for the time that this process took: %w", err)
+		return fmt.Errorf("read the CPU time of this process: %w", err)
 	}
 	l.own = time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 	l.switches = u.Nivcsw

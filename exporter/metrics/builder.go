@@ -40,9 +40,9 @@ func (b *snapshotBuilder) add(f Family, m prometheus.Metric, err error, labels [
 	key := f.Name + "\xff" + strings.Join(labels, "\xff")
 	switch {
 	case err != nil:
-		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is left out: %w", f.Name, labels, err))
+		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is omitted: %w", f.Name, labels, err))
 	case b.known[key]:
-		b.errs = append(b.errs, fmt.Errorf("%s with labels %q is there twice: the second is left out", f.Name, labels))
+		b.errs = append(b.errs, fmt.Errorf("%s with labels %q appears twice: the second is omitted", f.Name, labels))
 	default:
 		b.known[key] = true
 		b.metrics = append(b.metrics, m)

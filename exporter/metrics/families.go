@@ -89,7 +89,7 @@ var (
 		"A criterion on a time or throughput that would be missed is then undecided, and forecasts ignore the result. Absent if disturbance was not recorded.", false}
 	effective = Family{"plancast_engine_precision_effective", Gauge, engineLabels,
 		"Whether anything that counts in an int8 engine computes in 8 bits: 1 or 0.",
-		"0 means that quantization brought nothing: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines with known layers have it.", false}
+		"0 means that quantization had no effect: the engine is no result for a milestone or target that names int8, and decides one of the best precision only where no other engine counts. Only int8 engines with known layers have it.", false}
 	windowDisturbed = Family{"plancast_engine_window_disturbed_ratio", Gauge, engineLabels,
 		"Share of disturbance in the windows that the latency rests on.",
 		"The share that matters most: of the cores in use that other processes took or the hypervisor gave to others, of the time that the timed threads waited for a core, of the queries that interruptions can have made late, or of the GPU that other processes kept at work. Of a disturbed result it is that of the disturbed windows.", false}
@@ -103,7 +103,7 @@ var (
 		"measure is top1 (against labels.npy), top1_agreement (with the reference's own choice) or reference_top1 (the reference against labels.npy).", false}
 	deviation = Family{"plancast_engine_accuracy_deviation_ratio", Gauge, engineLabels,
 		"Accuracy deviation from the reference, a ratio.",
-		"The one number that targets and milestones call accuracy_deviation. It is the loss of labelled top-1 accuracy against the reference where labels are there, otherwise the share of inputs on which top-1 disagrees with the reference, otherwise the relative L2 distance of the outputs.", false}
+		"The one number that targets and milestones call accuracy_deviation. It is the loss of labelled top-1 accuracy against the reference if there are labels, otherwise the share of inputs on which top-1 disagrees with the reference, otherwise the relative L2 distance of the outputs.", false}
 	layers = Family{"plancast_engine_layers", Gauge, withEngine("layer_precision"),
 		"Layers of the built engine by the precision of their arithmetic.", "layer_precision is fp32, fp16, int8 or none (no arithmetic, or not known).", false}
 	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}
@@ -112,11 +112,11 @@ var (
 		"How well the calibration data of an int8 engine meet their limits, a ratio: 1 means all of them.",
 		"The least of: samples over those wanted; the share of tensors whose range was found; the share of the evaluation inputs' values inside the range of the calibration data; the share of input channels so covered; the share of the classes predicted for evaluation inputs that are predicted for calibration data as well; each over its limit in tensorrt.calibration, at most 1. docs/gpu.md defines them. Absent without calibration.", false}
 	layerChanges = Family{"plancast_engine_layer_changes", Gauge, withEngine("change"),
-		"Layers that differ from the plan before of the same model and precision.",
+		"Layers that differ from the previous plan of the same model and precision.",
 		"change is precision, fusion, added, removed or tactic (the same work by another kernel). Absent for the first plan.", false}
 	targetMet = Family{"plancast_engine_target_met", Gauge, withEngine("milestone", "target", "criterion"),
 		"Whether an engine meets a criterion of a milestone or a target: 1 or 0.",
-		"Exactly one of milestone and target is set; the other is empty, which Prometheus takes for absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. An engine whose precision had no effect has 0 where the milestone or target names that precision. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
+		"Exactly one of milestone and target is set; the other is empty, which Prometheus treats as absent. criterion is the condition in words, such as \"p99 < 50 ms\". Only engines that count for the milestone or target have it, and it is absent where the figure was not measured. An engine whose precision had no effect has 0 where the milestone or target names that precision. One and the same engine must meet all criteria of a milestone: whether it does is in plancast_milestone_models_ready.", false}
 	iteration = Family{"plancast_iteration", Gauge, engineLabels,
 		"Iteration of the model in this environment that the engine's metrics show.",
 		"Counts the candidates of the model in one environment from 1, shared by the precisions of a candidate. Together with the timestamp it makes one point of every result, however often it is scraped. It jumps when an iteration between failed, and starts again with a new environment.", false}
@@ -125,19 +125,19 @@ var (
 		"time() minus this is the age of the result.", false}
 	lastBuildSuccess = Family{"plancast_engine_last_build_success", Gauge, engineLabels,
 		"Whether the newest job of this precision gave a result: 1 or 0.",
-		"0 beside the other metrics of an engine means that those show an earlier result. A precision that the backend does not support at all has none of these metrics.", false}
+		"0 means that the other metrics of the engine show an earlier result. A precision that the backend does not support at all has none of these metrics.", false}
 	buildDuration = Family{"plancast_build_duration_seconds", Gauge, engineLabels, "Time to build the engine, in seconds.", "Absent when the engine was reused.", false}
 	candidateInfo = Family{"plancast_candidate_info", Gauge, withEngine("version", "digest", "fingerprint"),
 		"The candidate that the engine's metrics show: always 1.", "digest is the SHA-256 of the candidate, fingerprint that of the environment.", false}
 
 	candidateChange = Family{terms.ChangeSeries, Gauge, []string{"model", "version", "commit", "branch", "author", "link", "kinds"},
-		"Iteration of a model's newest candidate; the labels say what the change was that led to it.",
-		"One series for each model, and none for a candidate of whose change nothing is known (change.yml, --meta). kinds has commas between several. The value joins it to plancast_iteration; a link longer than 200 bytes is left out.", false}
+		"Iteration of a model's newest candidate; the labels describe the change behind it.",
+		"One series for each model, and none where nothing is known of the change (change.yml, --meta). kinds has commas between several. The value joins it to plancast_iteration; a link longer than 200 bytes is left out.", false}
 
 	gainRatio = Family{Name: "plancast_change_gain_ratio", Type: Gauge, Labels: []string{"kind"},
-		Help: "What a kind of change is expected to do to the P99 of another model: -0.38 is 38 % faster.",
+		Help: "Expected effect of a kind of change on the P99 of another model: -0.38 is 38 % faster.",
 		Note: "kind is fp16 or int8 (a step from fp32), or a kind of change.yml. It is the mean over the models that had the kind, shrunk towards none while few had it (docs/report.md), and no part of any probability."}
-	gainModels = Family{Name: "plancast_change_gain_models", Type: Gauge, Labels: []string{"kind"}, Help: "Models that plancast_change_gain_ratio rests on."}
+	gainModels = Family{Name: "plancast_change_gain_models", Type: Gauge, Labels: []string{"kind"}, Help: "Models that plancast_change_gain_ratio is based on."}
 
 	environmentInfo = Family{"plancast_environment_info", Gauge, []string{"model", "backend", "device", "fingerprint", "backend_version", "cores", "governor", "driver", "cuda", "platform"},
 		"The environment of the model's results: always 1.", "Results of different fingerprints must not be compared.", false}
@@ -150,13 +150,13 @@ var (
 	lastSuccess = Family{"plancast_last_success_timestamp_seconds", Gauge, []string{"model"},
 		"When the model's newest result of any precision was finished, in seconds since the epoch.", "Over all environments; absent before the first result.", false}
 	candidates = Family{"plancast_candidates", Gauge, []string{"model", "state"},
-		"Versions in the repository by state.", "state is accepted, pending (left alone for now) or refused; each exists from the first scrape.", false}
+		"Versions in the repository by state.", "state is accepted, pending (waiting for now) or refused; each exists from the first scrape.", false}
 
 	models       = Family{"plancast_models", Gauge, []string{"state"}, "Model folders in the repository by state.", "state is accepted, refused (by its name; the name itself is in the log and the report) or left_out (without series: metrics.max_series).", false}
 	passDuration = Family{"plancast_pass_duration_seconds", Gauge, nil, "Duration of the last pass over the repository, in seconds.", "Absent before the first.", true}
 	passTime     = Family{"plancast_pass_timestamp_seconds", Gauge, nil, "When the last pass over the repository ended, in seconds since the epoch.", "Absent before the first.", true}
 	passOK       = Family{"plancast_pass_last_success", Gauge, nil, "Whether the last pass over the repository succeeded: 1 or 0.", "A failing candidate does not fail the pass.", true}
-	passStalled  = Family{"plancast_pass_stalled", Gauge, nil, "Whether the running pass has shown no progress beyond every limit: 1 or 0.", "The limit is worker.timeout and an hour. /-/healthy fails as well.", true}
+	passStalled  = Family{"plancast_pass_stalled", Gauge, nil, "Whether the running pass is stuck: 1 or 0.", "1 after worker.timeout and another hour without progress. /-/healthy then fails as well.", true}
 	reloadOK     = Family{"plancast_config_last_reload_successful", Gauge, nil, "Whether the last reload of the configuration succeeded: 1 or 0.", "0 means that the previous configuration stays in force.", true}
 	reloadTime   = Family{"plancast_config_last_reload_success_timestamp_seconds", Gauge, nil, "When the configuration in force was read, in seconds since the epoch.", "", true}
 	jobProgress  = Family{"plancast_job_progress_ratio", Gauge, []string{"model", "precision", "stage"}, "Progress of the running stage of a running job, a ratio.",
@@ -169,14 +169,14 @@ var (
 	notificationQueue = Family{"plancast_notification_queue_length", Gauge, nil, "Notifications that wait to be sent.", "They survive a restart.", true}
 	notificationAge   = Family{"plancast_notification_oldest_age_seconds", Gauge, nil, "Age of the oldest notification that waits to be sent, in seconds.", "0 when none waits. An age of minutes means that a receiver does not accept its messages.", true}
 	fleetModels       = Family{"plancast_fleet_models", Gauge, nil, "Models that a fleet daemon's store had within the last day.", "Only a fleet daemon has it and the four that follow; it has none of its exporters' own metrics.", false}
-	fleetOK           = Family{"plancast_fleet_last_read_success", Gauge, nil, "Whether the last reading of the store succeeded: 1 or 0.", "At 0 everything is what was known before.", true}
+	fleetOK           = Family{"plancast_fleet_last_read_success", Gauge, nil, "Whether the last reading of the store succeeded: 1 or 0.", "At 0, everything shown is from an earlier reading.", true}
 	fleetTime         = Family{"plancast_fleet_read_timestamp_seconds", Gauge, nil, "When the store was last read, in seconds since the epoch.", "time() minus this is the age of everything that the fleet daemon shows. Absent before the first reading.", true}
-	fleetDuration     = Family{"plancast_fleet_read_duration_seconds", Gauge, nil, "How long that reading took, in seconds.", "", true}
-	fleetPartial      = Family{"plancast_fleet_read_partial", Gauge, nil, "Whether parts of the store did not answer: 1 or 0.", "A partial answer replaces nothing that is known; at 1 nothing whole is known yet.", true}
+	fleetDuration     = Family{"plancast_fleet_read_duration_seconds", Gauge, nil, "Duration of the last reading of the store, in seconds.", "", true}
+	fleetPartial      = Family{"plancast_fleet_read_partial", Gauge, nil, "Whether parts of the store did not answer: 1 or 0.", "A partial answer does not replace earlier results; 1 means that there is no complete reading yet.", true}
 	buildInfo         = Family{"plancast_build_info", Gauge, []string{"version", "revision", "goversion"}, "The running plancast: always 1.", "", false}
 
 	modelsReady = Family{"plancast_milestone_models_ready", Gauge, []string{"milestone"},
-		"Models that meet all criteria of the milestone.", "A model stands on its newest candidate that is measured at every precision; one that failed does not replace it.", false}
+		"Models that meet all criteria of the milestone.", "A model is judged by its newest candidate that is measured at every precision; one that failed does not replace it.", false}
 	modelsNeeded   = Family{"plancast_milestone_models_needed", Gauge, []string{"milestone"}, "Models that must be ready: the milestone's share of those that it selects.", "", false}
 	modelsSelected = Family{"plancast_milestone_models_selected", Gauge, []string{"milestone"}, "Models that the milestone selects.", "Those that it lists, and those that its patterns matched within 30 days before they left, count although the repository lacks them.", false}
 	milestoneInfo  = Family{"plancast_milestone_info", Gauge, []string{"milestone", "precision", "effort", "by", "selector"}, "The precision that the milestone names, or best: always 1.",
@@ -201,13 +201,13 @@ var (
 	probabilityWithinLower = Family{Name: "plancast_milestone_probability_within_iterations_lower", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Lower bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
 	probabilityWithinUpper = Family{Name: "plancast_milestone_probability_within_iterations_upper", Type: Gauge, Labels: []string{"milestone", "iterations"}, Help: "Upper bound of plancast_milestone_probability_within_iterations (80 % credible interval)."}
 	readyProbability       = Family{Name: "plancast_milestone_ready_probability", Type: Gauge, Labels: []string{"milestone"}, Help: "Probability from which the milestone counts as on track, from the configuration."}
-	attained               = Family{Name: "plancast_milestone_attained_ratio", Type: Gauge, Labels: []string{"milestone"}, Help: "Share of the way from the first results to the targets that is covered, a ratio."}
+	attained               = Family{Name: "plancast_milestone_attained_ratio", Type: Gauge, Labels: []string{"milestone"}, Help: "Progress from the first results to the targets, a ratio."}
 	expectedIterations     = Family{Name: "plancast_milestone_expected_iterations", Type: Gauge, Labels: []string{"milestone"}, Help: "Further effective iterations that close the gap: improvements of the size usual in this history."}
-	eta                    = Family{Name: "plancast_milestone_eta_timestamp_seconds", Type: Gauge, Labels: []string{"milestone", "probability"}, Help: "When the milestone is met with that probability, in seconds since the epoch.", Note: "probability is 0.1, 0.5 or 0.9; one that lies beyond what can be foreseen is absent."}
-	criterionProbability   = Family{Name: "plancast_milestone_criterion_probability", Type: Gauge, Labels: []string{"milestone", "criterion", "model"}, Help: "Probability that one model meets one criterion in time: what holds the milestone back.", Note: "1 for what is met."}
+	eta                    = Family{Name: "plancast_milestone_eta_timestamp_seconds", Type: Gauge, Labels: []string{"milestone", "probability"}, Help: "Date by which the milestone is met with the given probability, in seconds since the epoch.", Note: "probability is 0.1, 0.5 or 0.9; one beyond the forecast's reach is absent."}
+	criterionProbability   = Family{Name: "plancast_milestone_criterion_probability", Type: Gauge, Labels: []string{"milestone", "criterion", "model"}, Help: "Probability that one model meets one criterion in time. The lowest hold the milestone back.", Note: "1 for what is met."}
 	state                  = Family{Name: "plancast_milestone_state", Type: Gauge, Labels: []string{"milestone", "state"}, Help: "State of the milestone: exactly one is 1.", Note: "state is met, insufficient_data, atypical, stalled, on_track or at_risk; the first that applies, in this order."}
 
-	trackBrier       = Family{Name: "plancast_forecast_brier_score", Type: Gauge, Help: "Brier score of the forecast on this history, walked through from its beginning: 0 is perfect.", Note: "The four are absent until there is a question that can be answered."}
+	trackBrier       = Family{Name: "plancast_forecast_brier_score", Type: Gauge, Help: "Brier score of the forecast on this history, walked through from its beginning: 0 is perfect.", Note: "The four are absent until a question has an answer."}
 	trackSkill       = Family{Name: "plancast_forecast_skill_score", Type: Gauge, Help: "Brier skill against the base rate: above 0 is better than quoting how often such questions come true."}
 	trackCalibration = Family{Name: "plancast_forecast_calibration_error", Type: Gauge, Help: "Mean distance between forecast probabilities and the shares that came true."}
 	trackQuestions   = Family{Name: "plancast_forecast_observations", Type: Gauge, Help: "Questions of the walk-forward back-test that the scores rest on."}
@@ -223,7 +223,7 @@ var (
 	windowEnergy            = Family{Name: "plancast_engine_window_energy_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board over the accepted windows, in joules.",
 		Note: "From the GPU's energy counter, or integrated from its power where it has none. Absent on a MIG instance, which shares the board."}
 	windowInferenceEnergy = Family{Name: "plancast_engine_window_energy_per_inference_joules", Type: Gauge, Labels: engineLabels, Help: "Energy of the board for each inference of the accepted windows, in joules.",
-		Note: "At concurrency 1 and the first batch size, what the board needs at rest included."}
+		Note: "At concurrency 1 and the first batch size, including what the board draws at rest."}
 	windowTemperature = Family{Name: "plancast_engine_window_temperature_celsius", Type: Gauge, Labels: engineLabels, Help: "Highest temperature of the GPU during the accepted windows, in degrees Celsius."}
 	windowClock       = Family{Name: "plancast_engine_window_clock_hertz", Type: Gauge, Labels: withEngine("clock"), Help: "Mean clock during the accepted windows, in hertz.", Note: "clock is sm or memory."}
 	windowThrottled   = Family{Name: "plancast_engine_window_throttled", Type: Gauge, Labels: engineLabels, Help: "Windows that were discarded because heat or a power brake throttled the device.",
@@ -243,7 +243,7 @@ var (
 	gpuUtilization       = gpuFamily("plancast_gpu_utilization_ratio", Gauge, nil, "Share of the last sample period in which a kernel ran, a ratio.", "")
 	gpuMemoryUtilization = gpuFamily("plancast_gpu_memory_utilization_ratio", Gauge, nil, "Share of the last sample period in which device memory was read or written, a ratio.", "")
 	gpuMemoryUsed        = gpuFamily("plancast_gpu_memory_used_bytes", Gauge, nil, "Device memory in use, in bytes.", "")
-	gpuMemorySize        = gpuFamily("plancast_gpu_memory_size_bytes", Gauge, nil, "Device memory in all, in bytes.", "")
+	gpuMemorySize        = gpuFamily("plancast_gpu_memory_size_bytes", Gauge, nil, "Total device memory, in bytes.", "")
 	gpuPower             = gpuFamily("plancast_gpu_power_watts", Gauge, nil, "Power of the board, in watts.", "On Ampere and newer a mean over a second.")
 	gpuPowerLimit        = gpuFamily("plancast_gpu_power_limit_watts", Gauge, nil, "Power limit that is enforced, in watts.", "")
 	gpuEnergy            = gpuFamily("plancast_gpu_energy_joules_total", Counter, nil, "Energy of the board since the driver was loaded, in joules.", "")
@@ -258,7 +258,7 @@ var (
 	gpuSMOccupancy    = gpuFamily("plancast_gpu_sm_occupancy_ratio", Gauge, nil, "Share of the SMs' warps in use, mean since the sample before, a ratio.", "")
 	gpuTensorActivity = gpuFamily("plancast_gpu_tensor_activity_ratio", Gauge, nil, "Share of the time in which tensor cores were at work, mean since the sample before, a ratio.", "")
 	gpuDRAMBandwidth  = gpuFamily("plancast_gpu_dram_bandwidth_ratio", Gauge, nil, "Share of the bandwidth of device memory in use, mean since the sample before, a ratio.", "")
-	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "Unsupported calls do not count. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three samples that did not come.")
+	gpuErrors         = gpuFamily("plancast_gpu_scrape_errors_total", Counter, nil, "Calls into NVML that failed or did not return in time, since plancast started.", "Unsupported calls do not count. This one, the time of the sample and the XID errors stay when a GPU stops answering; the others vanish after three missing samples.")
 	gpuTime           = gpuFamily("plancast_gpu_sample_timestamp_seconds", Gauge, nil, "Time of the GPU's last sample, in seconds since the epoch.", "")
 )
 
@@ -318,7 +318,7 @@ A result is scraped hundreds of times but is one point: whoever computes with th
 ` + "`plancast_iteration`" + `, at ` + "`plancast_iteration_timestamp_seconds`" + `.
 
 Label values: ` + "`model`" + ` is the folder's name, ` + "`precision`" + ` fp32, fp16, int8 or, of a plan that a team built itself, as_built, ` + "`backend`" + ` onnxruntime or tensorrt, ` + "`device`" + ` the name of the GPU or CPU.
-Identity (version, digest, library versions) stands in the ` + "`_info`" + ` series only.
+Identity (version, digest, library versions) is in the ` + "`_info`" + ` series only.
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |

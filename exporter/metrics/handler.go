@@ -35,7 +35,7 @@ func (c *Collector) Handler(rest prometheus.Gatherer, onError func(error)) http.
 			if onError != nil {
 				onError(err)
 			}
-			http.Error(w, "The metrics could not be gathered: "+err.Error(), http.StatusInternalServerError)
+			http.Error(w, "Cannot gather metrics: "+err.Error(), http.StatusInternalServerError)
 		}
 	})
 }

@@ -169,7 +169,7 @@ func TestTheNextSnapshotEncodesWhatChanged(t *testing.T) {
 	for i, p := range next.parts {
 		changed := p.model == nil || p.model.Name == newest.Model
 		if same := p == first.parts[i]; same == changed {
-			t.Errorf("part %d is made anew: %v, of what changed: %v", i, !same, changed)
+			t.Errorf("part %d is made again: %v, of what changed: %v", i, !same, changed)
 		}
 	}
 	c.Set(next)
@@ -184,7 +184,7 @@ func TestTheNextSnapshotEncodesWhatChanged(t *testing.T) {
 	for _, accept := range append(formats, "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=text") {
 		got, want := parse(t, c.Handler(prometheus.NewRegistry(), nil), accept, ""), parse(t, fresh.Handler(prometheus.NewRegistry(), nil), accept, "")
 		if !slices.Equal(got, want) {
-			t.Errorf("%s: what followed differs from what is made anew: %d and %d lines", accept, len(got), len(want))
+			t.Errorf("%s: what followed differs from what is made again: %d and %d lines", accept, len(got), len(want))
 		}
 	}
 }

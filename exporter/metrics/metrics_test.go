@@ -26,7 +26,7 @@ import (
 	"github.com/plancast/plancast/terms"
 )
 
-var update = flag.Bool("update", false, "write the golden files and docs/metrics.md anew; read the difference before committing it")
+var update = flag.Bool("update", false, "regenerate the golden files and docs/metrics.md; read the diff before you commit it")
 
 var testBuild = Build{Version: "0.1.0", Revision: "abc", GoVersion: "go1.26"}
 
@@ -350,7 +350,7 @@ func TestABadSeriesLeavesTheOthersAlone(t *testing.T) {
 	twice := *s
 	twice.Milestones = append(slices.Clone(s.Milestones), s.Milestones[0])
 	snap, err := NewSnapshot(&twice, testBuild, 0)
-	if err == nil || !strings.Contains(err.Error(), `plancast_milestone_models_ready with labels ["spring-release"] is there twice`) {
+	if err == nil || !strings.Contains(err.Error(), `plancast_milestone_models_ready with labels ["spring-release"] appears twice`) {
 		t.Errorf("error %v", err)
 	}
 	c := NewCollector(snap)

@@ -62,7 +62,7 @@ func (p *part) build() *snapshotBuilder {
 	return b
 }
 
-// metrics are those that newPart made, once, and then made anew: they are many small
+// metrics are those that newPart made, once, and then made again: they are many small
 // objects, and needed only once for every format.
 func (p *part) metrics() []prometheus.Metric {
 	p.mu.Lock()

@@ -22,7 +22,7 @@ var replayed = []Family{
 	readyProbability, attained, expectedIterations, eta, criterionProbability, state, gainRatio, gainModels,
 }
 
-// replayEvery is how often a replay looks anew while there is no new result:
+// replayEvery is how often a replay looks again while there is no new result:
 // deadlines come nearer all the same.
 const replayEvery = 24 * time.Hour
 
@@ -158,7 +158,7 @@ func ParseLabel(text string) (name, value string, err error) {
 	case !ok || value == "":
 		return "", "", fmt.Errorf("%q is not a label: write name=value, such as job=plancast", text)
 	case !labelName.MatchString(name):
-		return "", "", fmt.Errorf("%q cannot be a label's name: use letters, digits and \"_\"", name)
+		return "", "", fmt.Errorf("%q cannot be a label name: use letters, digits and \"_\"", name)
 	}
 	for _, f := range Families() {
 		if slices.Contains(f.Labels, name) || name == "quantile" {

@@ -57,7 +57,7 @@ func (s *Snapshot) Next(state *standing.State, most int) (*Snapshot, error) {
 		errs = append(errs, p.err)
 	}
 	if left > 0 {
-		errs = append(errs, fmt.Errorf("%d of %d models have no series: together they have more than %d: remove what is no model from the repository, or raise metrics.max_series", left, len(state.Models), most))
+		errs = append(errs, fmt.Errorf("%d of %d models have no series: together they have more than %d: remove folders that are not models from the repository, or raise metrics.max_series", left, len(state.Models), most))
 	}
 	return next, errors.Join(errs...)
 }

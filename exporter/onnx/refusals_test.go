@@ -92,7 +92,7 @@ func TestRefusals(t *testing.T) {
 		"an error page":                     {[]byte("<!DOCTYPE html>\n<html><title>403</title></html>"), "the file is an HTML page"},
 		"a second graph":                    {append(bytes.Clone(whole), whole...), "a second field"},
 		"graphs nested too deep":            {onnxtest.Model{Graph: deep}.Bytes(), "nested more than 32 deep"},
-		"a tensor too large to be true":     {lying.Bytes(), `tensor "W1" of dimensions`},
+		"an implausibly large tensor":       {lying.Bytes(), `tensor "W1" of dimensions`},
 		"a tensor with too little data":     {short.Bytes(), `tensor "b1" of float32[16] has 12 bytes of data instead of 64`},
 		"a node without operator":           {unnamed.Bytes(), "has no operator"},
 		"no outputs":                        {noOutput.Bytes(), "no outputs"},
@@ -111,7 +111,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A reader that joins what is there twice, or cuts what is too long, would see
+// A reader that joins what appears twice, or cuts what is too long, would see
 // external data where another one sees none.
 func TestWhatReadersDisagreeOnIsRefused(t *testing.T) {
 	field := func(num protowire.Number, body []byte) []byte {

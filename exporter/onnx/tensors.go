@@ -101,7 +101,7 @@ func (d *decoder) tensor(f field) (tensorHead, error) {
 	}
 	bytes := math.Ceil(elements * float64(bits) / 8)
 	if bytes > 1<<46 {
-		return t, errorf(at, "tensor %q of dimensions %v is too large to be true", t.name, t.dims)
+		return t, errorf(at, "tensor %q of dimensions %v is implausibly large", t.name, t.dims)
 	}
 	switch {
 	case external:

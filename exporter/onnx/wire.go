@@ -210,7 +210,7 @@ func (w *wire) varint(end int64, what string) (uint64, error) {
 		return 0, errorf(w.off, "%s: not a number: this is not an ONNX file, or it is damaged", what)
 	}
 	if n != protowire.SizeVarint(v) {
-		return 0, errorf(w.off, "%s: a number in more bytes than it takes: no exporter writes such, and readers differ in what they make of it", what)
+		return 0, errorf(w.off, "%s: a number in more bytes than it takes: no exporter writes that, and readers interpret it differently", what)
 	}
 	w.off += int64(n)
 	return v, nil

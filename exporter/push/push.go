@@ -123,7 +123,7 @@ func (w *Writer) Close() (samples int64, err error) {
 func (w *Writer) send() error {
 	request := &prompb.WriteRequest{Timeseries: w.batch}
 	_, err := w.api.Write(w.ctx, remote.WriteV1MessageType, request, remote.WithWriteRetryCallback(func(err error) {
-		w.o.Log.Warn("The store takes no samples for now", "store", w.host, "err", short(err))
+		w.o.Log.Warn("Store does not accept samples for now", "store", w.host, "err", short(err))
 	}))
 	if err != nil {
 		return w.explain(err)
@@ -144,14 +144,14 @@ func (w *Writer) explain(err error) error {
 	if w.ctx.Err() != nil {
 		return fmt.Errorf("send samples to %s: %w", w.host, w.ctx.Err())
 	}
-	way := "look at its log; the same call sends again, and what the store has already does no harm"
+	way := "check its log and run the same command again; samples that the store already has do no harm"
 	switch text := err.Error(); {
 	case tooOld.MatchString(text):
-		way = "it takes no samples this old: set out_of_order_time_window to more than the age of the history (docs/deployment.md), or import an export with promtool"
+		way = "it does not accept samples this old: set out_of_order_time_window to more than the age of the history (docs/deployment.md), or import an export with promtool"
 	case strings.Contains(text, "status 401"), strings.Contains(text, "status 403"):
 		way = "correct its credentials in the file of --http.config.file"
 	case strings.Contains(text, "status 404"), strings.Contains(text, "status 405"):
-		way = "it takes no remote write at this address: Prometheus needs --web.enable-remote-write-receiver, and the path is /api/v1/write, for Mimir /api/v1/push"
+		way = "it does not accept remote write at this address: Prometheus needs --web.enable-remote-write-receiver, and the path is /api/v1/write, for Mimir /api/v1/push"
 	}
 	return fmt.Errorf("send samples to %s: %s: %s", w.host, short(err), way)
 }

@@ -163,7 +163,7 @@ func Convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
 	bounds, toInt := ranges[dtype]
 	_, narrow := smallest[dtype]
 	if !(t.DType.Float() && dtype.Float()) && !(fromInt && (toInt || narrow)) {
-		return t, fmt.Errorf("it is %s and the model wants %s", t.DType, dtype)
+		return t, fmt.Errorf("it is %s and the model expects %s", t.DType, dtype)
 	}
 	if narrow {
 		bounds, toInt = smallest[dtype], true

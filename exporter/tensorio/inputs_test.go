@@ -187,7 +187,7 @@ func TestConvert(t *testing.T) {
 	if got, err := Convert(long, engine.Int32); err != nil || got.At(0) != 300 {
 		t.Errorf("%v %v", got, err)
 	}
-	for to, want := range map[engine.DType]string{engine.Uint8: "300, which does not fit", engine.Float32: "it is int64 and the model wants float32", engine.Bool: "wants bool"} {
+	for to, want := range map[engine.DType]string{engine.Uint8: "300, which does not fit", engine.Float32: "it is int64 and the model expects float32", engine.Bool: "expects bool"} {
 		if _, err := Convert(long, to); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("to %s: %v", to, err)
 		}

@@ -54,7 +54,7 @@ func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 		}
 		length = int64(binary.LittleEndian.Uint32(size[:]))
 	default:
-		return t, fmt.Errorf("NumPy format version %d.%d is not known", head[6], head[7])
+		return t, fmt.Errorf("unknown NumPy format version %d.%d", head[6], head[7])
 	}
 	if length > maxHeader {
 		return t, fmt.Errorf("the header has %d bytes, more than the %d of a plain array", length, maxHeader)

@@ -52,7 +52,7 @@ func ReadNPZ(name string, wanted func(array string) bool) ([]engine.Tensor, erro
 		case !ok || array == "":
 			return fail("member %q is not a NumPy array (.npy)", f.Name)
 		case found[array]:
-			return fail("array %q is there twice", array)
+			return fail("array %q appears twice", array)
 		}
 		found[array] = true
 		if wanted != nil && !wanted(array) {

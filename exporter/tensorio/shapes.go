@@ -163,7 +163,7 @@ func (s Shapes) resolve(in engine.TensorInfo, batchSymbols map[string]bool, open
 		}
 		switch {
 		case d.Size >= 0 && size >= 0 && size != d.Size:
-			return nil, bad("leave it out, or correct it", "dimension %d is fixed to %d in the model and given as %d", i, d.Size, size)
+			return nil, bad("remove it, or correct it", "dimension %d is fixed to %d in the model and given as %d", i, d.Size, size)
 		case d.Size >= 0:
 			size = d.Size
 		case size >= 0:

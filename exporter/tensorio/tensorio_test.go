@@ -221,7 +221,7 @@ func TestReadNPZRefuses(t *testing.T) {
 		"no archive":          {text, "not an .npz"},
 		"empty":               {archive(), "no arrays"},
 		"another member":      {archive("x.txt", "hi"), `"x.txt"`},
-		"a name twice":        {archive("x.npy", good, "x.npy", good), `"x" is there twice`},
+		"a name twice":        {archive("x.npy", good, "x.npy", good), `"x" appears twice`},
 		"a damaged array":     {archive("x.npy", good[:20]), `array "x"`},
 		"a bomb behind a lie": {archive("x.npy", string(npy(head("|u1", "False", "(1,)"), 1))+strings.Repeat("\x00", 1<<20)), `array "x": there are bytes behind`},
 	} {

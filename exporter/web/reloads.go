@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// Reloads are requests to read the configuration anew, on their way to the one
+// Reloads are requests to read the configuration again, on their way to the one
 // goroutine that does it. Reloads run one after the other and each reads the file
 // when its turn comes, so the last one ends with the newest file.
 type Reloads struct {

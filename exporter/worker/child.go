@@ -149,7 +149,7 @@ func (c *child) wait(ctx context.Context, spec Spec) (o Outcome, ready bool) {
 		}
 		if err != nil {
 			condemn(&engine.Error{Kind: engine.KindCrashed, Op: "run worker",
-				Message: fmt.Sprintf("it wrote %q where an event belongs", clip(string(line), 80)), Hint: "see the log"})
+				Message: fmt.Sprintf("it wrote %q instead of an event", clip(string(line), 80)), Hint: "see the log"})
 			break
 		}
 		if e.Progress != nil {
@@ -206,7 +206,7 @@ func (c *child) reap() error {
 	timer := time.AfterFunc(lingering, c.kill)
 	err := c.cmd.Wait()
 	if !timer.Stop() && err != nil {
-		return fmt.Errorf("it closed its pipe and was still there %s later", lingering)
+		return fmt.Errorf("it closed its pipe and was still running %s later", lingering)
 	}
 	return err
 }
@@ -235,7 +235,7 @@ func (c *child) watch(ctx context.Context, done <-chan struct{}, spec Spec, cond
 		case <-ticker.C:
 			if used := resident(c.cmd.Process.Pid); spec.Memory > 0 && used > spec.Memory {
 				condemn(&engine.Error{Kind: engine.KindOutOfMemory, Op: "run worker",
-					Message: fmt.Sprintf("it held %s during %s and may hold %s", units.Format(float64(used), units.Bytes), stage(), units.Format(float64(spec.Memory), units.Bytes)),
+					Message: fmt.Sprintf("it used %s of memory during %s; the limit is %s", units.Format(float64(used), units.Bytes), stage(), units.Format(float64(spec.Memory), units.Bytes)),
 					Hint:    "raise worker.memory, or make the model smaller"})
 				return
 			}
@@ -282,7 +282,7 @@ func describeExit(err error) string {
 	var exit *exec.ExitError
 	switch signal := signalOf(err); {
 	case signal == syscall.SIGKILL:
-		return "killed by signal SIGKILL, twice and not by plancast: perhaps by the kernel for want of memory"
+		return "killed by SIGKILL twice, not by plancast: possibly by the kernel because memory ran out"
 	case signal != 0:
 		return "killed by signal " + signal.String()
 	case errors.As(err, &exit):

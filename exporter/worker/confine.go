@@ -67,7 +67,7 @@ func (c Confinement) apply(places engine.Places) (gaps []string, err error) {
 		}
 	}
 	if err := forbid(len(places.Devices) > 0); err != nil {
-		gaps = append(gaps, fmt.Sprintf("it can reach the network and other processes: the kernel takes no filter of system calls: %v", err))
+		gaps = append(gaps, fmt.Sprintf("it can reach the network and other processes: the kernel does not accept a system call filter: %v", err))
 	}
 	return gaps, nil
 }
@@ -79,7 +79,7 @@ var systemFiles = []string{
 	"/proc/[a-jl-z]*", "/sys", // nothing of other processes; what begins with k is the kernel's own memory, keys and log
 }
 
-// self pins this process's own folder in /proc. The kernel makes a folder anew that it
+// self pins this process's own folder in /proc. The kernel makes a folder again that it
 // has forgotten, and to the new one no rule applies.
 var self *os.File
 

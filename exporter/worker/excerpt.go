@@ -70,7 +70,7 @@ func (x *excerpt) lines() []string {
 	}
 	out := append([]string(nil), x.head...)
 	if x.dropped > 0 {
-		out = append(out, fmt.Sprintf("… %d lines left out …", x.dropped))
+		out = append(out, fmt.Sprintf("… %d lines omitted …", x.dropped))
 	}
 	return append(out, x.tail...)
 }

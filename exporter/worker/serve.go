@@ -187,7 +187,7 @@ func (s *server) do(ctx context.Context, req Request, progress func(engine.Progr
 		return Event{Environment: &env, Failure: engine.AsError(err)}
 	}
 	if unwatched != nil {
-		m.Warnings = append(m.Warnings, fmt.Sprintf("the device was not watched, so that throttling would not have been noticed: %v", unwatched))
+		m.Warnings = append(m.Warnings, fmt.Sprintf("the device was not monitored, so throttling may have gone unnoticed: %v", unwatched))
 	}
 	return Event{Environment: &env, Measurement: &m}
 }

@@ -49,11 +49,11 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 		{how: "measure, then crash"},
 		{how: "fail", kind: engine.KindUnsupportedOperator, log: "what the library said"},
 		{how: "crash", kind: engine.KindCrashed, message: "during build without a result: exit status 2, SIGABRT", log: "line 4"},
-		{how: "be killed", kind: engine.KindCrashed, message: "killed by signal SIGKILL, twice and not by plancast", log: "last log line"},
+		{how: "be killed", kind: engine.KindCrashed, message: "killed by SIGKILL twice, not by plancast", log: "last log line"},
 		{how: "exit", kind: engine.KindCrashed, message: "exit status 7"},
 		{how: "hang", limit: func(s *Spec) { s.Timeout = enough }, kind: engine.KindTimeout, message: "still at build after " + enough.String()},
-		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" where an event belongs`},
-		{how: "endless line", kind: engine.KindCrashed, message: "where an event belongs"},
+		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" instead of an event`},
+		{how: "endless line", kind: engine.KindCrashed, message: "instead of an event"},
 		{how: "eat memory", limit: func(s *Spec) { s.Memory = 200 << 20 }, kind: engine.KindOutOfMemory, message: "may hold 200 MiB"},
 	} {
 		t.Run(c.how, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestTheDeviceIsWatchedWhereThereIsOne(t *testing.T) {
 	e = ask(func(engine.Backend) (bench.Sampler, func(), error) {
 		return nil, nil, errors.New("no NVML")
 	}, req.Job)
-	if e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 1 || !strings.Contains(e.Measurement.Warnings[0], "throttling would not have been noticed: no NVML") {
+	if e.Measurement == nil || e.Measurement.Telemetry != nil || len(e.Measurement.Warnings) != 1 || !strings.Contains(e.Measurement.Warnings[0], "throttling may have gone unnoticed: no NVML") {
 		t.Errorf("%+v", e)
 	}
 

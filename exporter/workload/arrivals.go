@@ -43,7 +43,7 @@ func (w Workload) Sequence(seed uint64) *Sequence {
 // Draw returns the next n requests, with times from the start of their window. At a
 // rate of 0 they are all due at once. Drawn at another rate, the same requests come
 // in the same order, with all gaps longer or shorter by one factor. A trace begins
-// anew with each window, as it was recorded, except at a rate of 0.
+// again with each window, as it was recorded, except at a rate of 0.
 func (s *Sequence) Draw(n int, rate float64) []engine.Request {
 	out := make([]engine.Request, n)
 	if rate > 0 && len(s.trace) > 0 {

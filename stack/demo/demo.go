@@ -238,7 +238,7 @@ func (m model) measurement(n int, p engine.Precision, p99 float64, took time.Dur
 }
 
 // watched invents what the GPU did during the windows. It grew hot, and two
-// windows were thrown away, where more layers stayed unquantized.
+// windows were discarded, where more layers stayed unquantized.
 func (m model) watched(c card, n int, p engine.Precision, latency bench.Latency) *bench.Telemetry {
 	v := scatter(m.name+string(p), int64(n))
 	t := &bench.Telemetry{Device: c.uuid, Duration: latency.Sum}

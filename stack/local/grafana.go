@@ -19,7 +19,7 @@ import (
 const Plugin = "plancast-milestone-datasource"
 
 // ErrNoGrafana is FindGrafana's when nobody names one.
-var ErrNoGrafana = errors.New("no Grafana is at hand: set GRAFANA_HOME to an unpacked one, or GRAFANA_START to a program that starts one")
+var ErrNoGrafana = errors.New("no Grafana is available: set GRAFANA_HOME to an unpacked one, or GRAFANA_START to a program that starts one")
 
 // Grafana is how one is started: Start names a program that takes PORT PLUGINS
 // PROVISIONING, starts a Grafana and prints its process as the last line; or
@@ -40,7 +40,7 @@ func FindGrafana(starters ...string) (Grafana, error) {
 	}
 	if home := os.Getenv("GRAFANA_HOME"); home != "" {
 		if _, err := os.Stat(filepath.Join(home, "bin", "grafana")); err != nil {
-			return Grafana{}, fmt.Errorf("GRAFANA_HOME names no unpacked Grafana: %w", err)
+			return Grafana{}, fmt.Errorf("GRAFANA_HOME does not name an unpacked Grafana: %w", err)
 		}
 		home, err := filepath.Abs(home)
 		return Grafana{Home: home}, err

@@ -35,7 +35,7 @@ type guest struct {
 func (g *Group) Lend(ctx context.Context, address string, l Loan) (string, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {
-		return "", fmt.Errorf("GRAFANA_URL is no URL: write one such as http://admin:admin@localhost:3000")
+		return "", fmt.Errorf("GRAFANA_URL is not a URL: write one such as http://admin:admin@localhost:3000")
 	}
 	own := guest{user: u.User, token: os.Getenv("GRAFANA_TOKEN")}
 	u.User = nil
@@ -73,20 +73,20 @@ func (g *Group) Lend(ctx context.Context, address string, l Loan) (string, error
 			return "", fmt.Errorf("look for %s in your Grafana: %w", i.name, err)
 		}
 		if status != http.StatusNotFound {
-			return "", fmt.Errorf("look for %s in your Grafana: status %d, where 404 was expected: it has one already, or GRAFANA_URL's user or GRAFANA_TOKEN may not look", i.name, status)
+			return "", fmt.Errorf("look for %s in your Grafana: status %d, expected 404: it already has one, or GRAFANA_URL's user or GRAFANA_TOKEN has no access", i.name, status)
 		}
 		status, answer, err := own.do(ctx, http.MethodPost, i.create, i.body)
 		if err != nil {
-			return "", fmt.Errorf("put %s into your Grafana: %w", i.name, err)
+			return "", fmt.Errorf("add %s to your Grafana: %w", i.name, err)
 		}
 		if status != http.StatusOK {
-			return "", fmt.Errorf("put %s into your Grafana: status %d: %s", i.name, status, answer)
+			return "", fmt.Errorf("add %s to your Grafana: status %d: %s", i.name, status, answer)
 		}
 		g.Defer(func() {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 			defer cancel()
 			if status, _, err := own.do(ctx, http.MethodDelete, i.path, nil); err != nil || status != http.StatusOK {
-				fmt.Fprintf(os.Stderr, "stack: take %s out of your Grafana: status %d: %v: remove it there\n", i.name, status, err)
+				fmt.Fprintf(os.Stderr, "stack: remove %s from your Grafana: status %d: %v: remove it there\n", i.name, status, err)
 			}
 		})
 	}

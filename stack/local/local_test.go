@@ -176,7 +176,7 @@ func TestFindGrafanaSaysWhereItSearched(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	t.Setenv("GRAFANA_HOME", t.TempDir())
-	if _, err := FindGrafana(); err == nil || !strings.Contains(err.Error(), "GRAFANA_HOME names no unpacked Grafana") {
+	if _, err := FindGrafana(); err == nil || !strings.Contains(err.Error(), "GRAFANA_HOME does not name an unpacked Grafana") {
 		t.Errorf("%v", err)
 	}
 	start := filepath.Join(t.TempDir(), "start.sh")

@@ -25,7 +25,7 @@ func Address() (string, error) {
 		defer l.Close()
 		return l.Addr().String(), nil
 	}
-	return "", errors.New("of 100 ports between 20000 and 32000 none is free")
+	return "", errors.New("none of 100 ports between 20000 and 32000 is free")
 }
 
 // Find returns the first of the programs that is installed; hint says how to

@@ -159,7 +159,7 @@ func (b *bench) build(ctx context.Context, rebuilds int) error {
 	}
 	var ours, whole, theirs []float64
 	for range rebuilds {
-		// Written anew, as trtexec writes it back.
+		// Written again, as trtexec writes it back.
 		if err := os.WriteFile(b.file(".cache"), cold.TimingCache, 0o644); err != nil {
 			return err
 		}

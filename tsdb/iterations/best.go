@@ -193,7 +193,7 @@ func later(a, b time.Time) time.Time {
 
 // align finds the steps of the engines that belong to one candidate: those of
 // the same environment and number. A number that comes again, since a count
-// started anew, is another candidate.
+// started over, is another candidate.
 func align(engines [][]Step) []Candidate {
 	type key struct {
 		environment string

@@ -84,7 +84,7 @@ func TestOneObservationForEachIteration(t *testing.T) {
 		{"numbers that start again are new iterations", "0:5 600:4 900:7 1200:6", "0:1 600:2 900:1 1200:2", "", "1@0=5 2@600=4 1@900=7 2@1200=6"},
 		{"an earlier result shown again is not a new one", "0:5 600:4 900:5 1200:3", "0:1 600:2 900:1 1200:3", "", "1@0=5 2@600=4 3@1200=3"},
 		{"a number that starts again forgets the results before", "0:5 600:4 900:7 1200:4", "0:1 600:2 900:1 1200:2", "", "1@0=5 2@600=4 1@900=7 2@1200=4"},
-		{"a number that is measured anew is a new result", "0:5 600:4 660:5 720:3", "0:1 600:2 660:1 720:2", "", "1@0=5 2@600=4 2@720=3"},
+		{"a number that is measured again is a new result", "0:5 600:4 660:5 720:3", "0:1 600:2 660:1 720:2", "", "1@0=5 2@600=4 2@720=3"},
 		{"the number of the first iteration is no jump", "0:5", "0:4", "", "4@0=5"},
 		{"a number that is not one is a gap", "0:5 600:4", "0:1 300:nan 600:2", "", "1@0=5 2@600=4"},
 		{"an infinite value is missed", "0:5 600:+Inf 900:4", "0:1 600:2 900:3", "", "1@0=5 2@600! 3@900=4"},
@@ -102,7 +102,7 @@ func TestOneObservationForEachIteration(t *testing.T) {
 			if got := format(its); got != c.want {
 				t.Errorf("got  %s\nwant %s", got, c.want)
 			}
-			if restarted := strings.Contains(c.name, "start"); (len(notes) > 0) != restarted || restarted && !strings.Contains(notes[0], "started again once") {
+			if restarted := strings.Contains(c.name, "start"); (len(notes) > 0) != restarted || restarted && !strings.Contains(notes[0], "restarted once") {
 				t.Errorf("notes: %q", notes)
 			}
 			for _, it := range its {
@@ -129,7 +129,7 @@ func TestOtherWaysToDistinguishIterations(t *testing.T) {
 		}
 	}
 	its, notes := Rebuild(s, Joins{By: BySeries})
-	if format(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series fits") {
+	if format(its) != "1@0=5 2@240=4 3@420=3" || len(notes) != 1 || !strings.Contains(notes[0], "no iteration series matches") {
 		t.Errorf("without an iteration series: %s, %q", format(its), notes)
 	}
 }
@@ -267,7 +267,7 @@ func TestOfSeveralIterationSeriesTheNewestCounts(t *testing.T) {
 		{"one has no number", []prom.Series{series(by("y"), "0:nan"), series(by("x"), "0:1 600:2")}, "1@0=5 2@600=4", false},
 	} {
 		its, notes := Rebuild(series(l, "0:5 600:4"), Joins{Numbers: NewJoin(c.fit)})
-		if got := format(its); got != c.want || (len(notes) == 1 && strings.Contains(notes[0], "several iteration series fit")) != c.doubt {
+		if got := format(its); got != c.want || (len(notes) == 1 && strings.Contains(notes[0], "several iteration series match")) != c.doubt {
 			t.Errorf("%s: got %s, want %s; notes %q", c.name, got, c.want, notes)
 		}
 	}

@@ -99,10 +99,10 @@ func within(s prom.Series, from, to int64) (v float64, ok bool) {
 func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	number, many := pick(e.Numbers.Of(s.Labels))
 	if many {
-		notes = append(notes, "several iteration series fit and count differently: the one with the newest number was used; name the labels in the expression to choose")
+		notes = append(notes, "several iteration series match and count differently: using the one with the newest number; name labels in the expression to choose")
 	}
 	if len(number.Points) == 0 {
-		return byChange(s), append(notes, "no iteration series fits these labels: every new value counts as an iteration")
+		return byChange(s), append(notes, "no iteration series matches these labels: every new value counts as an iteration")
 	}
 	times, _ := pick(e.Times.Of(s.Labels))
 	// What stayed unquantized speaks against the candidate, not the engine.
@@ -166,9 +166,9 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 		out = out[1:]
 	}
 	if restarts > 0 {
-		notes = append(notes, fmt.Sprintf("iteration numbers started again %d times in this history", restarts))
+		notes = append(notes, fmt.Sprintf("iteration numbers restarted %d times in this history", restarts))
 		if restarts == 1 {
-			notes[len(notes)-1] = "iteration numbers started again once in this history"
+			notes[len(notes)-1] = "iteration numbers restarted once in this history"
 		}
 	}
 	return out, notes

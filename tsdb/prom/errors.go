@@ -71,7 +71,7 @@ type redirect struct {
 
 func (e *redirect) Error() string { return fmt.Sprintf("HTTP status %d", e.code) }
 
-var errNative = refuse("it yields native histograms: take a number of them, such as histogram_quantile(0.99, ...)")
+var errNative = refuse("it returns native histograms: reduce them to numbers, such as histogram_quantile(0.99, ...)")
 
 var tooBig = regexp.MustCompile(`(?i)too many samples|maximum number of samples|exceed|response (is )?too (big|large)|limit of \d+ (samples|series|chunks)`)
 
@@ -110,9 +110,9 @@ func (c *Client) explain(err error) error {
 			return downstream(http.StatusBadGateway, "%s redirects (%d) to an address that cannot be read: %s", host, moved.code, hint.URL)
 		}
 		if moved.to == host {
-			return downstream(http.StatusBadGateway, "%s redirects (%d) to another path of its own, and no redirect is followed: %s, and its path", host, moved.code, hint.URL)
+			return downstream(http.StatusBadGateway, "%s redirects (%d) to another path of its own, and plancast follows no redirects: %s, and its path", host, moved.code, hint.URL)
 		}
-		return downstream(http.StatusBadGateway, "%s redirects (%d) to %s, and no redirect is followed, for credentials would go there: %s, or enter that address if you trust it", host, moved.code, moved.to, hint.URL)
+		return downstream(http.StatusBadGateway, "%s redirects (%d) to %s, and plancast follows no redirects because they would pass on credentials: %s, or enter that address if you trust it", host, moved.code, moved.to, hint.URL)
 	case errors.As(err, &status):
 		switch status.code {
 		case http.StatusUnauthorized:
@@ -149,13 +149,13 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, errSyntax):
 		return downstream(http.StatusBadGateway, "%s does not answer like a Prometheus API: %s", host, hint.URL)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return downstream(http.StatusBadGateway, "%s broke off its answer: try again, and look at its log", host)
+		return downstream(http.StatusBadGateway, "%s broke off its answer: try again, and check its log", host)
 	case errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return downstream(http.StatusGatewayTimeout, "%s did not answer in time: %s, or shorten the history", host, hint.Timeout)
 	case errors.As(err, &dns):
 		return downstream(http.StatusBadGateway, "%s cannot be found: %s and the name server", host, hint.URL)
 	case errors.As(err, &cert):
-		return downstream(http.StatusBadGateway, "%s shows a certificate that is not trusted (%v): %s", host, cert.Err, hint.TLS)
+		return downstream(http.StatusBadGateway, "%s presents a certificate that is not trusted (%v): %s", host, cert.Err, hint.TLS)
 	case errors.As(err, &op):
 		return downstream(http.StatusBadGateway, "%s cannot be reached: %v", host, op.Err)
 	case errors.As(err, &link):

@@ -33,8 +33,8 @@ func TestNoRedirectIsFollowed(t *testing.T) {
 	defer other.Close()
 	for _, code := range []int{301, 302, 303, 307, 308} {
 		for to, want := range map[string]string{
-			other.URL + "/hunter2?token=hunter2":                              fmt.Sprintf("redirects (%d) to %s, and no redirect is followed", code, other.URL),
-			"http://user:hunter2@" + strings.TrimPrefix(other.URL, "http://"): fmt.Sprintf("redirects (%d) to %s, and no redirect is followed", code, other.URL),
+			other.URL + "/hunter2?token=hunter2":                              fmt.Sprintf("redirects (%d) to %s, and plancast follows no redirects", code, other.URL),
+			"http://user:hunter2@" + strings.TrimPrefix(other.URL, "http://"): fmt.Sprintf("redirects (%d) to %s, and plancast follows no redirects", code, other.URL),
 			"/login?token=hunter2":                                            fmt.Sprintf("redirects (%d) to another path of its own", code),
 			"http://[::1":                                                     fmt.Sprintf("redirects (%d) to an address that cannot be read", code),
 			"http://" + strings.Repeat("a", 300) + "/":                        fmt.Sprintf("redirects (%d) to an address that cannot be read", code),

@@ -32,7 +32,7 @@ func Parse(text string) (Expr, error) {
 	case parser.ValueTypeVector:
 		return Expr{root}, nil
 	case parser.ValueTypeMatrix:
-		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a range of samples: leave the [range] out", shorten(text))}
+		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a range of samples: remove the [range]", shorten(text))}
 	default:
 		return Expr{}, &terms.Invalid{Field: "expression", Reason: fmt.Sprintf("%s is a %s and has no series: name a metric", shorten(text), root.Type())}
 	}

@@ -51,7 +51,7 @@ func (c *Client) Samples(ctx context.Context, e Expr, p Plan) (Answer, error) {
 		return Answer{}, err
 	}
 	if len(count) > 0 && float64(count[0].Value) > MaxPoints {
-		return Answer{}, refuse("%s has %.0f samples in %s, and every sample would be an iteration: tell iterations apart by a series or by value change", shorten(e.String()), float64(count[0].Value), length)
+		return Answer{}, refuse("%s has %.0f samples in %s, and every sample would be an iteration: count iterations by a series or by value change", shorten(e.String()), float64(count[0].Value), length)
 	}
 	a, err := c.instant(ctx, fmt.Sprintf("%s[%s]", unwrap(e.root), length), p.End, &decoder{maxSeries: c.o.MaxSeries})
 	if err == nil && a.kind != "matrix" {

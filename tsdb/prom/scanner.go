@@ -9,7 +9,7 @@ import (
 )
 
 // errSyntax is JSON that is not what the API answers.
-var errSyntax = errors.New("it is not what a Prometheus API answers")
+var errSyntax = errors.New("it is not an answer of a Prometheus API")
 
 // maxDepth bounds how deep values that are skipped are nested.
 const maxDepth = 100

@@ -36,7 +36,7 @@ func Of(t testing.TB, what string, short int) int {
 		}
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 {
-			t.Fatalf("%s holds %q: write a number of times", Variable, setting)
+			t.Fatalf("%s is %q: write a number", Variable, setting)
 		}
 		return n
 	}

@@ -112,7 +112,7 @@ var levels = map[string]ort.Level{"": ort.All, "all": ort.All, "extended": ort.E
 func sessionOptions(s engine.Settings, optimized bool) (ort.Options, error) {
 	level, ok := levels[s.GraphOptimization]
 	if !ok {
-		return ort.Options{}, fmt.Errorf("graph optimization %q is not known: use all, extended, basic or disabled", s.GraphOptimization)
+		return ort.Options{}, fmt.Errorf("unknown graph optimization %q: use all, extended, basic or disabled", s.GraphOptimization)
 	}
 	if optimized {
 		level = ort.Disabled

@@ -35,7 +35,7 @@ func FindLibrary(configured string) (string, error) {
 			continue
 		}
 		if info, err := os.Stat(given.path); err != nil || info.IsDir() {
-			e := engine.Errorf(engine.KindUnavailable, "find ONNX Runtime", given.path, "%s names it and it is not a file", given.from)
+			e := engine.Errorf(engine.KindUnavailable, "find ONNX Runtime", given.path, "%s names it, but it is not a file", given.from)
 			e.Hint = installHint
 			return "", e
 		}
@@ -119,7 +119,7 @@ func load(configured string) error {
 	default:
 		return &engine.Error{
 			Kind: engine.KindUnavailable, Op: "load ONNX Runtime", Subject: path,
-			Message: "this process already uses " + loaded, Hint: "use one library a process",
+			Message: "this process already uses " + loaded, Hint: "use one library per process",
 		}
 	}
 	// ONNX Runtime reads the variable when it starts: without it some builds write a

@@ -51,9 +51,9 @@ func newValue(info engine.TensorInfo, t engine.Tensor) (*ort.Value, error) {
 		}
 		return ort.NewMap(items[0], items[1])
 	case engine.Optional:
-		return nil, errors.New("the C API of ONNX Runtime takes no optional value that is absent") // it crashes
+		return nil, errors.New("the C API of ONNX Runtime has no absent optional values") // it crashes
 	}
-	return nil, fmt.Errorf("a value of the kind %q cannot be made", t.Container)
+	return nil, fmt.Errorf("a value of kind %q cannot be created", t.Container)
 }
 
 func newValues(info engine.TensorInfo, items []engine.Tensor) ([]*ort.Value, error) {

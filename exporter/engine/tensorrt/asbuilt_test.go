@@ -34,7 +34,7 @@ func TestAPlanOfATeamIsKeptAsItIs(t *testing.T) {
 	if err != nil || again.Path != first.Path {
 		t.Errorf("a second time: %+v, %v", again, err)
 	}
-	env.BackendVersion = "10.7.0.23" // another TensorRT judges it anew
+	env.BackendVersion = "10.7.0.23" // another TensorRT judges it again
 	if _, err := b.adopt(t.Context(), req, env); err == nil || engine.AsError(err).Kind != engine.KindInvalidModel {
 		t.Errorf("a plan that is gone: %v", err)
 	}

@@ -58,7 +58,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		return fail(engine.KindInternal, err)
 	}
 	if kept {
-		req.Progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: "the plan of an earlier build is used"})
+		req.Progress(engine.Progress{Stage: "build", Done: 1, Total: 1, Message: "reusing the plan of an earlier build"})
 		return plan, nil
 	}
 
@@ -111,7 +111,7 @@ func (b *Backend) Build(ctx context.Context, req engine.BuildRequest) (engine.Pl
 		err = errors.Join(err, calibration.kept.write(built.Calibration.Cache))
 	}
 	if err := errors.Join(err, write(path, built.Plan, meta)); err != nil {
-		return fail(engine.KindInternal, fmt.Errorf("keep what was built: %w", err))
+		return fail(engine.KindInternal, fmt.Errorf("keep the plan: %w", err))
 	}
 	return meta.Plan, nil
 }
@@ -221,7 +221,7 @@ func unsupported(op, path string, model *onnx.Model) error {
 			continue // the parser knows the type, or refuses it
 		}
 		e := engine.Errorf(engine.KindUnsupportedInput, op, path, "%s %q is %s, which TensorRT does not have", what, t.Name, t.What())
-		e.Hint = "cut it off the model, for a ZipMap by exporting with zipmap=False, or measure it with ONNX Runtime"
+		e.Hint = "remove it from the model (for a ZipMap, export with zipmap=False), or measure the model with ONNX Runtime"
 		return e
 	}
 	return nil
@@ -237,7 +237,7 @@ func precisionError(op string, req engine.BuildRequest) error {
 		message = "the candidate ships in float16"
 		hint = "ship a float32 export as well to have it measured as fp32"
 	case req.Precision == engine.INT8 && !req.Quantized && req.CalibrationPath == "":
-		message = "INT8 needs calibration.npz or a model with Q/DQ nodes (QuantizeLinear and DequantizeLinear): without either, the ranges of its tensors are not known"
+		message = "INT8 needs calibration.npz or a model with Q/DQ nodes (QuantizeLinear and DequantizeLinear): without either, the ranges of its tensors are unknown"
 		hint = "put calibration.npz beside the model, or ship it quantized"
 	default:
 		return nil
@@ -320,7 +320,7 @@ func warnings(r *trt.BuildResult) []string {
 		case i >= mostWarnings:
 			dropped += n
 		case n > 1:
-			out = append(out, fmt.Sprintf("TensorRT, %d times: %s (and the like)", n, g.first))
+			out = append(out, fmt.Sprintf("TensorRT, %d times: %s (and similar ones)", n, g.first))
 		default:
 			out = append(out, "TensorRT: "+g.first)
 		}

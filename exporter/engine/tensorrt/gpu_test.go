@@ -101,7 +101,7 @@ func TestNothingIsBuiltTwice(t *testing.T) {
 	if !again.Plan.Reused || again.Plan.Duration != 0 || again.Plan.SizeBytes != first.Plan.SizeBytes || again.Calibration == nil {
 		t.Errorf("the second: %+v", again.Plan)
 	}
-	// A damaged plan is built anew, from the caches.
+	// A damaged plan is rebuilt, from the caches.
 	if err := os.WriteFile(again.Plan.Path, []byte("torn"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestNothingIsBuiltTwice(t *testing.T) {
 		t.Errorf("a foreign plan: %v", err)
 	}
 	if m := measure(t, j); m.Plan.Reused {
-		t.Error("the foreign plan was not built anew")
+		t.Error("the foreign plan was not rebuilt")
 	}
 }
 

@@ -55,7 +55,7 @@ func keptPlan(req engine.BuildRequest, name string) (path string, plan engine.Pl
 		return filepath.Join(req.WorkDir, name+".plan"), plan, false, nil
 	}
 	if err := os.MkdirAll(req.Kept.Plans, 0o755); err != nil {
-		return "", plan, false, fmt.Errorf("make room for plans: %w", err)
+		return "", plan, false, fmt.Errorf("create folder for plans: %w", err)
 	}
 	path = filepath.Join(req.Kept.Plans, name+".plan")
 	plan, kept = reuse(path, name)

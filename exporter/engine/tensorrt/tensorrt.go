@@ -103,11 +103,11 @@ func (b *Backend) devices() (*trt.Library, []trt.Device, error) {
 		return refuse(err, "docs/gpu.md says what the machine needs")
 	}
 	if err := b.opts.Require.Check(lib.Versions()); err != nil {
-		return refuse(err, "install what tensorrt.require in the configuration demands, or change it: results of other versions make a new series")
+		return refuse(err, "install the versions that tensorrt.require in the configuration demands, or change it: results of other versions make a new series")
 	}
 	devices, err := lib.Devices()
 	if err != nil {
-		return refuse(err, "look at nvidia-smi and at CUDA_VISIBLE_DEVICES")
+		return refuse(err, "check nvidia-smi and CUDA_VISIBLE_DEVICES")
 	}
 	return lib, devices, nil
 }
@@ -202,9 +202,9 @@ func failure(ctx context.Context, kind engine.Kind, op, subject string, err erro
 	case errors.Is(err, trt.ErrNoImplementation):
 		e.Hint = "raise tensorrt.workspace: no kernel for this layer fits into it"
 	case errors.Is(err, trt.ErrUnavailable), errors.Is(err, trt.ErrNoDevice):
-		e.Kind, e.Hint = engine.KindUnavailable, "look at nvidia-smi and at CUDA_VISIBLE_DEVICES; docs/gpu.md says what the machine needs"
+		e.Kind, e.Hint = engine.KindUnavailable, "check nvidia-smi and CUDA_VISIBLE_DEVICES; docs/gpu.md says what the machine needs"
 	case errors.Is(err, trt.ErrIncompatiblePlan), errors.Is(err, trt.ErrCorruptPlan):
-		e.Hint = "the plan is built anew in the next pass"
+		e.Hint = "the next pass builds the plan again"
 	case errors.Is(err, trt.ErrInvalid):
 		e.Kind = engine.KindInvalidInput
 	}

@@ -244,7 +244,7 @@ func TestWarningsOfTheBuilderAreGrouped(t *testing.T) {
 	r.Log = append(r.Log, trt.LogLine{Severity: trt.SeverityInfo, Text: "nothing to warn of"})
 	got := warnings(r)
 	if len(got) != 5 || got[0] != "the timing cache was not used: of another GPU" ||
-		got[1] != "TensorRT, 2 times: Missing scale and zero-point for tensor /conv1/Conv_output_0, expect fall back to non-int8 implementation (and the like)" {
+		got[1] != "TensorRT, 2 times: Missing scale and zero-point for tensor /conv1/Conv_output_0, expect fall back to non-int8 implementation (and similar ones)" {
 		t.Errorf("%q", got)
 	}
 }
@@ -258,7 +258,7 @@ func TestFailuresHaveTheirKind(t *testing.T) {
 		{&trt.Error{Op: "build engine", Kind: trt.ErrOutOfMemory}, engine.KindOutOfMemory, "batch sizes"},
 		{&trt.Error{Op: "build engine", Kind: trt.ErrNoImplementation, Node: "conv1"}, engine.KindBuildFailed, "tensorrt.workspace"},
 		{fmt.Errorf("tensorrt: %w", trt.ErrNoDevice), engine.KindUnavailable, "CUDA_VISIBLE_DEVICES"},
-		{&trt.Error{Op: "load plan", Kind: trt.ErrIncompatiblePlan}, engine.KindBuildFailed, "anew"},
+		{&trt.Error{Op: "load plan", Kind: trt.ErrIncompatiblePlan}, engine.KindBuildFailed, "again"},
 		{&trt.Error{Op: "build engine", Text: "no reason"}, engine.KindBuildFailed, ""},
 	} {
 		var e *engine.Error
