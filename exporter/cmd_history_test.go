@@ -64,7 +64,7 @@ func TestANoisyResultIsTakenOutAndPutBack(t *testing.T) {
 		{[]string{"history", "restore", "--model=net", "--version=2", "--because=it was not"}, exitOK, "Restored: 1 result."},
 		{[]string{"history", "audit", "--format=json"}, exitOK, `"action": "restore"`},
 		{[]string{"history", "exclude", "--because=x"}, exitError, "give an ID as plancast history list prints it"},
-		{[]string{"history", "exclude", "9", "--because=x"}, exitError, "there is no such record"},
+		{[]string{"history", "exclude", "9", "--because=x"}, exitError, "no such record"},
 		{[]string{"history", "exclude", "1", "--model=net", "--because=x"}, exitError, "not both"},
 		{[]string{"history", "exclude", "1"}, exitError, "--because"},
 		{[]string{"history", "exclude", "1", "--because= \x1b[31m"}, exitOK, "1 result"},
@@ -191,7 +191,7 @@ func TestADamagedHistoryIsVerifiedAndSalvaged(t *testing.T) {
 		status := run(t.Context(), append(args, "--history.file", path), testProgram(&out, &errs))
 		return status, out.String(), errs.String()
 	}
-	if status, out, _ := plancast("history", "verify"); status != exitOK || !strings.Contains(out, "all 36 records are whole") {
+	if status, out, _ := plancast("history", "verify"); status != exitOK || !strings.Contains(out, "all 36 records are intact") {
 		t.Errorf("verify: %d %s", status, out)
 	}
 	copied := filepath.Join(t.TempDir(), "copy.db")
@@ -342,7 +342,7 @@ func TestHistoryIsReadWhileItIsWritten(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); status != exitOK || err != nil || r.Model != "net" || !r.OK() {
 		t.Errorf("show: status %d, %v\n%s", status, err, out)
 	}
-	if status, _, errs := s.plancast("history", "show", "--config.file", s.File(), "99"); status != exitError || !strings.Contains(errs, "record 99: there is no such record") {
+	if status, _, errs := s.plancast("history", "show", "--config.file", s.File(), "99"); status != exitError || !strings.Contains(errs, "record 99: no such record") {
 		t.Errorf("show 99: status %d, %s", status, errs)
 	}
 }

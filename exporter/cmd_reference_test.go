@@ -59,7 +59,7 @@ func TestTheReferenceOfAccuracyCanBeDeclared(t *testing.T) {
 	for declared, want := range map[string][]string{
 		"":                          first,
 		"reference: auto":           first,
-		"reference: version 2":      {"1: 0.09 from version 2 fp32", "2: 0.00 from itself", "3: 0.10 from version 2 fp32", "4: 0.21 from version 2 fp32"},
+		"reference: version 2":      {"1: 0.09 from version 2 fp32", "2: 0.00 from version 2 fp32", "3: 0.10 from version 2 fp32", "4: 0.21 from version 2 fp32"},
 		"reference: newest trained": {"1: 0.00 from itself", "2: 0.10 from version 1 fp32", "3: 0.00 from itself", "4: 0.10 from version 3 fp32"},
 	} {
 		t.Run(declared, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestARunMayDeclareATrainedVersion(t *testing.T) {
 	s.plancast("run", "--config.file", s.File(), "--meta", "kinds=training")
 	s.Push("net", "3", fake.Script{Scale: new(2.2)})
 	s.plancast("run", "--config.file", s.File())
-	want := []string{"1: 0.00 from itself", "2: 0.00 from itself", "3: 0.10 from version 2 fp32"}
+	want := []string{"1: 0.00 from itself", "2: 0.00 from version 2 fp32", "3: 0.10 from version 2 fp32"}
 	if got := s.references(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

@@ -66,7 +66,7 @@ func TestRunHeldToAMilestone(t *testing.T) {
 	}
 	for gate, says := range map[string]string{
 		"milestone autumn >= 60%": "there is no such milestone",
-		"spring >= 60%":           "is not a gate", "milestone spring >= 160%": "no probability", "milestone spring >= 6ms": "gate",
+		"spring >= 60%":           "is not a gate", "milestone spring >= 160%": "is not a probability", "milestone spring >= 6ms": "gate",
 	} {
 		if status, out := run(gate); status != exitError || !strings.Contains(out, says) {
 			t.Errorf("%s: status %d, %s; want %q", gate, status, out, says)

@@ -116,7 +116,7 @@ func TestCheckAgreesWithItself(t *testing.T) {
 			t.Errorf("and it says that all is done:\n%s", out)
 		}
 	}
-	check("waits: fresh version 1", "A pass would measure nothing now: 1 version would wait.")
+	check("waiting: fresh version 1", "A pass would measure nothing now: 1 version would wait.")
 	s.put("bad/v1/model.onnx", "x")
 	check("rejected: bad/v1", "1 version would wait, 1 rejected.")
 	for _, model := range []string{"fresh", "bad"} {

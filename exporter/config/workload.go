@@ -90,7 +90,7 @@ func (c *Config) readTraces(base string) error {
 	return errors.Join(errs...)
 }
 
-// incomplete says what a workload lacks, or has in vain.
+// incomplete says what a workload lacks, or has to no effect.
 func incomplete(w workload.Workload, trace string) (errs []error) {
 	if w.Name == "" {
 		errs = append(errs, errors.New("needs a name"))

@@ -27,7 +27,7 @@ func (d *Daemon) Fill(ctx context.Context, p *report.ComparePage) error {
 	if p.Model == "" {
 		s := d.derived.Load()
 		for _, m := range s.Models {
-			if len(m.History.Series) > 0 {
+			if slices.ContainsFunc(m.History.Series, measured) {
 				p.Models = append(p.Models, m.Name)
 			}
 		}
@@ -55,6 +55,18 @@ func (d *Daemon) Fill(ctx context.Context, p *report.ComparePage) error {
 		p.A, p.B = string(compare.Base), string(compare.Newest)
 	}
 	return nil
+}
+
+// measured reports whether a series has a result that is no failure.
+func measured(s history.Series) bool {
+	return slices.ContainsFunc(s.Trials, func(t history.Trial) bool {
+		for e := range t.Entries() {
+			if e.OK() {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // choice reads "version 3 int8, 2026-11-27, superseded".

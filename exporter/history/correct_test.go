@@ -82,7 +82,7 @@ func TestWhatIsExcludedMustBeNamed(t *testing.T) {
 		{"everything", history.Filter{}, author, "name an ID"},
 		{"nothing", history.Filter{Model: "other"}, author, "no such record"},
 		{"without a reason", history.Filter{ID: 1}, history.Author{Who: "ann", At: noon}, "no reason"},
-		{"by nobody", history.Filter{ID: 1}, history.Author{Because: "x", At: noon}, "nobody"},
+		{"by nobody", history.Filter{ID: 1}, history.Author{Because: "x", At: noon}, "no author is given"},
 	} {
 		if n, err := s.Exclude(t.Context(), c.f, c.by); err == nil || !strings.Contains(err.Error(), c.says) || n != 0 {
 			t.Errorf("%s: %d, %v; want %q", c.name, n, err, c.says)

@@ -225,7 +225,7 @@ func TestCalls(t *testing.T) {
 		"another shape":                    {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 3, 5)}, "error: shape [3 5], which does not divide into [1 2]"},
 		"none":                             {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("y", 3, 2)}, `error: inputs.npz, which has no array named "x", only "y"`},
 		"no samples":                       {[]engine.TensorInfo{x}, 1, []engine.Tensor{array("x", 0, 2)}, "error: does not divide"},
-		"the wrong type":                   {[]engine.TensorInfo{info("x", engine.Float32, "N", 2)}, 1, []engine.Tensor{array("x", 1, 2)}, `error: inputs.npz, array "x": it is uint8 and the model wants float32`},
+		"the wrong type":                   {[]engine.TensorInfo{info("x", engine.Float32, "N", 2)}, 1, []engine.Tensor{array("x", 1, 2)}, `error: inputs.npz, array "x": it is uint8 and the model expects float32`},
 	} {
 		s := Shapes{Batch: c.batch, Dims: DimsOf(c.inputs, c.arrays)}
 		shapes, err := s.Resolve(c.inputs)
