@@ -247,7 +247,7 @@ func TestOneFailingQueryHidesNoOther(t *testing.T) {
 		t.Errorf("A: %v", r["A"].Error)
 	}
 	for id, want := range map[string]string{
-		"B": "parse error", "C": `question: "riddle" is not one`, "D": "parse error", "E": `published no "no such"`, "F": "every sample would be an iteration",
+		"B": "parse error", "C": `question: "riddle" is not a query type`, "D": "parse error", "E": `published no "no such"`, "F": "every sample would be an iteration",
 	} {
 		x := r[id]
 		if x.Error == nil || !strings.Contains(x.Error.Error(), want) || x.Status != backend.StatusBadRequest || x.ErrorSource != backend.ErrorSourceDownstream {
