@@ -114,7 +114,7 @@ func TestBrokenModelIsAnAlertAndSilencesItsStaleResults(t *testing.T) {
 		"backend": "onnxruntime", "device": device, "job": "plancast", "instance": instance,
 	})
 	compare(t, "annotation", a.Annotations, map[string]string{
-		"summary":       `The newest candidate of broken fp32 on .+ gave no result`,
+		"summary":       `The newest candidate of broken fp32 on .+ has no result`,
 		"description":   `Building or measuring it failed \(unsupported_operator\)\. Dashboards and forecasts stand on the result before it\.`,
 		"runbook_url":   runbook + "plancastbuildfailed",
 		"dashboard_url": regexp.QuoteMeta(grafana + "plancast-engines?var-model=broken"),
