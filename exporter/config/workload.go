@@ -96,13 +96,13 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 		errs = append(errs, errors.New("needs a name"))
 	}
 	if w.Burstiness != 0 && !w.Open() {
-		errs = append(errs, errors.New("has a burstiness without a rate: write a rate such as 200/s, or leave it out"))
+		errs = append(errs, errors.New("has a burstiness without a rate: write a rate such as 200/s, or remove it"))
 	}
 	if w.MaxRate != 0 && w.Within == 0 {
 		errs = append(errs, errors.New("searches max_rate without a limit: write within, such as within: 50ms"))
 	}
 	if w.Phase != "" && (w.Open() || w.MaxRate != 0) {
-		errs = append(errs, fmt.Errorf("times the phase %s at a rate: a phase is timed call after call, so leave rate and max_rate out", w.Phase))
+		errs = append(errs, fmt.Errorf("times the phase %s at a rate: a phase is timed call after call, so remove rate and max_rate", w.Phase))
 	}
 	if trace != "" && (len(w.Shapes) > 0 || w.Open() || w.MaxRate != 0 || w.Phase != "") {
 		errs = append(errs, errors.New("has a trace, which says which shapes come when: leave out shapes, rate, burstiness, max_rate and phase"))
