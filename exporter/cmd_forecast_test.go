@@ -78,7 +78,7 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 		{[]string{"forecast", "--csv", csv, "--sibling", "none.csv", "--unit", "seconds", "--criterion", "latency < 5ms"}, exitError, "--sibling none.csv: open none.csv"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--sibling", csv, "--criterion", "p99 < 5ms"}, exitError, "--sibling goes with --csv or --prometheus.url"},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "latency < 5ms", "--effort", "hard"}, exitError, "active"},
-		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records of model none"},
+		{[]string{"forecast", "--config.file", s.File(), "--model", "none", "--criterion", "p99 < 5ms"}, exitError, "has no records for model none"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net"}, exitError, "--criterion is needed"},
 		{[]string{"forecast", "--config.file", s.File(), "--model", "net", "--criterion", "p98 < 5ms"}, exitError, `unknown quantity "p98"`},
 		{[]string{"forecast", "--csv", csv, "--unit", "seconds", "--criterion", "p99 < 5ms", "--deadline", "soon"}, exitError, "--deadline"},

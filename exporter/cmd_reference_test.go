@@ -137,7 +137,7 @@ func TestARunMayDeclareATrainedVersion(t *testing.T) {
 	s.plancast("run", "--config.file", s.File(), "--meta", "kinds=training")
 	s.Push("net", "3", fake.Script{Scale: new(2.2)})
 	s.plancast("run", "--config.file", s.File())
-	want := []string{"1: 0.00 from itself", "2: 0.00 from version 2 fp32", "3: 0.10 from version 2 fp32"}
+	want := []string{"1: 0.00 from itself", "2: 0.00 from itself", "3: 0.10 from version 2 fp32"}
 	if got := s.references(); !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}

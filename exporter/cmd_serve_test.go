@@ -22,7 +22,7 @@ func (s *site) serve(args ...string) (url string) {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	ended, reachable := make(chan int, 1), make(chan struct{})
-	log := &lines{on: `msg="Report at" url=`, f: func() { close(reachable) }}
+	log := &lines{on: `msg="Serving the report" url=`, f: func() { close(reachable) }}
 	go func() {
 		ended <- run(ctx, append([]string{"serve", "--config.file", s.File(), "--web.listen-address", "127.0.0.1:0"}, args...), testProgram(io.Discard, log))
 	}()
@@ -97,7 +97,7 @@ func TestServeSaysWhetherThereIsAGPU(t *testing.T) {
 	go func() {
 		done <- run(ctx, []string{"serve", "--config.file", s.File(), "--web.listen-address", "127.0.0.1:0"}, testProgram(io.Discard, &log))
 	}()
-	url := regexp.MustCompile(`msg="Report at" url=(\S+)`)
+	url := regexp.MustCompile(`msg="Serving the report" url=(\S+)`)
 	found := regexp.MustCompile(`msg="(No GPU telemetry|GPU found)"`)
 	for deadline := time.Now().Add(5 * time.Minute); (!url.MatchString(log.String()) || !found.MatchString(log.String())) && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
