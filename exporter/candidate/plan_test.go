@@ -45,7 +45,7 @@ func TestAMisplacedPlanIsRefusedByName(t *testing.T) {
 	r := newRepo(t, "a/model.plan", "b/1/net.plan", "c/1/sub/model.plan", "c/2/model.onnx", "d/v1/model.plan")
 	want := map[string]string{
 		"a/model.plan":       "move it to a/1/model.plan",
-		"b/1":                "it holds net.plan: a candidate's file is named model.plan",
+		"b/1":                "it holds net.plan: name the candidate's file model.plan",
 		"c/1/sub/model.plan": "it is nested too deep: a candidate is <model>/<version>/model.plan",
 		"d/v1":               `"v1" cannot be a version`,
 	}
