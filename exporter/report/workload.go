@@ -153,10 +153,10 @@ var workloadColumns = []workloadColumn{
 	{"Highest rate", true, func(l workloadLine) string { return quantity(l.MaxRate, units.PerSec) }, nil},
 	{"Stable", false, func(l workloadLine) string {
 		switch {
-		case l.Failure != "" || l.Saturated:
-			return none
 		case l.Disturbance != nil && l.Disturbance.Disturbed:
 			return "disturbed"
+		case l.Failure != "" || l.Saturated:
+			return none
 		case !l.Stable:
 			return "no"
 		}
