@@ -34,8 +34,14 @@ export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/n
 
 b() { buildah --root "$work/storage" --runroot "$work/run" --storage-driver "${STORAGE_DRIVER:-vfs}" "$@"; }
 
+# c runs crun without control groups, which it would refuse in systemd's hybrid form.
+c() {
+  # shellcheck disable=SC2016  # of the other shell
+  unshare --mount --propagation private -- bash -c 'umount /sys/fs/cgroup/unified 2>/dev/null; exec crun --cgroup-manager=disabled "$@"' bash "$@"
+}
+
 clean() {
-  crun delete --force "$name" >/dev/null 2>&1 || true
+  c delete --force "$name" >/dev/null 2>&1 || true
   b umount --all >/dev/null 2>&1 || true
   rm -rf "$work"
 }
@@ -45,12 +51,12 @@ trap clean EXIT
 # shellcheck source=/dev/null
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:?image test: this is no Debian}")
 root_of() {
-  local archive=$cache/$suite-$1.tar mirror
+  local archive=$cache/$suite-$1.tar new=$work/$suite-$1.tar mirror
   if [[ -z $(find "$archive" -mtime -7 2>/dev/null) ]]; then
     # shellcheck disable=SC2016  # apt's own words
     mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Identifier: Packages' | awk -v suite="$suite" '$1 == suite { print $2; exit }')
-    mmdebstrap --quiet --variant=apt ${2:+--include="$2"} --aptopt='Acquire::Retries "3"' "$suite" "$archive.new" ${mirror:+"$mirror"} >&2
-    mv "$archive.new" "$archive"
+    mmdebstrap --quiet --variant=apt ${2:+--include="$2"} --aptopt='Acquire::Retries "3"' "$suite" "$new" ${mirror:+"$mirror"} >&2
+    mv "$new" "$archive"
   fi
   echo "$archive"
 }
@@ -105,7 +111,7 @@ bundle() {
   b inspect --type image "$image" | python3 scripts/image_bundle.py "$root" "$folder" "$config" "$models" "$@"
 }
 
-contained() { crun --cgroup-manager=disabled exec "$name" "$@"; }
+contained() { c exec "$name" "$@"; }
 
 # ask PATH is what plancast in the container answers.
 ask() {
@@ -141,7 +147,7 @@ YML
   chmod -R a+rX "$work/models" "$work/plancast.yml"
   chmod a+x "$work"
   health=$(bundle localhost/plancast:cpu "$work/cpu" "$work/plancast.yml" "$work/models")
-  crun --cgroup-manager=disabled run --bundle "$work/cpu" "$name" >"$work/log" 2>&1 &
+  c run --bundle "$work/cpu" "$name" >"$work/log" 2>&1 &
   running=$!
   await 60 "plancast is ready" says /-/ready 'HTTP/1\.[01] 200'
   await 120 "a model is measured" says /metrics '^plancast_engine_throughput_inferences_per_second\{.*model="net"'
@@ -149,7 +155,7 @@ YML
   contained bash -c '! touch /usr/local/bin/x 2>/dev/null && grep -q "^CapEff:[[:space:]]*0*$" /proc/1/status && grep -q "^Uid:[[:space:]]*9833" /proc/1/status' ||
     die "plancast does not run as user 9833 without capabilities on a read-only root"
   grep -i 'does not confine' "$work/log" >&2 || true
-  crun kill "$name" TERM
+  c kill "$name" TERM
   local end=$((SECONDS + 30)) status=0
   while kill -0 "$running" 2>/dev/null && ((SECONDS < end)); do sleep 0.2; done
   kill -0 "$running" 2>/dev/null && die "plancast does not end within 30 s of SIGTERM; its log:" "$(tail -n 20 "$work/log")"
@@ -174,7 +180,7 @@ test_tensorrt() {
   fi
   build tensorrt
   bundle localhost/plancast:tensorrt "$work/tensorrt" "$work/plancast.yml" "$work/models" check --config.file=/etc/plancast/plancast.yml >/dev/null
-  crun --cgroup-manager=disabled run --bundle "$work/tensorrt" "$name" >"$work/log" 2>&1 || die "plancast check fails in the TensorRT image:" "$(cat "$work/log")"
+  c run --bundle "$work/tensorrt" "$name" >"$work/log" 2>&1 || die "plancast check fails in the TensorRT image:" "$(cat "$work/log")"
   grep -qE 'onnxruntime .*tensorrt cannot be used' "$work/log" || die "plancast check in the TensorRT image does not say why it measures on the CPU:" "$(cat "$work/log")"
   say "localhost/plancast:tensorrt has the binding, and says what it lacks here"
 }
