@@ -69,7 +69,7 @@ func TestAMilestoneCoversBothHosts(t *testing.T) {
 	await(t, local.Patience, func() (complaints []string) {
 		for query, want := range map[string]string{
 			`plancast_milestone_models_selected{milestone="` + demo.FleetMilestone + `",instance="` + demo.Fleet + `"}`: want,
-			`count(count by (model) (plancast_engine_target_met{milestone="` + demo.FleetMilestone + `"}))`:             want,
+			`count(count by (model, device) (plancast_engine_target_met{milestone="` + demo.FleetMilestone + `"}))`:     want,
 			`count(plancast_milestone_probability{milestone="` + demo.FleetMilestone + `"})`:                            "1",
 		} {
 			if got, err := value(prometheus, query); err != nil || got != want {

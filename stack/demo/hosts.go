@@ -167,7 +167,7 @@ milestones:
     description: The models that every host measures, fast and faithful on each kind of GPU
     models: MODELS
     where: {device: "NVIDIA *"}
-    criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]
+    criteria: ["p99 < 40ms", "accuracy_deviation < 0.5%"]
     share: 80%
     deadline: DATE45
     ready: 80%
