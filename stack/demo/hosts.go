@@ -106,6 +106,7 @@ workloads:
     rate: 20/s
     concurrency: 2
     within: 400ms
+    max_rate: p99
 
 targets:
   - {name: interactive, criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]}

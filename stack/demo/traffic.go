@@ -4,6 +4,7 @@ import (
 	"hash/fnv"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -13,7 +14,7 @@ import (
 
 // chat is the traffic of the models that are talked to, as configuration says.
 var chat = workload.Workload{
-	Name: "chat", Rate: 20, Burstiness: 1, Concurrency: 2, Within: 400 * time.Millisecond,
+	Name: "chat", Rate: 20, Burstiness: 1, Concurrency: 2, Within: 400 * time.Millisecond, MaxRate: 0.99,
 	Shapes: []workload.Shape{
 		{Weight: 70, Dims: map[string]int64{"sequence": 32}}, {Weight: 25, Dims: map[string]int64{"sequence": 128}}, {Weight: 5, Dims: map[string]int64{"sequence": 512}},
 	},
@@ -38,7 +39,7 @@ func (m model) traffic(n int, p engine.Precision, mean float64) []bench.Workload
 	closed := sequence.Draw(500, 0)
 	w := bench.WorkloadResult{Workload: chat, Capacity: workload.Serve(closed, workload.Simulate(closed, chat.Concurrency, service), false).Rate(), Windows: 2, Stable: true}
 	if w.Capacity <= chat.Rate {
-		w.Saturated, w.Answered, w.Goodput, w.Windows = true, w.Capacity, new(0.0), 0
+		w.Saturated, w.Answered, w.Goodput, w.Windows, w.HighestRate = true, w.Capacity, new(0.0), 0, new(0.0)
 		return []bench.WorkloadResult{w}
 	}
 	requests := sequence.Draw(1400, chat.Rate)
@@ -46,5 +47,11 @@ func (m model) traffic(n int, p engine.Precision, mean float64) []bench.Workload
 	latency, wait := bench.Summarize(1, served.Latencies), bench.Summarize(1, served.Waits)
 	w.Latency, w.Wait, w.Answered = &latency, &wait, served.Rate()
 	w.Goodput = new(float64(served.Good(chat.Within)) / served.Elapsed)
+	highest, _ := workload.MaxRate(w.Capacity, 0.02, 12, func(rate float64) (bool, error) { // a simulation cannot fail
+		requests := chat.Sequence(uint64(n)).Draw(1400, rate)
+		tried := workload.Serve(requests, workload.Simulate(requests, chat.Concurrency, service), true)
+		return bench.NearestRank(slices.Sorted(slices.Values(tried.Latencies)), chat.MaxRate) <= chat.Within.Seconds(), nil
+	})
+	w.HighestRate = &highest
 	return []bench.WorkloadResult{w}
 }
