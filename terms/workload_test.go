@@ -17,9 +17,9 @@ func TestAQuantityOfAWorkload(t *testing.T) {
 		t.Errorf("%+v, %v", q, err)
 	}
 	for name, says := range map[string]string{
-		"throughput@chat": `there is no metric of a workload "throughput": use one of mean, p50, p90, p95, p99, rate, goodput, max_rate`,
-		"@chat":           `there is no metric of a workload ""`,
-		"goodput":         `there is no metric "goodput"`,
+		"throughput@chat": `unknown quantity of a workload "throughput": use one of mean, p50, p90, p95, p99, rate, goodput, max_rate`,
+		"@chat":           `unknown quantity of a workload ""`,
+		"goodput":         `unknown quantity "goodput"`,
 	} {
 		if _, err := QuantityByName(name); err == nil || !strings.HasPrefix(err.Error(), says) {
 			t.Errorf("%s: %v", name, err)

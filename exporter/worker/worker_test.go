@@ -54,7 +54,7 @@ func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {
 		{how: "hang", limit: func(s *Spec) { s.Timeout = enough }, kind: engine.KindTimeout, message: "still at build after " + enough.String()},
 		{how: "garbage", kind: engine.KindCrashed, message: `it wrote "Segmentation fault (just kidding)" instead of an event`},
 		{how: "endless line", kind: engine.KindCrashed, message: "instead of an event"},
-		{how: "eat memory", limit: func(s *Spec) { s.Memory = 200 << 20 }, kind: engine.KindOutOfMemory, message: "may hold 200 MiB"},
+		{how: "eat memory", limit: func(s *Spec) { s.Memory = 200 << 20 }, kind: engine.KindOutOfMemory, message: "the limit is 200 MiB"},
 	} {
 		t.Run(c.how, func(t *testing.T) {
 			spec := playing(c.how)
