@@ -144,7 +144,7 @@ func TestReadCSVNamesTheLine(t *testing.T) {
 		"no value":       {"time\n", "line 1: no column of values: name one value; there are time"},
 		"no time":        {"when,value\n", "line 1: no column of times: name one of time, date,"},
 		"many values":    {"date,a,b\n", "line 1: no column of values: name one value; there are date, a, b"},
-		"column twice":   {"time,value,date\n", `line 1: the columns "time" and "date" say the same`},
+		"column twice":   {"time,value,date\n", `line 1: the columns "time" and "date" mean the same`},
 		"time":           {"time,value\n2026-11-01,1\nyesterday,2\n", `line 3: time "yesterday" is not RFC 3339`},
 		"value":          {"time,value\n2026-11-01,fast\n", `line 2: value: "fast" is not`},
 		"no number":      {"time,value\n2026-11-01,NaN\n", `line 2: value: "NaN" is not`},
