@@ -45,6 +45,7 @@ type Filter struct {
 	Layers bool // read the layers as well; only for Records
 
 	candidates map[candidate]bool // that By selects; nil: all
+	part       bool               // AfterID and BeforeID are bounds enough for Since
 }
 
 // selects repeats in Go what the query selects, for Whole.
@@ -91,9 +92,12 @@ func (f Filter) query() (string, []any) {
 	if f.BeforeID > 0 {
 		add("id < ?", f.BeforeID)
 	}
-	if !f.Since.IsZero() {
+	switch since := f.Since.UnixNano(); {
+	case f.Since.IsZero():
+	case f.part:
+		add("+finished >= ?", since) // the plus keeps SQLite from an index of all parts
+	default:
 		// The bound on the ID spares reading what is older: IDs mostly ascend in time.
-		since := f.Since.UnixNano()
 		add("finished >= ? AND id >= (SELECT COALESCE(MIN(id), 0) FROM entries INDEXED BY by_time WHERE finished >= ?)", since, since)
 	}
 	query := selectEntries

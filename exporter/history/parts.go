@@ -62,6 +62,7 @@ func (s *Store) readAhead(ctx context.Context, names string, f Filter, first, la
 			readers <- newEntryReader(names)
 		}
 		var due []chan part
+		var spare [][]partRow // whose rows were used
 		defer func() {
 			cancel()
 			for _, c := range due {
@@ -73,10 +74,14 @@ func (s *Store) readAhead(ctx context.Context, names string, f Filter, first, la
 				c := make(chan part, 1)
 				due = append(due, c)
 				one := f
-				one.AfterID, one.BeforeID = from-1, from+size
+				one.AfterID, one.BeforeID, one.part = from-1, from+size, true
+				var memory []partRow
+				if n := len(spare); n > 0 {
+					memory, spare = spare[n-1], spare[:n-1]
+				}
 				go func() {
 					r := <-readers
-					c <- r.part(ctx, s.db, one)
+					c <- r.part(ctx, s.db, one, memory)
 					readers <- r
 				}()
 			}
@@ -85,11 +90,14 @@ func (s *Store) readAhead(ctx context.Context, names string, f Filter, first, la
 			if !yield(p) {
 				return
 			}
+			spare = append(spare, p.rows[:0])
 		}
 	}
 }
 
-func (r *entryReader) part(ctx context.Context, q querier, f Filter) (p part) {
+// part reads one into memory that is free to use.
+func (r *entryReader) part(ctx context.Context, q querier, f Filter, memory []partRow) part {
+	p := part{rows: memory}
 	for e, err := range r.read(ctx, q, f) {
 		if err != nil && !isRecordError(err) {
 			p.err = err

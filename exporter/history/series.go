@@ -160,8 +160,10 @@ func (s *Series) find(e Entry) (at int, ok bool) {
 			return n, false
 		}
 		return at, true
-	case n == 0 || list[n-1].Iteration < e.Iteration: // most often
+	case n == 0 || list[n-1].Iteration < e.Iteration:
 		return n, false
+	case list[n-1].Iteration == e.Iteration: // most often: another precision
+		return n - 1, true
 	}
 	at = sort.Search(n, func(i int) bool { return list[i].Iteration >= e.Iteration })
 	return at, list[at].Iteration == e.Iteration
