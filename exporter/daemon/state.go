@@ -145,7 +145,7 @@ func (d *Daemon) Renew() {
 		d.deriving.Lock()
 		histories := d.tracker.Histories(d.derived.Load())
 		d.deriving.Unlock()
-		debug.FreeOSMemory() // of what came before: the record needs memory of its own
+		debug.FreeOSMemory()                                                       // of what came before: the record needs memory of its own
 		score := forecast.Backtest(histories, forecast.BacktestOptions{}).Plancast // not under the lock: it takes its time
 		d.mu.Lock()
 		d.evidence.track = &score
