@@ -54,12 +54,12 @@ func TestRefusedQueriesNameTheirPlace(t *testing.T) {
 	const good = `"expr":"a","comparison":"<","target":"1"`
 	for text, want := range map[string]string{
 		`{`:                             "query: it cannot be read",
-		`{"type":"riddle"}`:             `question: "riddle" is not one`,
+		`{"type":"riddle"}`:             `question: "riddle" is not a query type`,
 		`{"criteria":[]}`:               "criteria: state at least one",
 		`{"criteria":[{"target":"1"}]}`: "expression: enter a PromQL expression",
 		`{"criteria":[{` + good + `},{"expr":"b","target":"x"}]}`:                               `target of criterion 2: "x" is not a number`,
 		`{"criteria":[{"expr":"a","target":"soon","unit":"seconds"}]}`:                          `target: "soon" is not a time`,
-		`{"criteria":[{"expr":"a","target":"1","unit":"miles"}]}`:                               `unit: "miles" is not one`,
+		`{"criteria":[{"expr":"a","target":"1","unit":"miles"}]}`:                               `unit: "miles" is not a unit`,
 		`{"criteria":[{"expr":"a","target":"1","comparison":"=="}]}`:                            `comparison: "==" is not one`,
 		`{"criteria":[{` + good + `}],"iterations":0}`:                                          "iterations: 0 is not between",
 		`{"criteria":[{` + good + `}],"share":0}`:                                               "share of models",
