@@ -115,7 +115,7 @@ func TestBrokenModelIsAnAlertAndSilencesItsStaleResults(t *testing.T) {
 	})
 	compare(t, "annotation", a.Annotations, map[string]string{
 		"summary":       `The newest candidate of broken fp32 on .+ has no result`,
-		"description":   `Building or measuring it failed \(unsupported_operator\)\. Dashboards and forecasts stand on the result before it\.`,
+		"description":   `Building or measuring it failed \(unsupported_operator\)\. Dashboards and forecasts use the previous result\.`,
 		"runbook_url":   runbook + "plancastbuildfailed",
 		"dashboard_url": regexp.QuoteMeta(grafana + "plancast-engines?var-model=broken"),
 	})
