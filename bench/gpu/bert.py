@@ -32,7 +32,23 @@ workloads:
   - {{name: alone, shapes: [{{dims: {{sequence: 32}}}}]}}
 """
 
-MIX = ["{weight: 70, dims: {sequence: 32}}", "{weight: 25, dims: {sequence: 128}}", "{weight: 5, dims: {sequence: 512}}"]
+MIX = [
+    f"{{weight: {weight}, dims: {{sequence: {n}}}}}"
+    for weight, n in [(70, 32), (25, 128), (5, 512)]
+]
+COLUMNS = [
+    *(
+        "precision",
+        "workload",
+        "P50",
+        "P99",
+        "waiting P99",
+        "answers/s",
+        "goodput/s",
+        "highest rate/s",
+    ),
+    *("starts after their time, P50 and P99", "stable"),
+]
 
 
 def write_model(path, layers, width, heads):
@@ -69,7 +85,9 @@ def write_model(path, layers, width, heads):
                 weights = (q @ k.transpose(2, 3) / (width // heads) ** 0.5).softmax(-1)
                 mixed = (weights @ v).transpose(1, 2).reshape(1, -1, width)
                 x = block["first"](x + block["out"](mixed))
-                x = block["second"](x + block["down"](torch.nn.functional.gelu(block["up"](x))))
+                x = block["second"](
+                    x + block["down"](torch.nn.functional.gelu(block["up"](x)))
+                )
             return x[:, 0]
 
     torch.manual_seed(1)
@@ -95,23 +113,40 @@ def row(precision, result):
         return f"{name} cannot be served; keeps up to {result.get('capacity_per_s', 0):.0f}/s |"
 
     def at(what, q):
-        values = {x["q"]: x["value"] for x in (result.get(what) or {}).get("quantiles", [])}
+        values = {
+            x["q"]: x["value"] for x in (result.get(what) or {}).get("quantiles", [])
+        }
         return f"{1e3 * values[q]:.3f} ms" if values.get(q) is not None else ""
 
     starts = result["starts"]
     late = f"{1e6 * starts['p50_s']:.0f} and {1e6 * starts['p99_s']:.0f} us, {starts['late']} late"
-    rates = [result.get("answered_per_s"), result.get("goodput_per_s"), result.get("highest_rate_per_s")]
-    figures = [at("latency", 0.5), at("latency", 0.99), at("wait", 0.99), *(f"{x:.1f}" if x else "" for x in rates)]
+    rates = [
+        result.get("answered_per_s"),
+        result.get("goodput_per_s"),
+        result.get("highest_rate_per_s"),
+    ]
+    figures = [
+        at("latency", 0.5),
+        at("latency", 0.99),
+        at("wait", 0.99),
+        *(f"{x:.1f}" if x else "" for x in rates),
+    ]
     return f"{name} {' | '.join(figures)} | {late} | {result['stable']} |"
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--plancast", required=True)
     parser.add_argument("--work", type=pathlib.Path, required=True)
     parser.add_argument("--libraries", default="")
     parser.add_argument("--level", type=int, default=3)
-    parser.add_argument("--backend", default="tensorrt", help="onnxruntime for a rehearsal without a GPU")
+    parser.add_argument(
+        "--backend",
+        default="tensorrt",
+        help="onnxruntime for a rehearsal without a GPU",
+    )
     parser.add_argument("--precisions", default="fp16")
     parser.add_argument("--window", default="2s")
     parser.add_argument("--layers", type=int, default=12, help="1 for a rehearsal")
@@ -135,7 +170,10 @@ def main():
 
     def plancast(*words):
         done = subprocess.run(
-            [args.plancast, *words, f"--config.file={config}"], capture_output=True, text=True, check=False
+            [args.plancast, *words, f"--config.file={config}"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode > 1:  # 1 is a threshold that is missed
             sys.exit(done.stdout + done.stderr)
@@ -143,14 +181,15 @@ def main():
 
     print("```\n" + plancast("check") + "```\n")
     print(plancast("run", "--once", "--format=markdown"))
-    head = "precision | workload | P50 | P99 | waiting P99 | answers/s | goodput/s | highest rate/s | starts after their time, P50 and P99 | stable"
-    print(f"| {head} |\n" + "| --- " * 10 + "|")
+    print(f"| {' | '.join(COLUMNS)} |\n" + "| --- " * len(COLUMNS) + "|")
     for line in plancast("history", "export", "--format=jsonl").splitlines():
         record = json.loads(line)
         measurement = record.get("measurement") or {}
+        warnings = list(measurement.get("warnings", []))
         for result in measurement.get("workloads", []):
             print(row(record["precision"], result))
-        for warning in [*measurement.get("warnings", []), *(w for r in measurement.get("workloads", []) for w in r.get("warnings", []))]:
+            warnings += result.get("warnings", [])
+        for warning in warnings:
             print(f"\n- {record['precision']}: {warning}")
 
 
