@@ -200,7 +200,7 @@ func (s *stack) writeTargets(name, text string) error {
 // minute: what dashboards show of them would be missing before.
 func (s *stack) awaitRules(ctx context.Context) error {
 	fmt.Fprintln(s.out, "Waiting for the first evaluation of the rules, up to a minute")
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("Prometheus did not evaluate them within three minutes"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("no evaluation of every rule by Prometheus within three minutes"))
 	defer cancel()
 	for {
 		var answer struct {
