@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
@@ -212,14 +213,22 @@ func TestGitHubActions(t *testing.T) {
 
 func TestGitLab(t *testing.T) {
 	j := newJob(t)
-	var notes []string
+	var mu sync.Mutex
+	var posted []string
+	notes := func() []string {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(posted)
+	}
 	gitlab := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if r.Header.Get("PRIVATE-TOKEN") != "secret" {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		notes = append(notes, r.Method+" "+r.URL.Path+" "+string(body[:min(len(body), 5)]))
+		mu.Lock()
+		defer mu.Unlock()
+		posted = append(posted, r.Method+" "+r.URL.Path+" "+string(body[:min(len(body), 5)]))
 		w.WriteHeader(http.StatusCreated)
 	}))
 	defer gitlab.Close()
@@ -246,14 +255,14 @@ func TestGitLab(t *testing.T) {
 
 	j.replace("p99 < 50ms", "p99 < 10s")
 	status, log := run(false, "secret", push)
-	if status != 0 || !strings.Contains(log, "Every target is met.") || !strings.Contains(log, "net") || len(notes) != 0 {
-		t.Fatalf("a model that meets its target: status %d, notes %q\n%s", status, notes, log)
+	if status != 0 || !strings.Contains(log, "Every target is met.") || !strings.Contains(log, "net") || len(notes()) != 0 {
+		t.Fatalf("a model that meets its target: status %d, notes %q\n%s", status, notes(), log)
 	}
 	if status, log = run(true, "secret", request); status != 0 || !strings.Contains(log, " against plancast-base.json") || !strings.Contains(j.read("plancast.xml"), `tests="`) {
 		t.Errorf("a merge request that changes no model: status %d\n%s", status, log)
 	}
-	if len(notes) != 1 || notes[0] != "POST /api/v4/projects/12/merge_requests/3/notes body=" {
-		t.Errorf("notes %q", notes)
+	if len(notes()) != 1 || notes()[0] != "POST /api/v4/projects/12/merge_requests/3/notes body=" {
+		t.Errorf("notes %q", notes())
 	}
 	if bytes.Contains([]byte(log), []byte("secret")) {
 		t.Error("the token is in the log")

@@ -135,7 +135,7 @@ func TestEverySourceOfABaseline(t *testing.T) {
 	for source, says := range map[string]string{
 		filepath.Join(dir, "report.json"): "", filepath.Join(dir, "export.jsonl"): "", web.URL + "/plancast": "", web.URL + "/plancast/": "", "version:1": "", "branch:main": "",
 		filepath.Join(dir, "empty"): "it has no result", filepath.Join(dir, "other.json"): "neither a report", filepath.Join(dir, "newer.json"): "schema version is 99",
-		filepath.Join(dir, "none"): "name a file, a URL, version:N or branch:NAME", "version:9": "it has no result", "branch:none": "it has no result", web.URL: "it answers 404",
+		filepath.Join(dir, "none"): "name a file, a URL, version:N or branch:NAME", "version:9": "it has no result", "branch:none": "it has no result", web.URL: "it answered 404",
 		"http://ann:secret@127.0.0.1:1/": "ann:xxxxx@",
 	} {
 		base, err := baseline.Sources{History: s, Report: report.Records}.Load(t.Context(), source)
