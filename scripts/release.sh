@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds what a release consists of, into build/release: the program for linux/amd64 and
 # linux/arm64, the Grafana plugin, software bills of materials, and SHA256SUMS of them all.
-# The same commit, Go and C compilers give the same bytes, wherever they are built:
+# The same commit, Go and C compilers are meant to give the same bytes, wherever they are built:
 # SOURCE_DATE_EPOCH, by default the time of the commit, is the time of every file.
 #
 #   scripts/release.sh
