@@ -41,8 +41,18 @@ const LIMITS: NumberSetting[] = [
   },
   { key: 'cacheMegabytes', label: 'Cache (MiB)', description: 'Memory for cached histories', placeholder: '96' },
   { key: 'maxSeries', label: 'Series', description: 'Maximum in one answer of the server', placeholder: '2000' },
-  { key: 'maxMegabytes', label: 'Answer (MiB)', description: 'Maximum size of one answer of the server', placeholder: '64' },
-  { key: 'maxRequests', label: 'Requests', description: 'Maximum sent to the server at the same time', placeholder: '6' },
+  {
+    key: 'maxMegabytes',
+    label: 'Answer (MiB)',
+    description: 'Maximum size of one answer of the server',
+    placeholder: '64',
+  },
+  {
+    key: 'maxRequests',
+    label: 'Requests',
+    description: 'Maximum sent to the server at the same time',
+    placeholder: '6',
+  },
 ];
 
 export function ConfigEditor({ options, onOptionsChange }: Props) {

@@ -371,11 +371,7 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
 
       <Collapse label="How the history is read" isOpen={open} onToggle={() => setOpen(!open)}>
         <Stack direction="row" gap={1} wrap="wrap">
-          <InlineField
-            label="Iterations by"
-            htmlFor={id('by')}
-            tooltip="How to recognize a new iteration"
-          >
+          <InlineField label="Iterations by" htmlFor={id('by')} tooltip="How to recognize a new iteration">
             <Combobox<By>
               id={id('by')}
               width={24}
