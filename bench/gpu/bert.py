@@ -11,18 +11,10 @@ numpy and onnx.
 import argparse
 import json
 import pathlib
-import subprocess
-import sys
 
-CONFIG = """
-repository: {{url: {work}/models, quiet: 0s}}
-state: {work}/state
-backend: {backend}
-precisions: [{precisions}]
-tensorrt: {{libraries: [{libraries}], optimization_level: {level}}}
-worker: {{timeout: 15min}}
-benchmark: {{batches: [1], concurrency: [1], min_window: {window}, max_window: 20s, sweep_window: 1s}}
-models:
+from decode import HEAD, runner
+
+CONFIG = HEAD + """models:
   - {{match: bert, dims: {{sequence: 128}}}}
 workloads:
   - {{name: chat, shapes: {mix}, rate: 200/s, concurrency: 4, within: 50ms, max_rate: p99}}
@@ -168,17 +160,7 @@ def main():
         )
     )
 
-    def plancast(*words):
-        done = subprocess.run(
-            [args.plancast, *words, f"--config.file={config}"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode > 1:  # 1 is a threshold that is missed
-            sys.exit(done.stdout + done.stderr)
-        return done.stdout
-
+    plancast = runner(args.plancast, config)
     print("```\n" + plancast("check") + "```\n")
     print(plancast("run", "--once", "--format=markdown"))
     print(f"| {' | '.join(COLUMNS)} |\n" + "| --- " * len(COLUMNS) + "|")

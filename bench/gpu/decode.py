@@ -13,7 +13,7 @@ import pathlib
 import subprocess
 import sys
 
-CONFIG = """
+HEAD = """
 repository: {{url: {work}/models, quiet: 0s}}
 state: {work}/state
 backend: {backend}
@@ -21,7 +21,9 @@ precisions: [{precisions}]
 tensorrt: {{libraries: [{libraries}], optimization_level: {level}}}
 worker: {{timeout: 15min}}
 benchmark: {{batches: [1], concurrency: [1], min_window: {window}, max_window: 20s, sweep_window: 1s}}
-models:
+"""
+
+CONFIG = HEAD + """models:
   - {{match: decoder, dims: {{sequence: 1, past_sequence: {first}}}}}
 workloads:
   - {{name: prefill, phase: prefill, shapes: [{{dims: {{sequence: {prompt}}}}}]}}
@@ -34,6 +36,18 @@ DECODE = """
 """
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
+
+
+def runner(program, config):
+    """A function that runs plancast with a configuration and returns what it prints; a failure ends this program."""
+
+    def plancast(*words):
+        done = subprocess.run([program, *words, f"--config.file={config}"], capture_output=True, text=True, check=False)
+        if done.returncode > 1:  # 1 is a threshold that is missed
+            sys.exit(done.stdout + done.stderr)
+        return done.stdout
+
+    return plancast
 
 
 def row(record, result):
@@ -86,14 +100,7 @@ def main():
         )
     )
 
-    def plancast(*words):
-        done = subprocess.run(
-            [args.plancast, *words, f"--config.file={config}"], capture_output=True, text=True, check=False
-        )
-        if done.returncode > 1:  # 1 is a threshold that is missed
-            sys.exit(done.stdout + done.stderr)
-        return done.stdout
-
+    plancast = runner(args.plancast, config)
     print("```\n" + plancast("check") + "```\n")
     print(plancast("run", "--once", "--format=markdown"))
     print("| precision | workload | mean | P50 | P99 | tokens/s | cache | stable |\n" + "| --- " * 8 + "|")
