@@ -95,6 +95,18 @@ func TestAReferenceNeedNotBeMeasured(t *testing.T) {
 	}
 }
 
+// The outputs that were kept are those of the model that was there before.
+func TestAReferenceThatIsReplacedIsRunAgain(t *testing.T) {
+	s := retrained(t, "models: [{match: net, reference: version 2}]\n")
+	s.plancast("run", "--config.file", s.File())
+	s.Push("net", "2", fake.Script{Scale: new(2.2)})
+	s.Push("net", "5", fake.Script{Scale: new(2.2)})
+	s.plancast("run", "--config.file", s.File())
+	if got, want := s.references(), "5: 0.00 from version 2 fp32"; !slices.Contains(got, want) {
+		t.Errorf("got %q, want %q among them", got, want)
+	}
+}
+
 func TestAReferenceThatIsNotThereCostsTheAccuracy(t *testing.T) {
 	for declared, says := range map[string]string{
 		"version 9": "the repository does not hold version 9 fp32, the reference",

@@ -41,29 +41,42 @@ func (r *Runner) referenceFor(ctx context.Context, scan candidate.Scan, c candid
 	if _, ok := c.Files[candidate.ReferenceFile]; ok && declared == "" {
 		return reference{path: filepath.Join(staged, candidate.ReferenceFile), name: candidate.ReferenceFile}, nil
 	}
-	stem, err := r.referenceStem(c, declared)
+	stem, err := r.referenceStem(scan, c, declared)
 	if err != nil {
 		return reference{}, err
 	}
 	dir := filepath.Join(r.Config.State, referencesDir, c.Model)
-	found, err := filepath.Glob(filepath.Join(globEscape(dir), stem+"@*.npz"))
+	found, err := keptOutputs(dir, stem)
 	if err != nil {
 		return reference{}, err
 	}
-	if len(found) > 0 {
-		slices.SortFunc(found, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) })
-		_, whose, _ := strings.Cut(strings.TrimSuffix(filepath.Base(found[0]), ".npz"), "@")
+	if found != "" {
+		_, whose, _ := strings.Cut(strings.TrimSuffix(filepath.Base(found), ".npz"), "@")
 		version, precision, _ := strings.Cut(whose, "-")
-		return reference{path: found[0], name: referenceName(version, engine.Precision(precision))}, nil
+		return reference{path: found, name: referenceName(version, engine.Precision(precision))}, nil
 	}
 	out := reference{kept: filepath.Join(dir, fmt.Sprintf("%s@%s-%s.npz", stem, cmp.Or(declared, c.Version), engine.FP32))}
 	if declared != "" {
 		out.name = referenceName(declared, engine.FP32)
-		if held, ok := scan.Find(c.Model, declared); ok {
-			out.model = &held
-		}
+	}
+	if held, ok := scan.Find(c.Model, declared); ok {
+		out.model = &held
 	}
 	return out, nil
+}
+
+// keptOutputs is the newest file of outputs in dir that a stem names; "" when there is none.
+func keptOutputs(dir, stem string) (string, error) {
+	files, err := newestFirst(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	for _, f := range files {
+		if names(stem, f.Name()) {
+			return filepath.Join(dir, f.Name()), nil
+		}
+	}
+	return "", err
 }
 
 func referenceName(version string, p engine.Precision) string {
@@ -71,15 +84,27 @@ func referenceName(version string, p engine.Precision) string {
 }
 
 // referenceStem begins the names of kept references, <stem>@<version>-<precision>.npz:
-// it says what inputs they are of, and whether they were declared.
-func (r *Runner) referenceStem(c candidate.Candidate, declared string) (string, error) {
+// it says what inputs they are of, and whether they were declared. That of a declared
+// version ends in its digest, since a version may be replaced in place.
+func (r *Runner) referenceStem(scan candidate.Scan, c candidate.Candidate, declared string) (string, error) {
 	if declared == "" {
 		return engine.Fingerprint(engine.Environment{}, engine.Settings{}, r.inputs(c))
 	}
-	return engine.Fingerprint(engine.Environment{}, engine.Settings{}, struct {
+	stem, err := engine.Fingerprint(engine.Environment{}, engine.Settings{}, struct {
 		Inputs  inputs
 		Version string
 	}{r.inputs(c), declared})
+	if held, ok := scan.Find(c.Model, declared); ok {
+		stem += "-" + held.Digest
+	}
+	return stem, err
+}
+
+// names reports whether a file is of the outputs that a stem names. Outputs outlive the
+// version that made them: the stem of one that is gone has no digest, and names them all.
+func names(stem, file string) bool {
+	of, _, _ := strings.Cut(file, "@")
+	return of == stem || strings.HasPrefix(of, stem+"-")
 }
 
 // declaredReference is the version that the configuration declares as c's reference:
@@ -147,8 +172,8 @@ func (r *Runner) declare(ctx context.Context, p *Plan, c candidate.Candidate) er
 	return err
 }
 
-// referencesToRead are the declared references of identified candidates that somebody
-// has to run first, and that the scan has not identified.
+// referencesToRead are the declared references of identified candidates that the scan
+// has not identified: only their digest says whether the kept outputs are still theirs.
 func (r *Runner) referencesToRead(ctx context.Context, scan candidate.Scan) ([]candidate.Version, error) {
 	var out []candidate.Version
 	for name, versions := range scan.Models {
@@ -161,14 +186,8 @@ func (r *Runner) referencesToRead(ctx context.Context, scan candidate.Scan) ([]c
 				return nil, err
 			}
 			v := candidate.Version{Model: name, Version: declared}
-			if held := slices.ContainsFunc(versions, func(x candidate.Candidate) bool { return x.Version == declared }); !held || slices.Contains(out, v) {
-				continue
-			}
-			ref, err := r.referenceFor(ctx, scan, c, "")
-			if err != nil {
-				return nil, err
-			}
-			if ref.path == "" && ref.model == nil {
+			held := slices.ContainsFunc(versions, func(x candidate.Candidate) bool { return x.Version == declared })
+			if _, identified := scan.Find(name, declared); held && !identified && !slices.Contains(out, v) {
 				out = append(out, v)
 			}
 		}
@@ -231,10 +250,6 @@ func keepReference(outputs, kept string) error {
 	return nil
 }
 
-func globEscape(s string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
-}
-
 // keptReferences bounds the references of a model that no current input asks
 // for: going back to earlier inputs finds them again.
 const keptReferences = 5
@@ -242,7 +257,7 @@ const keptReferences = 5
 // pruneReferences removes all references but those that the candidates are
 // compared with now and the newest of the others.
 func (r *Runner) pruneReferences(ctx context.Context, dir string, scan candidate.Scan, model string) error {
-	current := map[string]bool{}
+	var current []string // stems
 	for _, c := range scan.Models[model] {
 		if c.Digest == "" {
 			continue
@@ -251,17 +266,17 @@ func (r *Runner) pruneReferences(ctx context.Context, dir string, scan candidate
 		if err != nil {
 			return err
 		}
-		stem, err := r.referenceStem(c, declared)
+		stem, err := r.referenceStem(scan, c, declared)
 		if err != nil {
 			return err
 		}
-		current[stem] = true
+		current = append(current, stem)
 	}
 	files, err := newestFirst(dir)
 	errs := []error{err}
 	others := 0
 	for _, f := range files {
-		if stem, _, _ := strings.Cut(f.Name(), "@"); current[stem] {
+		if slices.ContainsFunc(current, func(stem string) bool { return names(stem, f.Name()) }) {
 			continue
 		}
 		if others++; others > keptReferences {
