@@ -106,6 +106,8 @@ def main():
     print("| precision | workload | mean | P50 | P99 | tokens/s | cache | stable |\n" + "| --- " * 8 + "|")
     records = [json.loads(line) for line in plancast("history", "export", "--format=jsonl").splitlines()]
     for record in records:
+        if failure := record.get("failure"):
+            print(f"| {record['precision']} | **{failure['kind']}**: {failure['message'][:300]} |")
         for result in (record.get("measurement") or {}).get("workloads", []):
             print(row(record, result))
     for record in records:

@@ -33,11 +33,16 @@ func phased(name string, p workload.Phase, mix ...workload.Shape) workload.Workl
 func decoding(t *testing.T, model string, dims map[string]int64, list ...workload.Workload) Measurement {
 	t.Helper()
 	runtimetest.Need(t)
+	return decodingBy(t, onnxruntime.New(onnxruntime.Options{}), model, dims, list...)
+}
+
+func decodingBy(t *testing.T, b engine.Backend, model string, dims map[string]int64, list ...workload.Workload) Measurement {
+	t.Helper()
 	o := DefaultOptions()
 	o.WarmUp, o.MinWindow, o.SweepWindow, o.MinQueries, o.Concurrency = 5*time.Millisecond, 10*time.Millisecond, 5*time.Millisecond, 20, nil
 	o.Workloads = list
 	j := Job{ModelPath: model, Dims: dims, Precision: engine.FP32, Options: o, Settings: engine.Settings{Threads: 1}, WorkDir: t.TempDir()}
-	m, err := Measure(context.Background(), onnxruntime.New(onnxruntime.Options{}), j, nil)
+	m, err := Measure(context.Background(), b, j, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,44 +145,6 @@ func TestStepsThatGiveSomethingElseThanPlainCallsAreRefused(t *testing.T) {
 		_, err := tr.chainOf(t.Context(), w.Shapes[0])
 		if c.kind == "" && err != nil || c.kind != "" && engine.AsError(err).Kind != c.kind {
 			t.Errorf("%T: %v, want %q", c.engine, err, c.kind)
-		}
-	}
-}
-
-// reporting is an engine that knows no more of its outputs than their names.
-type reporting struct {
-	engine.Engine
-	outputs []engine.TensorInfo
-}
-
-func (r reporting) Outputs() []engine.TensorInfo { return r.outputs }
-
-func TestTheModelSaysWhatTheCacheIsWhereTheEngineDoesNot(t *testing.T) {
-	model, err := onnx.ReadFile(onnxtest.Generated(t, "decoder.onnx"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	outputs := slices.Clone(model.Outputs)
-	for i := range outputs {
-		outputs[i].Dims = []engine.Dim{{Size: -1}}
-	}
-	slices.Reverse(outputs)
-	r := &run{job: Job{Options: DefaultOptions(), Dims: map[string]int64{"sequence": 1, "past_sequence": 8}}, engine: reporting{outputs: outputs}}
-	if err := r.plan(model.Inputs); err == nil {
-		t.Fatal("the length of the mask is known without a layout")
-	}
-	r.declared.inputs, r.declared.outputs = model.Inputs, model.Outputs
-	if err := r.plan(model.Inputs); err != nil {
-		t.Fatal(err)
-	}
-	layout, err := r.layout(model.Inputs)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range layout.Cache {
-		in, out := model.Inputs[p.Input].Name, outputs[p.Output].Name
-		if strings.TrimPrefix(in, "past_key_values") != strings.TrimPrefix(out, "present") {
-			t.Errorf("%s comes back as %s", in, out)
 		}
 	}
 }

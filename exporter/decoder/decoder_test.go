@@ -262,14 +262,24 @@ func TestLengthsAreFoundUnderEveryName(t *testing.T) {
 	}
 }
 
-func TestAModelOfOneTokenAStepTakesNoMore(t *testing.T) {
-	in, out := signature()
-	in[0].Dims[1] = engine.Dim{Size: 1}
-	l, err := Recognize(in, out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := l.Chain(in, tensorio.Shapes{Batch: 1}, Lengths{Sequence: 4}, 1, 1); err == nil || !strings.Contains(err.Error(), "a step of 4 tokens does not fit") {
-		t.Error(err)
+func TestALengthThatIsFixedIsTheOnlyOne(t *testing.T) {
+	for name, c := range map[string]struct {
+		fix  func(in []engine.TensorInfo)
+		n    Lengths
+		want string
+	}{
+		"a model of one token a step":                {func(in []engine.TensorInfo) { in[0].Dims[1].Size = 1 }, Lengths{Sequence: 4}, "dimension 1 is fixed to 1 in the model and given as 4"},
+		"an engine built for one context":            {func(in []engine.TensorInfo) { in[4].Dims[2].Size = 512 }, Lengths{Sequence: 1, Past: 2000}, "dimension 2 is fixed to 512 in the model and given as 2000"},
+		"a mask as long as the engine was built for": {func(in []engine.TensorInfo) { in[1].Dims[1].Size = 513 }, Lengths{Sequence: 1, Past: 2000}, "dimension 1 is fixed to 513 in the model and given as 2001"},
+	} {
+		in, out := signature()
+		l, err := Recognize(in, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.fix(in)
+		if _, err := l.Chain(in, tensorio.Shapes{Batch: 1}, c.n, 1, 1); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
 	}
 }

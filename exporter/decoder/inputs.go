@@ -29,7 +29,8 @@ type axis struct {
 	of              string // Sequence, PastSequence, or "" for both together
 }
 
-// axes are the open dimensions that follow the lengths.
+// axes are the dimensions that follow the lengths. Some may have a fixed size: of a model
+// for one token at a time, or of an engine that was built for one length.
 func (l Layout) axes(inputs []engine.TensorInfo) []axis {
 	all := []axis{{l.Tokens, 1, Sequence}, {l.Mask, 1, ""}}
 	if l.Positions >= 0 {
@@ -38,7 +39,7 @@ func (l Layout) axes(inputs []engine.TensorInfo) []axis {
 	for _, p := range l.Cache {
 		all = append(all, axis{p.Input, p.axis, PastSequence})
 	}
-	return slices.DeleteFunc(all, func(a axis) bool { return a.input < 0 || inputs[a.input].Dims[a.position].Size >= 0 })
+	return slices.DeleteFunc(all, func(a axis) bool { return a.input < 0 })
 }
 
 func (a axis) place(inputs []engine.TensorInfo) string {
@@ -69,7 +70,7 @@ func (l Layout) Lengths(inputs []engine.TensorInfo, sizes map[string]int64, n Le
 	names := map[string]string{Sequence: Sequence, PastSequence: PastSequence}
 	for _, a := range l.axes(inputs) {
 		names[a.place(inputs)] = a.of
-		if d := inputs[a.input].Dims[a.position]; !d.Anonymous() {
+		if d := inputs[a.input].Dims[a.position]; d.Name != "" && !d.Anonymous() {
 			names[d.Name] = a.of
 		}
 	}
@@ -93,9 +94,6 @@ func (l Layout) Lengths(inputs []engine.TensorInfo, sizes map[string]int64, n Le
 // chain.
 func (l Layout) Chain(inputs []engine.TensorInfo, shapes tensorio.Shapes, n Lengths, steps int, seed uint64) (engine.Chain, error) {
 	var c engine.Chain
-	if fixed := inputs[l.Tokens].Dims[1].Size; fixed >= 0 && fixed != n.Sequence {
-		return c, engine.Errorf(engine.KindInvalidInput, "generate input", inputs[l.Tokens].String(), "a step of %d tokens does not fit", n.Sequence)
-	}
 	for i := range steps {
 		resolved, err := l.Resolve(inputs, shapes, n.After(i))
 		if err != nil {

@@ -68,7 +68,8 @@ func (d DType) Bytes(n int64) int64 { return (n*int64(d.Bits()) + 7) / 8 }
 // Float reports whether d is a floating-point type.
 func (d DType) Float() bool { return strings.Contains(string(d), "float") }
 
-// Dim is one dimension: a size, or Size -1 with the symbol's name, if any.
+// Dim is one dimension: a size, or Size -1 where it is open, with the symbol's name, if
+// any. An engine that was built for one size of an open dimension gives both.
 type Dim struct {
 	Size int64  `json:"size"`
 	Name string `json:"name,omitempty"`

@@ -3,8 +3,6 @@ package serve
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,30 +58,5 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 	_, err := Play(ctx, requests, []Instance{call(func(int) error { cancel(); return nil })}, 0)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
-	}
-}
-
-// How long after their time requests begin that an instance is free for.
-func BenchmarkStarts(b *testing.B) {
-	for _, rate := range []int{200, 2000} {
-		b.Run(fmt.Sprint(rate), func(b *testing.B) {
-			var late []time.Duration
-			for b.Loop() {
-				requests := make([]engine.Request, rate)
-				for i := range requests {
-					requests[i].At = time.Duration(i) * time.Second / time.Duration(rate)
-				}
-				answers, err := Play(b.Context(), requests, []Instance{call(func(int) error { return nil })}, 0)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for i, a := range answers {
-					late = append(late, a.Start-requests[i].At)
-				}
-			}
-			slices.Sort(late)
-			b.ReportMetric(float64(late[len(late)/2].Microseconds()), "median-µs")
-			b.ReportMetric(float64(late[len(late)*99/100].Microseconds()), "P99-µs")
-		})
 	}
 }

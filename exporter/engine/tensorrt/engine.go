@@ -101,8 +101,8 @@ func (e *loaded) describe(meta metadata) error {
 			dims := make([]engine.Dim, len(real.Shape))
 			for i, size := range real.Shape {
 				dims[i] = engine.Dim{Size: size}
-				if size < 0 && i < len(t.Dims) {
-					dims[i].Name = t.Dims[i].Name
+				if i < len(t.Dims) {
+					dims[i].Name = t.Dims[i].Name // also where the engine was built for one size
 				}
 			}
 			t.Dims = dims
