@@ -20,11 +20,8 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
   small=$(find "${PLANCAST_CACHE:-.cache}/models/digit-reader" -name model.onnx | sort | head -n 1)
   [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the target, or the machine was not idle"
 fi
-if part workload "an open loop: how late calls begin at 200 and 2,000 requests a second (aim: P50 below 50 µs, P99 below 1 ms), and its P50 far below capacity over the closed loop's (aim: within 2 %)"; then
-  go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/onnxruntime | grep -E '^Benchmark'
-  go test -run '^$' -bench OpenLoop -benchtime=5x ./exporter/bench | grep -E '^Benchmark'
-  echo "the same for the loop that TensorRT's requests are played by, with requests that take no time:"
-  go test -run '^$' -bench Starts -benchtime=5x ./exporter/engine/serve | grep -E '^Benchmark'
+if part workload "traffic: waiting in a queue, the search for the highest rate, punctual starts, and an open loop against a closed one, each with its target; about five minutes"; then
+  go run ./bench/workload || echo "a target was missed, or the machine was not idle"
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
   go run ./bench/noise || echo "a target was missed, or the machine was not idle"

@@ -245,26 +245,3 @@ func TestWorkloadsOnRealRuntime(t *testing.T) {
 		t.Errorf("a dimension that the model lacks: %#v", w)
 	}
 }
-
-// BenchmarkOpenLoop compares the P50 of an open loop far below capacity with the closed
-// loop's: the target is within 2 %.
-func BenchmarkOpenLoop(b *testing.B) {
-	runtimetest.Need(b)
-	o := DefaultOptions()
-	o.Workloads = []workload.Workload{chat(100, batches(1)...)}
-	o.Concurrency = nil
-	var ratios []float64
-	for b.Loop() {
-		j := Job{ModelPath: onnxtest.Write(b, onnxtest.Classifier(1024, 2048, 256)), Precision: engine.FP32, Options: o, Settings: engine.Settings{Threads: 1}, WorkDir: b.TempDir()}
-		m, err := Measure(b.Context(), onnxruntime.New(onnxruntime.Options{}), j, nil)
-		if err != nil {
-			b.Fatal(err)
-		}
-		closed, _ := m.Latency.At(0.5)
-		open, _ := m.Workloads[0].Latency.At(0.5)
-		ratios = append(ratios, open.Value/closed.Value)
-	}
-	slices.Sort(ratios)
-	b.ReportMetric(ratios[len(ratios)/2], "P50-ratio")
-	b.ReportMetric(0, "ns/op")
-}
