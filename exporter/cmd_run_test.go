@@ -140,6 +140,7 @@ models:
 workloads:
   - {name: talk, models: "cfg-*", shapes: [{dims: {batch: 2, N: 4}}, {dims: {sequence: 32}}]}
   - {name: lonely, models: "bret*"}
+  - {name: logged, models: "typo-*", shapes: as recorded}
 notifications:
   receivers:
     - {name: chat, url_env: PLANCAST_TEST_URL}
@@ -166,6 +167,7 @@ notifications:
 		`models[1].match: no model of the repository matches "nothing-like-this"`,
 		`workloads[0].shapes[1].dims: no model that gets the workload talk has a dimension "sequence"; cfg-dims has x [N, 4]`,
 		`workloads[1].models: no model of the repository gets the workload lonely`,
+		`workloads[2].shapes: typo-npz version 1 has no inputs.npz, from which the workload logged takes its shapes`,
 		`config.pbtxt of pbtxt-name version 1: the model has no input "input__0"; pbtxt-name has x`,
 		`notifications.routes[0].owners: no model of the repository has an owner that matches "visoin"`,
 		`notifications.routes[1].models: no model of the repository matches "resnt*"`,

@@ -74,6 +74,12 @@ func workloadFindings(cfg config.Config, scan candidate.Scan, names []string) (o
 			}
 			continue
 		}
+		for _, name := range matches {
+			versions := scan.Models[name]
+			if _, ok := versions[len(versions)-1].Files[candidate.InputsFile]; w.Recorded && !ok {
+				out = append(out, fmt.Sprintf("workloads[%d].shapes: %s version %s has no %s, from which the workload %s takes its shapes", i, name, versions[len(versions)-1].Version, candidate.InputsFile, w.Name))
+			}
+		}
 		if w.Phase != "" {
 			continue // its sizes may be those of a cache, which has no dimension for each
 		}

@@ -64,7 +64,9 @@ type run struct {
 	inputs   []engine.TensorInfo
 	declared struct{ inputs, outputs []engine.TensorInfo } // by the model, where it can be read
 	profiles map[string]int                                // of the build, by workload
-	arrays   []engine.Tensor                               // inputs.npz, nil without
+	npz      []engine.Tensor                               // inputs.npz, nil without
+	arrays   []engine.Tensor                               // its samples of the first shape
+	groups   [][]engine.Tensor                             // its samples of each shape
 	outputs  []engine.Tensor                               // on the evaluation inputs, all samples; nil before accuracy
 	samples  int                                           // that outputs holds
 	dims     map[string]int64
@@ -93,11 +95,11 @@ func (r *run) measure(ctx context.Context) error {
 }
 
 func (r *run) build(ctx context.Context) error {
-	arrays, err := r.evaluationArrays()
-	if err != nil {
+	var err error
+	if r.npz, err = r.evaluationArrays(); err != nil {
 		return err
 	}
-	r.arrays = arrays
+	r.arrays = r.npz
 	req, err := r.buildRequest(r.job.ModelPath)
 	if err != nil {
 		return err

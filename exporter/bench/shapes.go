@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -20,6 +21,13 @@ func (r *run) plan(inputs []engine.TensorInfo) error {
 		return engine.Errorf(engine.KindInvalidModel, "plan the measurement of", r.job.Model, "the model has no inputs, so there is nothing to measure")
 	}
 	r.inputs = inputs
+	if r.npz != nil {
+		var err error
+		if r.groups, err = tensorio.Groups(inputsFile, inputs, r.npz); err != nil {
+			return err
+		}
+		r.arrays = r.groups[0]
+	}
 	r.dims = tensorio.DimsOf(inputs, r.arrays)
 	for name, size := range r.job.Dims {
 		r.dims[name] = size
@@ -219,12 +227,25 @@ func (r *run) timed(batch int) ([]engine.Tensor, error) {
 	return tensorio.Generate(r.inputs, shapes, r.job.Options.Seed)
 }
 
-// recorded is the first of the evaluation inputs, if it has these shapes; nil
-// otherwise, with an error where inputs.npz cannot be cut into such.
-func (r *run) recorded(shapes [][]int64) ([]engine.Tensor, error) {
-	calls, err := tensorio.Calls(inputsFile, r.inputs, shapes, r.arrays)
-	if err != nil || !slices.EqualFunc(calls[0], shapes, func(t engine.Tensor, s []int64) bool { return slices.Equal(t.Shape, s) }) {
-		return nil, err
+// recorded is the first of the evaluation inputs that have these shapes; nil where none
+// has, with an error where inputs.npz cannot be cut into such.
+func (r *run) recorded(shapes [][]int64) (call []engine.Tensor, err error) {
+	for g, arrays := range r.groups {
+		calls, misfit := tensorio.Calls(groupName(g), r.inputs, shapes, arrays)
+		if misfit == nil && slices.EqualFunc(calls[0], shapes, func(t engine.Tensor, s []int64) bool { return slices.Equal(t.Shape, s) }) {
+			return calls[0], nil
+		}
+		if g == 0 {
+			err = misfit
+		}
 	}
-	return calls[0], nil
+	return nil, err
+}
+
+// groupName is what the samples of one shape are called in errors.
+func groupName(group int) string {
+	if group == 0 {
+		return inputsFile
+	}
+	return fmt.Sprintf("%s, group %d", inputsFile, group)
 }

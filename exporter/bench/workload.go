@@ -52,7 +52,11 @@ const fallsBehind = 0.1
 // mostRequests bounds a window, whatever the rate.
 const mostRequests = 1 << 20
 
-func (t *traffic) measure(ctx context.Context) error {
+func (t *traffic) measure(ctx context.Context) (err error) {
+	if t.w, err = t.mixed(t.w); err != nil {
+		return err
+	}
+	t.result.Shapes = t.w.Shapes
 	for _, s := range t.w.Shapes {
 		c, err := t.chainOf(ctx, s)
 		if err != nil {
@@ -83,10 +87,11 @@ func (t *traffic) inputsOf(s workload.Shape) ([]engine.Tensor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.arrays != nil {
-		if call, err := t.recorded(shapes); err == nil && call != nil {
-			return call, nil
-		}
+	if call, err := t.recorded(shapes); err == nil && call != nil {
+		return call, nil
+	}
+	if t.w.Recorded {
+		t.warn("%s: it is timed on generated inputs, since inputs.npz does not fill a batch", s.Words())
 	}
 	return tensorio.Generate(t.run.inputs, shapes, t.job.Options.Seed)
 }

@@ -34,6 +34,10 @@ func (r *run) trafficRanges(closed map[string]engine.Profile) []map[string]engin
 // rangesOf are the ranges of a workload's shapes, tuned for the one with the largest
 // share. Where the job gives a profile of an input that covers them, it is that.
 func (r *run) rangesOf(w workload.Workload) (map[string]engine.Profile, error) {
+	w, err := r.mixed(w)
+	if err != nil {
+		return nil, err
+	}
 	shares := w.Shares()
 	heaviest := slices.Index(shares, slices.Max(shares))
 	ranges := map[string]engine.Profile{}

@@ -41,7 +41,7 @@ func (c *Config) workload(d *decoder, key string, n *yaml.Node) {
 		}),
 		"models":      d.models(&w.Models),
 		"phase":       d.oneOf(&phase, names(workload.Phases, func(p workload.Phase) string { return string(p) })...),
-		"shapes":      d.nonEmpty("a shape such as {dims: {sequence: 128}}", func(key string, n *yaml.Node) { w.Shapes = append(w.Shapes, d.workloadShape(key, n)) }),
+		"shapes":      d.workloadShapes(&w),
 		"rate":        d.quantity(&w.Rate, units.PerSec, 1.0/60, 1e6),
 		"burstiness":  d.quantity(&w.Burstiness, units.None, 0.01, 100),
 		"trace":       d.text(&file),
@@ -55,7 +55,7 @@ func (c *Config) workload(d *decoder, key string, n *yaml.Node) {
 			d.errorf(n, key, "%v", err)
 		}
 	}
-	if len(w.Shapes) == 0 {
+	if len(w.Shapes) == 0 && !w.Recorded {
 		w.Shapes = []workload.Shape{{Weight: 1}}
 	}
 	if w.Burstiness == 0 && w.Open() {
@@ -104,7 +104,10 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 	if w.Phase != "" && (w.Open() || w.MaxRate != 0) {
 		errs = append(errs, fmt.Errorf("times the phase %s at a rate: a phase is timed call after call, so remove rate and max_rate", w.Phase))
 	}
-	if trace != "" && (len(w.Shapes) > 0 || w.Open() || w.MaxRate != 0 || w.Phase != "") {
+	if w.Phase != "" && w.Recorded {
+		errs = append(errs, fmt.Errorf("takes the shapes of the phase %s from inputs.npz, which has no lengths of a cache: write shapes such as [{dims: {sequence: 512}}]", w.Phase))
+	}
+	if trace != "" && (len(w.Shapes) > 0 || w.Recorded || w.Open() || w.MaxRate != 0 || w.Phase != "") {
 		errs = append(errs, errors.New("has a trace, which says which shapes come when: leave out shapes, rate, burstiness, max_rate and phase"))
 	}
 	for i, s := range w.Shapes {
@@ -113,6 +116,24 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 		}
 	}
 	return errs
+}
+
+// asRecorded stands in the place of shapes for those of inputs.npz.
+const asRecorded = "as recorded"
+
+// workloadShapes reads a mix.
+func (d *decoder) workloadShapes(w *workload.Workload) field {
+	list := d.nonEmpty("a shape such as {dims: {sequence: 128}}", func(key string, n *yaml.Node) { w.Shapes = append(w.Shapes, d.workloadShape(key, n)) })
+	return func(key string, n *yaml.Node) {
+		switch {
+		case n.Kind != yaml.ScalarNode || isNull(n):
+			list(key, n)
+		case n.Value == asRecorded:
+			w.Recorded = true
+		default:
+			d.errorf(n, key, "%q is neither a list of shapes nor %q, which takes them from inputs.npz", n.Value, asRecorded)
+		}
+	}
 }
 
 // workloadShape reads one shape of a mix; its weight is 1 where none is given.

@@ -73,12 +73,13 @@ func ReadNPZ(name string, wanted func(array string) bool) ([]engine.Tensor, erro
 	return tensors, nil
 }
 
-// ForInputs wants the arrays that inputs are read from: those of their names, and
-// for what is no tensor those below ("name/0", "name/keys").
+// ForInputs wants the arrays that inputs are read from: those of their names and of
+// their groups ("name/1"), and for what is no tensor those below ("name/0", "name/keys").
 func ForInputs(inputs []engine.TensorInfo) func(array string) bool {
 	return func(array string) bool {
 		return slices.ContainsFunc(inputs, func(in engine.TensorInfo) bool {
-			return array == in.Name || len(in.In) > 0 && strings.HasPrefix(array, in.Name+"/")
+			_, grouped := groupOf(in, array)
+			return array == in.Name || grouped || len(in.In) > 0 && strings.HasPrefix(array, in.Name+"/")
 		})
 	}
 }

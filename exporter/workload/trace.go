@@ -16,12 +16,15 @@ type Traced struct {
 	Shape int           `json:"shape"` // index into Shapes
 }
 
+// MostShapes is how many shapes a recorded mix may have: an engine holds each of them
+// ready.
+const MostShapes = 64
+
 // The bounds of a trace: each job carries it whole.
 const (
 	mostTraced     = 10_000
 	longestLine    = 64 << 10
 	longestTrace   = time.Hour
-	mostShapes     = 64
 	mostDimensions = 1 << 30
 )
 
@@ -62,8 +65,8 @@ func (w *Workload) ReadTrace(r io.Reader) error {
 		switch {
 		case len(trace) > mostTraced:
 			return fmt.Errorf("it has more than %d requests: take a part of it", mostTraced)
-		case len(shapes) > mostShapes:
-			return fmt.Errorf("it has more than %d shapes: round its sizes up, as a server with buckets does", mostShapes)
+		case len(shapes) > MostShapes:
+			return fmt.Errorf("it has more than %d shapes: round its sizes up, as a server with buckets does", MostShapes)
 		}
 	}
 	if err := lines.Err(); err != nil {

@@ -38,8 +38,10 @@ type Workload struct {
 	// Models are names or patterns of the models that get it; empty for all.
 	Models []string `json:"-"`
 	Phase  Phase    `json:"phase,omitempty"`
-	// Shapes is the mix that requests are drawn from; never empty.
-	Shapes []Shape `json:"shapes"`
+	// Shapes is the mix that requests are drawn from. It is empty only where Recorded says
+	// that it is the one of the candidate's evaluation inputs, and those are not read yet.
+	Shapes   []Shape `json:"shapes"`
+	Recorded bool    `json:"recorded,omitempty"`
 	// Rate is how many requests arrive in a second, on average. 0 is a closed loop:
 	// each request follows the one before.
 	Rate float64 `json:"rate_per_s,omitempty"`
@@ -116,6 +118,9 @@ func (w Workload) String() string {
 	if w.Phase != "" {
 		parts[0] = string(w.Phase) + " of " + parts[0]
 	}
+	if w.Recorded {
+		parts = append(parts, "as recorded")
+	}
 	if w.Replayed > 0 {
 		parts = append(parts, units.Count(w.Replayed, "request")+" as recorded")
 	}
@@ -136,6 +141,9 @@ func (w Workload) String() string {
 
 // mix reads "70 % sequence 32, 25 % 128, 5 % 512".
 func (w Workload) mix() string {
+	if len(w.Shapes) == 0 {
+		return "the shapes of inputs.npz"
+	}
 	shares := w.Shares()
 	words := make([]string, len(w.Shapes))
 	var before []string
