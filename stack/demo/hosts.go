@@ -101,12 +101,14 @@ precisions: [fp32, fp16, int8]
 ` + owners + `
 workloads:
   - name: chat
-    models: bert-*
+    models: ["bert-*", "t5-*"]
     shapes: [{weight: 70, dims: {sequence: 32}}, {weight: 25, dims: {sequence: 128}}, {weight: 5, dims: {sequence: 512}}]
     rate: 20/s
     concurrency: 2
     within: 400ms
     max_rate: p99
+  - {name: prefill, models: "t5-*", phase: prefill, shapes: [{dims: {sequence: 512}}]}
+  - {name: decode, models: "t5-*", phase: decode, shapes: [{dims: {past_sequence: 2000}}]}
 
 targets:
   - {name: interactive, criteria: ["p99 < 50ms", "accuracy_deviation < 0.5%"]}

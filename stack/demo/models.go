@@ -37,6 +37,7 @@ type model struct {
 	deviation    float64       // of INT8 at the first candidate, a ratio
 	top1         float64       // labelled accuracy of FP32; 0 without labels
 	talks        bool          // it is measured under the workload chat
+	generates    bool          // it is measured in the phases prefill and decode
 
 	failures map[int]failure // by candidate
 	// A candidate whose INT8 engine left so many more layers unquantized, with
@@ -50,6 +51,9 @@ type failure struct {
 	engine.Error
 	log []string
 }
+
+// Generative is the model that generates text.
+const Generative = "t5-small"
 
 // models are the stories. Milestones are in the configuration of their host.
 var models = []model{
@@ -96,8 +100,8 @@ var models = []model{
 		},
 	},
 	{
-		name: "t5-small", environments: []environment{{Days, newer}}, precisions: three, candidates: 21, newest: 9 * time.Hour,
-		first: 0.230, limit: 0.098, reach: 0.90, parallel: 5.9, weights: 242 << 20, layers: 176, deviation: 0.0061,
+		name: Generative, environments: []environment{{Days, newer}}, precisions: three, candidates: 21, newest: 9 * time.Hour,
+		first: 0.230, limit: 0.098, reach: 0.90, parallel: 5.9, weights: 242 << 20, layers: 176, deviation: 0.0061, talks: true, generates: true,
 		unquantized: map[int]int{21: 11},
 		regressions: map[int]float64{21: 1.31},
 	},
