@@ -91,6 +91,7 @@ export class DataSource extends DataSourceWithBackend<MilestoneQuery, MilestoneO
       iterationSeries: q.iterationSeries ? interpolateExpr(q.iterationSeries, replace) : q.iterationSeries,
       timeSeries: q.timeSeries ? interpolateExpr(q.timeSeries, replace) : q.timeSeries,
       models: q.models ? interpolateRegex(q.models, replace) : q.models,
+      criterion: q.criterion ? interpolateRegex(q.criterion, replace) : q.criterion,
       milestone: text(q.milestone),
       deadline: text(q.deadline),
       environment: text(q.environment),

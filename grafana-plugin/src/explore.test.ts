@@ -18,15 +18,15 @@ const number = (model: string, value: number) =>
   });
 
 describe('numbers in Explore', () => {
-  it('are one table with a column for each label', () => {
+  it('are one table, the number first, then a column for each label', () => {
     const other = createDataFrame({ fields: [] });
     const [table, rest] = numbersAsTable([number('a', 0.5), number('b', 0.7), other]);
     expect(table.fields.map((f) => [f.name, f.values])).toEqual([
+      ['probability', [0.5, 0.7]],
       ['model', ['a', 'b']],
       ['precision', ['int8', 'int8']],
-      ['probability', [0.5, 0.7]],
     ]);
-    expect(table.fields[2].config.unit).toBe('percentunit');
+    expect(table.fields[0].config).toMatchObject({ unit: 'percentunit', custom: { width: 110 } });
     expect(rest).toBe(other);
   });
 

@@ -1,8 +1,8 @@
 import { createDataFrame, DataFrame, DataFrameType, FieldType } from '@grafana/data';
 
 /**
- * Numbers with labels as one table: Explore has no stat panel, and would show a column for each of them. Other frames
- * stay as they are.
+ * Numbers with labels as one table: Explore has no stat panel, and would show a column for each of them. The number
+ * comes first, because many labels are wider than the page. Other frames stay as they are.
  */
 export function numbersAsTable(frames: DataFrame[]): DataFrame[] {
   const numbers = frames.filter((f) => f.meta?.type === DataFrameType.NumericMulti && f.fields.length > 0);
@@ -19,13 +19,13 @@ export function numbersAsTable(frames: DataFrame[]): DataFrame[] {
     name: first.name,
     meta: { ...numbers[0].meta, type: undefined, preferredVisualisationType: 'table' },
     fields: [
-      ...labels.map((name) => ({ name, type: FieldType.string, values: values.map((v) => v.labels?.[name] ?? '') })),
       {
         name: first.name,
         type: FieldType.number,
-        config: { ...first.config, displayNameFromDS: undefined },
+        config: { ...first.config, displayNameFromDS: undefined, custom: { width: 110 } },
         values: values.map((v) => v.values[0]),
       },
+      ...labels.map((name) => ({ name, type: FieldType.string, values: values.map((v) => v.labels?.[name] ?? '') })),
     ],
   });
   return [table, ...frames.filter((f) => !numbers.includes(f))];

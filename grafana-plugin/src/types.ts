@@ -56,6 +56,8 @@ export interface MilestoneQuery extends DataQuery {
   history?: string;
   resolution?: string;
   interval?: boolean;
+  /** Of a forecast: a regular expression on the criteria, written as "p99 < 50 ms". */
+  criterion?: string;
   show?: Show;
   legend?: string;
   adhocFilters?: AdHocFilter[];

@@ -69,6 +69,7 @@ func TestRefusedQueriesNameTheirPlace(t *testing.T) {
 		`{"criteria":[{` + good + `}],"horizon":"never"}`:                                       `horizon: "never" is not one`,
 		`{"criteria":[{` + good + `}],"by":"guess"}`:                                            `iterations: "guess" is not a way`,
 		`{"criteria":[{` + good + `}],"models":"("}`:                                            "models: ",
+		`{"criteria":[{` + good + `}],"criterion":"("}`:                                         "criterion: ",
 		`{"criteria":[{` + good + `}],"history":"1y2"}`:                                         "history: ",
 		`{"criteria":[{` + good + `}],"environmentLabel":"a-b"}`:                                "environment label: ",
 		`{"criteria":[{` + good + `}],"adhocFilters":[{"key":"a","operator":"<","value":"b"}]}`: "filter 1: ",

@@ -61,7 +61,8 @@ const MaxCriteria = 20
 type Query struct {
 	Type Type
 	tsdb.Query
-	Interval bool // add the bounds of probabilities
+	Interval bool           // add the bounds of probabilities
+	Drawn    *regexp.Regexp // the criteria that a Forecast draws; nil is all
 	Show     Show
 	Legend   string
 }
@@ -92,6 +93,7 @@ type wire struct {
 	History    string        `json:"history"`
 	Resolution string        `json:"resolution"`
 	Interval   bool          `json:"interval"`
+	Criterion  string        `json:"criterion"`
 	Show       Show          `json:"show"`
 	Legend     string        `json:"legend"`
 	Filters    []prom.Filter `json:"adhocFilters"`
@@ -151,6 +153,13 @@ func ParseQuery(q backend.DataQuery, s Settings) (Query, error) {
 	}
 	if err := out.goal(w, q.TimeRange.To, s); err != nil {
 		return Query{}, err
+	}
+	if w.Criterion != "" {
+		drawn, err := regexp.Compile("^(?s:" + w.Criterion + ")$")
+		if err != nil {
+			return Query{}, invalid("criterion", "%v", err)
+		}
+		out.Drawn = drawn
 	}
 	if out.Type == Report || (out.Type == Annotations && len(w.Criteria) == 0 && w.Source != "milestone") {
 		return out, nil

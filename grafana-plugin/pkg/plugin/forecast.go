@@ -3,12 +3,16 @@ package plugin
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/data"
 
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/grafana-plugin/pkg/frames"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/tsdb"
 )
 
@@ -24,33 +28,61 @@ func (d *Datasource) forecast(ctx context.Context, a *request) (data.Frames, err
 	if len(a.history.Series) == 0 {
 		return data.Frames{frames.None(data.FrameTypeTimeSeriesMulti)}, nil
 	}
+	drawn, err := a.drawn()
+	if err != nil {
+		return nil, err
+	}
 	var out data.Frames
 	var all []named
 	targets := map[string]bool{}
-	names := a.names()
+	names := a.names(drawn)
 	known, others := a.asKnown(a.at, time.Time{})
 	for i, s := range a.history.Series {
-		if i == maxFans {
+		if len(all) == maxFans {
 			break
+		}
+		if !a.draws(s) {
+			continue
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		x := names[i]
-		var err error
+		x := names[len(all)]
 		if x.forecast, err = forecast.Single(known[i], a.Goal(), a.at, forecast.Options{Score: true, Others: others[i]}); err != nil {
 			return nil, err
 		}
 		all = append(all, x)
-		out = append(out, a.fan(s, x, len(a.history.Series) == 1)...)
+		out = append(out, a.fan(s, x, len(drawn) == 1)...)
 		if key := s.Criterion.String(); !targets[key] {
 			targets[key] = true
 			out = append(out, a.target(s))
 		}
 	}
 	a.attachNotes(out[0], all)
-	if n := len(a.history.Series); n > maxFans {
+	if n := len(drawn); n > maxFans {
 		frames.Warn(out[0], fmt.Sprintf("%d of %d series are drawn: narrow the expression to see others", maxFans, n))
+	}
+	return out, nil
+}
+
+// draws says whether a series is about a criterion that the query draws.
+func (a *request) draws(s tsdb.Series) bool {
+	return a.Drawn == nil || a.Drawn.MatchString(s.Criterion.String())
+}
+
+// drawn are the series that the query draws; the others are evidence only.
+func (a *request) drawn() ([]tsdb.Series, error) {
+	var out []tsdb.Series
+	criteria := map[string]bool{}
+	for _, s := range a.history.Series {
+		criteria[s.Criterion.String()] = true
+		if a.draws(s) {
+			out = append(out, s)
+		}
+	}
+	if len(out) == 0 {
+		have := slices.Sorted(maps.Keys(criteria))
+		return nil, &terms.Invalid{Field: "criterion", Reason: fmt.Sprintf("it matches none of %s", strings.Join(have, ", "))}
 	}
 	return out, nil
 }

@@ -212,6 +212,36 @@ func TestAnEngineWithoutEffectIsNoResultOfAMilestoneThatNamesItsPrecision(t *tes
 	}
 }
 
+// Two criteria in different units have no axis in common, so a panel may draw one of them.
+func TestAForecastDrawsTheCriterionThatItNames(t *testing.T) {
+	s := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
+	q := query{"type": "forecast", "models": "resnet50", "criteria": []any{
+		criterion(int8P99, "<", "36ms", "seconds"), criterion(`plancast_engine_accuracy_deviation_ratio{precision="int8"}`, "<", "0.3%", "ratio"),
+	}}
+	drawn := func(only string) map[string]string {
+		q["criterion"] = only
+		out := map[string]string{}
+		for _, f := range s.one(q) {
+			value := f.Fields[1]
+			out[value.Labels["criterion"]+" "+value.Labels["part"]+value.Labels["percentile"]] = show(data.NewFrame("", f.Fields...))
+		}
+		return out
+	}
+	all, one := drawn(""), drawn("P99.*")
+	if len(all) != 10 || len(one) != 5 {
+		t.Fatalf("%d lines of two criteria and %d of one; want 10 and 5", len(all), len(one))
+	}
+	for line, want := range all {
+		if got, ok := one[line]; ok != strings.HasPrefix(line, "P99") || ok && got != want {
+			t.Errorf("%s:\n%s\nand with both criteria\n%s", line, got, want)
+		}
+	}
+	q["criterion"] = "p50.*"
+	if r := s.ask(map[string]query{"A": q})["A"]; r.Error == nil || !strings.Contains(r.Error.Error(), "criterion: it matches none of P99 latency < 36 ms, ") {
+		t.Errorf("a criterion that the query does not have: %v", r.Error)
+	}
+}
+
 func TestNothingFromTheFutureIsInATrend(t *testing.T) {
 	h := history()
 	url := promtest.Start(t, h.OpenMetrics())

@@ -85,7 +85,7 @@ func (a *request) forecasts(ctx context.Context, at time.Time) ([]named, error) 
 		}
 		return []named{{labels, name, f}}, nil
 	}
-	out := a.names()
+	out := a.names(a.history.Series)
 	all, others := a.asKnown(at, known)
 	err := each(ctx, len(out), func(i int) (err error) {
 		x := o
@@ -106,9 +106,8 @@ func (a *request) asKnown(at, known time.Time) ([]forecast.Series, []forecast.Re
 	return all, forecast.Records(all, at)
 }
 
-// names are the labels and names of the series, before there are forecasts.
-func (a *request) names() []named {
-	series := a.history.Series
+// names are the labels and names of series, before there are forecasts.
+func (a *request) names(series []tsdb.Series) []named {
 	out := make([]named, len(series))
 	sets := make([]data.Labels, len(series))
 	for i, s := range series {

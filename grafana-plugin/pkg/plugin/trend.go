@@ -37,7 +37,7 @@ func (d *Datasource) trend(ctx context.Context, a *request) (data.Frames, error)
 		lines = make([]line, 1)
 	} else {
 		lines = make([]line, n)
-		for i, s := range a.names() {
+		for i, s := range a.names(a.history.Series) {
 			lines[i].named = s
 		}
 	}

@@ -320,6 +320,19 @@ export function QueryEditor({ query: given, onChange, onRunQuery, datasource }: 
               />
             </>
           )}
+          {query.type === 'forecast' && (
+            <>
+              <span className={styles.word}>drawn for</span>
+              <TextField
+                id={id('criterion')}
+                label="Criterion"
+                width={24}
+                value={query.criterion ?? ''}
+                placeholder="every criterion, or p99.*"
+                onChange={(criterion) => change({ criterion: criterion || undefined })}
+              />
+            </>
+          )}
           {timed && (
             <Stack direction="row" gap={1} alignItems="center">
               <Pick
