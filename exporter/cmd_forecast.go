@@ -57,7 +57,16 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	if *c.criterion == "" {
 		return 0, errors.New(`--criterion is needed, such as --criterion "p99 < 50ms"`)
 	}
+	if *c.ready <= 0 || *c.ready >= 1 {
+		return 0, fmt.Errorf("--ready %v: write a probability of more than 0 and less than 1", *c.ready)
+	}
+	if *c.horizon < 0 || *c.horizon > terms.MaxHorizon {
+		return 0, fmt.Errorf("--horizon %d: write 1 to %d", *c.horizon, terms.MaxHorizon)
+	}
 	criterion, err := forecast.ParseCriterion(*c.criterion, c.unitOf)
+	if err != nil && *c.url != "" && *c.unit == "" {
+		err = fmt.Errorf("%w: write a number in the base unit, or name the unit with --unit, such as --unit seconds", err)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("--criterion: %w", err)
 	}
@@ -195,7 +204,7 @@ func (c *backtestCommand) fromFiles() ([]forecast.Series, error) {
 		observations, err := forecasting.ReadCSV(f, units.None)
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, fmt.Errorf("--csv %s: %w", name, err)
 		}
 		out = append(out, forecast.Series{Model: name, Criterion: figure("value", units.None, !*c.higher), Observations: observations})
 	}
@@ -211,6 +220,6 @@ type progressBar struct {
 func (b *progressBar) show(done, total int) {
 	if n := done * 10 / max(total, 1); n > b.shown {
 		b.shown = n
-		fmt.Fprintf(b.w, "%3d %% of %d histories\n", n*10, total)
+		fmt.Fprintf(b.w, "%3d %% done\n", n*10)
 	}
 }

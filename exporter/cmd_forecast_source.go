@@ -101,14 +101,12 @@ func (s source) tables(p program, c forecast.Criterion) (all []forecast.Series, 
 	for i, name := range append([]string{*s.csv}, *s.siblings...) {
 		one := forecast.Series{Model: *s.model, Criterion: c}
 		note := ""
+		flag := "csv"
 		if one.Observations, note, err = s.table(name, p, c); i > 0 {
-			one.Model, note = name, "sibling "+name+": "+note
-			if err != nil {
-				err = fmt.Errorf("--sibling %s: %w", name, err)
-			}
+			one.Model, note, flag = name, "sibling "+name+": "+note, "sibling"
 		}
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, fmt.Errorf("--%s %s: %w", flag, name, err)
 		}
 		all, notes = append(all, one), append(notes, note)
 	}

@@ -131,7 +131,6 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	}
 	defer s.Close()
 	tw := tabwriter.NewWriter(p.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(tw, "ID\tFINISHED\tMODEL\tVERSION\tITERATION\tPRECISION\tENVIRONMENT\tP99\tTHROUGHPUT\tOUTCOME")
 	n, first, damaged := 0, int64(0), 0
 	for e, err := range history.Skip(s.Entries(ctx, c.filter), reportDamage(p, &damaged)) {
 		if err != nil {
@@ -139,6 +138,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 		}
 		if n++; n == 1 {
 			first = e.ID
+			fmt.Fprintln(tw, "ID\tFINISHED\tMODEL\tVERSION\tITERATION\tPRECISION\tENVIRONMENT\tP99\tTHROUGHPUT\tOUTCOME")
 		}
 		mark, err := markOf(ctx, s, e)
 		if err != nil {
@@ -155,7 +155,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	case n == 0 && c.filter.Model != "" && c.filter.By == (history.By{}):
 		return 0, nothingOf(s, c.filter.Model)
 	case n == 0:
-		fmt.Fprintln(p.stderr, "No records match.")
+		fmt.Fprintf(p.stderr, "%s has no such records.\n", s.Path())
 	case n == c.filter.Limit && first > 1:
 		fmt.Fprintf(p.stderr, "These are the newest %d. For the ones before: --before=%d; for all: --limit=0\n", n, first)
 	}

@@ -45,8 +45,11 @@ func (f gateFlags) open(ctx context.Context, p program, cfg config.Config) (gate
 	g := gate{gateFlags: f, cfg: cfg}
 	for _, text := range *f.gates {
 		x, err := report.ParseGate(text)
+		if err == nil && !slices.ContainsFunc(cfg.Milestones, func(m config.Milestone) bool { return m.Name == x.Milestone }) {
+			err = fmt.Errorf("the configuration has no milestone %q: plancast check lists those that it has", x.Milestone)
+		}
 		if err != nil {
-			return g, err
+			return g, fmt.Errorf("--gate: %w", err)
 		}
 		g.gates = append(g.gates, x)
 	}

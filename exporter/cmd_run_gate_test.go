@@ -65,7 +65,7 @@ func TestRunHeldToAMilestone(t *testing.T) {
 		return status, out + errs
 	}
 	for gate, says := range map[string]string{
-		"milestone autumn >= 60%": "there is no such milestone",
+		"milestone autumn >= 60%": `the configuration has no milestone "autumn"`,
 		"spring >= 60%":           "is not a gate", "milestone spring >= 160%": "is not a probability", "milestone spring >= 6ms": "gate",
 	} {
 		if status, out := run(gate); status != exitError || !strings.Contains(out, says) {

@@ -237,7 +237,7 @@ func TestAnInterruptedRunPrintsWhatItHasMeasured(t *testing.T) {
 			if !strings.Contains(out.String(), want) || !strings.Contains(out.String(), "meets the launch threshold") {
 				t.Errorf("the report lacks %q, or the result so far:\n%s\n%s", want, out.String(), log.String())
 			}
-			if !strings.Contains(log.String(), "interrupted: what was measured so far is kept") {
+			if !strings.Contains(log.String(), "interrupted: everything recorded so far is kept") {
 				t.Errorf("stderr: %s", log.String())
 			}
 		})

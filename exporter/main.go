@@ -124,7 +124,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 	}
 	name, err := app.Parse(joinDashes(args))
 	if err != nil {
-		fmt.Fprintf(p.stderr, "plancast: %v; see plancast --help\n", err)
+		fmt.Fprintln(p.stderr, mistake(app, joinDashes(args), err))
 		return exitError
 	}
 	p.log = promslog.New(logConfig)
@@ -136,7 +136,7 @@ func run(ctx context.Context, args []string, p program) (status int) {
 	status, err = c.run(ctx, p)
 	if err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = errors.New("interrupted: what was measured so far is kept")
+			err = errors.New("interrupted: everything recorded so far is kept")
 		}
 		fmt.Fprintf(p.stderr, "plancast %s: %v\n", name, err)
 		return exitError

@@ -94,10 +94,18 @@ func TestMistakesNameAWayOut(t *testing.T) {
 		want string
 	}{
 		{[]string{"run", "--config.file", "/nonexistent.yml"}, "name another with --config.file"},
-		{[]string{"run", "--format", "pdf"}, "must be one of text,markdown,json"},
-		{[]string{"dance"}, "see plancast --help"},
+		{[]string{"run", "--format", "pdf"}, `plancast run: --format "pdf": must be one of text, markdown, json; see plancast run --help`},
+		{[]string{"dance"}, `plancast: unknown command "dance"; see plancast --help`},
+		{[]string{"history", "prune"}, "plancast history prune: missing --because, --older-than; see plancast history prune --help"},
+		{[]string{"history", "salvage"}, "plancast history salvage: missing FILE; see"},
+		{[]string{"history", "show", "x"}, `plancast history show: ID "x": write a number; see`},
+		{[]string{"forecast", "--step", "x"}, `plancast forecast: --step "x": write a duration such as 30s; see`},
+		{[]string{"forecast", "--csv", "x.csv", "--criterion", "p99 < 2ms", "--ready", "3"}, "--ready 3: "},
+		{[]string{"forecast", "--prometheus.url", "http://localhost:9", "--query", "up", "--criterion", "p99 < 2ms"}, "or name the unit with --unit"},
 		{[]string{"history", "list", "--config.file", s.File()}, "run plancast serve or plancast run first"},
+		{[]string{"history", "backup", "--config.file", s.File(), "/nonexistent/copy.db"}, "run plancast serve or plancast run first"},
 		{[]string{"run", "--config.file", s.File(), "--model", "[a"}, "is not a pattern"},
+		{[]string{"run", "--config.file", s.File(), "--gate", "milestone spring >= 60%"}, `--gate: the configuration has no milestone "spring"`},
 		{[]string{"serve", "--config.file", s.File(), "--web.external-url", "plancast.example.org"}, "is not a web address"},
 		{[]string{"serve", "--config.file", s.File(), "--web.listen-address", "256.0.0.1:1"}, "choose another with --web.listen-address"},
 	} {

@@ -38,6 +38,9 @@ func openBucket(ctx context.Context, opts Options) (*bucket, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !blob.DefaultURLMux().ValidBucketScheme(u.Scheme) {
+		return nil, errors.New("write a folder, or an address that begins with s3://, gs://, azblob://, oci:// or mlflow://")
+	}
 	prefix := ""
 	if u.Scheme == "s3" || u.Scheme == "gs" || u.Scheme == "azblob" {
 		prefix = strings.Trim(path.Clean("/"+u.Path), "/")

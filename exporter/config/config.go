@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -152,6 +153,9 @@ func Parse(r io.Reader, name string) (Config, error) {
 	return c, d.err()
 }
 
+// yamlPlace is how the YAML library begins an error that has a line.
+var yamlPlace = regexp.MustCompile(`(?s)^yaml: line (\d+): (.*)$`)
+
 // document is the one document of a YAML file; nil when the file is empty.
 func document(name string, text []byte) (*yaml.Node, error) {
 	var doc yaml.Node
@@ -159,6 +163,9 @@ func document(name string, text []byte) (*yaml.Node, error) {
 	if err := dec.Decode(&doc); err != nil && !errors.Is(err, io.EOF) {
 		if line := tabbed(text); line > 0 {
 			return nil, fmt.Errorf("%s:%d: it is indented with a tab, which YAML does not allow: use spaces", name, line)
+		}
+		if m := yamlPlace.FindStringSubmatch(err.Error()); m != nil {
+			return nil, fmt.Errorf("%s:%s: not YAML: %s", name, m[1], m[2])
 		}
 		return nil, fmt.Errorf("%s: not YAML: %w", name, err)
 	}
@@ -210,21 +217,18 @@ func (c *Config) decode(d *decoder, root *yaml.Node) {
 			d.mapping(key, n, map[string]field{"remeasure": d.integer(&c.Remeasure, 0, 1000)})
 		},
 		"models":        d.list(func(key string, n *yaml.Node) { c.model(d, key, n) }),
-		"workloads":     d.list(func(key string, n *yaml.Node) { c.workload(d, key, n) }),
-		"targets":       whole(c.target),
+		"workloads":     d.named(d.list(func(key string, n *yaml.Node) { c.workload(d, key, n) })),
+		"targets":       d.named(whole(c.target)),
 		"notifications": func(key string, n *yaml.Node) { c.notifications(d, key, n) },
 		"metrics": func(key string, n *yaml.Node) {
 			d.mapping(key, n, map[string]field{"max_series": d.integer(&c.MaxSeries, 1000, 10_000_000)})
 		},
-		"milestones": whole(c.milestone),
+		"milestones": d.named(whole(c.milestone)),
 	})
 	for _, f := range late {
 		f()
 	}
 	if root.Kind == yaml.MappingNode {
 		c.fleet(d, root)
-		d.unique(root, "workload", names(c.Workloads, func(w workload.Workload) string { return w.Name }))
-		d.unique(root, "target", names(c.Targets, func(t Target) string { return t.Name }))
-		d.unique(root, "milestone", names(c.Milestones, func(m Milestone) string { return m.Name }))
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -19,7 +20,13 @@ import (
 // its place and what would be right, all of them in one go.
 type decoder struct {
 	file string
-	errs []error
+	errs []problem
+}
+
+// problem is an error in the file, with its place.
+type problem struct {
+	line, column int
+	err          error
 }
 
 func (d *decoder) errorf(n *yaml.Node, key, format string, args ...any) {
@@ -27,10 +34,18 @@ func (d *decoder) errorf(n *yaml.Node, key, format string, args ...any) {
 	if key != "" {
 		place += ": " + key
 	}
-	d.errs = append(d.errs, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...)))
+	d.errs = append(d.errs, problem{n.Line, n.Column, fmt.Errorf("%s: %s", place, fmt.Sprintf(format, args...))})
 }
 
-func (d *decoder) err() error { return errors.Join(d.errs...) }
+// err joins the problems in the order of the file.
+func (d *decoder) err() error {
+	slices.SortStableFunc(d.errs, func(a, b problem) int { return cmp.Or(a.line-b.line, a.column-b.column) })
+	var errs []error
+	for _, p := range d.errs {
+		errs = append(errs, p.err)
+	}
+	return errors.Join(errs...)
+}
 
 // field decodes the value of one key; key is its full name, for errors.
 type field func(key string, n *yaml.Node)
@@ -337,16 +352,29 @@ func (d *decoder) each(key string, n *yaml.Node, item func(name, key string, n *
 	d.mapping(key, n, fields)
 }
 
-func (d *decoder) unique(n *yaml.Node, what string, names []string) {
-	given := map[string]bool{}
-	reported := map[string]bool{"": true}
-	for _, name := range names {
-		if given[name] && !reported[name] {
-			d.errorf(n, what+"s", "more than one %s is named %q", what, name)
-			reported[name] = true
+// named is a list whose items have names, no two alike.
+func (d *decoder) named(list field) field {
+	return func(key string, n *yaml.Node) {
+		list(key, n)
+		given := map[string]bool{}
+		for i, x := range n.Content {
+			name, ok := nameOf(resolve(x))
+			if ok && given[name] {
+				d.errorf(x, fmt.Sprintf("%s[%d]", key, i), "the name %q is taken by an earlier one: rename one of them", name)
+			}
+			given[name] = true
 		}
-		given[name] = true
 	}
+}
+
+// nameOf is the name that a mapping holds.
+func nameOf(n *yaml.Node) (name string, ok bool) {
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == "name" {
+			return n.Content[i+1].Value, true
+		}
+	}
+	return "", false
 }
 
 func names[T any](list []T, name func(T) string) []string {

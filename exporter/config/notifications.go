@@ -104,7 +104,7 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 	}
 	var uses []use
 	d.mapping(key, n, map[string]field{
-		"receivers":  d.list(func(key string, n *yaml.Node) { c.receiver(d, key, n) }),
+		"receivers":  d.named(d.list(func(key string, n *yaml.Node) { c.receiver(d, key, n) })),
 		"repeat":     d.duration(&x.Repeat, 0, 30*24*time.Hour),
 		"give_up":    d.duration(&x.GiveUp, time.Minute, 30*24*time.Hour),
 		"report_url": d.scalar(c.reportURL),
@@ -140,7 +140,6 @@ func (c *Config) notifications(d *decoder, key string, n *yaml.Node) {
 			d.errorf(u.node, u.key, "there is no receiver %q in notifications.receivers%s", u.name, suggestion(u.name, slices.DeleteFunc(slices.Clone(known), func(s string) bool { return s == "" })))
 		}
 	}
-	d.unique(n, "receiver", known)
 }
 
 func eventNames() string {

@@ -101,7 +101,7 @@ func WriteReport(w io.Writer, r forecast.Report) error {
 	s := r.Plancast
 	fmt.Fprintf(b, "%s questions on %s histories; %s came true\n", units.Number(float64(s.Questions)), units.Number(float64(r.Series)), units.Percent(s.HitRate))
 	if r.Skipped > 0 {
-		fmt.Fprintf(b, "%s histories were too short to ask about\n", units.Number(float64(r.Skipped)))
+		fmt.Fprintf(b, "Histories too short to ask about: %s\n", units.Number(float64(r.Skipped)))
 	}
 	if s.Questions == 0 {
 		return b.Flush()

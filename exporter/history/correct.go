@@ -30,6 +30,17 @@ func (s *Store) Restore(ctx context.Context, f Filter, by Author) (int, error) {
 	return n, nil
 }
 
+// missing says what a filter names and the history lacks.
+func (f Filter) missing() error {
+	switch {
+	case f.ID != 0:
+		return fmt.Errorf("record %d: %w", f.ID, ErrNoRecord)
+	case f.Version != "":
+		return fmt.Errorf("version %s of model %s: %w", f.Version, f.Model, ErrNoRecord)
+	}
+	return fmt.Errorf("model %s: %w", f.Model, ErrNoRecord)
+}
+
 // mark excludes or restores in one transaction, with a line in the audit trail
 // for each record.
 func (s *Store) mark(ctx context.Context, f Filter, by Author, action Action) (n int, err error) {
@@ -49,7 +60,7 @@ func (s *Store) mark(ctx context.Context, f Filter, by Author, action Action) (n
 			}
 		}
 		if !any {
-			return ErrNoRecord
+			return f.missing()
 		}
 		for _, id := range ids {
 			line, err := addAudit(ctx, tx, by, action, id)

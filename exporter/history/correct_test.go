@@ -80,7 +80,9 @@ func TestWhatIsExcludedMustBeNamed(t *testing.T) {
 		says string
 	}{
 		{"everything", history.Filter{}, author, "name an ID"},
-		{"nothing", history.Filter{Model: "other"}, author, "no such record"},
+		{"another model", history.Filter{Model: "other"}, author, "model other: no such record"},
+		{"another version", history.Filter{Model: "m", Version: "7"}, author, "version 7 of model m: no such record"},
+		{"another record", history.Filter{ID: 99}, author, "record 99: no such record"},
 		{"without a reason", history.Filter{ID: 1}, history.Author{Who: "ann", At: noon}, "no reason"},
 		{"by nobody", history.Filter{ID: 1}, history.Author{Because: "x", At: noon}, "no author is given"},
 	} {

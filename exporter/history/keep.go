@@ -22,6 +22,10 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s already exists: name a new file", to)
 	}
+	// SQLite's own error does not say what is wrong with the folder.
+	if _, err := os.Stat(filepath.Dir(to)); err != nil {
+		return err
+	}
 	part := to + ".part"
 	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
