@@ -166,11 +166,11 @@ func (v View) TrackText() string {
 	case t == nil || t.Questions == 0:
 		return ""
 	case t.Questions < fewQuestions:
-		return fmt.Sprintf("Record of the forecast: %s so far, too few to judge it by.", units.Count(t.Questions, "question"))
+		return fmt.Sprintf("Forecast accuracy: only %s checked so far, too few to judge it.", units.Count(t.Questions, "past forecast"))
 	case t.Skill < 0:
-		return fmt.Sprintf("Record of the forecast: poor. On %s of this history it did worse than quoting how often such questions come true elsewhere (Brier score %s, skill %s): rely on the measurements.",
-			units.Count(t.Questions, "question"), units.Number(t.Brier), units.Number(t.Skill))
+		return fmt.Sprintf("Forecast accuracy: poor. Of %s on this history, the errors were %s larger than those of quoting how often such forecasts come true elsewhere (Brier score %s): rely on the measurements.",
+			units.Count(t.Questions, "past forecast"), units.Percent(-t.Skill), units.Number(t.Brier))
 	}
-	return fmt.Sprintf("Record of the forecast: Brier score %s on %s of this history, skill %s against the base rate, calibration error %s.",
-		units.Number(t.Brier), units.Count(t.Questions, "question"), units.Number(t.Skill), units.Number(t.CalibrationError))
+	return fmt.Sprintf("Forecast accuracy: of %s on this history, the errors were %s smaller than those of quoting how often such forecasts come true elsewhere, and probabilities were off by %s points on average (Brier score %s).",
+		units.Count(t.Questions, "past forecast"), units.Percent(t.Skill), units.Number(100*t.CalibrationError), units.Number(t.Brier))
 }
