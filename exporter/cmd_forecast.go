@@ -141,7 +141,7 @@ func registerBacktest(app *kingpin.Application) (string, command) {
 	return cmd.FullCommand(), &backtestCommand{
 		historyFlags: flags,
 		metric:       cmd.Flag("metric", "History: the quantity, such as p99.").Default("p99").String(),
-		precision:    cmd.Flag("precision", "History: the engine, by its precision.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		precision:    precisionFlag(cmd),
 		csv:          cmd.Flag("csv", "CSV file of one series with the columns time,value, instead of the history. Repeatable.").Strings(),
 		higher:       cmd.Flag("higher-is-better", "CSV: larger values are better.").Bool(),
 		format:       cmd.Flag("format", "Format: text, json or svg (the reliability diagram).").Default("text").Enum("text", "json", "svg"),

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/forecasting"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
@@ -35,7 +36,7 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 	return source{
 		historyFlags: flags,
 		model:        cmd.Flag("model", "History: model.").String(),
-		precision:    cmd.Flag("precision", "History: the engine, by its precision.").Default(config.Best).Enum(config.Best, "fp32", "fp16", "int8"),
+		precision:    precisionFlag(cmd),
 		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. Prints how it read the file (docs/forecasting.md).").String(),
 		unit:         cmd.Flag("unit", "CSV: unit of numbers without one, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
@@ -46,6 +47,15 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 		siblings:     cmd.Flag("sibling", "Other series of the same metric and project, from which the forecast learns how often gains come: CSV: a file. Prometheus: a PromQL expression; the series asked about is left out. Repeatable.").Strings(),
 		everySample:  cmd.Flag("every-sample", "Prometheus: count every sample as an iteration, instead of each plancast_iteration or each new value.").Bool(),
 	}
+}
+
+// precisionFlag chooses among the engines of a model in the history.
+func precisionFlag(cmd *kingpin.CmdClause) *string {
+	choices := []string{config.Best}
+	for _, p := range engine.AllPrecisions {
+		choices = append(choices, string(p))
+	}
+	return cmd.Flag("precision", "History: the engine, best or one of fp32, fp16, int8 and as_built.").Default(config.Best).Enum(choices...)
 }
 
 // unitOf is the unit of a metric: those of the history have theirs, others that
