@@ -30,7 +30,7 @@ tags: {ticket: ML-12}
 		"author: [a]\ntags: {token: x, b: [1]}":    {"change.yml:1:9: author: must be a single value", "change.yml:2:15: tags.token: looks like a secret", "change.yml:2:21: tags.b: must be a single value"},
 		"author:":                                  {"author: has no value"},
 		"- a":                                      {"must be a mapping"},
-		"a: b: c":                                  {"change.yml:1: not YAML"},
+		"a: b: c":                                  {"change.yml: not YAML"},
 		"author: a\n---\nauthor: b":                {"more than one YAML document"},
 		"x: &a [b]\nkinds: *a\nauthor: Ann\nx: *a": {`unknown key "x"`, `"b" is not a kind`, "set twice"},
 	} {
