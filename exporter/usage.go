@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,9 @@ func words(err error) string {
 		return "must be one of " + strings.ReplaceAll(list, ",", ", ")
 	}
 	if list, ok := strings.CutPrefix(text, "required flag(s) "); ok {
-		return "missing " + strings.ReplaceAll(strings.TrimSuffix(list, " not provided"), "'", "")
+		names := strings.Split(strings.ReplaceAll(strings.TrimSuffix(list, " not provided"), "'", ""), ", ")
+		slices.Sort(names) // kingpin's order is random
+		return "missing " + strings.Join(names, ", ")
 	}
 	if name, ok := strings.CutPrefix(text, "required argument '"); ok {
 		name, _, _ = strings.Cut(name, "'")
