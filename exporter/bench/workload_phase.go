@@ -176,8 +176,8 @@ func (t *traffic) chainOf(ctx context.Context, s workload.Shape) (engine.Chain, 
 // farthest is how far the outputs of steps that leave their cache in place may be from
 // those of plain calls: the relative L2 distance. Plain calls may use kernels of another
 // optimization profile, which round otherwise; a wrong cache gives distances near 1.
-func farthest(p engine.Precision) float64 {
-	if p == engine.FP32 {
+func (r *run) farthest() float64 {
+	if r.job.Precision == engine.FP32 && !r.job.Settings.TF32 {
 		return 0.01
 	}
 	return 0.05
@@ -196,7 +196,7 @@ func (t *traffic) verify(ctx context.Context, c engine.Chain) error {
 	}
 	for i, step := range kept {
 		for k, got := range step {
-			if d := distance(got, plain[i][k]); d > farthest(t.job.Precision) {
+			if d := distance(got, plain[i][k]); d > t.farthest() {
 				e := engine.Errorf(engine.KindAccuracy, "leave the cache in place", t.w.Name, "step %d gives another %s than a plain call: their distance is %.3g (relative L2)", i, got.Name, d)
 				e.Hint = "report it with the model's inputs and outputs: they are not what their names say"
 				return e
