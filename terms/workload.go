@@ -14,15 +14,24 @@ const WorkloadLabel = "workload"
 // WorkloadQuantities.
 const WorkloadName = "$workload"
 
-const workloadLatency = "plancast_workload_latency_seconds"
+// The series of a workload that say how far its figures count.
+const (
+	// WorkloadLatencySeries is a summary of its latency, absent while SaturatedSeries is 1.
+	WorkloadLatencySeries = "plancast_workload_latency_seconds"
+	// SaturatedSeries is 1 where requests arrive faster than the engine serves them: the
+	// latency has no end then.
+	SaturatedSeries = "plancast_workload_saturated"
+	// WorkloadDisturbedSeries is 1 where other work disturbed the workload.
+	WorkloadDisturbedSeries = "plancast_workload_disturbed"
+)
 
 // workloadQuantities are the figures that a criterion can name of a workload.
 var workloadQuantities = []Quantity{
-	{"mean", "mean latency", ofWorkload(workloadLatency+"_sum") + " / " + ofWorkload(workloadLatency+"_count"), units.Seconds, true},
-	{"p50", "P50 latency", ofWorkload(workloadLatency, "quantile", "0.5"), units.Seconds, true},
-	{"p90", "P90 latency", ofWorkload(workloadLatency, "quantile", "0.9"), units.Seconds, true},
-	{"p95", "P95 latency", ofWorkload(workloadLatency, "quantile", "0.95"), units.Seconds, true},
-	{"p99", "P99 latency", ofWorkload(workloadLatency, "quantile", "0.99"), units.Seconds, true},
+	{"mean", "mean latency", ofWorkload(WorkloadLatencySeries+"_sum") + " / " + ofWorkload(WorkloadLatencySeries+"_count"), units.Seconds, true},
+	{"p50", "P50 latency", ofWorkload(WorkloadLatencySeries, "quantile", "0.5"), units.Seconds, true},
+	{"p90", "P90 latency", ofWorkload(WorkloadLatencySeries, "quantile", "0.9"), units.Seconds, true},
+	{"p95", "P95 latency", ofWorkload(WorkloadLatencySeries, "quantile", "0.95"), units.Seconds, true},
+	{"p99", "P99 latency", ofWorkload(WorkloadLatencySeries, "quantile", "0.99"), units.Seconds, true},
 	{"rate", "rate", ofWorkload("plancast_workload_rate_requests_per_second"), units.PerSec, false},
 	{"goodput", "goodput", ofWorkload("plancast_workload_goodput_requests_per_second"), units.PerSec, false},
 	{"max_rate", "highest rate", ofWorkload("plancast_workload_max_rate_requests_per_second"), units.PerSec, false},

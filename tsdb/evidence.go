@@ -183,7 +183,7 @@ func (h *History) rebuild(q Query, got *answers, e iterations.Joins) ([]part, er
 	}
 	var out []part
 	for i := range q.Criteria {
-		e.Pairs = got.pairs[i].joins()
+		e.Pairs, e.Disturbed = got.pairs[i].joins(), got.disturbedFor(q.Criteria[i])
 		for _, s := range got.values[i].Series {
 			if !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
 				continue

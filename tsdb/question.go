@@ -2,6 +2,8 @@ package tsdb
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/terms"
@@ -31,6 +33,7 @@ func (x question) named(err error) error {
 type answers struct {
 	values                                                                 []prom.Answer // of each criterion
 	numbers, times, environments, unquantized, disturbed, effective, built prom.Answer
+	workloads                                                              prom.Answer   // whether they were disturbed
 	counting                                                               prom.Answer   // the environments that count
 	pairs                                                                  []pairAnswers // of each criterion
 	compared                                                               prom.Answer   // whom they are with
@@ -54,7 +57,7 @@ func newAnswers(q Query) *answers {
 func (a *answers) questions(q Query) []question {
 	var out []question
 	for i, c := range q.Criteria {
-		x := question{text: c.Expr, filters: q.Filters, samples: q.By == iterations.BySample, shown: true, to: &a.values[i]}
+		x := question{text: q.asked(c), filters: q.Filters, samples: q.By == iterations.BySample, shown: true, to: &a.values[i]}
 		if len(q.Criteria) > 1 {
 			x.of = c.Metric
 		}
@@ -73,6 +76,9 @@ func (a *answers) questions(q Query) []question {
 			question{text: "plancast_engine_disturbed", to: &a.disturbed},
 			question{text: "plancast_engine_precision_effective", to: &a.effective},
 			question{text: "plancast_engine_last_build_success", to: &a.built})
+		if slices.ContainsFunc(q.Criteria, Criterion.ofWorkload) {
+			out = append(out, question{text: terms.WorkloadDisturbedSeries, to: &a.workloads})
+		}
 		out = append(out, a.pairQuestions(q)...)
 	}
 	if q.Environment == "" {
@@ -81,6 +87,31 @@ func (a *answers) questions(q Query) []question {
 			question{text: "max by (" + q.environmentLabels() + ") (" + terms.CountingSeries + ")", to: &a.counting})
 	}
 	return out
+}
+
+// asked is the expression that a criterion's values are asked for by: where iterations
+// are told apart, one without a latency is a result too if its workload is saturated.
+func (q Query) asked(c Criterion) string {
+	if q.By != iterations.BySeries || !c.ofWorkload() {
+		return c.Expr
+	}
+	e, err := prom.Parse(c.Expr)
+	if err != nil {
+		return c.Expr // which is refused where it is asked
+	}
+	return e.Endless().String()
+}
+
+// ofWorkload reports whether a criterion is about a workload.
+func (c Criterion) ofWorkload() bool { return strings.Contains(c.Expr, "plancast_workload_") }
+
+// disturbedFor says of a criterion whether other work disturbed the measurement: a
+// workload is measured on its own.
+func (a *answers) disturbedFor(c Criterion) *iterations.Join {
+	if c.ofWorkload() {
+		return iterations.NewJoin(a.workloads.Series)
+	}
+	return iterations.NewJoin(a.disturbed.Series)
 }
 
 // pairQuestions are what has to be asked for the changes that pairs show.
@@ -99,7 +130,7 @@ func (a *answers) pairQuestions(q Query) (out []question) {
 
 // all are the answers, in the same order for each query.
 func (a *answers) all() []*prom.Answer {
-	out := []*prom.Answer{&a.numbers, &a.times, &a.environments, &a.unquantized, &a.disturbed, &a.effective, &a.built, &a.counting, &a.compared}
+	out := []*prom.Answer{&a.numbers, &a.times, &a.environments, &a.unquantized, &a.disturbed, &a.workloads, &a.effective, &a.built, &a.counting, &a.compared}
 	for i := range a.values {
 		p := &a.pairs[i]
 		out = append(out, &a.values[i], &p.ratio, &p.lower, &p.upper, &p.changed)
@@ -131,8 +162,7 @@ func (a *answers) evidence(q Query, step time.Duration) iterations.Joins {
 	return iterations.Joins{
 		By: q.By, Numbers: iterations.NewJoin(a.numbers.Series), Times: iterations.NewJoin(a.times.Series),
 		Environments: iterations.NewJoin(a.environments.Series), EnvironmentLabel: label, Step: step,
-		Unquantized: iterations.NewJoin(a.unquantized.Series), Disturbed: iterations.NewJoin(a.disturbed.Series),
-		Effective: iterations.NewJoin(a.effective.Series), Built: iterations.NewJoin(a.built.Series),
+		Unquantized: iterations.NewJoin(a.unquantized.Series), Effective: iterations.NewJoin(a.effective.Series), Built: iterations.NewJoin(a.built.Series),
 		Counting: iterations.NewJoin(a.counting.Series), Compared: iterations.NewJoin(a.compared.Series),
 	}
 }

@@ -81,7 +81,7 @@ func sum(list []history.Record) uint64 {
 	var buf []byte
 	for _, r := range list {
 		e := history.EntryOf(r)
-		buf = append(buf[:0], e.Version+"\x00"+e.Digest+"\x00"+string(e.Precision)+"\x00"+e.Fingerprint+"\x00"+string(e.Failure)+"\x00"+r.Environment.BackendVersion...)
+		buf = append(buf[:0], e.Version+"\x00"+e.Digest+"\x00"+string(e.Precision)+"\x00"+e.Fingerprint+"\x00"+string(e.Failure)+"\x00"+r.Environment.BackendVersion+"\x00"+string(e.Figures)...)
 		for _, n := range []int64{int64(e.Iteration), int64(e.Finished), int64(e.Unquantized)} {
 			buf = binary.LittleEndian.AppendUint64(buf, uint64(n))
 		}

@@ -135,17 +135,17 @@ func measurement(s *iterations.Step, quantities []terms.Quantity, p engine.Preci
 	m := &bench.Measurement{Stable: true}
 	for i, q := range quantities {
 		v := s.Values[i]
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			continue
-		}
-		if name, workload := terms.SplitWorkload(q.Name); workload != "" {
+		name, workload := terms.SplitWorkload(q.Name)
+		switch {
+		case math.IsNaN(v):
+		case workload != "":
 			putWorkload(m, workload, name, v)
-		} else {
+		case !math.IsInf(v, 0):
 			put[q.Name](m, v)
 		}
-	}
-	if s.Disturbed {
-		m.Stable, m.Disturbance = false, &bench.Disturbance{Suffered: 1, Cause: "other work, as the exporter reports"}
+		if s.Disturbed[i] {
+			disturb(m, workload)
+		}
 	}
 	if p == engine.INT8 {
 		const most = 1 << 16 // layers: a figure from outside makes no list of any length
@@ -174,13 +174,28 @@ var put = map[string]func(*bench.Measurement, float64){
 	"build_duration":     func(m *bench.Measurement, v float64) { m.Plan.Duration = time.Duration(v * float64(time.Second)) },
 }
 
-// putWorkload is put for a quantity of a workload.
+// disturb says that other work disturbed the measurement, or that of a workload.
+func disturb(m *bench.Measurement, workload string) {
+	d := &bench.Disturbance{Suffered: 1, Cause: "other work, as the exporter reports"}
+	if workload == "" {
+		m.Stable, m.Disturbance = false, d
+	} else if w := m.Workload(workload); w != nil {
+		w.Stable, w.Disturbance = false, d
+	}
+}
+
+// putWorkload is put for a quantity of a workload. A latency without end is that of a
+// saturated one.
 func putWorkload(m *bench.Measurement, workload, quantity string, v float64) {
 	w := m.Workload(workload)
 	if w == nil {
 		m.Workloads = append(m.Workloads, bench.WorkloadResult{})
 		w = &m.Workloads[len(m.Workloads)-1]
 		w.Name, w.Stable = workload, true
+	}
+	if math.IsInf(v, 0) {
+		w.Saturated = true
+		return
 	}
 	w.SetFigure(quantity, v)
 }

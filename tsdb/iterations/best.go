@@ -54,7 +54,7 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 				results, measured, engineOf = append(results, s.Values), append(measured, s), append(engineOf, e)
 			}
 		}
-		it.Disturbed, it.NoEffect, it.Pair = false, false, nil
+		it.Disturbed, it.NoEffect, it.Endless, it.Pair = false, false, false, nil
 		best := forecast.Nearest(criteria, results)
 		var counts []bool
 		if best >= 0 {
@@ -63,8 +63,12 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 		for k := range criteria {
 			one := it
 			if best >= 0 && counts[k] {
-				one.Value, one.Valid, one.Pair, one.Engine = results[best][k], true, measured[best].Pairs[k], engineOf[best]
-				one.Disturbed = measured[best].Disturbed && criteria[k].Timed()
+				one.Engine, one.Disturbed = engineOf[best], measured[best].Disturbed[k] && criteria[k].Timed()
+				if v := results[best][k]; math.IsInf(v, 1) {
+					one.Endless = true
+				} else {
+					one.Value, one.Valid, one.Pair = v, true, measured[best].Pairs[k]
+				}
 			}
 			out[k] = append(out[k], one)
 		}
@@ -73,11 +77,13 @@ func Best(criteria []forecast.Criterion, engines []Engine, named bool) [][]Itera
 }
 
 // Step is one iteration of one engine, with a value for each criterion, NaN
-// where there is none, and how it changed, nil where that was not timed in turns.
+// where there is none and +Inf for one without end, whether other work disturbed it, and
+// how it changed, nil where that was not timed in turns.
 type Step struct {
 	Iteration
-	Values []float64
-	Pairs  []*Pair
+	Values    []float64
+	Disturbed []bool
+	Pairs     []*Pair
 }
 
 // counts says which criteria the step is a result for. A time or throughput
@@ -89,11 +95,11 @@ func (s Step) counts(criteria []forecast.Criterion) []bool {
 	for k, c := range criteria {
 		v := s.Values[k]
 		switch {
-		case !usable(v):
+		case math.IsNaN(v):
 			other = true
 		case c.Met(v):
 			out[k] = true
-		case s.Disturbed && c.Timed():
+		case s.Disturbed[k] && c.Timed():
 			undecided = true
 		default:
 			out[k], other = true, true
@@ -121,10 +127,14 @@ func (e Engine) steps(criteria int) []Step {
 			if !ok {
 				i = len(out)
 				index[at] = i
-				out = append(out, Step{it, slices.Repeat([]float64{math.NaN()}, criteria), make([]*Pair, criteria)})
+				out = append(out, Step{it, slices.Repeat([]float64{math.NaN()}, criteria), make([]bool, criteria), make([]*Pair, criteria)})
 			}
-			if it.Valid {
+			out[i].Disturbed[k] = it.Disturbed
+			switch {
+			case it.Valid:
 				out[i].Values[k], out[i].Pairs[k] = it.Value, it.Pair
+			case it.Endless:
+				out[i].Values[k] = math.Inf(1)
 			}
 		}
 	}

@@ -36,6 +36,9 @@ type Iteration struct {
 	// Guessed is a missed iteration that left no trace of its own: only that
 	// it was, somewhere around Time.
 	Guessed bool
+	// Endless is a result that is no number: a latency that grows for as long as requests
+	// arrive. It misses every limit, and is not Valid.
+	Endless bool
 	// Concern is what speaks against further gains: "12 layers stayed unquantized".
 	Concern string
 	// Unquantized counts the layers of the candidate's int8 engine that stayed as
@@ -188,7 +191,7 @@ func Merge(parts ...[]Iteration) []Iteration {
 		for i := len(out) - 1; i >= 0 && i >= len(out)-8 && !repeat; i-- {
 			o := &out[i]
 			repeat = o.Number == it.Number && o.Environment == it.Environment && (o.Value == it.Value || !it.Valid || !o.Valid)
-			if repeat && !o.Valid && it.Valid {
+			if repeat && it.tells() > o.tells() {
 				*o = it
 			}
 		}
@@ -198,6 +201,18 @@ func Merge(parts ...[]Iteration) []Iteration {
 	}
 	slices.SortStableFunc(out, func(a, b Iteration) int { return a.Time.Compare(b.Time) })
 	return out
+}
+
+// tells is how much an iteration says of its result: nothing, that it has no end, or its
+// value.
+func (i Iteration) tells() int {
+	switch {
+	case i.Valid:
+		return 2
+	case i.Endless:
+		return 1
+	}
+	return 0
 }
 
 // knownAt reports whether the iteration was known at a moment; the zero time is now.

@@ -77,7 +77,14 @@ func spans(s prom.Series) []span {
 
 // within returns the last usable value that s has in [from, to), looking at
 // what holds when the span begins, too.
-func within(s prom.Series, from, to int64) (v float64, ok bool) {
+func within(s prom.Series, from, to int64) (v float64, ok bool) { return last(s, from, to, usable) }
+
+// result is within for the value of a result, which may be without end: +Inf.
+func result(s prom.Series, from, to int64) (v float64, ok bool) {
+	return last(s, from, to, func(v float64) bool { return usable(v) || math.IsInf(v, 1) })
+}
+
+func last(s prom.Series, from, to int64, counts func(float64) bool) (v float64, ok bool) {
 	end, _ := slices.BinarySearchFunc(s.Points, to, func(p prom.Point, t int64) int {
 		if p.T < t {
 			return -1
@@ -86,7 +93,7 @@ func within(s prom.Series, from, to int64) (v float64, ok bool) {
 	})
 	for i := end - 1; i >= 0; i-- {
 		p := s.Points[i]
-		if !p.Gone && usable(p.V) {
+		if !p.Gone && counts(p.V) {
 			return p.V, true
 		}
 		if p.T <= from {
@@ -114,18 +121,21 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
 
-	type result struct {
+	type shown struct {
 		value, stamp float64
 	}
 	out = make([]Iteration, 0, len(all)+1)
-	epoch := make(map[float64]result, len(all)) // the numbers since they last started again
-	var last float64
+	epoch := make(map[float64]shown, len(all)) // the numbers since they last started again
+	var newest float64
 	restarts := 0
 	for i, sp := range all {
-		value, valid := within(s, sp.from, sp.to)
+		value, valid := result(s, sp.from, sp.to)
 		stamp, stamped := within(times, sp.from, sp.to)
-		r := result{value, stamp}
+		r := shown{value, stamp}
 		next := iteration(sp, value, valid, stamp, stamped, e.Step)
+		if math.IsInf(value, 1) {
+			next.Value, next.Valid, next.Endless = 0, false, true
+		}
 		if f := finished(siblings, sp, stamp); stamped && f > stamp {
 			next.Time = moment(f)
 		}
@@ -145,24 +155,24 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 		if before, ok := epoch[sp.number]; ok && before == r {
 			continue // an earlier result shown again
 		}
-		if sp.number < last {
+		if sp.number < newest {
 			restarts++
 			clear(epoch)
 		}
-		if jump := sp.number - last; jump > 1 && jump <= maxMissed+1 && i > 0 {
+		if jump := sp.number - newest; jump > 1 && jump <= maxMissed+1 && i > 0 {
 			out = append(out, missed(out[len(out)-1], next, int(jump)-1)...)
 		}
 		out = append(out, next)
-		epoch[sp.number], last = r, sp.number
+		epoch[sp.number], newest = r, sp.number
 	}
 	if built, _ := pick(e.Built.Of(s.Labels)); len(out) > 0 && len(built.Points) > 0 {
 		// The newest result is an earlier one: at least one iteration failed since.
 		if p := built.Points[len(built.Points)-1]; !p.Gone && p.V == 0 && at(p.T).After(out[len(out)-1].Known) {
-			out = append(out, Iteration{Number: last + 1, Time: at(p.T), Known: at(p.T), Guessed: true})
+			out = append(out, Iteration{Number: newest + 1, Time: at(p.T), Known: at(p.T), Guessed: true})
 		}
 	}
 	// One that has no value before the first with one says nothing.
-	for len(out) > 0 && !out[0].Valid {
+	for len(out) > 0 && !out[0].Valid && !out[0].Endless {
 		out = out[1:]
 	}
 	if restarts > 0 {

@@ -210,7 +210,7 @@ func gather(t *testing.T, in standing.Evidence) []*dto.MetricFamily {
 }
 
 // read are the metrics that the plugin reads for a milestone, and its answer.
-var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|precision_effective|changed|compared|last_build).*|iteration.*|candidate_info|environment_info|milestone_(info|criterion_info|model_ready|probability|deadline.*|horizon.*|share.*|ready.*|state))$`)
+var read = regexp.MustCompile(`^plancast_(engine_(latency|throughput|accuracy_deviation|unquantized|precision_effective|disturbed|changed|compared|last_build).*|workload_(latency_seconds|saturated|disturbed)|iteration.*|candidate_info|environment_info|milestone_(info|criterion_info|model_ready|probability|deadline.*|horizon.*|share.*|ready.*|state))$`)
 
 // published reads the probabilities out of what the exporter publishes.
 func published(families []*dto.MetricFamily) map[string]float64 {

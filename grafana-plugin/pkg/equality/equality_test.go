@@ -145,57 +145,65 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 		t.Run(c.name, func(t *testing.T) {
 			var d diary
 			c.write(&d)
-			text, families := c.text(&d, t, ms)
-			want := published(families)
-			url := promtest.Start(t, text)
-			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			source := instance.(*plugin.Datasource)
-			defer source.Dispose()
-			req := &backend.QueryDataRequest{}
-			for _, m := range ms {
-				q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "15m"})
-				if err != nil {
-					t.Fatal(err)
-				}
-				req.Queries = append(req.Queries, backend.DataQuery{RefID: m.Name, JSON: q, TimeRange: backend.TimeRange{From: begin, To: now}})
-			}
-			answer, err := source.QueryData(context.Background(), req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			shown := gathered(t, fleetDaemon(t, url, []string{"model"}, ms, now))
-			fleet := published(shown)
-			if got, want := states(shown), states(families); !maps.Equal(got, want) {
-				t.Errorf("the fleet daemon publishes the states %v, the exporter %v", got, want)
-			}
-			for _, m := range ms {
-				p, known := want[m.Name]
-				if known == (c.unknown && m.Share == 1) {
-					t.Errorf("%s: the exporter publishes a probability: %v", m.Name, known)
-				}
-				if got, ok := fleet[m.Name]; ok != known || got != p {
-					t.Errorf("%s: the fleet daemon says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
-				}
-				r := answer.Responses[m.Name]
-				if r.Error != nil {
-					t.Errorf("%s: %v", m.Name, r.Error)
-					continue
-				}
-				got, ok := r.Frames[0].Fields[0].ConcreteAt(0)
-				if ok != known || ok && got.(float64) != p {
-					t.Errorf("%s: the plugin says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
-					for _, n := range r.Frames[0].Meta.Notices {
-						t.Log(n.Text)
-					}
-				}
-				if known && (p == 0 || p == 1) {
-					t.Errorf("%s: the exporter says %v, which proves little", m.Name, p)
-				}
-			}
+			everywhere(t, &d, ms, c.text, c.unknown)
 		})
+	}
+}
+
+// everywhere holds what plugin and fleet daemon make of a diary against what its exporter
+// publishes. unknown says that milestones that need all of their models have no
+// probability.
+func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary, *testing.T, []config.Milestone) (string, []*dto.MetricFamily), unknown bool) {
+	t.Helper()
+	written, families := text(d, t, ms)
+	want := published(families)
+	url := promtest.Start(t, written)
+	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := instance.(*plugin.Datasource)
+	defer source.Dispose()
+	req := &backend.QueryDataRequest{}
+	for _, m := range ms {
+		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "15m"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Queries = append(req.Queries, backend.DataQuery{RefID: m.Name, JSON: q, TimeRange: backend.TimeRange{From: begin, To: now}})
+	}
+	answer, err := source.QueryData(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := gathered(t, fleetDaemon(t, url, []string{"model"}, ms, now))
+	fleet := published(shown)
+	if got, want := states(shown), states(families); !maps.Equal(got, want) {
+		t.Errorf("the fleet daemon publishes the states %v, the exporter %v", got, want)
+	}
+	for _, m := range ms {
+		p, known := want[m.Name]
+		if known == (unknown && m.Share == 1) {
+			t.Errorf("%s: the exporter publishes a probability: %v", m.Name, known)
+		}
+		if got, ok := fleet[m.Name]; ok != known || got != p {
+			t.Errorf("%s: the fleet daemon says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
+		}
+		r := answer.Responses[m.Name]
+		if r.Error != nil {
+			t.Errorf("%s: %v", m.Name, r.Error)
+			continue
+		}
+		got, ok := r.Frames[0].Fields[0].ConcreteAt(0)
+		if ok != known || ok && got.(float64) != p {
+			t.Errorf("%s: the plugin says %v (%v), the exporter %v (%v)", m.Name, got, ok, p, known)
+			for _, n := range r.Frames[0].Meta.Notices {
+				t.Log(n.Text)
+			}
+		}
+		if known && (p == 0 || p == 1) {
+			t.Errorf("%s: the exporter says %v, which proves little", m.Name, p)
+		}
 	}
 }
 
