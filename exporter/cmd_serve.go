@@ -118,7 +118,7 @@ func (c *serveCommand) open(cfg config.Config, p program) (served, error) {
 	if cfg.Source != nil {
 		return fleet.New(fleet.Options{Config: cfg, ConfigFile: *c.config, Build: o.Build, Now: p.now, Log: p.log, Web: place})
 	}
-	o.ConfigFile, o.Unmeasured, o.Web = *c.config, !*c.measure, place
+	o.ConfigFile, o.Unmeasured, o.Later, o.Web = *c.config, !*c.measure, true, place
 	return daemon.New(o)
 }
 

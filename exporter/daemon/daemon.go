@@ -54,6 +54,8 @@ type Options struct {
 	Unmeasured bool
 	// Unnotified marks what is recorded as known: nobody is notified of it.
 	Unnotified bool
+	// Later leaves what an upgrade of the history need not do at once to Run.
+	Later bool
 	// Web says how plancast is served; its source and metrics are the daemon's own.
 	Web web.Options
 }
@@ -111,7 +113,7 @@ func New(o Options) (*Daemon, error) {
 func (d *Daemon) open(ctx context.Context) error {
 	var err error
 	progress := func(done, total int64) { d.log.Info("Upgrading the history", "records", done, "of", total) }
-	if d.store, err = history.OpenWith(HistoryFile(d.options.Config), history.Options{Progress: seldom(d.now, progress)}); err != nil {
+	if d.store, err = history.OpenWith(HistoryFile(d.options.Config), history.Options{Progress: seldom(d.now, progress), Later: d.options.Later}); err != nil {
 		return err
 	}
 	// What a killed predecessor left of its jobs is of no use to anybody.
@@ -183,6 +185,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return d.schedule(ctx) })
 	running.Go(func() error { d.followCorrections(ctx); return nil })
+	running.Go(func() error { d.keepTidy(ctx); return nil })
 	running.Go(func() error { d.notifier.Run(ctx); return nil })
 	running.Go(func() error { gpus.Run(ctx); return nil })
 	return running.Wait()

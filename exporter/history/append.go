@@ -164,7 +164,7 @@ func (s *Store) appendTx(ctx context.Context, tx execer, r Record, free int, set
 	if err := insertStored(ctx, tx, row); err != nil {
 		return Record{}, err
 	}
-	if err := insertEntry(ctx, tx, newEntryRow(r, row.sum(), row.layersSum())); err != nil {
+	if err := insertEntry(ctx, tx, newEntryRow(r, row.sum(), row.layersSum(), s.layout)); err != nil {
 		return Record{}, err
 	}
 	if r.Change != nil {
@@ -176,7 +176,10 @@ func (s *Store) appendTx(ctx context.Context, tx execer, r Record, free int, set
 	if r.Change, err = s.changeOf(ctx, tx, r); err != nil {
 		return Record{}, err
 	}
-	return r, addTotals(ctx, tx, r)
+	if err := addTotals(ctx, tx, r); err != nil {
+		return Record{}, err
+	}
+	return r, s.packFull(ctx, tx, r.ID)
 }
 
 func insertStored(ctx context.Context, tx execer, s stored) error {
@@ -271,13 +274,13 @@ func versionNumber(version string) int64 {
 	return n
 }
 
-// editEntry changes the row of an entry, and its checksum with it.
+// editEntry changes what was decided of an entry, and its checksum with it.
 func editEntry(ctx context.Context, tx execer, id int64, edit func(*entryRow)) error {
-	names, err := property(ctx, tx, propertyQuantities)
+	layouts, err := readLayouts(ctx, tx)
 	if err != nil {
 		return err
 	}
-	rows, err := newEntryReader(names).byID(ctx, tx, []int64{id})
+	rows, err := newEntryReader(layouts).byID(ctx, tx, []int64{id})
 	if err != nil {
 		return err
 	}
@@ -286,10 +289,14 @@ func editEntry(ctx context.Context, tx execer, id int64, edit func(*entryRow)) e
 	}
 	e := rows[0]
 	edit(&e)
+	return updateEntry(ctx, tx, &e)
+}
+
+// updateEntry writes what can change of an entry: what was decided of it and its
+// quantities.
+func updateEntry(ctx context.Context, tx execer, e *entryRow) error {
 	e.sums.entry = e.sum(nil)
-	// Not a REPLACE, which would remove whatever else is in its way.
-	if _, err := tx.ExecContext(ctx, "DELETE FROM entries WHERE id=?", id); err != nil {
-		return err
-	}
-	return insertEntry(ctx, tx, e)
+	_, err := tx.ExecContext(ctx, "UPDATE entries SET flags=?, superseded=?, excluded=?, quantities=?, sums=? WHERE id=?",
+		e.column(), e.superseded, e.excluded, e.quantities, e.sums.encode(), e.ID)
+	return err
 }

@@ -4,13 +4,11 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"iter"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
@@ -21,6 +19,9 @@ const (
 	flagStable = 1 << iota
 	flagDisturbed
 	flagNoEffect
+
+	// The bits from layoutShift on are the layout of the quantities.
+	layoutShift = 8
 )
 
 // entryRow is a row of the table entries.
@@ -28,13 +29,16 @@ type entryRow struct {
 	Entry
 	superseded int64  // ID of the record that counts instead
 	excluded   int64  // ID in audit of its exclusion
-	quantities []byte // Values, as they are stored
+	layout     int64  // of quantities
+	quantities []byte // Values and Figures, as they are stored
+	whole      bool   // of what was read: quantities has all that this plancast knows
 	sums       sums
 }
 
-// newEntryRow is the row of a record that was just stored.
-func newEntryRow(r Record, record, layers uint32) entryRow {
-	e := entryRow{Entry: EntryOf(r), superseded: r.SupersededBy, sums: sums{record: record, layers: layers}}
+// newEntryRow is the row of a record in the layout of this plancast, which the file has
+// under a number.
+func newEntryRow(r Record, record, layers uint32, layout int64) entryRow {
+	e := entryRow{Entry: EntryOf(r), superseded: r.SupersededBy, layout: layout, whole: true, sums: sums{record: record, layers: layers}}
 	e.quantities = e.encode()
 	e.sums.entry = e.sum(nil)
 	return e
@@ -57,10 +61,13 @@ func (e *Entry) setFlags(f int64) {
 	e.Stable, e.Disturbed, e.NoEffect = f&flagStable != 0, f&flagDisturbed != 0, f&flagNoEffect != 0
 }
 
+// column is the column flags.
+func (e *entryRow) column() int64 { return e.flags() | e.layout<<layoutShift }
+
 // sum is what sums.entry is to be; it is worked out behind b.
 func (e *entryRow) sum(b summer) uint32 {
 	b = b.int(e.ID).text(e.Model).text(e.Version).text(e.Digest).text(string(e.Precision)).text(e.Fingerprint).int(int64(e.Iteration)).
-		int(int64(e.CandidateTime)).int(int64(e.Started)).int(int64(e.Finished)).text(string(e.Failure)).int(int64(e.Unquantized)).int(e.flags()).
+		int(int64(e.CandidateTime)).int(int64(e.Started)).int(int64(e.Finished)).text(string(e.Failure)).int(int64(e.Unquantized)).int(e.column()).
 		int(e.superseded).int(e.excluded).blob(e.quantities).int(int64(e.sums.record)).int(int64(e.sums.layers))
 	return b.sum()
 }
@@ -79,14 +86,13 @@ const selectEntries = `SELECT id, CAST(concat_ws(' ', iteration, candidate_time,
 func insertEntry(ctx context.Context, tx execer, e entryRow) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
 		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.CandidateTime), int64(e.Started), int64(e.Finished),
-		string(e.Failure), e.Unquantized, e.flags(), e.superseded, e.excluded, e.quantities, e.sums.encode())
+		string(e.Failure), e.Unquantized, e.column(), e.superseded, e.excluded, e.quantities, e.sums.encode())
 	return err
 }
 
 // entryReader reads rows of entries; those of one reader share their strings.
 type entryReader struct {
-	order   []int // index in Values of each stored quantity, -1 when this plancast has none
-	figures bool  // they follow the quantities
+	layouts []layout // of the file
 	shared  map[string]string
 	row     sql.RawBytes
 	buffer  [512]byte // what a checksum is over
@@ -96,19 +102,8 @@ type entryReader struct {
 // memory, and reading takes the same however long a history is.
 const sharedAtMost = 1 << 14
 
-func newEntryReader(names string) *entryReader {
-	r := &entryReader{shared: map[string]string{}}
-	names, r.figures = cutFigures(names)
-	for _, name := range strings.Split(names, ",") {
-		at := -1
-		for i, q := range Quantities {
-			if q.Name == name {
-				at = i
-			}
-		}
-		r.order = append(r.order, at)
-	}
-	return r
+func newEntryReader(layouts []layout) *entryReader {
+	return &entryReader{layouts: layouts, shared: map[string]string{}}
 }
 
 // scan reads one row over the one before, or over none. A row that is damaged gives a
@@ -123,21 +118,20 @@ func (r *entryReader) scan(rows *sql.Rows, e *entryRow) error {
 		e.Entry = Entry{ID: e.ID}
 	}
 	e.Values, e.Figures = unknown(), ""
-	if !whole || e.sums.entry != e.sum(r.buffer[:0]) || !r.fits(len(e.quantities)) {
+	if !whole || e.sums.entry != e.sum(r.buffer[:0]) {
 		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, errChecksum)}
 	}
-	for i, at := range r.order {
-		if at >= 0 {
-			e.Values[at] = math.Float64frombits(binary.LittleEndian.Uint64(e.quantities[8*i:]))
-		}
+	e.whole = false
+	if e.layout >= int64(len(r.layouts)) { // another plancast wrote it since this one began to read
+		return nil
 	}
-	e.Figures = Figures(e.quantities[8*len(r.order):])
+	l := &r.layouts[e.layout]
+	if !l.fits(len(e.quantities)) {
+		return &RecordError{e.ID, fmt.Errorf("%w: %w", errNoEntry, errChecksum)}
+	}
+	e.whole = l.whole
+	l.decode(e.quantities, &e.Entry)
 	return nil
-}
-
-// fits reports whether quantities of so many bytes are those of a row.
-func (r *entryReader) fits(length int) bool {
-	return length == 8*len(r.order) || r.figures && length > 8*len(r.order)
 }
 
 // parse takes the fields of a row as selectEntries gives them. It is false when
@@ -156,6 +150,7 @@ func (r *entryReader) parse(e *entryRow) bool {
 	e.Unquantized, e.superseded, e.excluded = int32(numbers[4]), numbers[6], numbers[7]
 	flags := numbers[5]
 	e.setFlags(flags)
+	e.layout = flags >> layoutShift
 	e.Superseded, e.Excluded = e.superseded != 0, e.excluded != 0
 	for i, field := range [texts]*string{&e.Model, &e.Version, &e.Digest, (*string)(&e.Precision), &e.Fingerprint, (*string)(&e.Failure)} {
 		n := numbers[ints+i]
@@ -174,7 +169,7 @@ func (r *entryReader) parse(e *entryRow) bool {
 	e.quantities = rest[:end]
 	var ok bool
 	e.sums, ok = decodeSums(rest[end:])
-	return ok && e.flags() == flags && int64(e.Unquantized) == numbers[4]
+	return ok && e.layout >= 0 && e.column() == flags && int64(e.Unquantized) == numbers[4]
 }
 
 // cutNumber cuts a decimal number and the space behind it off.
@@ -235,7 +230,7 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 	if f.candidates, err = s.candidatesBy(ctx, q, f); err != nil {
 		return err
 	}
-	names, err := property(ctx, q, propertyQuantities)
+	layouts, err := readLayouts(ctx, q)
 	if err != nil {
 		return err
 	}
@@ -245,7 +240,7 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 			return err
 		}
 	}
-	reader := newEntryReader(names)
+	reader := newEntryReader(layouts)
 	var older []entryRow // of Standing
 	if f.Standing && !f.Since.IsZero() {
 		ids, err := standing(ctx, q, f)
@@ -258,7 +253,7 @@ func (s *Store) walkEntries(ctx context.Context, q querier, f Filter, yield func
 	}
 	rows := reader.read(ctx, q, f)
 	if q == s.db && f.Standing && !f.Since.IsZero() && f.Model == "" {
-		rows = s.inParts(ctx, names, f, partSize)
+		rows = s.inParts(ctx, layouts, f)
 	}
 	for e, err := range rows {
 		if err != nil && !isRecordError(err) {
@@ -346,7 +341,7 @@ func (s *Store) walkRecords(ctx context.Context, q querier, f Filter) iter.Seq2[
 			if err == nil {
 				var r Record
 				if r, err = st.record(); err == nil {
-					e = newEntryRow(r, 0, 0)
+					e = newEntryRow(r, 0, 0, 0)
 					if !f.selects(&e.Entry) {
 						continue
 					}

@@ -112,6 +112,11 @@ func (f Filter) query() (string, []any) {
 
 // standing are the IDs of Filter.Standing that finished before since.
 func standing(ctx context.Context, q querier, f Filter) ([]int64, error) {
+	var older bool
+	err := q.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM entries INDEXED BY by_time WHERE finished < ?)", f.Since.UnixNano()).Scan(&older)
+	if err != nil || !older {
+		return nil, err
+	}
 	type series struct{ model, fingerprint string }
 	var all []series
 	// A scan that skips: from each pair to the next one in the index.

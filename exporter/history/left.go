@@ -74,10 +74,7 @@ func (s *Store) remember(ctx context.Context, name string, what any) error {
 	if err != nil {
 		return err
 	}
-	err = s.write(ctx, func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO properties (name, value) VALUES (?,?)", name, string(text))
-		return err
-	})
+	err = s.write(ctx, func(tx *sql.Tx) error { return setProperty(ctx, tx, name, string(text)) })
 	if err != nil {
 		return fmt.Errorf("write history %s: %w", s.path, err)
 	}

@@ -142,54 +142,103 @@ CREATE TABLE changes (
 	sum     INTEGER NOT NULL  -- CRC-32C of this row
 ) STRICT;
 CREATE INDEX changes_of ON changes (model, version, digest, id);
+`, `
+-- The entries of successive IDs in one blob each, which takes a fraction of the time to
+-- read. Whatever changes a row removes its pack.
+CREATE TABLE packs (
+	first INTEGER PRIMARY KEY, -- the IDs that it covers
+	last  INTEGER NOT NULL,
+	body  BLOB                 -- NULL: a row is damaged, and all of them are to be read
+) STRICT;
+CREATE TRIGGER unpack_new AFTER INSERT ON entries BEGIN
+	DELETE FROM packs WHERE first = (SELECT MAX(first) FROM packs WHERE first <= NEW.id) AND last >= NEW.id;
+END;
+CREATE TRIGGER unpack_changed AFTER UPDATE ON entries BEGIN
+	DELETE FROM packs WHERE first = (SELECT MAX(first) FROM packs WHERE first <= OLD.id) AND last >= OLD.id;
+END;
+CREATE TRIGGER unpack_removed AFTER DELETE ON entries BEGIN
+	DELETE FROM packs WHERE first = (SELECT MAX(first) FROM packs WHERE first <= OLD.id) AND last >= OLD.id;
+END;
 `,
 }
 
 // upgrade brings the schema of an older plancast to the present one, in one
-// transaction: after a crash the file is as it was, or as it is to be.
+// transaction: after a crash the file is as it was, or as it is to be. Entries that lack
+// quantities which this plancast knows are derived again, or left to Tidy.
 func (s *Store) upgrade(ctx context.Context, o Options) error {
-	switch {
-	case s.version > schemaVersion: // the header did not show it yet: the change is in the write-ahead log
+	if s.version > schemaVersion { // the header did not show it yet: the change is in the write-ahead log
 		return newer(s.version)
-	case s.version == schemaVersion:
-		names, err := property(ctx, s.db, propertyQuantities)
-		if err != nil || names == quantityNames() {
-			return err
-		}
 	}
 	before := s.version
-	err := s.write(ctx, func(tx *sql.Tx) error {
-		// Asked again, for another process may have been first.
-		version, err := userVersion(ctx, tx)
-		if err != nil {
-			return err
-		}
-		for i := version; i < schemaVersion; i++ {
-			if _, err := tx.ExecContext(ctx, migrations[i]); err != nil {
-				return fmt.Errorf("from version %d to %d: %w: it stays at version %d; back up the file and report this", i, i+1, err, version)
-			}
-		}
-		if names, err := property(ctx, tx, propertyQuantities); err != nil {
-			return err
-		} else if names != quantityNames() {
-			if err := derive(ctx, tx, version < entriesSince, o); err != nil {
-				return err
-			}
-		}
-		_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", schemaVersion))
-		return err
-	})
+	err := s.current(ctx)
+	if errors.Is(err, errOutdated) {
+		err = s.write(ctx, func(tx *sql.Tx) error { return s.migrate(ctx, tx, o) })
+	}
 	if err != nil {
 		return fmt.Errorf("upgrade its schema: %w", err)
 	}
-	s.version = schemaVersion
-	if before == schemaVersion {
+	if before < schemaVersion {
+		// An older plancast looks at the file's header to refuse it: bring the
+		// version there. A reader may be in the way; then it comes with the next
+		// checkpoint.
+		if _, err := s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+			return err
+		}
+	}
+	if o.Later {
 		return nil
 	}
-	// An older plancast looks at the file's header to refuse it: bring the
-	// version there. A reader may be in the way; then it comes with the next
-	// checkpoint.
-	_, err = s.db.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	return s.deriveAll(ctx, o)
+}
+
+// errOutdated says that there is something to write before a file can be used.
+var errOutdated = errors.New("it is of another plancast")
+
+// current finds the layout of this plancast in a file of the present version.
+func (s *Store) current(ctx context.Context) error {
+	if s.version < schemaVersion {
+		return errOutdated
+	}
+	names, err := property(ctx, s.db, propertyQuantities)
+	if err != nil {
+		return err
+	}
+	var found bool
+	if s.layout, s.lacks.some, found = findLayout(names); !found {
+		return errOutdated
+	}
+	return nil
+}
+
+// migrate is the transaction of upgrade. Another process may have been first.
+func (s *Store) migrate(ctx context.Context, tx *sql.Tx, o Options) error {
+	version, err := userVersion(ctx, tx)
+	if err != nil {
+		return err
+	}
+	for i := version; i < schemaVersion; i++ {
+		if _, err := tx.ExecContext(ctx, migrations[i]); err != nil {
+			return fmt.Errorf("from version %d to %d: %w: it stays at version %d; back up the file and report this", i, i+1, err, version)
+		}
+	}
+	names, err := property(ctx, tx, propertyQuantities)
+	if err != nil {
+		return err
+	}
+	if _, _, found := findLayout(names); !found {
+		names = strings.TrimPrefix(names+"\n"+quantityNames(), "\n")
+		if err := setProperty(ctx, tx, propertyQuantities, names); err != nil {
+			return err
+		}
+	}
+	s.layout, s.lacks.some, _ = findLayout(names)
+	if version < entriesSince {
+		if err := s.deriveFresh(ctx, tx, o); err != nil {
+			return err
+		}
+	}
+	s.version = schemaVersion
+	_, err = tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version=%d", schemaVersion))
 	return err
 }
 
@@ -205,17 +254,6 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// propertyQuantities names the quantities of the entries, in their order.
-const propertyQuantities = "quantities"
-
-func quantityNames() string {
-	names := make([]string, len(Quantities))
-	for i, q := range Quantities {
-		names[i] = q.Name
-	}
-	return strings.Join(names, ",") + figuresFollow
-}
-
 // property reads one of the table properties; "" when it is not there.
 func property(ctx context.Context, q querier, name string) (value string, err error) {
 	err = q.QueryRowContext(ctx, "SELECT value FROM properties WHERE name=?", name).Scan(&value)
@@ -223,6 +261,11 @@ func property(ctx context.Context, q querier, name string) (value string, err er
 		return "", nil
 	}
 	return value, err
+}
+
+func setProperty(ctx context.Context, tx execer, name, value string) error {
+	_, err := tx.ExecContext(ctx, "INSERT OR REPLACE INTO properties (name, value) VALUES (?,?)", name, value)
+	return err
 }
 
 func userVersion(ctx context.Context, q querier) (int, error) {

@@ -85,7 +85,7 @@ func TestAnOlderHistoryIsUpgraded(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if v, tables := schemaOf(t, path); v != schemaVersion || tables != "audit changes entries files gaps outbox outbox_notes properties records totals" {
+	if v, tables := schemaOf(t, path); v != schemaVersion || tables != "audit changes entries files gaps outbox outbox_notes packs properties records totals" {
 		t.Errorf("version %d with %s", v, tables)
 	}
 	s, err := Open(path)

@@ -27,23 +27,24 @@ func TestALongHistoryReadInPartsIsTheOneReadAtOnce(t *testing.T) {
 	if _, err := s.db.ExecContext(t.Context(), "UPDATE entries SET iteration = iteration + 1 WHERE id IN (30, 41)"); err != nil { // damage
 		t.Fatal(err)
 	}
-	names, err := property(t.Context(), s.db, propertyQuantities)
+	layouts, err := readLayouts(t.Context(), s.db)
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := Filter{Since: t0.Add(9 * time.Hour)}
 	list := func(rows iter.Seq2[*entryRow, error]) (out []string) {
 		for e, err := range rows {
-			out = append(out, fmt.Sprint(e.Entry, e.superseded, e.excluded, err))
+			out = append(out, fmt.Sprint(e.Entry, err))
 		}
 		return out
 	}
-	want := list(newEntryReader(names).read(t.Context(), s.db, f))
+	want := list(newEntryReader(layouts).read(t.Context(), s.db, f))
 	if len(want) != 51 {
 		t.Fatalf("%d rows", len(want))
 	}
 	for _, size := range []int64{1, 7, 50, 51, 1000} {
-		if got := list(s.inParts(t.Context(), names, f, size)); !slices.Equal(got, want) {
+		s.packSize = size
+		if got := list(s.inParts(t.Context(), layouts, f)); !slices.Equal(got, want) {
 			for i := range min(len(got), len(want)) {
 				if got[i] != want[i] {
 					t.Errorf("in parts of %d row %d is\n%s\nwant\n%s", size, i, got[i], want[i])
@@ -53,12 +54,13 @@ func TestALongHistoryReadInPartsIsTheOneReadAtOnce(t *testing.T) {
 		}
 	}
 	n := 0
-	for range s.inParts(t.Context(), names, f, 7) {
+	s.packSize = 7
+	for range s.inParts(t.Context(), layouts, f) {
 		if n++; n == 10 {
 			break // and the readers that are ahead end
 		}
 	}
-	if got := list(s.inParts(t.Context(), names, Filter{Since: t0.AddDate(1, 0, 0)}, 7)); len(got) > 0 {
+	if got := list(s.inParts(t.Context(), layouts, Filter{Since: t0.AddDate(1, 0, 0)})); len(got) > 0 {
 		t.Errorf("where nothing is recent: %q", got)
 	}
 }

@@ -8,8 +8,12 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"runtime"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
+	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 )
 
@@ -18,7 +22,7 @@ type body struct {
 	Environment engine.Environment `json:"environment"`
 	Settings    engine.Settings    `json:"settings"`
 	Source      string             `json:"source,omitempty"`
-	Measurement json.RawMessage    `json:"measurement,omitempty"`
+	Measurement *bench.Measurement `json:"measurement,omitempty"`
 	Failure     *Failure           `json:"failure,omitempty"`
 }
 
@@ -81,11 +85,7 @@ func encode(r Record) (stored, error) {
 			summary.Layers = nil
 			m.Layers = &summary
 		}
-		text, err := json.Marshal(m)
-		if err != nil {
-			return stored{}, err
-		}
-		b.Measurement = text
+		b.Measurement = &m
 	}
 	text, err := json.Marshal(b)
 	s.body = string(text)
@@ -103,15 +103,10 @@ func (s *stored) record() (Record, error) {
 	if err := json.Unmarshal([]byte(s.body), &b); err != nil {
 		return r, err
 	}
-	r.Environment, r.Settings, r.Source, r.Failure = b.Environment, b.Settings, b.Source, b.Failure
-	if len(b.Measurement) > 0 {
-		if err := json.Unmarshal(b.Measurement, &r.Measurement); err != nil {
+	r.Environment, r.Settings, r.Source, r.Failure, r.Measurement = b.Environment, b.Settings, b.Source, b.Failure, b.Measurement
+	if s.layers.Valid && r.Measurement != nil && r.Measurement.Layers != nil {
+		if err := json.Unmarshal([]byte(s.layers.String), &r.Measurement.Layers.Layers); err != nil {
 			return r, err
-		}
-		if s.layers.Valid && r.Measurement.Layers != nil {
-			if err := json.Unmarshal([]byte(s.layers.String), &r.Measurement.Layers.Layers); err != nil {
-				return r, err
-			}
 		}
 	}
 	if (r.Measurement == nil) == (r.Failure == nil) {
@@ -262,10 +257,12 @@ func (b *bodies) flush(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// storedResult is a row, or why it cannot be read.
+// storedResult is a row with its record, or why there is none.
 type storedResult struct {
 	stored
-	err error
+	err     error // of the row
+	decoded Record
+	invalid error // of the record
 }
 
 func (b *bodies) read(ctx context.Context, ids []int64) (map[int64]storedResult, error) {
@@ -273,7 +270,7 @@ func (b *bodies) read(ctx context.Context, ids []int64) (map[int64]storedResult,
 	if err != nil {
 		return nil, err
 	}
-	out := map[int64]storedResult{}
+	var rows []storedResult
 	for st, err := range readStored(ctx, b.tx, b.layers, "id IN (SELECT value FROM json_each(?))", string(list)) {
 		var one *RecordError
 		if err != nil && !errors.As(err, &one) {
@@ -283,9 +280,31 @@ func (b *bodies) read(ctx context.Context, ids []int64) (map[int64]storedResult,
 		if one != nil {
 			x.err = one.Err
 		}
-		out[st.id] = x
+		rows = append(rows, x)
+	}
+	spread(len(rows), func(i int) { // decoding takes most of the time
+		if x := &rows[i]; x.err == nil {
+			x.decoded, x.invalid = x.record()
+		}
+	})
+	out := make(map[int64]storedResult, len(rows))
+	for _, x := range rows {
+		out[x.id] = x
 	}
 	return out, nil
+}
+
+// spread calls f for 0 to n-1, on all processors.
+func spread(n int, f func(int)) {
+	var work errgroup.Group
+	work.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		work.Go(func() error {
+			f(i)
+			return nil
+		})
+	}
+	_ = work.Wait()
 }
 
 // record makes the record of an entry, once its checksum holds.
@@ -298,12 +317,12 @@ func (b *bodies) record(ctx context.Context, w wanted, rows map[int64]storedResu
 		return Record{}, st.err
 	case w.checked && (st.sum() != w.sums.record || b.layers && st.layersSum() != w.sums.layers):
 		return Record{}, errChecksum
+	case st.invalid != nil:
+		return Record{}, st.invalid
 	}
-	r, err := st.record()
-	if err != nil {
-		return Record{}, err
-	}
+	r := st.decoded
 	b.shared.intern(&r)
+	var err error
 	switch {
 	case !b.traced:
 	case b.last != nil && b.last.Model == r.Model && b.last.Version == r.Version && b.last.Digest == r.Digest:

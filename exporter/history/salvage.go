@@ -48,10 +48,8 @@ func Salvage(ctx context.Context, from, to string, by Author) (out Salvaged, err
 		}
 	}()
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		g := salvager{old: old, tx: tx, out: &out}
-		if g.names, _ = property(ctx, old.db, propertyQuantities); g.names != quantityNames() {
-			g.names = ""
-		}
+		g := salvager{old: old, tx: tx, layout: s.layout, out: &out}
+		g.layouts, _ = readLayouts(ctx, old.db)
 		if err := g.records(ctx); err != nil {
 			return err
 		}
@@ -65,10 +63,11 @@ func Salvage(ctx context.Context, from, to string, by Author) (out Salvaged, err
 }
 
 type salvager struct {
-	old   *Store
-	tx    *sql.Tx
-	out   *Salvaged
-	names string // of the old file's quantities; "" when they cannot be read
+	old     *Store
+	tx      *sql.Tx
+	layout  int64 // of the new entries
+	out     *Salvaged
+	layouts []layout // of the old entries; nil when they cannot be read
 }
 
 // highest is the highest ID that any part of the old file knows of.
@@ -115,15 +114,19 @@ func (g *salvager) records(ctx context.Context) error {
 				return err
 			}
 			continue
-		case e == nil:
-			g.out.Unproven = append(g.out.Unproven, id)
-			row := newEntryRow(r, st.sum(), st.layersSum())
-			e = g.marked(ctx, row)
 		}
+		row := newEntryRow(r, st.sum(), st.layersSum(), g.layout)
+		if e != nil {
+			row.superseded, row.excluded = e.superseded, e.excluded
+		} else {
+			g.out.Unproven = append(g.out.Unproven, id)
+			g.mark(ctx, &row)
+		}
+		row.sums.entry = row.sum(nil)
 		if err := insertStored(ctx, g.tx, *st); err != nil {
 			return err
 		}
-		if err := insertEntry(ctx, g.tx, *e); err != nil {
+		if err := insertEntry(ctx, g.tx, row); err != nil {
 			return err
 		}
 		if err := addTotals(ctx, g.tx, r); err != nil {
@@ -154,19 +157,16 @@ func (g *salvager) stored(ctx context.Context, id int64) *stored {
 
 // entry reads the row of an entry; nil when it cannot be read.
 func (g *salvager) entry(ctx context.Context, id int64) *entryRow {
-	if g.names == "" {
-		return nil
-	}
-	rows, err := newEntryReader(g.names).byID(ctx, g.old.db, []int64{id})
+	rows, err := newEntryReader(g.layouts).byID(ctx, g.old.db, []int64{id})
 	if err != nil || len(rows) == 0 {
 		return nil
 	}
 	return &rows[0]
 }
 
-// marked is an entry that was made again, with what the audit trail says of it.
-// Of two measurements of one job the newer counts.
-func (g *salvager) marked(ctx context.Context, e entryRow) *entryRow {
+// mark marks an entry that was made again as the audit trail says. Of two measurements of
+// one job the newer counts.
+func (g *salvager) mark(ctx context.Context, e *entryRow) {
 	if a, err := scanAudit(g.old.db.QueryRowContext(ctx, selectAudit+" WHERE record=? AND action IN ('exclude', 'restore') ORDER BY id DESC LIMIT 1", e.ID)); err == nil && a.Action == ActionExclude {
 		e.excluded = a.ID
 	}
@@ -178,8 +178,6 @@ func (g *salvager) marked(ctx context.Context, e entryRow) *entryRow {
 			e.superseded = newer.Int64
 		}
 	}
-	e.sums.entry = e.sum(nil)
-	return &e
 }
 
 // gaps are the IDs without a record that the old file explains.

@@ -167,7 +167,7 @@ func TestAModelGrowsEntryByEntryToWhatItIsAltogether(t *testing.T) {
 }
 
 func TestAReaderRemembersNoMoreStringsInALongHistory(t *testing.T) {
-	r := newEntryReader("")
+	r := newEntryReader(nil)
 	for i := range 3 * sharedAtMost {
 		r.share(fmt.Append(nil, i))
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver registers itself as "sqlite"
 )
@@ -18,12 +19,14 @@ const (
 	applicationID = 0x706c616e
 	// schemaVersion is what this program writes. A lower one is upgraded, a
 	// higher one is refused.
-	schemaVersion = 4
+	schemaVersion = 5
 	// entriesSince is the first version with the table entries. A file that is
 	// only read is not upgraded: its entries are derived from its records.
 	entriesSince = 3
 	// changesSince is the first version with the table changes.
 	changesSince = 4
+	// packsSince is the first version with the table packs and with layouts.
+	packsSince = 5
 )
 
 // Errors that callers branch on.
@@ -52,6 +55,13 @@ type Store struct {
 	path    string
 	file    os.FileInfo // of the file that was opened
 	version int         // of the schema
+
+	packSize int64 // IDs of a pack
+	layout   int64 // of the rows that are written
+
+	tidying sync.Mutex // held by Tidy
+	lacks   lacking    // guarded by tidying
+	torn    sync.Map   // first IDs of packs that turned out to be damaged
 }
 
 // Options say how to open a history.
@@ -59,6 +69,9 @@ type Options struct {
 	// Progress is called now and then while the history of an older plancast is
 	// upgraded, with the records that are done and how many there are.
 	Progress func(done, total int64)
+	// Later leaves what an upgrade need not do at once to Tidy: until then, older entries
+	// lack the quantities that the older plancast did not know.
+	Later bool
 }
 
 // Open opens the history at path for reading and writing, creates it when there
@@ -118,7 +131,7 @@ func open(path, mode string) (_ *Store, err error) {
 			err = fmt.Errorf("open history %s: %w", path, err)
 		}
 	}()
-	s := &Store{path: path}
+	s := &Store{path: path, packSize: packSize}
 	if s.file, err = os.Stat(path); err != nil {
 		return nil, err
 	}

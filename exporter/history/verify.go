@@ -43,12 +43,19 @@ func Verify(ctx context.Context, path string) (v Verification, err error) {
 		v.Records++
 		results[r.ID] = resultSum(EntryOf(r))
 	}
-	for e, err := range Skip(s.Entries(ctx, Filter{Whole: true}), func(error) {}) { // reported above
+	for e, err := range Skip(s.walk(ctx, s.db, Filter{Whole: true}), func(error) {}) { // reported above
 		if err != nil {
 			v.Other = append(v.Other, err)
-		} else if sum, ok := results[e.ID]; ok && sum != resultSum(e) {
+		} else if sum, ok := results[e.ID]; ok && e.whole && sum != resultSum(e.Entry) {
 			v.Damaged = append(v.Damaged, &RecordError{e.ID, errors.New("its entry differs from the record")})
 		}
+	}
+	wrong, err := s.wrongPacks(ctx)
+	if err != nil {
+		v.Other = append(v.Other, err)
+	}
+	for _, of := range wrong {
+		v.Other = append(v.Other, fmt.Errorf("the pack of the entries %d to %d differs from them: start plancast serve, which reads the entries and packs them again", of.first, of.last))
 	}
 	if _, err := s.Audit(ctx, 0); err != nil {
 		v.Other = append(v.Other, err)
@@ -82,7 +89,7 @@ func openUnchecked(path string) (*Store, error) {
 	if !hasWAL(path) {
 		name += "&immutable=1" // leaves no side files
 	}
-	s := &Store{path: path}
+	s := &Store{path: path, packSize: packSize}
 	if s.db, err = sql.Open("sqlite", name); err != nil {
 		return nil, err
 	}

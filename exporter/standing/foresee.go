@@ -29,9 +29,8 @@ type contribution struct {
 	environment  string
 	stale        bool   // something of the model changed since
 	sum          uint64 // of the series: what is the same has the same
-	// series has one for each criterion, prepared and without its observations. Those as
-	// of a week ago are not kept: that forecast is rarely made, and they would take as much
-	// memory as those of now.
+	// series has one for each criterion, prepared: without its observations, which take the
+	// most memory. Those as of a week ago are not kept, since that forecast is rarely made.
 	series []forecast.Series
 	newest time.Time // when the newest observation was made
 }
@@ -155,12 +154,12 @@ func (f *foreseen) foreseeWeek(members []member, at time.Time) {
 	}
 }
 
-// each calls f for the members, on all cores: what a member contributes is its own.
-func each(members []member, f func(member) contribution) []contribution {
-	out := make([]contribution, len(members))
+// each calls f for all of a list, on all cores: what is done for one is its own.
+func each[T, R any](list []T, f func(T) R) []R {
+	out := make([]R, len(list))
 	var calls errgroup.Group
 	calls.SetLimit(runtime.GOMAXPROCS(0))
-	for i, x := range members {
+	for i, x := range list {
 		calls.Go(func() error {
 			out[i] = f(x)
 			return nil
@@ -186,15 +185,8 @@ func (x member) contribution(m config.Milestone, at time.Time, past bool) contri
 		return old
 	}
 	c = x.contributed(m, at, past)
-	switch {
-	case past:
-	case ok && c.sum == old.sum:
+	if !past && ok && c.sum == old.sum {
 		c.series = old.series // with what forecasts have worked out of it
-	default:
-		for i := range c.series {
-			c.series[i] = c.series[i].Prepared()
-			c.series[i].Observations = nil
-		}
 	}
 	if held.contributions == nil {
 		held.contributions = map[use]contribution{}
@@ -243,6 +235,10 @@ func (x member) contributed(m config.Milestone, at time.Time, past bool) contrib
 		}
 	}
 	c.sum = sum.Sum64()
+	for i := range c.series {
+		c.series[i] = c.series[i].Prepared()
+		c.series[i].Observations = nil
+	}
 	return c
 }
 

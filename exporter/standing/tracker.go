@@ -177,6 +177,18 @@ func (m *tracked) grow() {
 	m.outdate()
 }
 
+// derive makes what is derived of the model alone, unless it is there.
+func (m *tracked) derive(held Held, labels map[string]string, all []Threshold, changed bool) *Model {
+	m.grow()
+	if m.model == nil || changed || !m.model.Held.equal(held) || !maps.Equal(m.model.Labels, labels) {
+		m.model = &Model{Held: held, Labels: labels, History: m.history, Totals: m.totals, records: m.records}
+		m.model.derive(all)
+		m.model.tried = m.model.observe(m.kinds)
+		m.outdate()
+	}
+	return m.model
+}
+
 // LookBack is since when the entries of a stored history have to be loaded.
 func LookBack(now time.Time) time.Time {
 	return lookBack(now).Add(-Week - 24*time.Hour) // the week before looks back as well
@@ -197,19 +209,13 @@ func (t *Tracker) Derive(e Evidence) (*State, error) {
 			m.contributions = nil
 		}
 	}
-	present := map[string]*Model{}
+	present := map[string]*tracked{}
 	for _, held := range e.Models {
-		m := t.of(held.Name)
-		m.grow()
-		if labels := e.Labels[held.Name]; m.model == nil || changed || !m.model.Held.equal(held) || !maps.Equal(m.model.Labels, labels) {
-			m.model = &Model{Held: held, Labels: labels, History: m.history, Totals: m.totals, records: m.records}
-			m.model.derive(all)
-			m.model.tried = m.model.observe(m.kinds)
-			m.outdate()
-		}
-		present[held.Name] = m.model
-		s.Models = append(s.Models, m.model)
+		present[held.Name] = t.of(held.Name)
 	}
+	s.Models = each(e.Models, func(held Held) *Model {
+		return present[held.Name].derive(held, e.Labels[held.Name], all, changed)
+	})
 	slices.SortFunc(s.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
 	for _, name := range slices.Sorted(maps.Keys(t.models)) {
 		m := t.models[name]
