@@ -23,11 +23,27 @@ type deletions struct {
 	now time.Time
 }
 
-func newDeletions(t *testing.T, keep string) *deletions {
+// newDeletions is a site whose model has stood on each of the versions in turn. keep is
+// repository.keep_deleted, "" its default.
+func newDeletions(t *testing.T, keep string, versions ...string) *deletions {
+	t.Helper()
 	d := &deletions{t, daemontest.New(t, launchTarget), time.Now()}
 	if keep != "" {
 		d.Edit("backlog: 100", "backlog: 100, keep_deleted: "+keep)
 	}
+	for _, v := range versions {
+		d.push(v)
+		d.stands(time.Minute, v)
+	}
+	return d
+}
+
+// newEnded is a site with version 1, whose version 2 was deleted and ended at once.
+func newEnded(t *testing.T) *deletions {
+	t.Helper()
+	d := newDeletions(t, "0s", "1", "2")
+	d.remove("2")
+	d.stands(time.Minute, "1")
 	return d
 }
 
@@ -92,11 +108,7 @@ func (d *deletions) excluded() (out []string) {
 }
 
 func TestADeletedVersionCountsForAWhile(t *testing.T) {
-	d := newDeletions(t, "")
-	for _, v := range []string{"1", "2", "3"} {
-		d.push(v)
-		d.stands(time.Minute, v)
-	}
+	d := newDeletions(t, "", "1", "2", "3")
 	d.remove("3")
 	d.stands(time.Hour, "3")
 	d.stands(30*day-time.Minute, "3") // a restart does not restart the clock
@@ -112,21 +124,14 @@ func TestADeletedVersionCountsForAWhile(t *testing.T) {
 }
 
 func TestADeletedVersionCanEndAtOnce(t *testing.T) {
-	d := newDeletions(t, "0s")
-	d.push("1")
-	d.stands(time.Minute, "1")
-	d.push("2")
-	d.stands(time.Minute, "2")
-	d.remove("2")
-	d.stands(time.Minute, "1")
+	d := newEnded(t)
+	if got := d.excluded(); !slices.Equal(got, []string{"2"}) {
+		t.Errorf("the history marks %q; want version 2", got)
+	}
 }
 
 func TestADeletedVersionIsHistoryOnceANewerOneHasAResult(t *testing.T) {
-	d := newDeletions(t, "0s")
-	d.push("1")
-	d.stands(time.Minute, "1")
-	d.push("2")
-	d.stands(time.Minute, "2")
+	d := newDeletions(t, "0s", "1", "2")
 	d.remove("1") // cleared away, as people do
 	d.stands(time.Minute, "2")
 	if got := d.excluded(); len(got) != 0 {
@@ -142,13 +147,7 @@ func TestADeletedVersionIsHistoryOnceANewerOneHasAResult(t *testing.T) {
 }
 
 func TestWhatPeopleDecideOfADeletedVersionHolds(t *testing.T) {
-	d := newDeletions(t, "0s")
-	d.push("1")
-	d.stands(time.Minute, "1")
-	d.push("2")
-	d.stands(time.Minute, "2")
-	d.remove("2")
-	d.stands(time.Minute, "1")
+	d := newEnded(t)
 	by := history.Author{Who: "ann", Because: "it was right", At: d.now}
 	of := history.Filter{Model: "net", Version: "2"}
 	d.store(func(s *history.Store) {
@@ -167,9 +166,7 @@ func TestWhatPeopleDecideOfADeletedVersionHolds(t *testing.T) {
 }
 
 func TestImportedResultsAreNotTakenForDeleted(t *testing.T) {
-	d := newDeletions(t, "0s")
-	d.push("1")
-	d.stands(time.Minute, "1")
+	d := newDeletions(t, "0s", "1")
 	d.store(func(s *history.Store) {
 		var last history.Record
 		for r, err := range s.Records(t.Context(), history.Filter{}) {
@@ -187,13 +184,7 @@ func TestImportedResultsAreNotTakenForDeleted(t *testing.T) {
 }
 
 func TestAKilledDaemonsDeletionsAreCompleted(t *testing.T) {
-	d := newDeletions(t, "0s")
-	d.push("1")
-	d.stands(time.Minute, "1")
-	d.push("2")
-	d.stands(time.Minute, "2")
-	d.remove("2")
-	d.stands(time.Minute, "1")
+	d := newEnded(t)
 	d.store(func(s *history.Store) { // killed after it excluded the results
 		noted, err := s.Deleted(t.Context())
 		if err != nil || len(noted) != 1 || !noted[0].Ended {
