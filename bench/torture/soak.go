@@ -291,10 +291,10 @@ func (s *soaking) judge(length time.Duration) (row, error) {
 		errs = append(errs, fmt.Errorf("it held %s, more than 100 MiB", units.Format(float64(most), units.Bytes)))
 	}
 	return row{
-		fmt.Sprintf("a soak under %s, %s of the page and the report, %s for a pass and %s", units.Count(int(s.scrapes.Load()), "scrape"),
+		what: fmt.Sprintf("a soak under %s, %s of the page and the report, %s for a pass and %s", units.Count(int(s.scrapes.Load()), "scrape"),
 			units.Count(int(s.looks.Load()), "reading"), units.Count(int(s.passes.Load()), "request"), units.Count(s.pushed, "candidate")),
-		length.String(), "1h0m0s",
-		fmt.Sprintf("every question answered, every candidate recorded; %s", strings.Join(words, "; ")),
+		times: length.String(), target: "1h0m0s",
+		outcome: fmt.Sprintf("every question answered, every candidate recorded; %s", strings.Join(words, "; ")),
 	}, errors.Join(errs...)
 }
 

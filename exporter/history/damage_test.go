@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plancast/plancast/bench/torture/dose"
 	"github.com/plancast/plancast/exporter/engine"
@@ -283,7 +284,7 @@ func TestSalvageReadsAFileThatCannotBeOpened(t *testing.T) {
 
 // Every record of a long history comes back, once and as it was written.
 func TestALongHistoryComesBackWhole(t *testing.T) {
-	n := dose.Of(t, "records", 3000)
+	n, start := dose.Of(t, "records", 3000), time.Now()
 	path := filepath.Join(t.TempDir(), "h.db")
 	s := open(t, path)
 	throughput := func(i int) float64 { return float64(i) + 0.5 }
@@ -319,5 +320,5 @@ func TestALongHistoryComesBackWhole(t *testing.T) {
 	if v, err := history.Verify(t.Context(), path); err != nil || !v.OK() || v.Records != n {
 		t.Errorf("%+v, %v", v, err)
 	}
-	dose.Done(t, "records", n, "each came back once, as it was written; none failed its checksum")
+	dose.Done(t, "records", n, "each came back once, as it was written; none failed its checksum; written, read back and verified within %s", time.Since(start).Round(time.Second))
 }
