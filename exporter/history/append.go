@@ -189,17 +189,21 @@ func insertStored(ctx context.Context, tx execer, s stored) error {
 	return err
 }
 
+// iterationOf ask for the iteration of a candidate's earlier records. Each names the index
+// that answers it: SQLite would look through all entries of the model instead.
+var iterationOf = []string{
+	"SELECT iteration FROM entries INDEXED BY one_result WHERE model=? AND digest=? AND fingerprint=? AND failure = '' AND superseded = 0 LIMIT 1",
+	"SELECT iteration FROM entries INDEXED BY failures WHERE model=? AND digest=? AND fingerprint=? AND failure <> '' LIMIT 1",
+}
+
 // nextIteration is that of the candidate's earlier records, or the one after that
 // of the next lower version, or 0 when that belongs to a higher version. Versions
 // ascend with the iterations, so the highest iteration has the highest version, and
 // the one after it leaves so many free.
 func nextIteration(ctx context.Context, tx execer, r Record, free int) (int, error) {
-	for _, index := range []string{ // with the condition of the index that answers it
-		"failure = '' AND superseded = 0", // of one_result
-		"failure <> ''",                   // of failures
-	} {
+	for _, query := range iterationOf {
 		var iteration int
-		err := tx.QueryRowContext(ctx, "SELECT iteration FROM entries WHERE model=? AND digest=? AND fingerprint=? AND "+index+" LIMIT 1", r.Model, r.Digest, r.Fingerprint).Scan(&iteration)
+		err := tx.QueryRowContext(ctx, query, r.Model, r.Digest, r.Fingerprint).Scan(&iteration)
 		if !errors.Is(err, sql.ErrNoRows) {
 			return iteration, err
 		}
