@@ -104,10 +104,14 @@ func (f ForecastView) Expected() string {
 	return text
 }
 
-// Lines write the forecast in sentences, the most important first.
+// Lines write the forecast in sentences, the most important first. What is met has
+// been said by its state.
 func (f ForecastView) Lines() []string {
+	if f.Met {
+		return sentences(f.Advice)
+	}
 	first := f.Summary
-	if t := f.TrendText(); t != "" && !f.Met {
+	if t := f.TrendText(); t != "" {
 		first += "; " + t
 	}
 	return sentences(append([]string{first, f.Expected()}, f.Advice...))

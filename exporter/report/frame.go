@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/url"
+	"regexp"
 	"strings"
 	"time"
 
@@ -66,6 +67,15 @@ var functions = template.FuncMap{
 	"stamp":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 	"day":      func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"glue":     glue,
+}
+
+// quantities are a number with its unit, and what it is compared by.
+var quantities = regexp.MustCompile(`(\d) (%|[µnm]?s|min|h|d|[KMGT]iB|left)\b|(\d) (%)|([<>]=?) (\d)`)
+
+// glue keeps a number and its unit on one line.
+func glue(text string) string {
+	return quantities.ReplaceAllString(text, "$1$3$5\u00a0$2$4$6")
 }
 
 // shortLink is a link as it is shown: without its scheme and parameters.

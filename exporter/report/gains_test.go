@@ -62,7 +62,7 @@ func TestTheReportSaysWhatKindsBroughtAndWhatIsLeft(t *testing.T) {
 	for _, g := range v.Gains {
 		lines = append(lines, g.Text)
 	}
-	want := []string{"INT8 brought 26 % on average over 4 models; 3 became faster, by 12 to 61 %", "Fusion brought 8 % on average over 4 models, 10 %"}
+	want := []string{"INT8 made 3 of 4 models faster, by 12 to 61 %; 26 % is expected of another model", "Fusion made 4 of 4 models faster, by 10 %; 8 % is expected of another model"}
 	if !slices.Equal(lines, want) {
 		t.Errorf("gains %q; want %q", lines, want)
 	}
@@ -83,7 +83,7 @@ func TestTheReportSaysWhatKindsBroughtAndWhatIsLeft(t *testing.T) {
 		if err := write(&b); err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"INT8 brought 26 %", "Not used here yet: INT8"} {
+		for _, want := range []string{"INT8 made 3 of 4 models faster", "Not used here yet: INT8"} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("%s lacks %q", name, want)
 			}

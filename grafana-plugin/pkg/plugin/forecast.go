@@ -106,6 +106,9 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	}
 	history := frames.Plain(x.name, unit)
 	history.Custom = map[string]any{"drawStyle": "line", "showPoints": "always", "pointSize": 6, "lineInterpolation": "linear"}
+	if single { // the first colour of Grafana's palette is the target's
+		history.Color = fixed("blue")
+	}
 	out := data.Frames{frames.Series("value", frames.With(x.labels, "part", "history"), times, values, history)}
 
 	n, ahead := len(x.forecast.Bands), max(a.Iterations, 10)
@@ -131,7 +134,7 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 		c := frames.Plain(name(part), unit)
 		c.Custom = custom
 		if single {
-			c.Color = map[string]any{"mode": "fixed", "fixedColor": "blue"}
+			c.Color = fixed("blue")
 		} else if percentile != "50" {
 			custom["hideFrom"] = map[string]bool{"legend": true, "tooltip": false, "viz": false}
 		}
@@ -141,6 +144,10 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	band("50 %", "50", mid, map[string]any{"lineWidth": 2, "lineStyle": dashes(8, 6), "showPoints": "never"})
 	band("90 %", "90", high, map[string]any{"lineWidth": 1, "lineStyle": dashes(2, 6), "showPoints": "never", "fillBelowTo": name("10 %"), "fillOpacity": 18})
 	return out
+}
+
+func fixed(colour string) map[string]any {
+	return map[string]any{"mode": "fixed", "fixedColor": colour}
 }
 
 func dashes(on, off int) map[string]any {
@@ -159,6 +166,6 @@ func (a *request) target(s tsdb.Series) *data.Frame {
 	v := s.Criterion.Target
 	c := frames.Plain("target "+s.Criterion.String(), frames.Unit(s.Criterion.Unit))
 	c.Custom = map[string]any{"lineWidth": 1, "lineStyle": dashes(10, 10), "showPoints": "never"}
-	c.Color = map[string]any{"mode": "fixed", "fixedColor": "green"}
+	c.Color = fixed("green")
 	return frames.Series("value", data.Labels{"part": "target", "criterion": s.Criterion.String()}, []time.Time{a.from, end}, []*float64{&v, &v}, c)
 }
