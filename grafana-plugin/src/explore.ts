@@ -22,7 +22,7 @@ export function numbersAsTable(frames: DataFrame[]): DataFrame[] {
       {
         name: first.name,
         type: FieldType.number,
-        config: { ...first.config, displayNameFromDS: undefined, custom: { width: 110 } },
+        config: { ...first.config, displayNameFromDS: undefined },
         values: values.map((v) => v.values[0]),
       },
       ...labels.map((name) => ({ name, type: FieldType.string, values: values.map((v) => v.labels?.[name] ?? '') })),
