@@ -68,6 +68,7 @@ var functions = template.FuncMap{
 	"day":      func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 	"machine":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"glue":     glue,
+	"number":   func(n int) string { return units.Number(float64(n)) },
 }
 
 // quantities are a number with its unit, and what it is compared by.
