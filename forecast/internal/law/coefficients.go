@@ -1,7 +1,5 @@
 package law
 
-import "math"
-
 // Coefficients are what was learned from other histories. Every probability
 // and band is a function of one history, of what is known around it and of
 // these numbers. Command fit estimates Record, Work, State and Bands.
@@ -109,56 +107,4 @@ func Default() Coefficients {
 		Persistence: 0.3,
 		Doubt:       1, SteadyDoubt: 0.5,
 	}
-}
-
-const (
-	gapFloor      = 0.02
-	spreadFloor   = 0.05
-	outOfReach    = 1.5  // log of the factor behind the best from which a regression counts,
-	farShare      = 0.5  // as so much of the distance beyond,
-	reachEdge     = 0.25 // and how smoothly
-	spreadPrior   = 0.08 // counts as spreadMass results
-	spreadMass    = 3
-	noiseFloor    = 0.003
-	noisePrior    = 0.03 // counts as noiseMass steps
-	noiseMass     = 2
-	noiseSteps    = 40                // the newest steps that show the noise
-	typicalError  = 0.03              // one step ahead, before there is a record
-	shortest      = 5                 // histories shorter than this are treated as this long
-	shortestTrend = 4                 // results before a trend is thought of
-	leastTrend    = 0.05              // a probability that counts as none, and from which it is counted
-	leastWorked   = 0.01              // the same for the probability that people work on a history
-	bandWidth     = 1                 // in standard deviations: less than the normal 1.28, since plateaus count in both parts of the variance
-	workDrift     = 0.7               // share of the usual gain by which bands move on where people work
-	workSide      = 2                 // and by how much of it their better end is farther off
-	leastWidth    = 0.002             // of each side of a band: no measurement is better than that
-	log9          = 2.197224577336219 // logit of 0.9
-)
-
-// ranges says how far the results of a history lie apart: their interquartile
-// range, and the usual distance of one from the next.
-type ranges struct{ spread, noise float64 }
-
-// typical are those of a typical history.
-var typical = ranges{spreadPrior, noisePrior}
-
-// logs returns the terms of Record.
-func (r ranges) logs() (spread, noise float64) {
-	return math.Log(r.spread + spreadFloor), math.Log((r.noise + noiseFloor) / (noisePrior + noiseFloor))
-}
-
-// start is the log hazard of one step before the gap is known.
-func (r *Record) start(n int, of ranges) float64 {
-	spread, noise := of.logs()
-	return r.Intercept + r.LogLength*math.Log(max(float64(n), shortest)) + r.LogSpread*spread + r.LogNoise*noise
-}
-
-// gap is what a gap adds to the log hazard; logGap is log(g + gapFloor).
-func (r *Record) gap(g, logGap float64) float64 { return -r.LogGap*logGap - r.Gap*g }
-
-// BaseRate is the record law for a typical history of 30 results: what is
-// known before looking at a history.
-func (c *Coefficients) BaseRate(gap float64, steps int) float64 {
-	r := &c.Record
-	return chance(math.Exp(r.start(30, typical) + r.gap(max(gap, 0), math.Log(max(gap, 0)+gapFloor)) + r.LogSteps*math.Log(float64(steps))))
 }

@@ -2,21 +2,18 @@ package law
 
 import "math"
 
-// workMemory is how many of the newest results the work law looks at, and
-// workDecay after how many a gain counts 1/e.
+// Constants of the work law, set by hand.
 const (
-	workMemory = 48
-	workDecay  = 6
+	workMemory = 48   // the newest results that it looks at
+	workDecay  = 6    // results after which a gain counts 1/e
 	leastGain  = 1e-9 // a smaller one is none
 	gainFloor  = 1e-3 // a gain of this size is as good as any where no gap is left
-	newestEdge = 2e-3 // how sharply the newest result counts as the best
 	quietStep  = 1e-3 // a step of this size repeats the result before by half
 	quietPrior = 0.1  // share of such steps before any is seen, as one step
 	paceMass   = 1    // steps that pace and deviation are drawn towards none and usualStep with
 	usualStep  = 0.05
 	leastStep  = 3e-3
-	surestPace = 3  // most deviations that the pace counts, either way
-	orderedEnd = 40 // the newest results whose order is looked at
+	surestPace = 3 // most deviations that the pace counts, either way
 )
 
 var workWeights = func() (w [workMemory]float64) {
@@ -128,101 +125,4 @@ func (w *work) made(square float64) (sum float64) {
 		sum += w.weight[i] * a / (a + square)
 	}
 	return sum
-}
-
-// chance is the probability that people work on the history, as far as the
-// results before the newest show it.
-func (c *State) chance(f *[states]float64, effort float64) float64 {
-	odds := c.Intercept + effort
-	for i, v := range [states]float64{c.Records, c.Order, c.Beaten, c.Stretches, c.LogLength, c.Improving, c.Quiet} {
-		odds += v * f[i]
-	}
-	p := logistic(odds)
-	return max(0, p-leastWorked) / (1 - leastWorked)
-}
-
-// states is how many terms State has.
-const states = 7
-
-// state returns the terms of State.
-func (e *History) state(w *work) [states]float64 {
-	n := len(e.z)
-	z, best := e.z[:n-1], e.best[:n-1]
-	m := len(z)
-	records := 0.0
-	for i := 1; i < m; i++ {
-		if z[i] < best[i-1]-leastGain {
-			records++
-		}
-	}
-	half := max(1, m/2)
-	beaten := 0.0
-	if m > half {
-		for _, v := range z[half:] {
-			if v < best[half-1]-leastGain {
-				beaten++
-			}
-		}
-	}
-	return [states]float64{
-		(records + 0.5) / (float64(max(m-1, 0)) + 2),
-		ordered(z[max(0, m-orderedEnd):]),
-		(beaten + 0.3) / (float64(max(m-half, 0)) + 1),
-		e.order(),
-		math.Log(float64(max(n, 4)) / 10),
-		w.improving,
-		w.quiet,
-	}
-}
-
-// ordered is Kendall's rank correlation between time and improvement, drawn
-// towards 0 with the weight of three pairs.
-func ordered(z []float64) float64 {
-	sum := 0
-	for i, later := range z {
-		for _, v := range z[:i] {
-			sum += one(later < v) - one(later > v)
-		}
-	}
-	k := float64(len(z))
-	return float64(sum) / (k*(k-1)/2 + 3)
-}
-
-// order is Kendall's rank correlation between time and the medians of six equal
-// stretches of the history before the newest result (of each result, while
-// there are fewer than six): 1 when every stretch is better than all before it.
-// Steps and plateaus seldom reach 0.9, a steady approach to a limit hardly ever
-// stays below.
-func (e *History) order() float64 {
-	const most = 6
-	z := e.z[:len(e.z)-1]
-	stretches := min(most, len(z))
-	if stretches < 2 {
-		return 0
-	}
-	var m [most]float64
-	sum := 0.0
-	for b := range stretches {
-		e.scratch = append(e.scratch[:0], z[b*len(z)/stretches:(b+1)*len(z)/stretches]...)
-		m[b] = quantile(e.scratch, 0.5)
-		for _, earlier := range m[:b] {
-			switch {
-			case m[b] < earlier:
-				sum++
-			case m[b] > earlier:
-				sum--
-			}
-		}
-	}
-	return sum / float64(stretches*(stretches-1)/2)
-}
-
-// newestIsBest is 1 where the newest result is clearly the best so far, 0 where
-// it clearly is not, and grows with a better one.
-func (e *History) newestIsBest() float64 {
-	n := len(e.z)
-	if n < 2 {
-		return 0.5
-	}
-	return logistic((e.best[n-2] - e.z[n-1]) / newestEdge)
 }
