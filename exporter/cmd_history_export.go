@@ -109,7 +109,7 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 	err = toFile(*c.output, p.stdout, func(w io.Writer) error {
 		switch *c.format {
 		case "csv":
-			return history.WriteCSV(w, records)
+			return c.table(ctx, w, s, records)
 		case "jsonl":
 			return history.WriteJSONLines(w, records)
 		default:
@@ -120,6 +120,17 @@ func (c *historyExport) run(ctx context.Context, p program) (status int, err err
 		err = fmt.Errorf("%d of the history's records are damaged and not in the export", damaged)
 	}
 	return exitOK, err
+}
+
+// table writes the history as CSV, with a column for each figure of a workload that it
+// holds.
+func (c *historyExport) table(ctx context.Context, w io.Writer, s *history.Store, records iter.Seq2[history.Record, error]) error {
+	unread := func(error) {} // the records report what is damaged
+	workloads, err := history.WorkloadQuantities(history.Skip(s.Entries(ctx, history.Filter{Model: *c.model}), unread))
+	if err != nil {
+		return err
+	}
+	return history.WriteCSV(w, records, workloads)
 }
 
 // past answers what was known at a moment of the history, under the

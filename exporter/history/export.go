@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/plancast/plancast/exporter/change"
@@ -30,10 +31,10 @@ func WriteJSONLines(w io.Writer, records iter.Seq2[Record, error]) error {
 }
 
 // WriteCSV writes one record a row, with a head: identity, outcome, every figure
-// of Quantities in base units, and what was decided about the result later; a
-// figure that was not measured is empty.
-// It keeps nothing in memory.
-func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
+// of Quantities in base units, what was decided about the result later, and the figures
+// of workloads; a figure that was not measured is empty, and a latency without end is
+// "Inf". It keeps nothing in memory.
+func WriteCSV(w io.Writer, records iter.Seq2[Record, error], workloads []Quantity) error {
 	c := csv.NewWriter(w)
 	head := []string{
 		"id", "model", "version", "digest", "precision", "backend", "backend_version", "device", "fingerprint", "iteration",
@@ -43,6 +44,9 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		head = append(head, q.Column())
 	}
 	head = append(head, "superseded_by", "excluded", "excluded_by", "excluded_at", "commit", "branch", "author", "link", "kinds")
+	for _, q := range workloads {
+		head = append(head, outside.Cell(q.Column()))
+	}
 	if err := c.Write(head); err != nil {
 		return fmt.Errorf("export the history: %w", err)
 	}
@@ -61,13 +65,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 			strconv.FormatInt(r.ID, 10), r.Model, r.Version, r.Digest, string(r.Precision), r.Backend, r.Environment.BackendVersion,
 			r.Device, r.Fingerprint, strconv.Itoa(r.Iteration), moment(r.CandidateTime), moment(r.Started), moment(r.Finished), result, failure, stable, queries,
 		)
-		for _, q := range Quantities {
-			text := ""
-			if v, ok := q.Of(r); ok {
-				text = strconv.FormatFloat(v, 'g', -1, 64)
-			}
-			row = append(row, text)
-		}
+		row = append(row, figures(r, Quantities)...)
 		superseded, excluded := "", Exclusion{}
 		if r.SupersededBy != 0 {
 			superseded = strconv.FormatInt(r.SupersededBy, 10)
@@ -78,6 +76,7 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		made := changeOf(r)
 		row = append(row, cells(superseded, excluded.Because, excluded.By, moment(excluded.At),
 			made.Commit, made.Branch, made.Author, made.Link, made.KindsText())...)
+		row = append(row, figures(r, workloads)...)
 		if err := c.Write(row); err != nil {
 			return fmt.Errorf("export the history: record %d: %w", r.ID, err)
 		}
@@ -87,6 +86,18 @@ func WriteCSV(w io.Writer, records iter.Seq2[Record, error]) error {
 		return fmt.Errorf("export the history: %w", err)
 	}
 	return nil
+}
+
+// figures are those of a record as cells.
+func figures(r Record, of []Quantity) []string {
+	out := make([]string, len(of))
+	for i, q := range of {
+		if v, ok := q.Of(r); ok {
+			// A cell that begins with a sign may be taken for a formula.
+			out[i] = strings.TrimPrefix(strconv.FormatFloat(v, 'g', -1, 64), "+")
+		}
+	}
+	return out
 }
 
 func changeOf(r Record) change.Change {

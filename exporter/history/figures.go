@@ -2,7 +2,10 @@ package history
 
 import (
 	"encoding/binary"
+	"iter"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -42,19 +45,52 @@ func figuresOf(m bench.Measurement) Figures {
 	return Figures(b)
 }
 
-// Of is the figure of a name, and false when there is none.
-func (f Figures) Of(name string) (float64, bool) {
+// all yields each figure with its name.
+func (f Figures) all(yield func(name string, v float64) bool) {
 	for rest := string(f); rest != ""; {
 		n := 1 + int(rest[0])
-		if len(rest) < n+8 {
-			break
-		}
-		if rest[1:n] == name {
-			return math.Float64frombits(binary.LittleEndian.Uint64([]byte(rest[n : n+8]))), true
+		if len(rest) < n+8 || !yield(rest[1:n], math.Float64frombits(binary.LittleEndian.Uint64([]byte(rest[n:n+8])))) {
+			return
 		}
 		rest = rest[n+8:]
 	}
+}
+
+// Of is the figure of a name, and false when there is none.
+func (f Figures) Of(name string) (float64, bool) {
+	for known, v := range f.all {
+		if known == name {
+			return v, true
+		}
+	}
 	return 0, false
+}
+
+// WorkloadQuantities lists the quantities of workloads that entries have, by workload.
+func WorkloadQuantities(entries iter.Seq2[Entry, error]) ([]Quantity, error) {
+	known := map[string]bool{}
+	workloads := map[string]bool{}
+	for e, err := range entries {
+		if err != nil {
+			return nil, err
+		}
+		for name := range e.Figures.all {
+			if !known[name] {
+				_, workload := terms.SplitWorkload(name)
+				known[name], workloads[workload] = true, true
+			}
+		}
+	}
+	var out []Quantity
+	for _, workload := range slices.Sorted(maps.Keys(workloads)) {
+		for _, x := range terms.WorkloadQuantities() {
+			name := terms.OfWorkload(x.Name, workload)
+			if q, err := QuantityByName(name); err == nil && known[name] {
+				out = append(out, q)
+			}
+		}
+	}
+	return out, nil
 }
 
 // figuresFollow, behind the names of the quantities, says that each entry's figures
