@@ -46,7 +46,7 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		fmt.Fprintf(w, "State       %s\n", cfg.State)
 	}
 	for _, x := range cfg.Workloads {
-		fmt.Fprintf(w, "Workload    %s\n", workloadSentence(x, cfg.Benchmark))
+		fmt.Fprintf(w, "Workload    %s\n", workloadSentence(x, cfg.Benchmark, cfg.Pair))
 	}
 	for _, t := range cfg.Targets {
 		fmt.Fprintf(w, "Target      %s: %s\n", t.Name, selectionWords(t.Select, t.Criteria, t.Relative...))
@@ -129,8 +129,9 @@ func selectionWords(s config.Select, criteria []forecast.Criterion, relative ...
 }
 
 // workloadSentence reads "chat: 70 % sequence 32, 30 % 128, at 200 requests a second,
-// for bert*; takes each engine 9 s to 19 s".
-func workloadSentence(w workload.Workload, o bench.Options) string {
+// for bert*; takes each engine 9 s to 19 s, up to twice that in turns with the candidate
+// before".
+func workloadSentence(w workload.Workload, o bench.Options, pair bool) string {
 	models := "every model"
 	if len(w.Models) > 0 {
 		models = strings.Join(w.Models, ", ")
@@ -138,6 +139,9 @@ func workloadSentence(w workload.Workload, o bench.Options) string {
 	least, most := o.ExpectWorkload(w)
 	seconds := func(d time.Duration) string { return units.Format(d.Round(time.Second).Seconds(), units.Seconds) }
 	text := fmt.Sprintf("%s: %s, for %s; takes each engine %s to %s", w.Name, w, models, seconds(least), seconds(most))
+	if pair {
+		text += ", up to twice that in turns with the candidate before"
+	}
 	if w.Open() && w.Rate*o.MaxWindow.Seconds()*float64(o.MaxWindows) < float64(bench.MinQueries(bench.DefaultPercentile)) {
 		text += ", which is too short for a P99: raise benchmark.max_window"
 	}

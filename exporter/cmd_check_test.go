@@ -95,3 +95,16 @@ func TestCheckSaysWhatAWorkerIsNotKeptFrom(t *testing.T) {
 		}
 	}
 }
+
+func TestTheLengthsOfADecoderAreDimensionsWhateverItCallsThem(t *testing.T) {
+	decoder := declaration{inputs: map[string][]string{"input_ids": {"batch_size", "sequence_length"}, "past_key_values.0.key": {"batch_size", "12", "past_sequence_length", "64"}}}
+	other := declaration{inputs: map[string][]string{"input_ids": {"batch_size", "sequence_length"}}}
+	for name, want := range map[string]bool{"sequence": true, "past_sequence": true, "sequence_length": true, "images": false} {
+		if got := decoder.hasDimension(name); got != want {
+			t.Errorf("a decoder has a dimension %q: %t", name, got)
+		}
+	}
+	if other.hasDimension("sequence") {
+		t.Error("a model without a cache has a dimension that it does not declare")
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/plancast/plancast/exporter/candidate"
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/config"
+	"github.com/plancast/plancast/exporter/decoder"
 	"github.com/plancast/plancast/exporter/pass"
 )
 
@@ -133,10 +134,14 @@ func declarations(scan candidate.Scan, models []string) []declaration {
 	return out
 }
 
-// hasDimension reports whether a key of dims means a dimension: a symbol, or
-// input/position.
+// hasDimension reports whether a key of dims means a dimension: a symbol,
+// input/position, or a length of a decoder, whatever the decoder calls it.
 func (d declaration) hasDimension(key string) bool {
+	length := key == decoder.Sequence || key == decoder.PastSequence
 	for input, dims := range d.inputs {
+		if length && decoder.Cached(input) {
+			return true
+		}
 		for i, dim := range dims {
 			if dim == key && dim != "" || key == fmt.Sprintf("%s/%d", input, i) {
 				return true

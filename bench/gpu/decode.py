@@ -1,15 +1,17 @@
 """Measures the two phases of a decoder on a GPU, and a decode step against the plain call:
 
-    python3 decode.py --plancast bin/plancast --work WORK [--libraries DIR] [--contexts 512,2000]
+    python3 decode.py --plancast bin/plancast --work WORK [--libraries DIR] [--contexts 512,2000] [--model FILE]
 
 The decoder has the size of GPT-2 (124 million parameters, 12 layers, 12 heads of 64) and random weights;
-scripts/decoder_model.py writes it. The plain call is the same step as a workload without a phase: its cache is
+scripts/decoder_model.py writes it. FILE is another one in the layout of Hugging Face's exports, such as that of
+scripts/gpt2_model.py. The plain call is the same step as a workload without a phase: its cache is
 copied to the device and back. Prints Markdown. Needs numpy and onnx.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -32,7 +34,7 @@ workloads:
 
 DECODE = """
   - {{name: decode-{n}, phase: decode, shapes: [{{dims: {{past_sequence: {n}}}}}]}}
-  - {{name: plain-{n}, shapes: [{{dims: {{sequence: 1, past_sequence: {n}, "past_sequence + sequence": {total}}}}}]}}
+  - {{name: plain-{n}, shapes: [{{dims: {{"{sequence}": 1, "{past}": {n}, "{mask}": {total}}}}}]}}
 """
 
 SCRIPTS = pathlib.Path(__file__).resolve().parents[2] / "scripts"
@@ -48,6 +50,22 @@ def runner(program, config):
         return done.stdout
 
     return plancast
+
+
+def lengths(model):
+    """What a model calls the lengths of its tokens, its cache and its mask."""
+    import onnx
+
+    inputs = {t.name: t for t in onnx.load(model, load_external_data=False).graph.input}
+
+    def name(tensor, position):
+        return inputs[tensor].type.tensor_type.shape.dim[position].dim_param
+
+    return {
+        "sequence": name("input_ids", 1),
+        "past": name("past_key_values.0.key", 2),
+        "mask": name("attention_mask", 1),
+    }
 
 
 def row(record, result):
@@ -76,15 +94,20 @@ def main():
     parser.add_argument("--prompt", type=int, default=512, help="tokens of the prefill")
     parser.add_argument("--window", default="2s")
     parser.add_argument("--small", action="store_true", help="a tiny decoder, for a rehearsal")
+    parser.add_argument("--model", type=pathlib.Path, help="another decoder, as an ONNX file")
     args = parser.parse_args()
     work = args.work.resolve()
     model = work / "models" / "decoder" / "1" / "model.onnx"
     sizes = "--positions 4096".split()
     if not args.small:
         sizes += "--layers 12 --heads 12 --head-size 64 --vocabulary 50257".split()
-    if not model.exists():
+    if args.model:
+        model.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(args.model, model)
+    elif not model.exists():
         subprocess.run([sys.executable, str(SCRIPTS / "decoder_model.py"), *sizes, str(model)], check=True)
     contexts = [int(n) for n in args.contexts.split(",")]
+    names = lengths(model)
     config = work / "decode.yml"
     config.write_text(
         CONFIG.format(
@@ -96,7 +119,7 @@ def main():
             window=args.window,
             prompt=args.prompt,
             first=contexts[0],
-            decode="".join(DECODE.format(n=n, total=n + 1) for n in contexts),
+            decode="".join(DECODE.format(n=n, total=n + 1, **names) for n in contexts),
         )
     )
 

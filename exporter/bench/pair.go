@@ -160,6 +160,23 @@ func (r *run) compare(rounds []round) {
 	if r.partner == nil {
 		return
 	}
+	c := r.comparison(rounds)
+	if x, ok := r.throughputChange(); ok {
+		c.Changes = append(c.Changes, x)
+	}
+	r.weigh(c)
+	if r.partner.Rebuild {
+		if !c.Disturbed {
+			r.m.Rebuild = c
+		}
+		return
+	}
+	r.m.Comparison = c
+}
+
+// comparison is what the turns of the latency show: the quiet ones, or all where there
+// are none.
+func (r *run) comparison(rounds []round) *Comparison {
 	quiet := pairs(rounds, true)
 	c := &Comparison{Version: r.partner.Version, Digest: r.partner.Digest, Iteration: r.partner.Iteration}
 	if len(quiet) == 0 {
@@ -167,9 +184,12 @@ func (r *run) compare(rounds []round) {
 	}
 	c.Windows = len(quiet)
 	c.Changes = r.changes(quiet)
-	if x, ok := r.throughputChange(); ok {
-		c.Changes = append(c.Changes, x)
-	}
+	return c
+}
+
+// weigh takes the verdict back from changes that were disturbed, and says which lie
+// within what a rebuild changes.
+func (r *run) weigh(c *Comparison) {
 	for i := range c.Changes {
 		x := &c.Changes[i]
 		if c.Disturbed {
@@ -179,13 +199,6 @@ func (r *run) compare(rounds []round) {
 		far := math.Abs(math.Log(x.Ratio))
 		x.WithinRebuild = ok && !r.partner.Rebuild && x.Verdict == Changed && far <= max(math.Abs(math.Log(drawn.Low)), math.Abs(math.Log(drawn.High)))
 	}
-	if r.partner.Rebuild {
-		if !c.Disturbed {
-			r.m.Rebuild = c
-		}
-		return
-	}
-	r.m.Comparison = c
 }
 
 // changes compares the turns of rounds, figure by figure.

@@ -43,6 +43,8 @@ type traffic struct {
 	alone  round     // the closed loop
 	calls  []float64 // how long its calls took, sorted
 	before int       // windows that the job had discarded because of other work
+
+	requests int // of all windows
 }
 
 // A queue that is not empty at a window's end grows: more than this share of the
@@ -71,6 +73,9 @@ func (t *traffic) measure(ctx context.Context) (err error) {
 	if t.w.Open() && t.w.Rate >= t.result.Capacity {
 		t.saturate(t.alone, t.result.Capacity)
 	} else if err := t.windows(ctx); err != nil {
+		return err
+	}
+	if err := t.contest(ctx); err != nil {
 		return err
 	}
 	return t.search(ctx)
@@ -126,7 +131,7 @@ func (t *traffic) capacity(ctx context.Context) error {
 	o := t.job.Options
 	pilot := 2 * len(t.chains) * t.w.Concurrency
 	t.progress(engine.Progress{Stage: "workload", Message: fmt.Sprintf("%s: what the engine keeps up with, about %v", t.w.Name, o.SweepWindow)})
-	served, err := t.serve(ctx, t.sequence.Draw(pilot, 0), o.MaxWindow, false)
+	served, err := t.serve(ctx, t.engine, t.sequence.Draw(pilot, 0), o.MaxWindow, false)
 	if err != nil {
 		return err
 	}
@@ -162,8 +167,8 @@ func (t *traffic) note(shape int, text string) {
 }
 
 // serve serves requests once, unwatched.
-func (t *traffic) serve(ctx context.Context, requests []engine.Request, longest time.Duration, open bool) (workload.Served, error) {
-	answers, err := t.engine.Serve(ctx, t.chains, requests, engine.ServeOptions{
+func (t *traffic) serve(ctx context.Context, e engine.Engine, requests []engine.Request, longest time.Duration, open bool) (workload.Served, error) {
+	answers, err := e.Serve(ctx, t.chains, requests, engine.ServeOptions{
 		Concurrency: t.w.Concurrency, MaxDuration: longest, Profile: t.profiles[t.w.Name], Note: t.note,
 	})
 	if err == nil && len(answers) == 0 {
@@ -177,14 +182,11 @@ func (t *traffic) window(ctx context.Context, requests []engine.Request, longest
 	var served workload.Served
 	x, err := t.fit(ctx, "workload", t.job.Guard.Patience, func() (x round, elapsed float64, err error) {
 		x.observed.device, err = t.watching(func() (err error) {
-			served, err = t.serve(ctx, requests, longest, open)
+			served, err = t.serve(ctx, t.engine, requests, longest, open)
 			return err
 		})
 		x.own = []engine.Window{{Latencies: served.Latencies, Elapsed: served.Elapsed}}
-		x.observed.queries = len(served.Latencies)
-		for _, s := range served.Services {
-			x.observed.spent += s
-		}
+		x.observed.add(served)
 		return x, served.Elapsed, err
 	})
 	return x, served, err
@@ -223,6 +225,7 @@ func (t *traffic) windows(ctx context.Context) error {
 			return nil
 		}
 		all.add(x, requests, served)
+		t.requests += len(requests)
 		if len(all.rounds) >= o.MaxWindows || all.settled() || all.suffered() >= 2 && t.patience() == 0 {
 			break
 		}

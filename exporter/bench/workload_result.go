@@ -35,6 +35,11 @@ type WorkloadResult struct {
 	// limit: 0 when it does at none that was tried, nil when not searched for.
 	HighestRate *float64 `json:"highest_rate_per_s,omitempty"`
 
+	// Comparison is of the latency with that of the candidate before, on the same
+	// requests; its quantities are "mean", "p50" and so on. Nil when there was none to
+	// compare with.
+	Comparison *Comparison `json:"comparison,omitempty"`
+
 	Starts Starts       `json:"starts"`
 	Mix    []ShapeTimes `json:"mix,omitempty"` // in the order of Shapes
 	// Generation is nil without a phase, and where the model's cache is not recognized.

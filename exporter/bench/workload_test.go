@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"math"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -244,4 +245,82 @@ func TestWorkloadsOnRealRuntime(t *testing.T) {
 	if w := m.Workload("rejected"); w.Failure == nil || w.Failure.Kind != engine.KindInvalidInput {
 		t.Errorf("a dimension that the model lacks: %#v", w)
 	}
+}
+
+func TestAWorkloadIsTimedInTurnsWithTheCandidateBefore(t *testing.T) {
+	closed, open := chat(0, batches(1)...), chat(300, batches(1)...)
+	open.Name = "open"
+	job := func(partner bool) Job {
+		j := job(t, fake.Script{Latency: ms(0.9)[0]})
+		j.Options.Workloads = []workload.Workload{closed, open}
+		if partner {
+			before := filepath.Join(t.TempDir(), "before.json")
+			if err := fake.Write(before, fake.Script{Latency: ms(1)[0]}); err != nil {
+				t.Fatal(err)
+			}
+			j.Partner = &Partner{Version: "7", Digest: "before", Iteration: 3, ModelPath: before}
+		}
+		return j
+	}
+	counted := func(partner bool) (Measurement, map[string]int) {
+		b := &counting{Backend: *fake.New(), served: map[string]int{}}
+		m, err := Measure(context.Background(), b, job(partner), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m, b.served
+	}
+	alone, without := counted(false)
+	m, with := counted(true)
+	// Calls are 0.9 times as long. Of what waits, less does so: rho/(2(1-rho)) services of
+	// a load of 0.27 instead of 0.3.
+	for i, want := range []float64{0.9, (0.9 + 0.166) / (1 + 0.214)} {
+		name := []string{"chat", "open"}[i]
+		w, c := &m.Workloads[i], m.Workloads[i].Comparison
+		if c == nil || c.Version != "7" || c.Iteration != 3 || c.Disturbed {
+			t.Fatalf("%s: %+v, warnings %q", name, c, w.Warnings)
+		}
+		x, ok := w.ChangeOf("mean")
+		if !ok || x.Verdict != Changed || math.Abs(x.Ratio-want) > 0.01 {
+			t.Errorf("%s: the mean is %+v of the one before, want %v", name, x, want)
+		}
+		if _, ok := w.ChangeOf("ttft"); !ok { // a prefill's is its mean
+			t.Errorf("%s: no change of the time to first token", name)
+		}
+		if alone.Workloads[i].Comparison != nil {
+			t.Errorf("%s: compared with nobody: %+v", name, alone.Workloads[i].Comparison)
+		}
+		w.Comparison = nil
+		if !reflect.DeepEqual(*w, alone.Workloads[i]) {
+			t.Errorf("%s: the turns change its own figures\n%+v\n%+v", name, *w, alone.Workloads[i])
+		}
+	}
+	if more := with["own"] + with["partner"] - without["own"]; more > without["own"] || with["partner"] == 0 || with["partner"] != more/2 {
+		t.Errorf("%d requests more than %d, %d of them of the one before", more, without["own"], with["partner"])
+	}
+}
+
+// counting is the fake backend that counts the requests of each engine, the second of
+// which is the partner's.
+type counting struct {
+	fake.Backend
+	served map[string]int
+	loaded int
+}
+
+func (b *counting) Load(ctx context.Context, plan engine.Plan, o engine.LoadOptions) (engine.Engine, error) {
+	e, err := b.Backend.Load(ctx, plan, o)
+	b.loaded++
+	return countedEngine{e, b, []string{"own", "partner"}[b.loaded-1]}, err
+}
+
+type countedEngine struct {
+	engine.Engine
+	b    *counting
+	name string
+}
+
+func (e countedEngine) Serve(ctx context.Context, chains []engine.Chain, requests []engine.Request, o engine.ServeOptions) ([]engine.Answer, error) {
+	e.b.served[e.name] += len(requests)
+	return e.Engine.Serve(ctx, chains, requests, o)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/plancast/plancast/exporter/change"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/history"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -88,6 +89,9 @@ type Row struct {
 	A       *Figure `json:"a"`       // nil where it was not measured
 	B       *Figure `json:"b"`
 	Change  *Change `json:"change,omitempty"` // nil where one of the two is unknown, or A is 0
+	// Apart says that the change is the quotient of two results of different times in a
+	// comparison that was timed in turns otherwise: too few requests for the turns.
+	Apart   bool    `json:"apart,omitempty"`
 	Verdict Verdict `json:"verdict"`
 	Why     string  `json:"why,omitempty"` // it is undecided
 }
@@ -210,10 +214,10 @@ func paired(a, b history.Record) *bench.Comparison {
 	if !a.OK() || !b.OK() || a.Precision != b.Precision || a.Digest == b.Digest {
 		return nil
 	}
-	if c := b.Measurement.Comparison; c != nil && c.Digest == a.Digest {
+	if c := withWorkloads(b.Measurement); c != nil && c.Digest == a.Digest {
 		return c
 	}
-	c := a.Measurement.Comparison
+	c := withWorkloads(a.Measurement)
 	if c == nil || c.Digest != b.Digest {
 		return nil
 	}
@@ -223,6 +227,29 @@ func paired(a, b history.Record) *bench.Comparison {
 		turned.Changes[i].Ratio, turned.Changes[i].Low, turned.Changes[i].High = 1/x.Ratio, 1/x.High, 1/x.Low
 	}
 	return &turned
+}
+
+// withWorkloads is the comparison of a measurement with the changes of its workloads
+// ("p99@chat") that were timed in turns with the same candidate, undisturbed.
+func withWorkloads(m *bench.Measurement) *bench.Comparison {
+	if m.Comparison == nil {
+		return nil
+	}
+	c := *m.Comparison
+	c.Changes = slices.Clone(c.Changes)
+	for i := range m.Workloads {
+		w := &m.Workloads[i]
+		if w.Comparison == nil || w.Comparison.Digest != c.Digest || w.Comparison.Disturbed {
+			continue
+		}
+		for _, q := range terms.WorkloadQuantities() {
+			if x, ok := w.ChangeOf(q.Name); ok && w.Shows(q.Name) {
+				x.Quantity = terms.OfWorkload(q.Name, w.Name)
+				c.Changes = append(c.Changes, x)
+			}
+		}
+	}
+	return &c
 }
 
 // finite is a pointer to v; nil when it is no finite number.

@@ -180,6 +180,7 @@ func (row *Row) time(a, b history.Record, pair *bench.Comparison, incomparable b
 		row.Why = "the machine was disturbed"
 		return
 	default:
+		row.Apart = pair != nil
 		row.unpaired(a, b)
 	}
 	c := row.Change

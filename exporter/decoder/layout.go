@@ -44,6 +44,9 @@ var (
 	present = regexp.MustCompile(`^present(?:_key_values)?[._](\d+)[._](key|value)$`)
 )
 
+// Cached reports whether an input bears the name of a cache.
+func Cached(input string) bool { return past.MatchString(input) }
+
 // slot is a part of the cache.
 type slot struct {
 	layer int

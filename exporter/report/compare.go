@@ -234,6 +234,15 @@ func figureText(f *compare.Figure, u units.Unit) string {
 // comparedChange reads "down 38 % (36-40 %)", "down 3 % to up 5 %", or of an
 // accuracy "up 0.4 points".
 func comparedChange(row compare.Row) string {
+	text := quotient(row)
+	if row.Apart && row.Change != nil {
+		text += ", measured at different times"
+	}
+	return text
+}
+
+// quotient is the change itself.
+func quotient(row compare.Row) string {
 	if row.A == nil || row.B == nil {
 		return "-"
 	}

@@ -43,12 +43,40 @@ type WorkloadView struct {
 	Phase      workload.Phase    `json:"phase,omitempty"`
 	Generation *bench.Generation `json:"generation,omitempty"`
 
+	// Change is that of the latency from the candidate before, timed in turns; nil without.
+	Change *WorkloadChange `json:"change,omitempty"`
+
 	Shapes []bench.ShapeTimes `json:"shapes,omitempty"` // how long calls take, without waiting
 	Starts *bench.Starts      `json:"starts,omitempty"` // how punctual they were; nil in a closed loop
 
 	Stable      bool         `json:"stable"`
 	Disturbance *Disturbance `json:"disturbance,omitempty"`
 	Warnings    []string     `json:"warnings,omitempty"`
+}
+
+// WorkloadChange is how a workload's latency changed: the highest percentile that the
+// requests suffice for, or the mean of a phase.
+type WorkloadChange struct {
+	Version  string        `json:"version"`  // of the candidate before
+	Quantity string        `json:"quantity"` // "p99", "mean"
+	Ratio    float64       `json:"ratio"`    // new/old - 1: -0.08 is 8 % faster
+	Low      float64       `json:"low"`      // it lies between Low and High with 90 % confidence
+	High     float64       `json:"high"`
+	Verdict  bench.Verdict `json:"verdict"`
+	Text     string        `json:"text"` // "down 8 % (7-9 %)"
+}
+
+func workloadChange(w bench.WorkloadResult) *WorkloadChange {
+	quantities := []string{"p99", "p95", "p90", "p50", "mean"}
+	if w.Phase != "" {
+		quantities = []string{"mean"}
+	}
+	for _, q := range quantities {
+		if x, ok := w.Comparison.Of(q); ok {
+			return &WorkloadChange{outside.Line(w.Comparison.Version, 100), q, x.Ratio - 1, x.Low - 1, x.High - 1, x.Verdict, pairText(x)}
+		}
+	}
+	return nil
 }
 
 func workloadViews(list []bench.WorkloadResult) []WorkloadView {
@@ -68,7 +96,7 @@ func workloadView(w bench.WorkloadResult) WorkloadView {
 		v.Failure = outside.Line(w.Failure.Error(), 300)
 		return v
 	}
-	v.Phase, v.Generation = w.Phase, w.Generation
+	v.Phase, v.Generation, v.Change = w.Phase, w.Generation, workloadChange(w)
 	v.Capacity, v.Answered, v.Goodput = num(w.Capacity), num(w.Answered), numOf(w.Goodput)
 	if w.Within > 0 {
 		v.Within = num(w.Within.Seconds())
@@ -206,6 +234,13 @@ func (l workloadLine) details() []string {
 	}
 	if l.Phase != "" && l.Mean != nil {
 		say(l.generation())
+	}
+	if c := l.Change; c != nil {
+		what := "the mean"
+		if c.Quantity != "mean" {
+			what = strings.ToUpper(c.Quantity)
+		}
+		say(fmt.Sprintf("in turns with version %s, %s: %s", c.Version, what, c.Text))
 	}
 	if len(l.Shapes) > 1 {
 		parts := make([]string, len(l.Shapes))

@@ -40,6 +40,9 @@ func Served(r *history.Record) {
 		Mix: []bench.ShapeTimes{
 			{Shape: "sequence 32", Queries: 927, P50: p50 * 0.4, P99: new(p50 * 0.5)}, {Shape: "sequence 128", Queries: 331, P50: p50}, {Shape: "sequence 512", Queries: 66, P50: p50 * 3.4},
 		},
+		Comparison: &bench.Comparison{Version: "2", Windows: 1, Changes: []bench.Change{
+			{Quantity: "mean", Ratio: 0.92, Low: 0.9, High: 0.94, Verdict: bench.Changed}, {Quantity: "p95", Ratio: 0.9, Low: 0.86, High: 0.93, Verdict: bench.Changed},
+		}},
 		Stable: true, Windows: 2, Disturbance: &bench.Disturbance{Share: 0.004, Cause: "other processes took 1 % of a core", Cores: 2},
 		Warnings: []string{"3 calls began more than 1 ms after an engine was free for it: was the machine busy?"},
 	})
