@@ -90,7 +90,7 @@ func (a *answers) questions(q Query) []question {
 }
 
 // asked is the expression that a criterion's values are asked for by: where iterations
-// are told apart, one without a latency is a result too if its workload is saturated.
+// are distinguished, one without a latency is a result too if its workload is saturated.
 func (q Query) asked(c Criterion) string {
 	if q.By != iterations.BySeries || !c.ofWorkload() {
 		return c.Expr
