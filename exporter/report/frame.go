@@ -72,7 +72,7 @@ var functions = template.FuncMap{
 }
 
 // quantities are a number with its unit, and what it is compared by.
-var quantities = regexp.MustCompile(`(\d) (%|[µnm]?s|min|h|d|[KMGT]iB|left)\b|(\d) (%)|([<>]=?) (\d)`)
+var quantities = regexp.MustCompile(`(\d) ([µnm]?s|min|h|d|[KMGT]iB)\b|(\d) (%)|([<>]=?) (\d)`)
 
 // glue keeps a number and its unit on one line.
 func glue(text string) string {
