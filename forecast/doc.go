@@ -13,6 +13,6 @@
 // The package is pure: no clock, no files, no state that an answer depends on
 // (memory is used again). What it learned from histories of other projects is a
 // handful of coefficients, stated with their origin in internal/law and
-// explained in docs/forecasting.md; command fit learns them again and scores
+// explained in docs/forecasting-method.md; command fit learns them again and scores
 // them on projects left out.
 package forecast
