@@ -181,9 +181,11 @@ func (h *History) rebuild(q Query, got *answers, e iterations.Joins) ([]part, er
 	if err != nil {
 		return nil, err
 	}
+	// A workload is measured on its own, and so disturbed on its own.
+	disturbed := map[bool]*iterations.Join{false: iterations.NewJoin(got.disturbed.Series), true: iterations.NewJoin(got.workloads.Series)}
 	var out []part
-	for i := range q.Criteria {
-		e.Pairs, e.Disturbed = got.pairs[i].joins(), got.disturbedFor(q.Criteria[i])
+	for i, c := range q.Criteria {
+		e.Pairs, e.Disturbed = got.pairs[i].joins(), disturbed[c.ofWorkload()]
 		for _, s := range got.values[i].Series {
 			if !only.MatchString(string(s.Labels[model.LabelName(q.Model)])) {
 				continue

@@ -105,15 +105,6 @@ func (q Query) asked(c Criterion) string {
 // ofWorkload reports whether a criterion is about a workload.
 func (c Criterion) ofWorkload() bool { return strings.Contains(c.Expr, "plancast_workload_") }
 
-// disturbedFor says of a criterion whether other work disturbed the measurement: a
-// workload is measured on its own.
-func (a *answers) disturbedFor(c Criterion) *iterations.Join {
-	if c.ofWorkload() {
-		return iterations.NewJoin(a.workloads.Series)
-	}
-	return iterations.NewJoin(a.disturbed.Series)
-}
-
 // pairQuestions are what has to be asked for the changes that pairs show.
 func (a *answers) pairQuestions(q Query) (out []question) {
 	for i, c := range q.Criteria {
