@@ -280,7 +280,7 @@ func Check(ctx context.Context, w io.Writer, cfg config.Config) error {
 	defer client.Close()
 	r, err := newReader(client, cfg).Read(ctx, time.Now())
 	if err != nil {
-		return fmt.Errorf("read %s: %w", cfg.Source.URL, err)
+		return fmt.Errorf("read source.prometheus: %w", err)
 	}
 	fmt.Fprintf(w, "\nThe store has %s.\n", units.Count(len(r.Subjects), "model"))
 	for _, m := range cfg.Milestones {

@@ -99,12 +99,13 @@ func WriteText(w io.Writer, f forecast.Forecast, basis Basis, unit units.Unit) e
 func WriteReport(w io.Writer, r forecast.Report) error {
 	b := bufio.NewWriter(w)
 	s := r.Plancast
+	if s.Questions == 0 {
+		fmt.Fprintln(b, "No history is long enough to ask about.")
+		return b.Flush()
+	}
 	fmt.Fprintf(b, "%s questions on %s histories; %s came true\n", units.Number(float64(s.Questions)), units.Number(float64(r.Series)), units.Percent(s.HitRate))
 	if r.Skipped > 0 {
 		fmt.Fprintf(b, "Histories too short to ask about: %s\n", units.Number(float64(r.Skipped)))
-	}
-	if s.Questions == 0 {
-		return b.Flush()
 	}
 	fmt.Fprintf(b, "\n%-14s %8s %8s %9s %12s\n", "method", "Brier", "skill", "log loss", "calibration")
 	row := func(name string, s forecast.Score) {
