@@ -303,8 +303,13 @@ func TestQuestionsOfThePluginExist(t *testing.T) {
 			if target["expr"] != nil {
 				continue
 			}
-			if kind, _ := target["type"].(string); !slices.Contains(types, kind) {
+			kind, _ := target["type"].(string)
+			if !slices.Contains(types, kind) {
 				t.Errorf("%s: the plugin has no question %q", d.file, kind)
+			}
+			// Criteria in two units would need two axes, with a target on each.
+			if kind == "forecast" && target["source"] == "milestone" && target["criterion"] == nil {
+				t.Errorf("%s: a forecast draws every criterion of a milestone in one panel", d.file)
 			}
 		}
 	}

@@ -55,3 +55,15 @@ func TestEveryBadgeHasAHint(t *testing.T) {
 		t.Errorf("%d hints for %d badges: two say the same", len(seen), want)
 	}
 }
+
+func TestNumbersStayWithTheirUnits(t *testing.T) {
+	for text, want := range map[string]string{
+		"must gain 3.3 %.":             "must gain 3.3\u00a0%.",
+		"P99 61 ms, wanted < 50 ms":    "P99 61\u00a0ms, wanted <\u00a050\u00a0ms",
+		"1 result of 4 models, 2 days": "1 result of 4 models, 2 days",
+	} {
+		if got := glue(text); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
