@@ -126,6 +126,30 @@ def row(precision, result):
     return f"{name} {' | '.join(figures)} | {late} | {result['stable']} |"
 
 
+def verdicts(precision, results):
+    """Each target of traffic with what was measured."""
+    by_name = {r["name"]: r for r in results if not r.get("failure") and not r.get("saturated")}
+
+    def verdict(met, text):
+        print(f"\n- {'pass' if met else 'MISS'}, {precision}: {text}")
+
+    for r in by_name.values():
+        if not r.get("rate_per_s"):
+            continue
+        p50, p99 = 1e6 * r["starts"]["p50_s"], 1e6 * r["starts"]["p99_s"]
+        verdict(
+            p50 < 50 and p99 < 1000,
+            f"calls of {r['name']} at {r['rate_per_s']:.0f}/s begin late by a median of {p50:.0f} us and a P99 of {p99:.0f} us,"
+            f" {r['starts']['late']} by more than 1 ms (aim: below 50 us and 1 ms)",
+        )
+    if "seldom" in by_name and "alone" in by_name:
+        open_loop, closed = (
+            next(q["value"] for q in by_name[name]["latency"]["quantiles"] if q["q"] == 0.5) for name in ("seldom", "alone")
+        )
+        ratio = open_loop / closed
+        verdict(abs(ratio - 1) <= 0.02, f"P50 of an open loop far below capacity is {ratio:.3f} of the closed loop's (aim: within 2 %)")
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -171,6 +195,7 @@ def main():
         for result in measurement.get("workloads", []):
             print(row(record["precision"], result))
             warnings += result.get("warnings", [])
+        verdicts(record["precision"], measurement.get("workloads", []))
         for warning in warnings:
             print(f"\n- {record['precision']}: {warning}")
 
