@@ -56,12 +56,13 @@ func main() {
 }
 
 // boundHeap keeps a process small that holds a long history or reads a large model's
-// head: the heap may grow by half of what is alive before it is collected, rather than to twice as much. A limit in
-// bytes would make the collector run all the time once more is alive than was thought.
+// head: the heap may grow by two fifths of what is alive before it is collected, rather
+// than to twice as much. A limit in bytes would make the collector run all the time once
+// more is alive than was thought.
 // GOGC and GOMEMLIMIT in the environment have precedence.
 func boundHeap() {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(40)
 	}
 }
 

@@ -27,6 +27,8 @@ const (
 // entryRow is a row of the table entries.
 type entryRow struct {
 	Entry
+	candidate  Moment // when the candidate was last modified
+	started    Moment
 	superseded int64  // ID of the record that counts instead
 	excluded   int64  // ID in audit of its exclusion
 	layout     int64  // of quantities
@@ -38,7 +40,10 @@ type entryRow struct {
 // newEntryRow is the row of a record in the layout of this plancast, which the file has
 // under a number.
 func newEntryRow(r Record, record, layers uint32, layout int64) entryRow {
-	e := entryRow{Entry: EntryOf(r), superseded: r.SupersededBy, layout: layout, whole: true, sums: sums{record: record, layers: layers}}
+	e := entryRow{
+		Entry: EntryOf(r), candidate: MomentOf(r.CandidateTime), started: MomentOf(r.Started), superseded: r.SupersededBy,
+		layout: layout, whole: true, sums: sums{record: record, layers: layers},
+	}
 	e.quantities = e.encode()
 	e.sums.entry = e.sum(nil)
 	return e
@@ -67,7 +72,7 @@ func (e *entryRow) column() int64 { return e.flags() | e.layout<<layoutShift }
 // sum is what sums.entry is to be; it is worked out behind b.
 func (e *entryRow) sum(b summer) uint32 {
 	b = b.int(e.ID).text(e.Model).text(e.Version).text(e.Digest).text(string(e.Precision)).text(e.Fingerprint).int(int64(e.Iteration)).
-		int(int64(e.CandidateTime)).int(int64(e.Started)).int(int64(e.Finished)).text(string(e.Failure)).int(int64(e.Unquantized)).int(e.column()).
+		int(int64(e.candidate)).int(int64(e.started)).int(int64(e.Finished)).text(string(e.Failure)).int(int64(e.Unquantized)).int(e.column()).
 		int(e.superseded).int(e.excluded).blob(e.quantities).int(int64(e.sums.record)).int(int64(e.sums.layers))
 	return b.sum()
 }
@@ -85,7 +90,7 @@ const selectEntries = `SELECT id, CAST(concat_ws(' ', iteration, candidate_time,
 
 func insertEntry(ctx context.Context, tx execer, e entryRow) error {
 	_, err := tx.ExecContext(ctx, "INSERT INTO entries ("+entryColumns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
-		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.CandidateTime), int64(e.Started), int64(e.Finished),
+		e.ID, e.Model, e.Version, e.Digest, string(e.Precision), e.Fingerprint, e.Iteration, int64(e.candidate), int64(e.started), int64(e.Finished),
 		string(e.Failure), e.Unquantized, e.column(), e.superseded, e.excluded, e.quantities, e.sums.encode())
 	return err
 }
@@ -146,7 +151,7 @@ func (r *entryReader) parse(e *entryRow) bool {
 			return false
 		}
 	}
-	e.Iteration, e.CandidateTime, e.Started, e.Finished = int(numbers[0]), Moment(numbers[1]), Moment(numbers[2]), Moment(numbers[3])
+	e.Iteration, e.candidate, e.started, e.Finished = int(numbers[0]), Moment(numbers[1]), Moment(numbers[2]), Moment(numbers[3])
 	e.Unquantized, e.superseded, e.excluded = int32(numbers[4]), numbers[6], numbers[7]
 	flags := numbers[5]
 	e.setFlags(flags)

@@ -12,7 +12,7 @@ import (
 // need. A long history is held as entries; the record itself is read from the
 // store when somebody looks at it.
 //
-// It is plain data and small (about 230 bytes besides its strings, which
+// It is plain data and small (about 220 bytes besides its strings, which
 // entries of one load share).
 type Entry struct {
 	ID          int64
@@ -23,9 +23,7 @@ type Entry struct {
 	Fingerprint string // of environment, settings and conditions
 	Iteration   int    // 0: came out of order
 
-	CandidateTime Moment // when the candidate was last modified
-	Started       Moment
-	Finished      Moment
+	Finished Moment
 
 	Failure     engine.Kind // "" when the job was measured
 	Values      Values
@@ -62,8 +60,7 @@ func (m Moment) Time() time.Time { return time.Unix(0, int64(m)).UTC() }
 func EntryOf(r Record) Entry {
 	e := Entry{
 		ID: r.ID, Model: r.Model, Version: r.Version, Digest: r.Digest, Precision: r.Precision, Fingerprint: r.Fingerprint, Iteration: r.Iteration,
-		CandidateTime: MomentOf(r.CandidateTime), Started: MomentOf(r.Started), Finished: MomentOf(r.Finished),
-		Superseded: r.SupersededBy != 0, Excluded: r.Excluded != nil,
+		Finished: MomentOf(r.Finished), Superseded: r.SupersededBy != 0, Excluded: r.Excluded != nil,
 	}
 	for i, q := range Quantities {
 		v, ok := q.Of(r)

@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"slices"
+	"strings"
 )
 
 // A pack is the entries of some thousand successive IDs in one blob, which a daemon reads
@@ -147,8 +148,12 @@ func (s *Store) wrongPacks(ctx context.Context) (wrong []span, err error) {
 	return wrong, nil
 }
 
-// packWriter makes the body of a pack: its checksum, the names of the quantities, all
-// texts once, the number of entries, the entries. Lengths and numbers are varints.
+// packFormat is the form of a pack. One of another form is of no more use than a damaged one.
+const packFormat = "2 "
+
+// packWriter makes the body of a pack: its checksum, its form with the names of the
+// quantities, all texts once, the number of entries, the entries. Lengths and numbers are
+// varints.
 type packWriter struct {
 	texts   []string
 	indexes map[string]int
@@ -167,9 +172,7 @@ func (w *packWriter) add(first int64, e *Entry) {
 		b = binary.AppendUvarint(b, uint64(at))
 	}
 	b = binary.AppendVarint(b, int64(e.Iteration))
-	for _, m := range [...]Moment{e.CandidateTime, e.Started, e.Finished} {
-		b = binary.LittleEndian.AppendUint64(b, uint64(m))
-	}
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.Finished))
 	b = binary.AppendVarint(b, int64(e.Unquantized))
 	flags := byte(e.flags())
 	if e.Superseded {
@@ -183,7 +186,7 @@ func (w *packWriter) add(first int64, e *Entry) {
 }
 
 func (w *packWriter) body() []byte {
-	b := appendText(make([]byte, crc32.Size), quantityNames())
+	b := appendText(make([]byte, crc32.Size), packFormat+quantityNames())
 	b = binary.AppendUvarint(b, uint64(len(w.texts)))
 	for _, text := range w.texts {
 		b = appendText(b, text)
@@ -247,8 +250,8 @@ func openPack(body []byte) (names string, p packReader, whole bool) {
 	if p.bad || binary.LittleEndian.Uint32(sum) != crc32.Checksum(p.rest, castagnoli) {
 		return "", p, false
 	}
-	names = string(p.text())
-	return names, p, !p.bad
+	names, whole = strings.CutPrefix(string(p.text()), packFormat)
+	return names, p, whole && !p.bad
 }
 
 // unpack adds the entries of a pack that finished since; it is false when the pack is
@@ -276,7 +279,7 @@ func (r *entryReader) unpack(body []byte, first int64, since Moment, rows []part
 			*field = texts[at]
 		}
 		e.Iteration = int(p.signed())
-		e.CandidateTime, e.Started, e.Finished = p.moment(), p.moment(), p.moment()
+		e.Finished = p.moment()
 		e.Unquantized = int32(p.signed())
 		flags := p.take(1)
 		quantities := p.text()

@@ -121,7 +121,7 @@ func text(m Model) string {
 
 func TestATrialGivesItsEntriesBack(t *testing.T) {
 	entries := Entries([]Record{rec(1, "m", "1", engine.FP32, "e", 1, 5), rec(2, "m", "1", engine.INT8, "e", 1, 0)})
-	entries[0].Stable, entries[0].NoEffect, entries[0].Started, entries[0].CandidateTime = true, true, 7, 6
+	entries[0].Stable, entries[0].NoEffect = true, true
 	entries[1].Failure, entries[1].Disturbed, entries[1].Unquantized = "a kind that is not known", true, 12
 	got := slices.Collect(TrialOf(entries...).Entries())
 	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", entries); g != w {

@@ -33,15 +33,15 @@ type figured struct {
 // origin is what the entries of a series have in common.
 type origin struct{ model, fingerprint string }
 
-// kept is what an entry has beside its trial: 128 bytes. It holds no pointer, so that a
+// kept is what an entry has beside its trial: 112 bytes. It holds no pointer, so that a
 // long history costs the garbage collector nothing.
 type kept struct {
-	id                           int64
-	candidate, started, finished Moment
-	values                       Values
-	unquantized                  uint16 // or as many, and more
-	precision, failure           word
-	flags                        uint8
+	id                 int64
+	finished           Moment
+	values             Values
+	unquantized        uint16 // or as many, and more
+	precision, failure word
+	flags              uint8
 }
 
 // TrialOf is a trial of entries of one candidate in one environment, ascending by ID.
@@ -61,7 +61,7 @@ func TrialOf(entries ...Entry) Trial {
 func (t *Trial) add(e Entry) {
 	t.Version, t.Digest = e.Version, e.Digest
 	k := kept{
-		id: e.ID, candidate: e.CandidateTime, started: e.Started, finished: e.Finished, values: e.Values,
+		id: e.ID, finished: e.Finished, values: e.Values,
 		unquantized: uint16(min(max(e.Unquantized, 0), math.MaxUint16)),
 		precision:   wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
 	}
@@ -87,7 +87,7 @@ func (t Trial) At(i int) Entry {
 	k := &t.kept[i]
 	e := Entry{
 		ID: k.id, Model: t.of.model, Version: t.Version, Digest: t.Digest, Precision: k.precision.precision(), Fingerprint: t.of.fingerprint, Iteration: t.Iteration,
-		CandidateTime: k.candidate, Started: k.started, Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: int32(k.unquantized),
+		Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: int32(k.unquantized),
 	}
 	e.setFlags(int64(k.flags))
 	for j := range t.figures { // mostly there are none
