@@ -94,8 +94,8 @@ func (f Filter) query() (string, []any) {
 	}
 	switch since := f.Since.UnixNano(); {
 	case f.Since.IsZero():
-	case f.part:
-		add("+finished >= ?", since) // the plus keeps SQLite from an index of all parts
+	case f.part, f.Model != "":
+		add("+finished >= ?", since) // the plus keeps SQLite from an index of all parts and models
 	default:
 		// The bound on the ID spares reading what is older: IDs mostly ascend in time.
 		add("finished >= ? AND id >= (SELECT COALESCE(MIN(id), 0) FROM entries INDEXED BY by_time WHERE finished >= ?)", since, since)

@@ -43,6 +43,14 @@ func TestTheChangesOfAModelAreFoundInAnIndex(t *testing.T) {
 	}
 }
 
+// A correction reads one model again, and nothing of the others.
+func TestRecentEntriesOfAModelAreFoundByIt(t *testing.T) {
+	query, args := Filter{Model: "net", Since: t0}.query()
+	if got := planOf(t, query, args...); !strings.Contains(got, "(model=?") || strings.Contains(got, "by_time") {
+		t.Errorf("the plan is: %s", got)
+	}
+}
+
 // A record takes the same to store in a long history as in a short one: a candidate's
 // earlier records are found by its digest and not among all of its model.
 func TestEarlierRecordsOfACandidateAreFoundByItsDigest(t *testing.T) {

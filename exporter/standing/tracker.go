@@ -41,6 +41,7 @@ type tracked struct {
 	totals  Totals
 	last    int64 // newest entry that was loaded: it and those before are counted in totals
 	kinds   kinds // of the candidates' changes
+	whole   bool  // records has all that is shown of history
 
 	model         *Model // nil when it has to be derived again
 	contributions map[use]contribution
@@ -118,11 +119,16 @@ func (t *Tracker) Lacks() []int64 {
 	var out []int64
 	for _, m := range t.models {
 		m.grow()
+		if m.whole {
+			continue
+		}
+		n := len(out)
 		for id := range shown(m.history) {
 			if _, ok := m.records[id]; !ok {
 				out = append(out, id)
 			}
 		}
+		m.whole = len(out) == n
 	}
 	slices.Sort(out)
 	return out
