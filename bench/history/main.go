@@ -166,6 +166,9 @@ func (b *bench) part(name string) error {
 		if len(tracker.Records()) == 0 {
 			return errors.New("no records")
 		}
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fmt.Fprintf(os.Stderr, "to load: %.2f million allocations, %.0f MB\n", float64(m.Mallocs)/1e6, float64(m.TotalAlloc)/1e6)
 	case "model":
 		n := 0
 		for _, err := range s.Entries(ctx, history.Filter{Model: "model-123"}) {
