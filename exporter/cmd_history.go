@@ -155,7 +155,7 @@ func (c *historyList) run(ctx context.Context, p program) (int, error) {
 	case n == 0 && c.filter.Model != "" && c.filter.By == (history.By{}):
 		return 0, nothingOf(s, c.filter.Model)
 	case n == 0:
-		fmt.Fprintf(p.stderr, "%s has no such records.\n", s.Path())
+		fmt.Fprintf(p.stderr, "No records match in %s.\n", s.Path())
 	case n == c.filter.Limit && first > 1:
 		fmt.Fprintf(p.stderr, "These are the newest %d. For the ones before: --before=%d; for all: --limit=0\n", n, first)
 	}
