@@ -69,3 +69,20 @@ func TestAFailureBelongsToTheEnvironmentThatCounts(t *testing.T) {
 		}
 	}
 }
+
+func TestAnEnvironmentThatComesBackTakesNothingBack(t *testing.T) {
+	l := label("model", "a", "precision", "int8")
+	of := func(fingerprint, text string) prom.Series {
+		m := l.Clone()
+		m["fingerprint"] = model.LabelValue(fingerprint)
+		return series(m, text)
+	}
+	e := Joins{
+		Numbers: NewJoin([]prom.Series{series(l, "1000:1 1600:2 1900:1")}), Times: NewJoin([]prom.Series{series(l, "1000:999 1600:1595 1900:999")}), Step: time.Minute,
+		Environments: NewJoin([]prom.Series{of("old", "1000:1 1600:gone 1900:1"), of("new", "1600:1 1900:gone")}), EnvironmentLabel: "fingerprint",
+	}
+	its, _ := Rebuild(series(l, "1000:5 1600:4 1900:5"), e)
+	if got, want := format(its), "1@999=5/old 2@1595=4/new"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}

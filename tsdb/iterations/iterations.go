@@ -111,7 +111,7 @@ func (e Joins) siblings(labels model.Metric) []sibling {
 	for _, s := range e.Numbers.Of(allPrecisions(labels)) {
 		if s.Labels[Precision] != labels[Precision] {
 			times, _ := pick(e.Times.Of(s.Labels))
-			out = append(out, sibling{spans(s), times})
+			out = append(out, sibling{spans(s, e.Step), times})
 		}
 	}
 	return out
@@ -124,7 +124,7 @@ func finished(siblings []sibling, sp span, stamp float64) float64 {
 			if other.number != sp.number || other.from >= sp.to || other.to <= sp.from {
 				continue
 			}
-			if t, ok := within(b.times, other.from, other.to); ok {
+			if t, ok := within(b.times, other); ok {
 				stamp = math.Max(stamp, t)
 			}
 		}

@@ -41,7 +41,7 @@ func (p pairing) within(sp span) *Pair {
 	var v [5]float64
 	for i, s := range []prom.Series{p.against, p.ratio, p.lower, p.upper, p.changed} {
 		var ok bool
-		if v[i], ok = within(s, sp.from, sp.to); !ok {
+		if v[i], ok = within(s, sp); !ok {
 			return nil
 		}
 	}

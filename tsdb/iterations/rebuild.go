@@ -19,10 +19,51 @@ func Rebuild(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	case ByChange:
 		out = byChange(s)
 	default:
-		out, notes = bySeries(s, e)
+		var again []shownAgain
+		out, again, notes = bySeries(s, e)
+		e.environments(s, out)
+		return withoutTakenBack(out, again), notes
 	}
 	e.environments(s, out)
 	return out, notes
+}
+
+// shownAgain is an earlier result that took the place of a newer one.
+type shownAgain struct {
+	number float64
+	at     int64
+}
+
+// withoutTakenBack leaves out the results after which an earlier one of the same
+// environment was shown again: they were excluded. One that is shown again itself was
+// restored.
+func withoutTakenBack(its []Iteration, again []shownAgain) []Iteration {
+	if len(again) == 0 {
+		return its
+	}
+	taken := make([]bool, len(its))
+	for _, a := range again {
+		shown := -1
+		for i, it := range its {
+			if it.Number == a.number && it.Known.Before(at(a.at)) {
+				shown = i
+			}
+		}
+		if shown < 0 {
+			continue
+		}
+		taken[shown] = false
+		for i := shown + 1; i < len(its) && its[i].Known.Before(at(a.at)); i++ {
+			taken[i] = taken[i] || its[i].Environment == its[shown].Environment && !its[i].Guessed
+		}
+	}
+	out := its[:0:0]
+	for i, it := range its {
+		if !taken[i] {
+			out = append(out, it)
+		}
+	}
+	return out
 }
 
 func at(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
@@ -56,60 +97,75 @@ func byChange(s prom.Series) []Iteration {
 type span struct {
 	number   float64
 	from, to int64
+	gone     int64 // when the number was first gone meanwhile; math.MaxInt64 when it never was
+	lingers  int64 // until when a series that ended with the number before may be seen
 }
 
-func spans(s prom.Series) []span {
+// spans are those of a series of numbers; step is that of the history.
+func spans(s prom.Series, step time.Duration) []span {
+	lingers := (prom.Lookback(step) + step).Milliseconds()
 	var out []span
 	for _, p := range s.Points {
-		if p.Gone || !usable(p.V) {
-			continue
-		}
-		if n := len(out); n > 0 {
-			if out[n-1].number == p.V {
-				continue // a gap in which nothing changed
+		n := len(out)
+		switch {
+		case p.Gone && n > 0:
+			out[n-1].gone = min(out[n-1].gone, p.T)
+		case p.Gone || !usable(p.V) || n > 0 && out[n-1].number == p.V: // a gap in which nothing changed
+		default:
+			if n > 0 {
+				out[n-1].to = p.T
 			}
-			out[n-1].to = p.T
+			out = append(out, span{p.V, p.T, math.MaxInt64, math.MaxInt64, p.T + lingers})
 		}
-		out = append(out, span{p.V, p.T, math.MaxInt64})
 	}
 	return out
 }
 
-// within returns the last usable value that s has in [from, to), looking at
-// what holds when the span begins, too.
-func within(s prom.Series, from, to int64) (v float64, ok bool) { return last(s, from, to, usable) }
-
-// result is within for the value of a result, which may be without end: +Inf.
-func result(s prom.Series, from, to int64) (v float64, ok bool) {
-	return last(s, from, to, func(v float64) bool { return usable(v) || math.IsInf(v, 1) })
+// within returns the last usable value that s has in a span, looking at what holds when
+// the span begins, too.
+func within(s prom.Series, sp span) (v float64, ok bool) {
+	p, ok := held(s, sp, usable)
+	return p.V, ok
 }
 
-func last(s prom.Series, from, to int64, counts func(float64) bool) (v float64, ok bool) {
-	end, _ := slices.BinarySearchFunc(s.Points, to, func(p prom.Point, t int64) int {
+// result is within for the value of a result, which may be without end: +Inf.
+func result(s prom.Series, sp span) (v float64, ok bool) {
+	p, ok := held(s, sp, func(v float64) bool { return usable(v) || math.IsInf(v, 1) })
+	return p.V, ok
+}
+
+// held is the last point in a span whose value counts.
+func held(s prom.Series, sp span, counts func(float64) bool) (prom.Point, bool) {
+	end, _ := slices.BinarySearchFunc(s.Points, sp.to, func(p prom.Point, t int64) int {
 		if p.T < t {
 			return -1
 		}
 		return 1
 	})
-	for i := end - 1; i >= 0; i-- {
-		p := s.Points[i]
-		if !p.Gone && counts(p.V) {
-			return p.V, true
-		}
-		if p.T <= from {
-			return 0, false // it had ended, or was no number, when the span began
+	gone := int64(math.MaxInt64)
+	for _, p := range slices.Backward(s.Points[:end]) {
+		switch {
+		case !p.Gone && counts(p.V):
+			if p.T < sp.from && gone < sp.gone && gone <= sp.lingers {
+				return prom.Point{}, false // it ended with the number before
+			}
+			return p, true
+		case p.T <= sp.from:
+			return prom.Point{}, false // it had ended, or was no number, when the span began
+		case p.Gone:
+			gone = p.T
 		}
 	}
-	return 0, false
+	return prom.Point{}, false
 }
 
-func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
+func bySeries(s prom.Series, e Joins) (out []Iteration, again []shownAgain, notes []string) {
 	number, many := pick(e.Numbers.Of(s.Labels))
 	if many {
 		notes = append(notes, "several iteration series match and count differently: using the one with the newest number; name labels in the expression to choose")
 	}
 	if len(number.Points) == 0 {
-		return byChange(s), append(notes, "no iteration series matches these labels: every new value counts as an iteration")
+		return byChange(s), nil, append(notes, "no iteration series matches these labels: every new value counts as an iteration")
 	}
 	times, _ := pick(e.Times.Of(s.Labels))
 	// What stayed unquantized speaks against the candidate, not the engine.
@@ -117,7 +173,7 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	disturbed, _ := pick(e.Disturbed.Of(s.Labels))
 	effective, _ := pick(e.Effective.Of(s.Labels))
 	paired := e.pairing(s.Labels)
-	all := spans(number)
+	all := spans(number, e.Step)
 	siblings := e.siblings(s.Labels)
 	layers := 0.0
 
@@ -129,31 +185,38 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 	var newest float64
 	restarts := 0
 	for i, sp := range all {
-		value, valid := result(s, sp.from, sp.to)
-		stamp, stamped := within(times, sp.from, sp.to)
+		value, valid := result(s, sp)
+		dated, stamped := held(times, sp, usable)
+		stamp := dated.V
 		r := shown{value, stamp}
-		next := iteration(sp, value, valid, stamp, stamped, e.Step)
+		next := iteration(sp, value, valid)
+		if stamped {
+			next.date(dated, e.Step)
+		}
 		if math.IsInf(value, 1) {
 			next.Value, next.Valid, next.Endless = 0, false, true
 		}
 		if f := finished(siblings, sp, stamp); stamped && f > stamp {
 			next.Time = moment(f)
 		}
-		if n, ok := within(unquantized, sp.from, sp.to); ok {
+		if n, ok := within(unquantized, sp); ok {
 			if next.Unquantized = int(n); n > layers {
 				next.Concern = units.Count(int(n), "layer") + " stayed unquantized"
 				layers = n
 			}
 		}
-		if d, ok := within(disturbed, sp.from, sp.to); ok && d == 1 {
+		if d, ok := within(disturbed, sp); ok && d == 1 {
 			next.Disturbed = true
 		}
-		if v, ok := within(effective, sp.from, sp.to); ok && v == 0 {
+		if v, ok := within(effective, sp); ok && v == 0 {
 			next.NoEffect = true
 		}
 		next.Pair = paired.within(sp)
 		if before, ok := epoch[sp.number]; ok && before == r {
-			continue // an earlier result shown again
+			if stamped { // else it may as well be the same value
+				again = append(again, shownAgain{sp.number, sp.from})
+			}
+			continue
 		}
 		if sp.number < newest {
 			restarts++
@@ -181,19 +244,27 @@ func bySeries(s prom.Series, e Joins) (out []Iteration, notes []string) {
 			notes[len(notes)-1] = "iteration numbers restarted once in this history"
 		}
 	}
-	return out, notes
+	return out, again, notes
 }
 
-// iteration dates a result: by its own time when it has one that can be, else
-// by when it was first known.
-func iteration(sp span, value float64, valid bool, stamp float64, stamped bool, step time.Duration) Iteration {
-	it := Iteration{Number: sp.number, Time: at(sp.from), Known: at(sp.from), Value: value, Valid: valid}
-	if stamped && stamp > 0 && stamp < 1e11 {
-		if t := moment(stamp); !t.After(it.Known.Add(step + 5*time.Minute)) {
-			it.Time = t
-		}
+// iteration is a result that is dated by when it was first known.
+func iteration(sp span, value float64, valid bool) Iteration {
+	return Iteration{Number: sp.number, Time: at(sp.from), Known: at(sp.from), Value: value, Valid: valid}
+}
+
+// date dates a result by its own time, when that can be: a candidate that was measured
+// again has another from then on.
+func (i *Iteration) date(own prom.Point, step time.Duration) {
+	seen := i.Known
+	if own.T > seen.UnixMilli() {
+		seen = at(own.T)
 	}
-	return it
+	if own.V <= 0 || own.V >= 1e11 {
+		return
+	}
+	if t := moment(own.V); !t.After(seen.Add(step + 5*time.Minute)) {
+		i.Time = t
+	}
 }
 
 // moment is a time in seconds since the epoch, to the millisecond.

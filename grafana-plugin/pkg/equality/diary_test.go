@@ -67,6 +67,39 @@ func (d *diary) candidates(model string, n int, from float64, edit func(i int, r
 	}
 }
 
+// again measures a version once more, at both precisions: what was measured before is
+// superseded.
+func (d *diary) again(model string, version int, at time.Time, factor float64) {
+	for i := range d.records {
+		old := &d.records[i]
+		if old.Model != model || old.Version != strconv.Itoa(version) {
+			continue
+		}
+		r := *old
+		m := *old.Measurement
+		m.Latency.Quantiles = []bench.Quantile{{Q: 0.99, Value: factor * m.Latency.Quantiles[0].Value}}
+		r.ID, r.Started, r.Finished, r.Measurement = int64(len(d.records)+1), at, at.Add(11*time.Minute), &m
+		old.SupersededBy = r.ID
+		d.records = append(d.records, r)
+	}
+}
+
+// known is a record as the exporter knew it at a moment.
+func (d *diary) known(r history.Record, at time.Time) history.Record {
+	if r.Excluded != nil && r.Excluded.At.After(at) {
+		r.Excluded = nil
+	}
+	if r.SupersededBy > 0 && d.records[r.SupersededBy-1].Finished.After(at) {
+		r.SupersededBy = 0
+	}
+	return r
+}
+
+// exclude takes a record out later.
+func exclude(r *history.Record, at time.Time) {
+	r.Excluded = &history.Exclusion{Because: "a backup ran", By: "ann", At: at}
+}
+
 func fail(r *history.Record) {
 	r.Measurement = nil
 	r.Failure = &history.Failure{Error: engine.Error{Kind: engine.KindTimeout}}
@@ -79,7 +112,7 @@ func (d *diary) input(ms []config.Milestone, at time.Time) standing.Evidence {
 		if r.Finished.After(at) {
 			continue
 		}
-		in.Records = append(in.Records, r)
+		in.Records = append(in.Records, d.known(r, at))
 		if since, ok := d.left[r.Model]; ok && !since.After(at) {
 			in.Left[r.Model] = since
 			continue
@@ -105,7 +138,13 @@ func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atThe
 	for at := begin.Truncate(scrape); !at.After(now); at = at.Add(scrape) {
 		in := d.input(ms, at)
 		last := !at.Add(scrape).Before(now)
-		if is := fmt.Sprint(len(in.Records), in.Left); is != known || last {
+		excluded := 0
+		for _, r := range in.Records {
+			if r.Excluded != nil {
+				excluded++
+			}
+		}
+		if is := fmt.Sprint(len(in.Records), excluded, in.Left); is != known || last {
 			known = is
 			if last {
 				in.Now = now

@@ -131,6 +131,20 @@ func TestTheProbabilityOfAMilestoneIsTheOneThatTheExporterPublishes(t *testing.T
 			d.candidates("bert-base", 14, 0.075, nil)
 			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool { return i < 14 || r.Precision != engine.INT8 })
 		}, text: (*diary).scraped},
+		{name: "the newest result was excluded, and one before that", write: func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 14, 0.085, func(i int, r *history.Record) bool {
+				if i == 8 || i == 14 {
+					exclude(r, r.Finished.Add(3*time.Hour))
+				}
+				return true
+			})
+		}, text: (*diary).scraped},
+		{name: "candidates were measured again", write: func(d *diary) {
+			d.candidates("bert-base", 14, 0.075, nil)
+			d.candidates("resnet50", 13, 0.085, nil)
+			d.again("resnet50", 13, begin.AddDate(0, 0, 14), 0.8)
+		}, text: (*diary).scraped},
 		{name: "another environment since candidate 6", write: func(d *diary) {
 			move := func(i int, r *history.Record) bool {
 				if i >= 6 {

@@ -29,6 +29,11 @@ func TestAWorkloadIsJudgedTheSameEverywhere(t *testing.T) {
 	quiet := func(w *bench.WorkloadResult) { w.Disturbance = &bench.Disturbance{} }
 	for name, edit := range map[string]func(i int, r *history.Record, w *bench.WorkloadResult){
 		"served": func(int, *history.Record, *bench.WorkloadResult) {},
+		"not measured once": func(i int, _ *history.Record, w *bench.WorkloadResult) {
+			if i == 5 {
+				w.Name = "another"
+			}
+		},
 		"saturated at first": func(i int, _ *history.Record, w *bench.WorkloadResult) {
 			if i < 5 {
 				saturated(w)
