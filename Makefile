@@ -9,8 +9,9 @@ BIN      ?= bin/plancast
 VARS     := github.com/prometheus/common/version
 # Google's storage client speaks HTTP here; its gRPC transport would add 12 MB.
 TAGS     ?= disable_grpc_modules,grpcnotrace
-# Lazy, because NVML's functions are there only once its library is loaded.
-LDFLAGS  := -s -w -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION) -extldflags=-Wl,-z,lazy
+# Lazy, because NVML's functions are there only once its library is loaded. Without Go's build
+# ID, which depends on the path of the C compiler.
+LDFLAGS  := -s -w -buildid= -X $(VARS).Version=$(VERSION) -X $(VARS).Revision=$(REVISION) -extldflags=-Wl,-z,lazy
 
 # cgo's compiler leaves out the warnings of go-nvml's header, in that package only.
 ifeq ($(origin CC),default)
@@ -94,6 +95,10 @@ sbom: build ## write the software bill of materials as CycloneDX: build/sbom-*.j
 .PHONY: release
 release: ## build/release: the program for amd64 and arm64, the plugin, SBOMs, checksums; the same commit gives the same bytes
 	VERSION='$(VERSION)' scripts/release.sh
+
+.PHONY: release-check
+release-check: ## build the release twice, in two folders, and compare the bytes of every artifact; takes minutes
+	VERSION='$(VERSION)' scripts/release_check.sh
 
 .PHONY: image-test
 image-test: ## build the images with buildah and run plancast in one: a read-only root, no capabilities, SIGTERM; needs root, takes minutes
