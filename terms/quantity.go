@@ -80,6 +80,8 @@ const (
 	IterationSeries = "plancast_iteration"
 	// TimestampSeries holds when its result came, in seconds since the epoch.
 	TimestampSeries = "plancast_iteration_timestamp_seconds"
+	// BuiltSeries is whether the newest build gave a result: 0 or 1.
+	BuiltSeries = "plancast_engine_last_build_success"
 	// EnvironmentSeries names its environment in the label FingerprintLabel.
 	EnvironmentSeries = "plancast_candidate_info"
 	// CountingSeries names, in the same label, the environment that counts for a

@@ -75,7 +75,7 @@ func (a *answers) questions(q Query) []question {
 			question{text: "plancast_engine_unquantized_layers", to: &a.unquantized},
 			question{text: "plancast_engine_disturbed", to: &a.disturbed},
 			question{text: "plancast_engine_precision_effective", to: &a.effective},
-			question{text: "plancast_engine_last_build_success", to: &a.built})
+			question{text: terms.BuiltSeries, to: &a.built})
 		if slices.ContainsFunc(q.Criteria, Criterion.ofWorkload) {
 			out = append(out, question{text: terms.WorkloadDisturbedSeries, to: &a.workloads})
 		}
@@ -140,6 +140,26 @@ func (a *answers) countingFor(q Query) map[string]iterations.Environments {
 	out := make(map[string]iterations.Environments, len(series))
 	for name, s := range series {
 		out[name] = iterations.NewEnvironments(s, terms.FingerprintLabel)
+	}
+	return out
+}
+
+// bySubject parts the answers into those of each subject: what speaks of one has the
+// labels that name it.
+func (a *answers) bySubject(q Query) map[string]*answers {
+	out, parts := map[string]*answers{}, map[string][]*prom.Answer{}
+	for i, x := range a.all() {
+		for _, s := range x.Series {
+			name := q.subject(s.Labels)
+			if name == "" {
+				continue
+			}
+			if parts[name] == nil {
+				out[name] = newAnswers(q)
+				parts[name] = out[name].all()
+			}
+			parts[name][i].Series = append(parts[name][i].Series, s)
+		}
 	}
 	return out
 }

@@ -15,16 +15,17 @@ import (
 	"github.com/plancast/plancast/tsdb/prom"
 )
 
-// Reader reads the results of every engine that a store knows, again and again.
-// After the first time it asks only for what is new. It is used by one goroutine
-// at a time.
+// Reader reads the results of every engine that a store knows, again and again. Once a
+// day it reads everything, in parts; in between it asks which subjects changed and reads
+// only those. It holds no history. It is used by one goroutine at a time.
 type Reader struct {
 	client *prom.Client
 	query  Query
 	// quantities are those of the engines, and of workloads those that were asked for.
 	quantities []terms.Quantity
-	got        *answers  // nil before the first reading
-	until      time.Time // how far it reaches
+	known      map[string]Subject
+	until      time.Time // how far known reaches; zero before the first complete reading
+	whole      time.Time // when everything was read
 }
 
 // ReaderOptions say what a Reader reads.
@@ -65,196 +66,390 @@ func NewReader(c *prom.Client, o ReaderOptions) *Reader {
 
 // Reading is what a store knew at a moment.
 type Reading struct {
-	At           time.Time
-	Subjects     []Subject               // by name
-	Environments map[string]model.Metric // by fingerprint, as plancast_environment_info describes those of the last day
-	Notes        []string                // what a reader should know
-	Partial      bool                    // parts of the store did not answer
-	Requests     int
+	At       time.Time
+	Subjects []Subject // by name
+	Notes    []string  // what a reader should know
+	Partial  bool      // parts of the store did not answer
+	Requests int
 }
 
 // Subject is a model where it is measured.
 type Subject struct {
 	Name   string
 	Labels map[string]string // of the series that counts its iterations now, or did last
-	// Seen is when the store last had it: At while an exporter publishes it.
-	Seen    time.Time
-	Engines []Engine // the most exact first; Criteria in the order of Quantities
-	// Quantities are those that were read.
-	Quantities []terms.Quantity
+	// Seen is when the store last had it: Reading.At while an exporter publishes it.
+	Seen time.Time
 	// Environment is the one that counts for its exporter, since when it does; "" where
 	// none says so.
 	Environment string
 	Since       time.Time
 	// Live are the precisions that are published now, or were until Seen.
-	Live map[string]Candidate
+	Live      map[string]Candidate
+	published bool // now
 }
 
 // Candidate is which candidate an engine's metrics show; the zero value is unknown.
 type Candidate struct{ Version, Digest string }
 
+// Measured is a subject with its history.
+type Measured struct {
+	Subject
+	Engines []Engine // the most exact first; Criteria in the order of Quantities
+	// Quantities are those that were read.
+	Quantities []terms.Quantity
+	// Environments are described by fingerprint, as plancast_environment_info describes
+	// those of the last day.
+	Environments map[string]model.Metric
+}
+
 // Candidates are the iterations of a subject, in order of time; their steps are in
 // the order of Engines, and their values in that of Quantities.
-func (s Subject) Candidates() []iterations.Candidate {
-	engines := make([]iterations.Engine, len(s.Engines))
-	for i, e := range s.Engines {
+func (m Measured) Candidates() []iterations.Candidate {
+	engines := make([]iterations.Engine, len(m.Engines))
+	for i, e := range m.Engines {
 		engines[i] = e.Engine
 	}
-	return iterations.Candidates(engines, len(s.Quantities))
+	return iterations.Candidates(engines, len(m.Quantities))
 }
 
 const (
-	// overlap is how much of the past is read again: some stores show samples late.
+	// overlap is how much of the past is compared again: some stores show samples late.
 	overlap = 10 * time.Minute
-	// staleAfter is the pause after which everything is read again.
-	staleAfter = 7 * 24 * time.Hour
+	// wholeEvery is the pause after which everything is read again: results that left the
+	// look-back, or came into the past.
+	wholeEvery = 24 * time.Hour
+	// A whole reading asks for a state a day, and for one an hour of the last days. What
+	// that may have passed over is read again.
+	coarse, fine, lastDays = 24 * time.Hour, time.Hour, 7 * 24 * time.Hour
 	// described is how long the description of an environment stays known.
 	described = "1d"
 )
 
-// Read reads what the store knows at a moment. After an error the reader stands
-// where it stood.
-func (r *Reader) Read(ctx context.Context, at time.Time) (*Reading, error) {
-	history := r.query.History
-	from := r.until.Add(-overlap)
-	if r.got != nil && at.Sub(from) < min(history, staleAfter) {
-		history = max(at.Sub(from), overlap)
-	}
-	plan, err := prom.NewPlan(at, history, r.query.Resolution, false)
+// Read reads what the store knows at a moment. It passes to take the history of each
+// subject that may have changed since the complete reading before, all of it. After an
+// error, or a partial answer, the next reading takes them again; a partial answer's are
+// taken only while there was no complete one.
+func (r *Reader) Read(ctx context.Context, at time.Time, take func(Measured)) (*Reading, error) {
+	plan, err := prom.NewPlan(at, r.query.History, r.query.Resolution, false)
 	if err != nil {
 		return nil, err
 	}
-	out := &Reading{At: plan.End, Environments: map[string]model.Metric{}}
-	var infos, shown model.Vector
-	got := newAnswers(r.query)
-	g, gctx := errgroup.WithContext(ctx)
-	for _, x := range got.questions(r.query) {
-		g.Go(func() error {
-			e, err := prom.Parse(x.text)
-			if err == nil {
-				*x.to, err = r.client.Changes(gctx, e, plan)
-			}
-			return x.named(err)
-		})
+	x := &reading{Reader: r, plans: []prom.Plan{plan}, out: &Reading{At: plan.End}, take: take, known: maps.Clone(r.known), whole: r.whole}
+	if r.until.IsZero() || at.Sub(r.whole) >= min(r.query.History, wholeEvery) {
+		err = x.everything(ctx)
+	} else {
+		err = x.changed(ctx, at.Sub(r.until)+overlap)
 	}
-	instant := func(to *model.Vector, expr string) {
-		g.Go(func() (err error) {
-			*to, err = r.client.Instant(gctx, expr, plan.End)
-			return err
-		})
-	}
-	instant(&infos, "last_over_time("+terms.CountingSeries+"["+described+"])")
-	instant(&shown, "max_over_time(timestamp("+terms.EnvironmentSeries+")["+described+":5m])")
-	if err := g.Wait(); err != nil {
+	if err != nil {
 		return nil, err
 	}
-	for _, a := range got.all() {
-		out.Requests += a.Requests
-		out.Partial = out.Partial || a.Partial || len(a.Warnings) > 0
-		for _, w := range a.Warnings {
-			if note := "the store warns: " + w; !slices.Contains(out.Notes, note) {
-				out.Notes = append(out.Notes, note)
-			}
+	x.present()
+	if !x.out.Partial { // what is missing shall be asked for again
+		r.known, r.until, r.whole = x.known, x.out.At, x.whole
+	}
+	return x.out, nil
+}
+
+// reading is one that is under way.
+type reading struct {
+	*Reader
+	plans []prom.Plan // one after the other
+	out   *Reading
+	take  func(Measured)
+	known map[string]Subject
+	whole time.Time
+	// passed are the subjects of which a result may have come and gone between two steps.
+	passed []prom.Series
+}
+
+// start is how far back the reading goes.
+func (x *reading) start() time.Time { return x.plans[0].Start }
+
+// present lists the subjects, without those that lie too far back.
+func (x *reading) present() {
+	for _, name := range slices.Sorted(maps.Keys(x.known)) {
+		s := x.known[name]
+		if s.published {
+			s.Seen = x.out.At
+		}
+		if s.Seen.Before(x.start()) {
+			delete(x.known, name)
+			continue
+		}
+		x.known[name] = s
+		x.out.Subjects = append(x.out.Subjects, s)
+	}
+}
+
+// everything reads all subjects.
+func (x *reading) everything(ctx context.Context) error {
+	parts, err := x.parts(ctx)
+	if err != nil {
+		return err
+	}
+	x.known, x.whole = map[string]Subject{}, x.out.At
+	exact := x.plans
+	if x.plans, err = x.coarser(); err != nil {
+		return err
+	}
+	for _, filters := range parts {
+		if err := x.read(ctx, filters, nil); err != nil {
+			return err
 		}
 	}
-	if r.got != nil && history < r.query.History {
-		got.extend(r.got, plan.Start)
+	x.plans = exact
+	return x.these(ctx, x.passed)
+}
+
+// coarser are plans of a whole reading.
+func (x *reading) coarser() ([]prom.Plan, error) {
+	plan := x.plans[0]
+	if x.query.Resolution >= fine || plan.Length() < 2*lastDays {
+		return x.plans, nil
 	}
-	for _, x := range infos {
-		out.Environments[string(x.Metric[terms.FingerprintLabel])] = x.Metric
-	}
-	if err := r.subjects(out, got, newest(shown, r.query)); err != nil {
+	late, err := prom.NewPlan(plan.End, lastDays, fine, true)
+	if err != nil {
 		return nil, err
 	}
-	if !out.Partial { // what is missing shall be asked for again
-		r.got, r.until = got, plan.End
+	early, err := prom.NewPlan(late.Start, late.Start.Sub(plan.Start), coarse, true)
+	return []prom.Plan{early, late}, err
+}
+
+// passedOver reports whether a result may have come and gone between two steps: the
+// numbers of iterations are consecutive.
+func (x *reading) passedOver(numbers []prom.Series) bool {
+	for _, s := range numbers {
+		last := 0.0
+		for i, p := range s.Points {
+			if p.Gone {
+				continue
+			}
+			first := i == 0 && p.T <= x.start().UnixMilli() // of the look-back
+			if p.V > last+1 && !first || p.V < last && p.V > 1 {
+				return true
+			}
+			last = p.V
+		}
+	}
+	return false
+}
+
+// changed reads the subjects that are not what they were some time ago.
+func (x *reading) changed(ctx context.Context, since time.Duration) error {
+	found, err := x.at(ctx, x.query.changedSince(since))
+	if err != nil {
+		return err
+	}
+	if len(found) > subjectsOfPart/10 && len(found) > len(x.known)/4 {
+		return x.everything(ctx)
+	}
+	return x.these(ctx, found)
+}
+
+// these reads some subjects, which the labels of the series name.
+func (x *reading) these(ctx context.Context, series []prom.Series) error {
+	names := make(map[string]bool, len(series))
+	for _, s := range series {
+		names[x.query.subject(s.Labels)] = true
+	}
+	for _, filters := range selecting(series, x.query.Subject) {
+		if err := x.read(ctx, filters, names); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// history asks for the changes of an expression.
+func (x *reading) history(ctx context.Context, e prom.Expr) (out prom.Answer, err error) {
+	for i, p := range x.plans {
+		a, err := x.client.Changes(ctx, e, p)
+		switch {
+		case err != nil:
+			return out, err
+		case i == 0:
+			out = a
+		default:
+			out = out.Extend(a, p.Start)
+		}
 	}
 	return out, nil
 }
 
-// extend puts what was answered before in front.
-func (a *answers) extend(before *answers, from time.Time) {
-	was := before.all()
-	for i, now := range a.all() {
-		*now = was[i].Extend(*now, from)
+// at asks for the state at the moment of the reading.
+func (x *reading) at(ctx context.Context, text string) ([]prom.Series, error) {
+	a, err := x.client.At(ctx, text, x.out.At)
+	x.out.heard(a)
+	return a.Series, err
+}
+
+// filtered is an expression of which only what the filters select is asked for.
+func filtered(text string, filters []prom.Filter) (prom.Expr, error) {
+	e, err := prom.Parse(text)
+	if err != nil {
+		return e, err
 	}
+	return e.Filter(filters)
+}
+
+// heard notes what the store says of an answer.
+func (r *Reading) heard(a prom.Answer) {
+	r.Requests += a.Requests
+	r.Partial = r.Partial || a.Partial || len(a.Warnings) > 0
+	for _, w := range a.Warnings {
+		r.note("the store warns: " + w)
+	}
+}
+
+func (r *Reading) note(text string) {
+	if !slices.Contains(r.Notes, text) {
+		r.Notes = append(r.Notes, text)
+	}
+}
+
+// read reads the histories of the subjects that the filters select, and of those only
+// the ones named; nil are all of them.
+func (x *reading) read(ctx context.Context, filters []prom.Filter, only map[string]bool) error {
+	got := newAnswers(x.query)
+	g, gctx := errgroup.WithContext(ctx)
+	for _, q := range got.questions(x.query) {
+		g.Go(func() error {
+			e, err := filtered(q.text, filters)
+			if err == nil {
+				*q.to, err = x.history(gctx, e)
+			}
+			return q.named(err)
+		})
+	}
+	var now present
+	for text, to := range map[string]*prom.Answer{
+		"last_over_time(" + terms.CountingSeries + "[" + described + "])":                 &now.environments,
+		"max_over_time(timestamp(" + terms.EnvironmentSeries + ")[" + described + ":5m])": &now.candidates,
+		x.query.publishedNow(): &now.published,
+	} {
+		g.Go(func() error {
+			e, err := filtered(text, filters)
+			if err == nil {
+				*to, err = x.client.At(gctx, e.String(), x.out.At)
+			}
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	for _, a := range append(got.all(), &now.environments, &now.candidates, &now.published) {
+		x.out.heard(*a)
+	}
+	if x.out.Partial && !x.until.IsZero() {
+		return nil // what was read before is more
+	}
+	now.index(x.query)
+	subjects := got.bySubject(x.query)
+	for _, name := range slices.Sorted(maps.Keys(subjects)) {
+		if only != nil && !only[name] {
+			continue
+		}
+		m, err := x.measured(name, subjects[name], &now)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Labels == nil: // nothing says where it is
+		case len(x.plans) > 1 && x.passedOver(subjects[name].numbers.Series):
+			x.passed = append(x.passed, prom.Series{Labels: subjects[name].numbers.Series[0].Labels})
+		default:
+			x.known[name] = m.Subject
+			x.take(m)
+		}
+	}
+	return nil
+}
+
+// measured rebuilds the history of a subject.
+func (x *reading) measured(name string, got *answers, now *present) (Measured, error) {
+	m := Measured{Subject: Subject{Name: name, Live: map[string]Candidate{}}, Quantities: x.quantities, Environments: now.described}
+	var h History
+	parts, err := h.rebuild(x.query, got, got.evidence(x.query, x.plans[0].Step))
+	if err != nil {
+		return m, err
+	}
+	m.Engines = h.byModel(x.query, parts)[name]
+	for _, n := range h.Notes {
+		x.out.note(n)
+	}
+	m.Environment, m.Since = iterations.NewEnvironments(got.counting.Series, terms.FingerprintLabel).At(x.out.At)
+	if m.see(got.numbers.Series, x.out.At, now); len(m.Engines) == 0 { // nothing was ever measured
+		m.see(got.built.Series, x.out.At, now)
+	}
+	return m, nil
+}
+
+// see notes where the newest of some series are, and which candidates they show.
+func (s *Subject) see(series []prom.Series, at time.Time, now *present) {
+	labelled := s.Labels != nil // as the newest is
+	for _, x := range series {
+		if len(x.Points) == 0 {
+			continue
+		}
+		published, seen := now.is[nameless(x.Labels)], at
+		if last := x.Points[len(x.Points)-1]; !published && last.Gone {
+			seen = time.UnixMilli(last.T).UTC()
+		} else if !published { // it ended within the last step
+			seen = at.Add(-now.lately)
+		}
+		newer := seen.Compare(s.Seen)
+		if newer < 0 {
+			continue
+		}
+		if newer > 0 {
+			s.Seen, s.Live, s.published, labelled = seen, map[string]Candidate{}, published, false
+		}
+		p := string(x.Labels[iterations.Precision])
+		s.Live[p] = now.shown[engineKey{s.Name, p}]
+		if !labelled {
+			s.Labels, labelled = where(x.Labels), true
+		}
+	}
+}
+
+// present is what a store knows at the moment of a reading.
+type present struct {
+	environments, candidates, published prom.Answer
+
+	lately    time.Duration
+	described map[string]model.Metric    // environments by fingerprint
+	shown     map[engineKey]Candidate    // by each engine last
+	is        map[model.Fingerprint]bool // which series are published
 }
 
 // engineKey tells the engines of all subjects apart.
 type engineKey struct{ subject, precision string }
 
-// newest is the candidate that each engine showed last.
-func newest(shown model.Vector, q Query) map[engineKey]Candidate {
-	out, at := map[engineKey]Candidate{}, map[engineKey]model.SampleValue{}
-	for _, x := range shown {
-		k := engineKey{q.subject(x.Metric), string(x.Metric[iterations.Precision])}
-		if x.Value > at[k] {
-			at[k], out[k] = x.Value, Candidate{string(x.Metric["version"]), string(x.Metric["digest"])}
+// index finds in the answers what a subject is described by.
+func (p *present) index(q Query) {
+	p.lately = q.lately()
+	p.described, p.shown, p.is = map[string]model.Metric{}, map[engineKey]Candidate{}, map[model.Fingerprint]bool{}
+	for _, s := range p.environments.Series {
+		p.described[string(s.Labels[terms.FingerprintLabel])] = s.Labels
+	}
+	at := map[engineKey]float64{}
+	for _, s := range p.candidates.Series {
+		k := engineKey{q.subject(s.Labels), string(s.Labels[iterations.Precision])}
+		if v := s.Points[0].V; v > at[k] {
+			at[k], p.shown[k] = v, Candidate{string(s.Labels["version"]), string(s.Labels["digest"])}
 		}
 	}
-	return out
+	for _, s := range p.published.Series {
+		p.is[nameless(s.Labels)] = true
+	}
 }
 
-// subjects rebuilds the histories of all subjects.
-func (r *Reader) subjects(out *Reading, got *answers, candidates map[engineKey]Candidate) error {
-	var h History
-	parts, err := h.rebuild(r.query, got, got.evidence(r.query, r.query.Resolution))
-	if err != nil {
-		return err
-	}
-	byName, counting := map[string]*Subject{}, got.countingFor(r.query)
-	for name, engines := range h.byModel(r.query, parts) {
-		if name != "" {
-			x := &Subject{Name: name, Engines: engines, Quantities: r.quantities, Live: map[string]Candidate{}}
-			x.Environment, x.Since = counting[name].At(out.At)
-			byName[name] = x
-		}
-	}
-	for name := range counting { // of which nothing was ever measured
-		if name != "" && byName[name] == nil {
-			x := &Subject{Name: name, Live: map[string]Candidate{}}
-			x.Environment, x.Since = counting[name].At(out.At)
-			byName[name] = x
-		}
-	}
-	current := map[string]bool{} // whose labels are those of a series that is there
-	see := func(x *Subject, s prom.Series) {
-		if len(s.Points) == 0 {
-			return
-		}
-		seen, last := out.At, s.Points[len(s.Points)-1]
-		if last.Gone {
-			seen = time.UnixMilli(last.T).UTC()
-		}
-		switch c := seen.Compare(x.Seen); {
-		case c > 0:
-			x.Seen, x.Live = seen, map[string]Candidate{}
-			fallthrough
-		case c == 0:
-			p := string(s.Labels[iterations.Precision])
-			x.Live[p] = candidates[engineKey{x.Name, p}]
-			if !current[x.Name] || c > 0 {
-				x.Labels, current[x.Name] = where(s.Labels), true
-			}
-		}
-	}
-	for _, s := range got.numbers.Series {
-		if x := byName[r.query.subject(s.Labels)]; x != nil {
-			see(x, s)
-		}
-	}
-	for _, s := range got.built.Series {
-		if x := byName[r.query.subject(s.Labels)]; x != nil && len(x.Engines) == 0 {
-			see(x, s)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if x := byName[name]; x.Labels != nil {
-			out.Subjects = append(out.Subjects, *x)
-		}
-	}
-	out.Notes = append(out.Notes, h.Notes...)
-	return nil
+// nameless tells the series of one metric apart.
+func nameless(labels model.Metric) model.Fingerprint {
+	labels = labels.Clone()
+	delete(labels, model.MetricNameLabel)
+	return labels.Fingerprint()
 }
 
 // where are the labels of a series that say what is measured, and on which host.

@@ -27,14 +27,27 @@ type evidence struct {
 	untracked bool // track lacks some history
 }
 
-// derive makes the state of a reading. The state is whole even when a milestone
-// has no forecast, as the error says.
+// take takes the history of a subject, unless it is what is known.
+func (e *evidence) take(m tsdb.Measured) {
+	list := records(m)
+	n := sum(list)
+	if known, ok := e.sums[m.Name]; ok && known == n {
+		return
+	}
+	if e.sums == nil {
+		e.sums = map[string]uint64{}
+	}
+	e.sums[m.Name], e.untracked = n, true
+	e.tracker.Replace(m.Name, list)
+}
+
+// derive makes the state of a reading whose histories were taken. The state is whole
+// even when a milestone has no forecast, as the error says.
 func (e *evidence) derive(r *tsdb.Reading, cfg config.Config) (*standing.State, error) {
 	in := standing.Evidence{
 		Now: r.At, Milestones: cfg.Milestones, By: cfg.Source.By, Track: e.track,
 		Left: map[string]time.Time{}, Labels: map[string]map[string]string{},
 	}
-	sums := make(map[string]uint64, len(r.Subjects))
 	for _, s := range r.Subjects {
 		in.Labels[s.Name] = s.Labels
 		if r.At.Sub(s.Seen) > published {
@@ -42,23 +55,13 @@ func (e *evidence) derive(r *tsdb.Reading, cfg config.Config) (*standing.State, 
 		} else {
 			in.Models = append(in.Models, held(s, cfg))
 		}
-		list := records(s, r.Environments)
-		sums[s.Name] = sum(list)
-		if known, ok := e.sums[s.Name]; ok && known == sums[s.Name] {
-			continue
-		}
-		e.untracked = true
-		e.tracker.Forget(s.Name)
-		for _, record := range list {
-			e.tracker.Add(record)
-		}
 	}
 	for name := range e.sums {
-		if _, ok := sums[name]; !ok { // all of it lies too far back
+		if in.Labels[name] == nil { // all of it lies too far back
+			delete(e.sums, name)
 			e.tracker.Forget(name)
 		}
 	}
-	e.sums = sums
 	return e.tracker.Derive(in)
 }
 

@@ -140,16 +140,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 }
 
-// readings bounds how long a reading may take, in answers.
-const readings = 10
-
 // Read reads the store once and shows what it knows. Run does it on schedule; it
 // is called by one goroutine at a time.
 func (d *Daemon) Read(ctx context.Context) {
 	started := d.now()
-	ctx, cancel := context.WithTimeout(ctx, readings*d.config.Source.Timeout)
-	defer cancel()
-	r, err := d.reader.Read(ctx, started)
+	r, err := d.reader.Read(ctx, started, d.evidence.take)
 	before := d.shown.Load()
 	switch {
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -278,7 +273,7 @@ func Check(ctx context.Context, w io.Writer, cfg config.Config) error {
 		return err
 	}
 	defer client.Close()
-	r, err := newReader(client, cfg).Read(ctx, time.Now())
+	r, err := newReader(client, cfg).Read(ctx, time.Now(), func(tsdb.Measured) {})
 	if err != nil {
 		return fmt.Errorf("read source.prometheus: %w", err)
 	}

@@ -33,6 +33,8 @@ type store struct {
 	down    atomic.Bool
 	partial atomic.Bool // marks answers as VictoriaMetrics does
 	seen    atomic.Pointer[http.Header]
+	asked   atomic.Int64
+	bytes   atomic.Int64 // that were answered
 }
 
 func newStore(t *testing.T) *store {
@@ -51,18 +53,21 @@ func newStore(t *testing.T) *store {
 	s := &store{}
 	proxy := httputil.NewSingleHostReverseProxy(at)
 	proxy.ModifyResponse = func(r *http.Response) error {
-		if !s.partial.Load() {
-			return nil
-		}
 		body, err := io.ReadAll(r.Body)
+		s.bytes.Add(int64(len(body)))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		if err != nil || !s.partial.Load() {
+			return err
+		}
 		body = bytes.Replace(body, []byte(`{"status":"success",`), []byte(`{"status":"success","isPartial":true,`), 1)
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		r.ContentLength = int64(len(body))
 		r.Header.Set("Content-Length", "")
 		r.Header.Del("Content-Length")
-		return err
+		return nil
 	}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked.Add(1)
 		header := r.Header.Clone()
 		s.seen.Store(&header)
 		if s.down.Load() {
@@ -207,6 +212,32 @@ func TestWhatIsKnownStaysWhileTheStoreDoesNotAnswer(t *testing.T) {
 		if got := line(t, d, "plancast_fleet_last_read_success"); got != "1" {
 			t.Errorf("%s, and is back: the last reading succeeded: %q", name, got)
 		}
+	}
+}
+
+func TestAfterTheFirstReadingOnlyWhatChangedIsRead(t *testing.T) {
+	s := newStore(t)
+	at := now.AddDate(0, 0, -5)
+	d := open(t, configured(t, s.URL, ""), func() time.Time { return at })
+	read := func() (asked, answered int64) {
+		t.Helper()
+		asked, answered = s.asked.Load(), s.bytes.Load()
+		d.Read(t.Context())
+		if got := line(t, d, "plancast_fleet_last_read_success"); got != "1" {
+			t.Fatalf("the reading failed: %q", got)
+		}
+		return s.asked.Load() - asked, s.bytes.Load() - answered
+	}
+	first, _ := read()
+	at = at.Add(time.Minute)
+	if asked, answered := read(); asked != 1 || answered > 200 {
+		t.Errorf("while nothing was new, the store was asked %d times and answered with %d bytes", asked, answered)
+	}
+	before := line(t, d, `plancast_milestone_probability{milestone="spring"}`)
+	at = at.Add(20 * time.Hour) // a result comes every 36 hours
+	asked, _ := read()
+	if after := line(t, d, `plancast_milestone_probability{milestone="spring"}`); asked < 2 || asked > first+1 || after == before {
+		t.Errorf("after results came, the store was asked %d times, at first %d; the probability was %s and is %s", asked, first, before, after)
 	}
 }
 

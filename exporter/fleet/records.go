@@ -24,7 +24,7 @@ const failed engine.Kind = "unknown"
 // records are the history of a subject as its exporter recorded it, as far as a
 // store knows: one for each engine of each candidate, in order of time. What a
 // store does not know of a measurement is absent.
-func records(s tsdb.Subject, environments map[string]model.Metric) []history.Record {
+func records(s tsdb.Measured) []history.Record {
 	var out []history.Record
 	last := map[string]int{} // iteration, by environment
 	before := map[result]history.Record{}
@@ -49,7 +49,7 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 			e := s.Engines[k]
 			r := history.Record{
 				ID: int64(len(out) + 1), Model: s.Name, Precision: engine.Precision(e.Precision), Backend: e.Backend, Device: e.Device,
-				Fingerprint: step.Environment, Environment: environment(environments[step.Environment], e), Iteration: number,
+				Fingerprint: step.Environment, Environment: environment(s.Environments[step.Environment], e), Iteration: number,
 				Started: step.Time, Finished: step.Time,
 			}
 			if i == shown[k] {
@@ -72,7 +72,7 @@ func records(s tsdb.Subject, environments map[string]model.Metric) []history.Rec
 		}
 	}
 	if s.Environment != "" && last[s.Environment] == 0 {
-		out = append(out, failures(s, environments[s.Environment], len(out))...)
+		out = append(out, failures(s.Subject, s.Environments[s.Environment], len(out))...)
 	}
 	return out
 }

@@ -83,6 +83,17 @@ func (t *Tracker) Add(r history.Record) {
 	m.added = append(m.added, r)
 }
 
+// Replace takes all records of a model, in the place of what was known of it.
+func (t *Tracker) Replace(model string, records []history.Record) {
+	t.Forget(model)
+	for _, r := range records {
+		t.Add(r)
+	}
+	if m := t.models[model]; m != nil {
+		m.grow() // a record is larger than its entry
+	}
+}
+
 // Load takes an entry of a stored history: of a long one, those since LookBack and
 // of what is older what says how each model stands. IDs ascend. The records that
 // Lacks names have to follow with Supply, and the counts with Count.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -174,20 +175,28 @@ func seconds(t time.Time) string {
 	return strconv.FormatFloat(float64(t.UnixMilli())/1000, 'f', -1, 64)
 }
 
-// Instant evaluates an expression at one moment.
-func (c *Client) Instant(ctx context.Context, expr string, at time.Time) (model.Vector, error) {
+// At evaluates an expression at one moment: each series of the answer has one point.
+func (c *Client) At(ctx context.Context, expr string, at time.Time) (Answer, error) {
 	a, err := c.instant(ctx, expr, at, &decoder{maxSeries: c.o.MaxSeries})
 	if err != nil {
-		return nil, c.named(err, expr)
+		return Answer{}, c.named(err, expr)
 	}
 	if a.kind != "vector" && a.kind != "scalar" {
-		return nil, c.explain(errSyntax)
+		return Answer{}, c.explain(errSyntax)
 	}
-	out := make(model.Vector, 0, len(a.series))
-	for _, s := range a.series {
-		if len(s.Points) > 0 {
-			out = append(out, &model.Sample{Metric: s.Labels, Value: model.SampleValue(s.Points[0].V), Timestamp: model.Time(s.Points[0].T)})
-		}
+	series := slices.DeleteFunc(a.series, func(s Series) bool { return len(s.Points) == 0 })
+	return Answer{Series: series, Warnings: a.warnings, Requests: 1, Partial: a.partial}, nil
+}
+
+// Instant is At as a vector, for those whom a part of the store is enough.
+func (c *Client) Instant(ctx context.Context, expr string, at time.Time) (model.Vector, error) {
+	a, err := c.At(ctx, expr, at)
+	if err != nil {
+		return nil, err
+	}
+	out := make(model.Vector, len(a.Series))
+	for i, s := range a.Series {
+		out[i] = &model.Sample{Metric: s.Labels, Value: model.SampleValue(s.Points[0].V), Timestamp: model.Time(s.Points[0].T)}
 	}
 	return out, nil
 }
@@ -212,14 +221,25 @@ func (c *Client) LabelValues(ctx context.Context, label string, matches []string
 	return c.names(ctx, http.MethodGet, "api/v1/label/"+url.PathEscape(label)+"/values", matches, from, to)
 }
 
+// Values is LabelValues, with what the store says of its answer, which has no series.
+func (c *Client) Values(ctx context.Context, label string, matches []string, from, to time.Time) ([]string, Answer, error) {
+	a, err := c.list(ctx, http.MethodGet, "api/v1/label/"+url.PathEscape(label)+"/values", matches, from, to)
+	return a.strings, Answer{Warnings: a.warnings, Requests: 1, Partial: a.partial}, err
+}
+
 // LabelNames lists the labels of the series that match.
 func (c *Client) LabelNames(ctx context.Context, matches []string, from, to time.Time) ([]string, error) {
 	return c.names(ctx, c.o.Method, "api/v1/labels", matches, from, to)
 }
 
 func (c *Client) names(ctx context.Context, method, path string, matches []string, from, to time.Time) ([]string, error) {
+	a, err := c.list(ctx, method, path, matches, from, to)
+	return a.strings, err
+}
+
+func (c *Client) list(ctx context.Context, method, path string, matches []string, from, to time.Time) (answer, error) {
 	a, err := c.request(ctx, method, path, url.Values{"match[]": matches, "start": {seconds(from)}, "end": {seconds(to)}}, &decoder{})
-	return a.strings, c.named(err, "the list of names")
+	return a, c.named(err, "the list of names")
 }
 
 // Version is the version of the server, or "" when it does not say.

@@ -123,6 +123,8 @@ func (c *Client) explain(err error) error {
 			return downstream(http.StatusNotFound, "%s has no Prometheus API at this address (404): %s, and its path", host, hint.URL)
 		case http.StatusTooManyRequests:
 			return downstream(http.StatusTooManyRequests, "%s has too many requests (429): try again later, or %s", host, hint.Requests)
+		case http.StatusServiceUnavailable:
+			return downstream(http.StatusServiceUnavailable, "%s is down, or has too many requests (503): try again later, or %s", host, hint.Requests)
 		case http.StatusRequestURITooLong:
 			return downstream(http.StatusBadRequest, "the query is too long for a GET request (414): %s", hint.Method)
 		default:

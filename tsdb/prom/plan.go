@@ -80,9 +80,9 @@ func (p Piece) halves(step time.Duration) (a, b Piece, ok bool) {
 	return Piece{p.Start, middle}, Piece{middle.Add(step), p.End}, true
 }
 
-// lookback is how far back one step looks for a sample: Prometheus' own five
-// minutes, or the step, so that nothing falls between two of them.
-func (p Plan) lookback() time.Duration { return max(p.Step, 5*time.Minute) }
+// Lookback is how far back one step of a history looks for a sample: Prometheus' own
+// five minutes, or the step, so that nothing falls between two of them.
+func Lookback(step time.Duration) time.Duration { return max(step, 5*time.Minute) }
 
 // AtStart reports whether t is the first moment of the plan: what is known there
 // was so before.

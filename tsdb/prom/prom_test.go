@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -317,4 +318,27 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestAnAnswerIsContinuedByANewerOne(t *testing.T) {
+	at := time.UnixMilli(100)
+	of := func(points ...Point) Answer {
+		return Answer{Series: []Series{{Labels: model.Metric{"model": "a"}, Points: points}}, Requests: 1}
+	}
+	for name, c := range map[string]struct {
+		before, newer Answer
+		want          []Point
+	}{
+		"the same value holds":                 {of(Point{T: 10, V: 1}), of(Point{T: 100, V: 1}, Point{T: 150, V: 2}), []Point{{T: 10, V: 1}, {T: 150, V: 2}}},
+		"a value that came at the border":      {of(Point{T: 10, V: 1}, Point{T: 100, V: 2}), of(Point{T: 100, V: 2}), []Point{{T: 10, V: 1}, {T: 100, V: 2}}},
+		"one that only the first still sees":   {of(Point{T: 10, V: 1}, Point{T: 100, V: 2}), of(Point{T: 150, V: 3}), []Point{{T: 10, V: 1}, {T: 100, V: 2}, {T: 101, Gone: true}, {T: 150, V: 3}}},
+		"a series that ended":                  {of(Point{T: 10, V: 1}), Answer{Requests: 1}, []Point{{T: 10, V: 1}, {T: 101, Gone: true}}},
+		"a series that had ended, and is back": {of(Point{T: 10, V: 1}, Point{T: 50, Gone: true}), of(Point{T: 150, V: 1}), []Point{{T: 10, V: 1}, {T: 50, Gone: true}, {T: 150, V: 1}}},
+		"a series that is new":                 {Answer{Requests: 1}, of(Point{T: 150, V: 1}), []Point{{T: 150, V: 1}}},
+	} {
+		got := c.before.Extend(c.newer, at)
+		if len(got.Series) != 1 || !slices.Equal(got.Series[0].Points, c.want) || got.Requests != 2 {
+			t.Errorf("%s: %+v, want %+v", name, got, c.want)
+		}
+	}
 }

@@ -1,7 +1,6 @@
 package prom
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +67,7 @@ func (c *Client) Samples(ctx context.Context, e Expr, p Plan) (Answer, error) {
 
 // Steps returns the value at every step.
 func (c *Client) Steps(ctx context.Context, e Expr, p Plan) (Answer, error) {
-	w := e.window(p.lookback())
+	w := e.window(Lookback(p.Step))
 	return c.ranges(ctx, p, e, false, func(Piece) string { return w.String() })
 }
 
@@ -76,7 +75,7 @@ func (c *Client) Steps(ctx context.Context, e Expr, p Plan) (Answer, error) {
 // or ends. The server finds them, so a year of history is a few points for
 // each series.
 func (c *Client) Changes(ctx context.Context, e Expr, p Plan) (Answer, error) {
-	w := e.window(p.lookback())
+	w := e.window(Lookback(p.Step))
 	whole := func() (Answer, error) {
 		return c.ranges(ctx, p, e, true, func(Piece) string { return w.String() })
 	}
@@ -209,29 +208,35 @@ func merge(all []Series) []Series {
 	return out
 }
 
-// Extend continues an answer with a newer one to the same question that begins at
-// a moment within it: from then on the newer one holds. A series that the newer
-// one lacks has ended.
+// Extend continues an answer with a newer one to the same question whose first moment
+// is the last of this one. A series that the newer one lacks then has ended, if only for
+// a while: it may look less far back.
 func (a Answer) Extend(newer Answer, from time.Time) Answer {
 	at := from.UnixMilli()
 	fresh := make(map[string]int, len(newer.Series))
 	for i, s := range newer.Series {
 		fresh[s.Labels.String()] = i
 	}
-	out := Answer{Warnings: newer.Warnings, Requests: newer.Requests, Partial: newer.Partial, Series: make([]Series, 0, len(a.Series))}
+	warnings := slices.Sorted(slices.Values(slices.Concat(a.Warnings, newer.Warnings)))
+	out := Answer{Warnings: slices.Compact(warnings), Requests: a.Requests + newer.Requests, Partial: a.Partial || newer.Partial}
 	for _, s := range a.Series {
-		end, _ := slices.BinarySearchFunc(s.Points, at, func(p Point, t int64) int { return cmp.Compare(p.T, t) })
-		points := slices.Clip(s.Points[:end])
+		var late []Point
 		key := s.Labels.String()
 		if i, ok := fresh[key]; ok {
-			points = append(points, newer.Series[i].Points...)
+			late = newer.Series[i].Points
 			delete(fresh, key)
-		} else if end > 0 && !points[end-1].Gone {
-			points = append(points, Point{T: at, Gone: true})
 		}
-		if len(points) > 0 {
-			out.Series = append(out.Series, Series{s.Labels, points})
+		points := slices.Clip(s.Points)
+		last := points[len(points)-1]
+		switch {
+		case len(late) > 0 && late[0].T == at: // both say what holds then
+			if last.T == at {
+				points = points[:len(points)-1]
+			}
+		case !last.Gone:
+			points = append(points, Point{T: at + 1, Gone: true})
 		}
+		out.Series = append(out.Series, Series{s.Labels, append(points, late...)})
 	}
 	for _, i := range fresh {
 		out.Series = append(out.Series, newer.Series[i])
