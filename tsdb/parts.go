@@ -19,9 +19,9 @@ const (
 	// subjectsOfPart is about how many subjects are read at a time: what one answer
 	// takes in memory and in the store stays within usual limits.
 	subjectsOfPart = 1000
-	// longestFilter bounds a regular expression. One query repeats it up to ten times, and
+	// longestFilter bounds a regular expression. One query repeats it up to twenty times, and
 	// VictoriaMetrics takes queries of 16 KiB.
-	longestFilter = 1200
+	longestFilter = 700
 )
 
 // lately is how long after its last sample a series counts as published: Prometheus' own

@@ -97,12 +97,23 @@ func TestWhatIsAskedOfAStoreIsPromQL(t *testing.T) {
 			t.Errorf("%s: %v", filtered, err)
 		}
 	}
-	// VictoriaMetrics takes queries of 16 KiB; a mean has two series for each term.
-	e, err := prom.Parse(terms.Quantities()[0].Expr)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// VictoriaMetrics takes queries of 16 KiB. Changes name each series of an expression five times.
+func TestNoQueryIsTooLong(t *testing.T) {
+	quantities := terms.Quantities()
+	for _, q := range terms.WorkloadQuantities() {
+		x, err := terms.QuantityByName(terms.OfWorkload(q.Name, "a-workload-with-a-long-name"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		quantities = append(quantities, x)
 	}
-	if e, err = e.Filter([]prom.Filter{{Key: "model", Operator: "=~", Value: strings.Repeat("x", longestFilter)}}); err != nil || 5*len(e.String()) > 16<<10 {
-		t.Errorf("a query may have %d bytes (%v)", 5*len(e.String()), err)
+	q := Query{By: iterations.BySeries}
+	for _, x := range quantities {
+		e, err := filtered(q.asked(Criterion{Expr: x.Expr}), []prom.Filter{{Key: "model", Operator: "=~", Value: strings.Repeat("x", longestFilter)}})
+		if n := 5 * len(e.String()); err != nil || n > 16<<10 {
+			t.Errorf("%s: a query may have %d bytes (%v)", x.Name, n, err)
+		}
 	}
 }
