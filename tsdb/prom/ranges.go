@@ -112,6 +112,7 @@ func (c *Client) ranges(ctx context.Context, p Plan, e Expr, settled bool, text 
 		d := &decoder{maxSeries: 2*c.o.MaxSeries + 2, settled: settled, budget: used}
 		a, err := c.request(ctx, c.o.Method, "api/v1/query_range", url.Values{
 			"query": {text(q)}, "start": {seconds(q.Start)}, "end": {seconds(q.End)}, "step": {strconv.FormatFloat(p.Step.Seconds(), 'f', -1, 64)},
+			"nocache": {"1"}, // else VictoriaMetrics answers for other moments
 		}, d)
 		switch {
 		case err != nil:

@@ -93,7 +93,7 @@ func StartEmptyVictoriaMetrics(t testing.TB) string {
 	}
 	data := filepath.Join(t.TempDir(), "data")
 	return alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
-		return []string{program, "-storageDataPath=" + data, "-retentionPeriod=100y", "-httpListenAddr=" + address, "-search.disableCache", "-loggerLevel=WARN"}
+		return []string{program, "-storageDataPath=" + data, "-retentionPeriod=100y", "-httpListenAddr=" + address, "-loggerLevel=WARN"}
 	}}).URL
 }
 
