@@ -76,6 +76,11 @@ conformance: ## measure ONNX's own node tests, and compare the outputs with ONNX
 	$(RUNTIME); "$$PLANCAST_PYTHON" scripts/conformance.py "$$PLANCAST_CACHE/conformance"; \
 	PLANCAST_REQUIRE_ONNXRUNTIME=1 PLANCAST_CONFORMANCE="$$PLANCAST_CACHE/conformance" go test -count=1 -run TestConformance -v ./exporter/bench
 
+.PHONY: mlflow-test
+mlflow-test: ## test the MLflow registry against a real server, which it installs (850 MB) unless PLANCAST_MLFLOW names one
+	if [ -z "$${PLANCAST_MLFLOW:-}" ]; then variables=$$(scripts/setup.sh --mlflow); eval "$$variables"; fi; \
+	PLANCAST_REQUIRE_MLFLOW=1 go test -count=1 -run TestAnMLflowRegistry ./exporter/candidate
+
 .PHONY: fuzz
 fuzz: ## fuzz everything that reads external bytes, for FUZZTIME (10s) each
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)

@@ -4,6 +4,7 @@
 #
 #   scripts/setup.sh --runtime   ONNX Runtime's library and the generated test models (make test)
 #   scripts/setup.sh --demo      the same, and the demo's model repository (make demo)
+#   scripts/setup.sh --mlflow    an MLflow server, and nothing else (make mlflow-test): 850 MB
 #
 # Progress goes to stderr. Stdout gets shell assignments for the caller:
 #
@@ -14,6 +15,7 @@
 #   PLANCAST_ONNXRUNTIME_LIBRARY   libonnxruntime.so, checked against its SHA-256
 #   PLANCAST_TEST_MODELS           the models that scripts/test_models.py generates
 #   PLANCAST_DEMO_REPOSITORY       the demo's model repository (with --demo)
+#   PLANCAST_MLFLOW                MLflow's program (with --mlflow)
 set -euo pipefail
 
 readonly ort_version=1.32.0
@@ -62,13 +64,14 @@ sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 14) and sys.implementation.
   return 1
 }
 
-# install FILE STAMP installs a requirements file into the environment, once for each content of the file.
+# install FILE STAMP [ENVIRONMENT] installs a requirements file into the environment venv, or another, once for each
+# content of the file.
 install() {
-  local file=$1 stamp=$cache/venv/$2 want
+  local file=$1 stamp=$cache/${3:-venv}/$2 want
   want=$(sha256sum <"$file")
   [[ -f $stamp && $(<"$stamp") == "$want" ]] && return
   say "installing $(grep -cE '^[a-z]' "$file") pinned Python package(s) from $(basename "$file")"
-  "$cache/venv/bin/python" -m pip --disable-pip-version-check --no-input install --quiet \
+  "$cache/${3:-venv}/bin/python" -m pip --disable-pip-version-check --no-input install --quiet \
     --require-hashes --no-deps --only-binary :all: --requirement "$file" >&2 ||
     die "pip could not install $file (see its message above)." \
       "Check that this machine reaches its Python package index; a mirror is set with PIP_INDEX_URL or pip's own configuration." \
@@ -76,9 +79,10 @@ install() {
   printf '%s\n' "$want" >"$stamp"
 }
 
-# make_environment creates the virtual environment, and recreates it when its Python went away or changed version.
+# make_environment [ENVIRONMENT] creates the virtual environment venv, or another, and recreates it when its Python went away
+# or changed version.
 make_environment() {
-  local venv=$cache/venv version
+  local venv=$cache/${1:-venv} version
   version=$("$python" -c 'import platform; print(platform.python_version())')
   if [[ ! -f $venv/.python || $(<"$venv/.python") != "$version" ]] || ! "$venv/bin/python" -c '' 2>/dev/null; then
     say "creating a Python $version environment in $venv"
@@ -113,11 +117,12 @@ is_library() { [[ $(sha256sum <"$1") == "$ort_sha256  -" ]]; }
 assign() { printf 'export %s=%q\n' "$1" "$2"; }
 
 main() {
-  local demo
+  local demo=false mlflow=false
   case ${1-} in
-    --runtime) demo=false ;;
+    --runtime) ;;
     --demo) demo=true ;;
-    *) die "usage: scripts/setup.sh --runtime | --demo" ;;
+    --mlflow) mlflow=true ;;
+    *) die "usage: scripts/setup.sh --runtime | --demo | --mlflow" ;;
   esac
   check_machine
   mkdir -p "$cache" || die "cannot create the cache folder $cache; set PLANCAST_CACHE to a folder you may write"
@@ -129,6 +134,14 @@ main() {
       say "another set-up is working in $cache; waiting for it"
       flock 9
     }
+  fi
+  if $mlflow; then
+    [[ $(uname -m) == x86_64 && $("$python" -c 'import sys; print(*sys.version_info[:2], sep=".")') == 3.11 ]] ||
+      die "MLflow's packages are pinned for x86-64 and Python 3.11: install MLflow yourself and name its program in PLANCAST_MLFLOW"
+    make_environment mlflow
+    install "$scripts/requirements-mlflow.txt" .installed mlflow
+    assign PLANCAST_MLFLOW "$cache/mlflow/bin/mlflow"
+    return
   fi
   # A library already in place needs no disk; a fresh set-up takes about 330 MB.
   if [[ ! -d $cache/venv ]] && (($(df --output=avail -k "$cache" | tail -1) < 600000)); then

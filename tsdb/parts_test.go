@@ -65,19 +65,22 @@ func TestFiltersSelectTheSubjectsTheyAreMadeOf(t *testing.T) {
 	}
 }
 
-func TestNumbersThatWereSkippedShowWhatAReadingPassedOver(t *testing.T) {
-	start := time.UnixMilli(1000)
-	x := &reading{plans: []prom.Plan{{Start: start}}}
+func TestWhatIsTooFastForTheStepsOfAReadingIsReadAgain(t *testing.T) {
+	at := time.UnixMilli
+	x := &reading{plans: []prom.Plan{{Start: at(1000), Step: time.Second}, {Start: at(50_000), Step: 100 * time.Millisecond}}, out: &Reading{At: at(60_000)}}
 	for name, c := range map[string]struct {
 		points []prom.Point
 		want   bool
 	}{
-		"consecutive":                  {[]prom.Point{{T: 2000, V: 1}, {T: 3000, V: 2}, {T: 4000, Gone: true}, {T: 5000, V: 2}, {T: 6000, V: 3}}, false},
-		"one was skipped":              {[]prom.Point{{T: 2000, V: 1}, {T: 3000, V: 3}}, true},
+		"consecutive":                  {[]prom.Point{{T: 2000, V: 1}, {T: 4000, V: 2}, {T: 6000, Gone: true}, {T: 7000, V: 2}, {T: 9000, V: 3}}, false},
+		"one was skipped":              {[]prom.Point{{T: 2000, V: 1}, {T: 9000, V: 3}}, true},
 		"the first is the look-back's": {[]prom.Point{{T: 1000, V: 7}, {T: 3000, V: 8}}, false},
 		"the first came later":         {[]prom.Point{{T: 2000, V: 2}}, true},
-		"another environment":          {[]prom.Point{{T: 2000, V: 1}, {T: 3000, V: 2}, {T: 4000, V: 1}}, false},
-		"another environment's second": {[]prom.Point{{T: 2000, V: 1}, {T: 3000, V: 2}, {T: 3500, V: 3}, {T: 4000, V: 2}}, true},
+		"another environment":          {[]prom.Point{{T: 2000, V: 1}, {T: 4000, V: 2}, {T: 6000, V: 1}}, false},
+		"another environment's second": {[]prom.Point{{T: 2000, V: 1}, {T: 4000, V: 2}, {T: 6000, V: 3}, {T: 8000, V: 2}}, true},
+		"one held for a step":          {[]prom.Point{{T: 2000, V: 1}, {T: 3000, V: 2}}, true},
+		"steps become shorter":         {[]prom.Point{{T: 2000, V: 1}, {T: 52_000, V: 2}, {T: 52_200, V: 3}}, false},
+		"the newest is just there":     {[]prom.Point{{T: 2000, V: 1}, {T: 59_900, V: 2}}, true},
 	} {
 		if got := x.passedOver([]prom.Series{{Points: c.points}}); got != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -3,6 +3,7 @@ package tsdb
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -118,8 +119,8 @@ const (
 	// wholeEvery is the pause after which everything is read again: results that left the
 	// look-back, or came into the past.
 	wholeEvery = 24 * time.Hour
-	// A whole reading asks for a state a day, and for one an hour of the last days. What
-	// that may have passed over is read again.
+	// A whole reading asks for a state a day, and for one an hour of the last days. Where
+	// that is too coarse the subject is read again.
 	coarse, fine, lastDays = 24 * time.Hour, time.Hour, 7 * 24 * time.Hour
 	// described is how long the description of an environment stays known.
 	described = "1d"
@@ -215,23 +216,39 @@ func (x *reading) coarser() ([]prom.Plan, error) {
 	return []prom.Plan{early, late}, err
 }
 
-// passedOver reports whether a result may have come and gone between two steps: the
-// numbers of iterations are consecutive.
+// passedOver reports whether the steps of a reading may be too long for a subject: a
+// result came and went between two of them, as numbers of iterations are consecutive; or
+// one held for less than two, for the first of which a value that the result before had
+// may still be seen.
 func (x *reading) passedOver(numbers []prom.Series) bool {
 	for _, s := range numbers {
-		last := 0.0
+		last, since := 0.0, int64(math.MinInt64)
 		for i, p := range s.Points {
-			if p.Gone {
+			if p.Gone || p.V == last {
 				continue
 			}
 			first := i == 0 && p.T <= x.start().UnixMilli() // of the look-back
-			if p.V > last+1 && !first || p.V < last && p.V > 1 {
+			if p.V > last+1 && !first || p.V < last && p.V > 1 || !x.twoSteps(since, p.T) {
 				return true
 			}
-			last = p.V
+			last, since = p.V, p.T
+		}
+		if !x.twoSteps(since, x.out.At.UnixMilli()) {
+			return true
 		}
 	}
 	return false
+}
+
+// twoSteps reports whether two steps lie between two moments.
+func (x *reading) twoSteps(from, to int64) bool {
+	step := x.plans[0].Step
+	for _, p := range x.plans {
+		if from > p.Start.UnixMilli() {
+			step = p.Step
+		}
+	}
+	return from < x.start().UnixMilli() || to-from >= 2*step.Milliseconds()
 }
 
 // changed reads the subjects that are not what they were some time ago.

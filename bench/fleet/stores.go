@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -26,7 +27,7 @@ func run(ctx context.Context, g *local.Group, program string, p local.Program) (
 	}
 	version, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
 	process, err := g.Start(ctx, p)
-	return store{process, version}, err
+	return store{process, cmp.Or(version, p.Name+", which names no version")}, err
 }
 
 // startPrometheus fills a Prometheus and has it scrape.

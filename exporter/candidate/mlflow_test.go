@@ -19,8 +19,9 @@ import (
 	"github.com/plancast/plancast/stack/local"
 )
 
-// mlflowServer is a real MLflow. The test is skipped where there is none: pip install
-// mlflow, or name its program in PLANCAST_MLFLOW.
+// mlflowServer is a real MLflow. The test is skipped where there is none, unless
+// PLANCAST_REQUIRE_MLFLOW is 1: make mlflow-test installs one; PLANCAST_MLFLOW names a
+// program.
 type mlflowServer struct {
 	t   *testing.T
 	url string
@@ -32,7 +33,11 @@ func startMLflow(t *testing.T) *mlflowServer {
 	if program == "" {
 		var err error
 		if program, err = exec.LookPath("mlflow"); err != nil {
-			t.Skip("there is no MLflow: pip install mlflow, or name its program in PLANCAST_MLFLOW")
+			const missing = "there is no MLflow: run make mlflow-test, or name its program in PLANCAST_MLFLOW"
+			if os.Getenv("PLANCAST_REQUIRE_MLFLOW") == "1" {
+				t.Fatal(missing)
+			}
+			t.Skip(missing)
 		}
 	}
 	dir := t.TempDir()
