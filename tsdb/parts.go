@@ -18,7 +18,7 @@ import (
 const (
 	// subjectsOfPart is about how many subjects are read at a time: what one answer
 	// takes in memory and in the store stays within usual limits.
-	subjectsOfPart = 1000
+	subjectsOfPart = 250
 	// longestFilter bounds a regular expression. One query repeats it up to twenty times, and
 	// VictoriaMetrics takes queries of 16 KiB.
 	longestFilter = 700
@@ -32,6 +32,11 @@ func (q *Query) lately() time.Duration { return prom.Lookback(q.Resolution) }
 // engines without any.
 func (q *Query) publishedNow() string {
 	return fmt.Sprintf("last_over_time(%[1]s[%[3]s]) or last_over_time(%[2]s[%[3]s])", terms.IterationSeries, terms.BuiltSeries, terms.FormatDuration(q.lately()))
+}
+
+// countPublished is an expression of the number of subjects that are published.
+func (q *Query) countPublished() string {
+	return fmt.Sprintf("count(group by (%s) (%s))", strings.Join(q.Subject, ", "), q.publishedNow())
 }
 
 // changedSince is an expression that has one series for each subject of which anything
@@ -52,16 +57,12 @@ func (q *Query) changedSince(ago time.Duration) string {
 // without any, or as many as there are about subjectsOfPart of them. They divide the
 // values of the label that has just enough.
 func (x *reading) parts(ctx context.Context) ([][]prom.Filter, error) {
-	by := strings.Join(x.query.Subject, ", ")
-	count, err := x.at(ctx, fmt.Sprintf("count(group by (%s) (last_over_time(%s[%s])))", by, terms.IterationSeries, terms.FormatDuration(x.query.lately())))
+	count, err := x.at(ctx, x.query.countPublished())
 	if err != nil {
 		return nil, err
 	}
-	wanted := 1
-	if len(count) > 0 {
-		wanted = int(count[0].Points[0].V-1)/subjectsOfPart + 1
-	}
-	if wanted == 1 {
+	wanted := (single(count)-1)/subjectsOfPart + 1
+	if wanted <= 1 {
 		return [][]prom.Filter{nil}, nil
 	}
 	var label string

@@ -260,7 +260,36 @@ func (x *reading) changed(ctx context.Context, since time.Duration) error {
 	if len(found) > subjectsOfPart/10 && len(found) > len(x.known)/4 {
 		return x.everything(ctx)
 	}
-	return x.these(ctx, found)
+	if err := x.these(ctx, found); err != nil {
+		return err
+	}
+	// A store that lost its past shows no change.
+	count, err := x.at(ctx, x.query.countPublished())
+	if err != nil {
+		return err
+	}
+	if 2*single(count) < x.published() {
+		return x.everything(ctx)
+	}
+	return nil
+}
+
+// published is how many subjects are published now, as far as is known.
+func (x *reading) published() (n int) {
+	for _, s := range x.known {
+		if s.published {
+			n++
+		}
+	}
+	return n
+}
+
+// single is the value of an answer with one series; 0 without any.
+func single(series []prom.Series) int {
+	if len(series) == 0 {
+		return 0
+	}
+	return int(series[0].Points[0].V)
 }
 
 // these reads some subjects, which the labels of the series name.
@@ -363,6 +392,12 @@ func (x *reading) read(ctx context.Context, filters []prom.Filter, only map[stri
 	}
 	now.index(x.query)
 	subjects := got.bySubject(x.query)
+	for name := range only { // what the store has lost is not published
+		if s, ok := x.known[name]; ok && subjects[name] == nil {
+			s.published = false
+			x.known[name] = s
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(subjects)) {
 		if only != nil && !only[name] {
 			continue
