@@ -98,7 +98,7 @@ func (w *world) scrape(out http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	to := bufio.NewWriter(out)
-	defer to.Flush()
+	defer func() { _ = to.Flush() }() // who scrapes sees what is missing
 	for _, f := range families {
 		for m := range w.models {
 			now := w.of(host*w.models+m, w.iterations)
