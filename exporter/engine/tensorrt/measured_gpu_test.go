@@ -92,7 +92,7 @@ func TestPoorCalibrationDataAreReported(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	text := strings.Join(m.Warnings, "\n")
-	for _, want := range []string{"16 samples, 100 are wanted", "values lie in their range", "channels are covered"} {
+	for _, want := range []string{"16 samples instead of 100", "values lie in their range", "channels are covered"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no warning of %q in\n%s", want, text)
 		}
