@@ -18,7 +18,7 @@ type Environment struct {
 	CUDA           string `json:"cuda,omitempty"`
 	Platform       string `json:"platform"` // GOOS/GOARCH
 	// Timing names how the backend times a query, since a change of it that moved
-	// results: "native loop". "" is the way before.
+	// results: "native loop", "native loop, alone". "" is the way before.
 	Timing string `json:"timing,omitempty"`
 }
 

@@ -100,7 +100,7 @@ func (b *Backend) Environment(ctx context.Context) (engine.Environment, error) {
 		Cores:          machine.cores(runtime.NumCPU()),
 		Governor:       machine.governor(),
 		Platform:       runtime.GOOS + "/" + runtime.GOARCH,
-		Timing:         "native loop",
+		Timing:         "native loop, alone",
 	}, nil
 }
 
@@ -264,7 +264,7 @@ func (b *Backend) Load(ctx context.Context, plan engine.Plan, opts engine.LoadOp
 		return nil, failure(engine.KindRunFailed, op, plan.Path, err)
 	}
 	return &session{
-		session: s, model: model, plan: plan, source: b.sources[plan.Path], optimized: optimized, learnt: map[string]learnt{},
+		session: s, spins: o.Threads != 1, model: model, plan: plan, source: b.sources[plan.Path], optimized: optimized, learnt: map[string]learnt{},
 	}, nil
 }
 

@@ -63,6 +63,9 @@ func (s *session) try(ctx context.Context, c engine.Chain) ([][]int64, error) {
 
 // serve runs all servers until the requests are answered.
 func (s *session) serve(ctx context.Context, servers []*server, requests []engine.Request, longest time.Duration) ([]engine.Answer, error) {
+	if err := s.alone(ctx); err != nil {
+		return nil, err
+	}
 	at, which := make([]int64, len(requests)), make([]int64, len(requests))
 	for i, r := range requests {
 		at[i], which[i] = int64(r.At), int64(r.Input)

@@ -22,6 +22,7 @@ type session struct {
 	plan      engine.Plan
 	source    string // the candidate, "" when the plan was not built by this backend
 	optimized bool
+	spins     bool // it has threads beside its callers
 
 	learnt   map[string]learnt // by the inputs' shapes
 	overhead float64           // of the loop, seconds a query; 0 before it is measured
@@ -319,6 +320,9 @@ func (s *session) window(ctx context.Context, inputs []engine.Tensor, known lear
 		if lanes[i], err = s.newLane(inputs, known.shapes); err != nil {
 			return w, err
 		}
+	}
+	if err := s.alone(ctx); err != nil {
+		return w, err
 	}
 	queries := 0
 	if opts.WarmUp > 0 {
