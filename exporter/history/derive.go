@@ -129,7 +129,7 @@ func (s *Store) deriveNext(ctx context.Context) (n int, err error) {
 			return setProperty(ctx, tx, propertyDerived, fmt.Sprint(s.layout, l.top))
 		}
 		l.next = ids[n-1]
-		return s.deriveQuantities(ctx, tx, layouts, ids)
+		return s.deriveQuantities(ctx, prepared{tx, map[string]*sql.Stmt{}}, layouts, ids)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("derive entries of history %s: %w", s.path, err)
