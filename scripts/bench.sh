@@ -25,6 +25,8 @@ if part workload "traffic: waiting in a queue, the search for the highest rate, 
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
   go run ./bench/noise || echo "a target was missed, or the machine was not idle"
+  echo "the same engines on as many threads as cores, which take turns:"
+  go run ./bench/noise -threads "$(nproc)" -trials idle -candidates 20 || echo "a target was missed, or the machine was not idle"
 fi
 if part decode "a decode step with the cache left in place against the plain call, which copies it: ONNX Runtime, a decoder of 4 layers, 8 heads of 64"; then
   model=$(mktemp -d)/decoder.onnx

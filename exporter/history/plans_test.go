@@ -43,7 +43,7 @@ func TestTheChangesOfAModelAreFoundInAnIndex(t *testing.T) {
 	}
 }
 
-// A correction reads one model again, and nothing of the others.
+// A correction reads one model again, and no other.
 func TestRecentEntriesOfAModelAreFoundByIt(t *testing.T) {
 	query, args := Filter{Model: "net", Since: t0}.query()
 	if got := planOf(t, query, args...); !strings.Contains(got, "(model=?") || strings.Contains(got, "by_time") {
