@@ -57,7 +57,9 @@ func (q *Query) changedSince(ago time.Duration) string {
 // without any, or as many as there are about subjectsOfPart of them. They divide the
 // values of the label that has just enough.
 func (x *reading) parts(ctx context.Context) ([][]prom.Filter, error) {
-	count, err := x.at(ctx, x.query.countPublished())
+	// Of the last day, since stores and exporters may just have been started.
+	by := strings.Join(x.query.Subject, ", ")
+	count, err := x.at(ctx, fmt.Sprintf("count(group by (%s) (last_over_time(%s[%s])))", by, terms.IterationSeries, described))
 	if err != nil {
 		return nil, err
 	}
