@@ -13,7 +13,7 @@ import (
 const (
 	records = 9
 	works   = 10
-	states  = 8
+	states  = 9
 	fitted  = records + works + states
 )
 
@@ -22,7 +22,7 @@ func fields(c *law.Coefficients) [fitted]*float64 {
 	return [fitted]*float64{
 		&r.Intercept, &r.LogGap, &r.Gap, &r.LogSteps, &r.LogLength, &r.LogSpread, &r.LogNoise, &r.Newest, &r.Siblings,
 		&w.LogMass, &w.Intercept, &w.LogGap, &w.Gap, &w.LogSteps, &w.Level, &w.Siblings, &w.Newest, &w.Quiet, &w.Pace,
-		&s.Intercept, &s.Records, &s.Order, &s.Beaten, &s.Stretches, &s.LogLength, &s.Improving, &s.Quiet,
+		&s.Intercept, &s.Records, &s.Order, &s.Beaten, &s.Stretches, &s.LogLength, &s.Improving, &s.Quiet, &s.Line,
 	}
 }
 
@@ -47,7 +47,7 @@ func start() []float64 {
 	return []float64{
 		-1.60, 0.41, 1.82, 0.765, -0.77, 0.21, 0, 0.1, 0.1,
 		0, -2.2, 0.4, 1.8, 0.75, 0, 0.05, 0, 0, 0,
-		-4.5, 2.2, 1.2, 1.7, 0.9, 0.4, 0, 0,
+		-4.5, 2.2, 1.2, 1.7, 0.9, 0.4, 0, 0, 0,
 	}
 }
 
@@ -57,7 +57,7 @@ func ridges() []float64 {
 	return []float64{
 		r, r, r, r, r, r, r, r, r,
 		0.002, r, r, r, 0, 0.01, r, r, r * 0.04, r,
-		0, r * 0.05, r * 0.16, r * 0.08, r * 0.3, r, r * 0.03, r * 0.015,
+		0, r * 0.05, r * 0.16, r * 0.08, r * 0.3, r, r * 0.03, r * 0.015, r * 0.03,
 	}
 }
 

@@ -139,27 +139,25 @@ func (h *history) resolve() {
 	h.tallies = e.Tallies(&c, nil)
 }
 
-// weigh counts a history as the root of its questions (at most 100), a large
-// repository as the root of its series, and a population as weights says.
+// weigh counts every question of a population the same, as the score does, but
+// those of a repository of k histories k^-crowd times as much, since these are
+// alike.
 func (s *sample) weigh() {
 	type key struct {
 		population int
 		repo       string
 	}
 	series := map[key]map[int]bool{}
-	questions := map[int]float64{}
 	for _, c := range s.cuts {
 		k := key{c.population, c.repo}
 		if series[k] == nil {
 			series[k] = map[int]bool{}
 		}
 		series[k][c.series] = true
-		questions[c.series] += float64(len(c.questions))
 	}
 	total := map[int]float64{}
 	for _, c := range s.cuts {
-		q := questions[c.series]
-		c.weight = math.Sqrt(min(q, 100)) / q / math.Sqrt(float64(len(series[key{c.population, c.repo}])))
+		c.weight = math.Pow(float64(len(series[key{c.population, c.repo}])), -crowd)
 		total[c.population] += c.weight * float64(len(c.questions))
 	}
 	for _, c := range s.cuts {
@@ -170,8 +168,10 @@ func (s *sample) weigh() {
 	}
 }
 
-// unattended is how much the first population counts against each other one.
-const unattended = 3
+const (
+	crowd      = 0.25
+	unattended = 3 // how much the first population counts against each other one
+)
 
 // add cuts a history where the walk-forward score does: geometrically spaced
 // with a jitter that depends on its name alone.

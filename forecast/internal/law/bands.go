@@ -6,7 +6,7 @@ import "math"
 const (
 	typicalError = 0.03              // one step ahead, before there is a record
 	workDrift    = 0.7               // share of the usual gain by which bands move on where people work
-	workSide     = 2                 // and by how much of it their better end is farther off
+	workSide     = 2.3               // and by how much of it their better end is farther off
 	leastWidth   = 0.002             // of each side of a band: no measurement is better than that
 	log9         = 2.197224577336219 // logit of 0.9
 )

@@ -60,8 +60,9 @@ type Work struct {
 //	    + LogLength*log(n/10)
 //	    + Improving*(newest steps that improved less those that did not)
 //	    + Quiet*(share of the newest steps up to the last gain that repeat the result before)
+//	    + Line*(log likelihood ratio of a straight line against a level, newest 40, see straight)
 type State struct {
-	Intercept, Records, Order, Beaten, Stretches, LogLength, Improving, Quiet float64
+	Intercept, Records, Order, Beaten, Stretches, LogLength, Improving, Quiet, Line float64
 }
 
 // Trend gives the log odds that a history steadily approaches a limit: its
@@ -90,16 +91,16 @@ type Bands struct {
 func Default() Coefficients {
 	return Coefficients{
 		Record: Record{
-			Intercept: -1.585, LogGap: 0.413, Gap: 1.839, LogSteps: 0.714, LogLength: -0.758, LogSpread: 0.264, LogNoise: 0.215,
-			Newest: 0.326, Siblings: 0.255,
+			Intercept: -1.679, LogGap: 0.432, Gap: 1.87, LogSteps: 0.741, LogLength: -0.753, LogSpread: 0.298, LogNoise: 0.248,
+			Newest: 0.182, Siblings: 0.185,
 		},
 		Work: Work{
-			LogMass: -0.151, Intercept: -2.262, LogGap: 0.133, Gap: 1.79, LogSteps: 0.616, Level: 0.017, Siblings: 0.166,
-			Newest: 0.175, Quiet: 1.572, Pace: 0.202, Reach: 0.3,
+			LogMass: -0.166, Intercept: -2.286, LogGap: 0.079, Gap: 1.791, LogSteps: 0.665, Level: 0.006, Siblings: 0.151,
+			Newest: 0.176, Quiet: 1.996, Pace: 0.152, Reach: 0.3,
 		},
 		State: State{
-			Intercept: -5.452, Records: 2.669, Order: 1.245, Beaten: 2.043, Stretches: 1.182, LogLength: 0.28,
-			Improving: 2.562, Quiet: 1.661,
+			Intercept: -6.283, Records: 2.808, Order: 1.115, Beaten: 2.038, Stretches: 1.133, LogLength: 0.212,
+			Improving: 2.73, Quiet: 2.377, Line: 0.826,
 		},
 		Trend: Trend{Intercept: -2.8, Evidence: 0.1, Decisive: 0.9, Order: 1},
 		Bands: Bands{Low: -0.61, High: -0.83, Error: 0.55, LogSteps: 0.12, LogLength: -0.38, OwnAfter: 60, OwnShift: 0.22},

@@ -62,3 +62,23 @@ func TestBandsAloneAndInTurnAreTheSame(t *testing.T) {
 		})
 	}
 }
+
+func TestStraightLineAgainstLevel(t *testing.T) {
+	for name, c := range map[string]struct {
+		z              []float64
+		least, largest float64
+	}{
+		"nothing":                       {nil, 0, 0},
+		"one result":                    {[]float64{3}, 0, 0},
+		"no change":                     {[]float64{3, 3, 3, 3}, 0, 0},
+		"an exact line down":            {[]float64{0.4, 0.3, 0.2, 0.1, 0}, 1, 1},
+		"an exact line up":              {[]float64{0, 0.1, 0.2, 0.3, 0.4}, -1, -1},
+		"two results prove little":      {[]float64{0.1, 0}, 0.3, 0.5},
+		"noise without direction":       {[]float64{0.1, 0, 0.1, 0, 0.1}, 0, 0},
+		"a line and half as much noise": {[]float64{0.4, 0.2, 0.3, 0.1, 0.05}, 0.3, 0.7},
+	} {
+		if got := straight(c.z); got < c.least || got > c.largest {
+			t.Errorf("%s: %v, want %v to %v", name, got, c.least, c.largest)
+		}
+	}
+}

@@ -3,17 +3,18 @@ package law
 import "math"
 
 const (
-	states      = 7    // terms of State,
+	states      = 8    // terms of State,
 	stretches   = 3    // the place of that of Stretches among them
-	orderedEnd  = 40   // the newest results whose order is looked at
+	orderedEnd  = 40   // the newest results whose order and line are looked at
 	leastWorked = 0.01 // a probability of work that counts as none, and from which it is counted
+	surestLine  = 8    // most that the evidence for a line counts, either way
 )
 
 // chance is the probability that people work on the history, as far as the
 // results before the newest show it.
 func (c *State) chance(f *[states]float64, effort float64) float64 {
 	odds := c.Intercept + effort
-	for i, v := range [states]float64{c.Records, c.Order, c.Beaten, c.Stretches, c.LogLength, c.Improving, c.Quiet} {
+	for i, v := range [states]float64{c.Records, c.Order, c.Beaten, c.Stretches, c.LogLength, c.Improving, c.Quiet, c.Line} {
 		odds += v * f[i]
 	}
 	p := logistic(odds)
@@ -31,6 +32,7 @@ func (e *History) state(w *work) [states]float64 {
 			records++
 		}
 	}
+	newest := z[max(0, m-orderedEnd):]
 	half := max(1, m/2)
 	beaten := 0.0
 	if m > half {
@@ -42,12 +44,13 @@ func (e *History) state(w *work) [states]float64 {
 	}
 	return [states]float64{
 		(records + 0.5) / (float64(max(m-1, 0)) + 2),
-		ordered(z[max(0, m-orderedEnd):]),
+		ordered(newest),
 		(beaten + 0.3) / (float64(max(m-half, 0)) + 1),
 		e.order(),
 		math.Log(float64(max(n, 4)) / 10),
 		w.improving,
 		w.quiet,
+		straight(newest),
 	}
 }
 
@@ -62,6 +65,29 @@ func ordered(z []float64) float64 {
 	}
 	k := float64(len(z))
 	return float64(sum) / (k*(k-1)/2 + 3)
+}
+
+// straight is the log likelihood ratio of a straight line in time against a
+// level, with the sign of the improvement, as a share of surestLine. The mean
+// costs one degree of freedom; errors are at least errorFloor.
+func straight(z []float64) float64 {
+	n := float64(len(z))
+	if n < 2 {
+		return 0
+	}
+	middle := (n - 1) / 2
+	var mean, square, product float64 // of z-z[0] with itself and with time
+	for i, v := range z {
+		v -= z[0]
+		mean += v / n
+		square += v * v
+		product += (float64(i) - middle) * v
+	}
+	level := max(square-n*mean*mean, 0)
+	line := max(level-product*product/(n*(n*n-1)/12), 0)
+	floor := n * errorFloor * errorFloor
+	ratio := min((n-1)/2*math.Log((level+floor)/(line+floor)), surestLine) / surestLine
+	return math.Copysign(ratio, -product)
 }
 
 // order is Kendall's rank correlation between time and the medians of six equal
