@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds what a release consists of, into build/release: the program for linux/amd64 and
 # linux/arm64, the Grafana plugin, software bills of materials, and SHA256SUMS of them all.
-# The same commit, Go and C compilers are meant to give the same bytes, wherever they are built:
-# SOURCE_DATE_EPOCH, by default the time of the commit, is the time of every file.
+# The same commit, Go and C compilers are meant to give the same bytes, wherever they are built
+# (make release-check): SOURCE_DATE_EPOCH, by default the time of the commit, is the time of
+# every file.
 #
 #   scripts/release.sh
 #
@@ -52,7 +53,8 @@ program amd64 "$(compiler amd64 x86_64-linux-gnu)"
 program arm64 "$(compiler arm64 aarch64-linux-gnu)"
 
 if command -v npm >/dev/null; then
-  CI=1 make --no-print-directory -C grafana-plugin zip RELEASE=1 ${PLATFORMS:+PLATFORMS="$PLATFORMS"}
+  # Without the variables of the make around: the plugin has a version of its own.
+  MAKEFLAGS='' CI=1 make --no-print-directory -C grafana-plugin zip RELEASE=1 ${PLATFORMS:+PLATFORMS="$PLATFORMS"}
   cp grafana-plugin/build/*.zip "$out"
 else
   skipped+=("the plugin: npm is not installed")
