@@ -108,7 +108,7 @@ type observation struct {
 	device  *Telemetry // nil without a sampler
 	idle    Idle       // before and after it, the worse of both
 	surplus float64    // share of the SMs at work beyond what the engine's own queries take
-	queries int        // that were timed, of all engines
+	queries int        // that were timed, of all engines, where percentiles are asked for
 	spent   float64    // on them, added up: their number times the mean latency, in seconds
 }
 

@@ -154,6 +154,16 @@ func TestADisturbedSweepIsSaid(t *testing.T) {
 	}
 }
 
+// The throughput is a mean, which brief interruptions hardly change; and at a higher
+// concurrency the engine's own threads interrupt each other.
+func TestASweepIsNotDisturbedByBriefInterruptions(t *testing.T) {
+	brief := load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.9, 0.06, 1200 })
+	m, err := Measure(t.Context(), fake.New(), job(t, fake.Script{Latency: ms(2)[0]}), nil, On(&scriptedHost{loads: []Load{brief, load(nil)}}))
+	if err != nil || m.Disturbed() || m.Disturbance.Discarded != 0 {
+		t.Errorf("%+v, %v", m.Disturbance, err)
+	}
+}
+
 // The limit on interruptions follows the percentile that decides.
 func TestTheLimitFollowsThePercentile(t *testing.T) {
 	for percentile, want := range map[float64]bool{0.99: true, 0.5: false} {
