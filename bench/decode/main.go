@@ -21,11 +21,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plancast/plancast/bench/loaded"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/decoder"
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
-	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/tensorio"
 	"github.com/plancast/plancast/units"
 )
@@ -51,27 +50,11 @@ func main() {
 }
 
 func compare(ctx context.Context, path, contexts string, threads, rounds int) (err error) {
-	dir, err := os.MkdirTemp("", "decode")
+	e, release, err := loaded.Engine(ctx, path, threads)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	model, err := onnx.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	backend := onnxruntime.New(onnxruntime.Options{})
-	defer func() { err = errors.Join(err, backend.Close()) }()
-	settings := engine.Settings{Threads: threads}
-	plan, err := backend.Build(ctx, engine.BuildRequest{ModelPath: path, Precision: model.Precision, WorkDir: dir, Settings: settings, Progress: func(engine.Progress) {}})
-	if err != nil {
-		return err
-	}
-	e, err := backend.Load(ctx, plan, engine.LoadOptions{Settings: settings, Concurrency: 1})
-	if err != nil {
-		return err
-	}
-	defer e.Close()
+	defer func() { err = errors.Join(err, release()) }()
 	layout, err := decoder.Recognize(e.Inputs(), e.Outputs())
 	if err != nil {
 		return err

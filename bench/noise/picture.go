@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -10,9 +11,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/plancast/plancast/bench/loaded"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
 	"github.com/plancast/plancast/exporter/host"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
@@ -25,29 +26,22 @@ type panel struct {
 
 // draw times a window of 2 s alone and one beside a neighbour on each core, and
 // writes both as an SVG.
-func draw(o options, path string) error {
+func draw(o options, path string) (err error) {
 	dir, err := os.MkdirTemp("", "noise-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	ctx := context.Background()
-	backend := onnxruntime.New(onnxruntime.Options{})
-	defer backend.Close()
 	file, err := model(dir, o.width, "net")
 	if err != nil {
 		return err
 	}
-	settings := engine.Settings{Threads: o.threads}
-	plan, err := backend.Build(ctx, engine.BuildRequest{ModelPath: file, Precision: engine.FP32, WorkDir: dir, Settings: settings, Progress: func(engine.Progress) {}})
+	e, release, err := loaded.Engine(ctx, file, o.threads)
 	if err != nil {
 		return err
 	}
-	e, err := backend.Load(ctx, plan, engine.LoadOptions{Settings: settings, Concurrency: 1})
-	if err != nil {
-		return err
-	}
-	defer e.Close()
+	defer func() { err = errors.Join(err, release()) }()
 	inputs, err := tensorio.Generate(e.Inputs(), [][]int64{{1, 256}}, 1)
 	if err != nil {
 		return err

@@ -27,9 +27,9 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/plancast/plancast/bench/loaded"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/tensorio"
 )
@@ -96,18 +96,11 @@ func compare(ctx context.Context, o options, path string) (ratio float64, err er
 		return 0, err
 	}
 
-	settings := engine.Settings{Threads: o.threads}
-	backend := onnxruntime.New(onnxruntime.Options{})
-	defer func() { err = errors.Join(err, backend.Close()) }()
-	plan, err := backend.Build(ctx, engine.BuildRequest{ModelPath: path, Precision: model.Precision, WorkDir: dir, Settings: settings, Progress: func(engine.Progress) {}})
+	ours, release, err := loaded.Engine(ctx, path, o.threads)
 	if err != nil {
 		return 0, err
 	}
-	ours, err := backend.Load(ctx, plan, engine.LoadOptions{Settings: settings, Concurrency: 1})
-	if err != nil {
-		return 0, err
-	}
-	defer ours.Close()
+	defer func() { err = errors.Join(err, release()) }()
 	theirs, err := startPeer(o, path, npz)
 	if err != nil {
 		return 0, err

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math"
@@ -21,9 +22,9 @@ import (
 
 	"gonum.org/v1/gonum/stat"
 
+	"github.com/plancast/plancast/bench/loaded"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime"
 	"github.com/plancast/plancast/exporter/engine/serve"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 	"github.com/plancast/plancast/exporter/tensorio"
@@ -176,30 +177,37 @@ func (p *program) playedStarts(ctx context.Context) error {
 }
 
 // onRuntime judges ONNX Runtime's loop: starts, and an open loop against a closed one.
-func (p *program) onRuntime(ctx context.Context) error {
+func (p *program) onRuntime(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "workload")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	return withEngine(ctx, dir, onnxtest.Classifier(1024, 2048, 256), func(e engine.Engine) error {
-		inputs, err := tensorio.Generate(e.Inputs(), [][]int64{{1, 1024}}, 1)
+	path := filepath.Join(dir, "model.onnx")
+	if err := os.WriteFile(path, onnxtest.Classifier(1024, 2048, 256).Bytes(), 0o600); err != nil {
+		return err
+	}
+	e, release, err := loaded.Engine(ctx, path, 1)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	inputs, err := tensorio.Generate(e.Inputs(), [][]int64{{1, 1024}}, 1)
+	if err != nil {
+		return err
+	}
+	serves := func(requests []engine.Request, open bool) (workload.Served, error) {
+		answers, err := e.Serve(ctx, []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 1})
+		return workload.Serve(requests, answers, open), err
+	}
+	for _, rate := range rates {
+		s, err := serves(poisson(int(rate*p.window.Seconds()), rate), true)
 		if err != nil {
 			return err
 		}
-		serves := func(requests []engine.Request, open bool) (workload.Served, error) {
-			answers, err := e.Serve(ctx, []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 1})
-			return workload.Serve(requests, answers, open), err
-		}
-		for _, rate := range rates {
-			s, err := serves(poisson(int(rate*p.window.Seconds()), rate), true)
-			if err != nil {
-				return err
-			}
-			p.punctual(fmt.Sprintf("calls at %.0f/s of ONNX Runtime", rate), s.Lateness)
-		}
-		return p.openLoop(serves)
-	})
+		p.punctual(fmt.Sprintf("calls at %.0f/s of ONNX Runtime", rate), s.Lateness)
+	}
+	return p.openLoop(serves)
 }
 
 // openLoop compares the P50 of an open loop far below capacity with the closed loop's.
@@ -229,25 +237,4 @@ func (p *program) openLoop(serves func(requests []engine.Request, open bool) (wo
 	slices.Sort(closed)
 	p.near(fmt.Sprintf("P50 of an open loop at %d/s against the closed loop's, %d turns", rate, turns), bench.NearestRank(open, 0.5), bench.NearestRank(closed, 0.5), 0.02, units.Seconds)
 	return nil
-}
-
-// withEngine hands over an engine of a model on ONNX Runtime, with one thread.
-func withEngine(ctx context.Context, dir string, model onnxtest.Model, use func(engine.Engine) error) error {
-	path := filepath.Join(dir, "model.onnx")
-	if err := os.WriteFile(path, model.Bytes(), 0o600); err != nil {
-		return err
-	}
-	backend := onnxruntime.New(onnxruntime.Options{})
-	defer backend.Close()
-	settings := engine.Settings{Threads: 1}
-	plan, err := backend.Build(ctx, engine.BuildRequest{ModelPath: path, Precision: engine.FP32, WorkDir: dir, Settings: settings, Progress: func(engine.Progress) {}})
-	if err != nil {
-		return err
-	}
-	e, err := backend.Load(ctx, plan, engine.LoadOptions{Settings: settings, Concurrency: 1})
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return use(e)
 }

@@ -11,25 +11,9 @@ import (
 // correctionsEvery is how soon what somebody changed in the history is shown.
 const correctionsEvery = 2 * time.Second
 
-// followCorrections takes over what plancast history exclude, restore, import
-// and prune change in other processes, until ctx ends.
-func (d *Daemon) followCorrections(ctx context.Context) {
-	ticker := time.NewTicker(correctionsEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if err := d.TakeCorrections(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("Cannot read corrections of the history; will retry", "err", err)
-			}
-		}
-	}
-}
-
 // TakeCorrections reads again the models that the audit trail has new lines of.
-// Run does it every few seconds; it is called by one goroutine at a time.
+// Run does it every few seconds, since plancast history exclude, restore, import and
+// prune are other processes. It is called by one goroutine at a time.
 func (d *Daemon) TakeCorrections(ctx context.Context) error {
 	lines, err := d.store.Audit(ctx, d.audited)
 	if err != nil || len(lines) == 0 {

@@ -184,8 +184,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.metrics.SetGPUs(gpus.States)
 	running, ctx := errgroup.WithContext(ctx)
 	running.Go(func() error { return d.schedule(ctx) })
-	running.Go(func() error { d.followCorrections(ctx); return nil })
-	running.Go(func() error { d.keepTidy(ctx); return nil })
+	running.Go(func() error {
+		d.every(ctx, correctionsEvery, "read corrections of the history", d.TakeCorrections)
+		return nil
+	})
+	running.Go(func() error { d.every(ctx, tidyEvery, "tidy the history", d.Tidy); return nil })
 	running.Go(func() error { d.notifier.Run(ctx); return nil })
 	running.Go(func() error { gpus.Run(ctx); return nil })
 	return running.Wait()

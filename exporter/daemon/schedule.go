@@ -13,6 +13,23 @@ import (
 // happens: deadlines come nearer all the same.
 const renewEvery = time.Minute
 
+// every does something again and again, until ctx ends; what fails is logged and tried
+// again.
+func (d *Daemon) every(ctx context.Context, pause time.Duration, what string, do func(context.Context) error) {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			if err := do(ctx); err != nil && ctx.Err() == nil {
+				d.log.Error("Cannot "+what+"; will retry", "err", err)
+			}
+		}
+	}
+}
+
 // schedule makes a pass at once, when the timetable has one and on request,
 // until ctx ends; then it waits for the running pass to end. A reload makes a
 // pass as well, under the new timetable. A pass that is due while another runs is

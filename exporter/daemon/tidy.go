@@ -8,22 +8,6 @@ import (
 // tidyEvery is how soon a history is tidied after somebody changed it.
 const tidyEvery = time.Minute
 
-// keepTidy tidies the history now and then, until ctx ends.
-func (d *Daemon) keepTidy(ctx context.Context) {
-	ticker := time.NewTicker(tidyEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			if err := d.Tidy(ctx); err != nil && ctx.Err() == nil {
-				d.log.Error("Cannot tidy the history; will retry", "err", err)
-			}
-		}
-	}
-}
-
 // Tidy does, in steps between passes, what keeps a history whole and quick to read and no
 // start waits for: see history.Store.Tidy. Run calls it every minute.
 func (d *Daemon) Tidy(ctx context.Context) error {
