@@ -129,7 +129,7 @@ func (d *diary) input(ms []config.Milestone, at time.Time) standing.Evidence {
 }
 
 // scraped is what a Prometheus holds that scrapes the exporter every
-// quarter of an hour, as OpenMetrics text. The forecast is published at the end.
+// half an hour, as OpenMetrics text. The forecast is published at the end.
 func (d *diary) scraped(t *testing.T, ms []config.Milestone) (text string, atTheEnd []*dto.MetricFamily) {
 	t.Helper()
 	lines := map[string][]string{}

@@ -37,7 +37,7 @@ var (
 	now   = begin.AddDate(0, 0, 15)
 )
 
-const scrape = 15 * time.Minute
+const scrape = 30 * time.Minute
 
 var (
 	fast     = forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.032, Unit: units.Seconds}
@@ -172,7 +172,7 @@ func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary,
 	written, families := text(d, t, ms)
 	want := published(families)
 	url := promtest.Start(t, written)
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
+	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary,
 	defer source.Dispose()
 	req := &backend.QueryDataRequest{}
 	for _, m := range ms {
-		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "15m"})
+		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "30m"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +240,7 @@ func openFleet(t *testing.T, url string, by []string, ms []config.Milestone, clo
 	cfg := config.Default()
 	cfg.Milestones = ms
 	cfg.Source = &config.Prometheus{
-		URL: url, By: by, Interval: time.Minute, Timeout: time.Minute, LookBack: 90 * 24 * time.Hour, Resolution: 15 * time.Minute, Series: 10000, Bytes: 64 << 20, Requests: 6,
+		URL: url, By: by, Interval: time.Minute, Timeout: time.Minute, LookBack: 90 * 24 * time.Hour, Resolution: scrape, Series: 10000, Bytes: 64 << 20, Requests: 6,
 	}
 	d, err := fleet.New(fleet.Options{Config: cfg, Now: clock, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

@@ -85,14 +85,14 @@ func TestAMilestoneOverTwoExportersIsTheSameInFleetDaemonAndPlugin(t *testing.T)
 	}
 	scraped := promtest.Start(t, openMetrics(lines))
 	again := published(gathered(t, fleetDaemon(t, scraped, by, ms, now)))
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: scraped, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
+	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: scraped, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := instance.(*plugin.Datasource)
 	defer source.Dispose()
 	for _, m := range ms {
-		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "15m"})
+		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "30m"})
 		if err != nil {
 			t.Fatal(err)
 		}

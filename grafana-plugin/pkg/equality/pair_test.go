@@ -81,13 +81,13 @@ func TestAPairDecidesWhatIsAtypicalEverywhere(t *testing.T) {
 // annotated are the titles of what the plugin tells of the iterations of a milestone.
 func annotated(t *testing.T, url, milestone string) (titles []string) {
 	t.Helper()
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
+	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	source := instance.(*plugin.Datasource)
 	defer source.Dispose()
-	q, err := json.Marshal(map[string]any{"type": "annotations", "source": "milestone", "milestone": milestone, "resolution": "15m"})
+	q, err := json.Marshal(map[string]any{"type": "annotations", "source": "milestone", "milestone": milestone, "resolution": "30m"})
 	if err != nil {
 		t.Fatal(err)
 	}

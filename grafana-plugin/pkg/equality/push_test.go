@@ -89,13 +89,13 @@ func TestAPushedHistoryIsTheSameEvidence(t *testing.T) {
 			if got := fleetOf(t, address, []string{"model"}, ms, now)["spring"]; got != want {
 				t.Errorf("the fleet daemon says %v, the exporter %v", got, want)
 			}
-			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: address, JSONData: []byte(`{"history":"90d","resolution":"15m"}`)})
+			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: address, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
 			if err != nil {
 				t.Fatal(err)
 			}
 			source := instance.(*plugin.Datasource)
 			defer source.Dispose()
-			q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": "spring", "resolution": "15m"})
+			q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": "spring", "resolution": "30m"})
 			if err != nil {
 				t.Fatal(err)
 			}
