@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -234,21 +235,34 @@ func read(t *testing.T, s source, key string) string {
 // requests counts what a registry is asked for.
 type requests struct {
 	http.Handler
+	mu   sync.Mutex // a client asks for several things at once
 	seen []string
 }
 
 func (r *requests) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	r.mu.Lock()
 	r.seen = append(r.seen, req.Method+" "+path.Dir(req.URL.Path))
+	r.mu.Unlock()
 	r.Handler.ServeHTTP(w, req)
 }
 
-func (r *requests) count(what string) (n int) {
+// forget begins to count anew.
+func (r *requests) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen = nil
+}
+
+// of are those that begin so.
+func (r *requests) of(prefixes ...string) (out []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, s := range r.seen {
-		if strings.HasPrefix(s, what) {
-			n++
+		if slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) }) {
+			out = append(out, s)
 		}
 	}
-	return n
+	return out
 }
 
 func TestWhatARegistryKnowsIsNotDownloaded(t *testing.T) {
@@ -265,20 +279,20 @@ func TestWhatARegistryKnowsIsNotDownloaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	asked.seen = nil
+	asked.forget()
 	s, err := r.Scan(t.Context(), 0)
 	if err != nil || len(s.Models["net"]) != 1 || s.Models["net"][0].Version != "7" {
 		t.Fatal(s, err)
 	}
-	if n := asked.count("GET /v2/team/net/blobs"); n != 1 {
-		t.Errorf("%d files are downloaded to identify a candidate, want its model alone: %q", n, asked.seen)
+	if got := asked.of("GET /v2/team/net/blobs"); len(got) != 1 {
+		t.Errorf("%d files are downloaded to identify a candidate, want its model alone: %q", len(got), got)
 	}
-	asked.seen = nil
+	asked.forget()
 	if _, err := r.Scan(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if n := asked.count("GET /v2/team/net/blobs") + asked.count("GET /v2/team/net/manifests"); n != 0 {
-		t.Errorf("a second look downloads: %q", asked.seen)
+	if got := asked.of("GET /v2/team/net/blobs", "GET /v2/team/net/manifests"); len(got) != 0 {
+		t.Errorf("a second look downloads: %q", got)
 	}
 	dir := t.TempDir()
 	if err := r.Stage(t.Context(), s.Models["net"][0], dir); err != nil {
