@@ -246,7 +246,7 @@ func (r *requests) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.Handler.ServeHTTP(w, req)
 }
 
-// forget begins to count anew.
+// forget drops what was counted.
 func (r *requests) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
