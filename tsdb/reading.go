@@ -7,11 +7,12 @@ import (
 	"slices"
 	"time"
 
+	"github.com/prometheus/common/model"
+	"golang.org/x/sync/errgroup"
+
 	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/tsdb/iterations"
 	"github.com/plancast/plancast/tsdb/prom"
-	"github.com/prometheus/common/model"
-	"golang.org/x/sync/errgroup"
 )
 
 // reading is one that is under way.

@@ -38,19 +38,13 @@ func logged(t *testing.T, watch *served, arrays ...engine.Tensor) (Measurement, 
 	return m, m.Workloads[0]
 }
 
-// served is the fake backend that notes the profiles of its builds and what it serves.
+// served is the fake backend that notes what it serves.
 type served struct {
 	fake.Backend
-	more   []map[string]engine.Profile
 	chains []engine.Chain
 }
 
 func serving() *served { return &served{Backend: *fake.New()} }
-
-func (b *served) Build(ctx context.Context, req engine.BuildRequest) (engine.Plan, error) {
-	b.more = req.MoreProfiles
-	return b.Backend.Build(ctx, req)
-}
 
 func (b *served) Load(ctx context.Context, plan engine.Plan, o engine.LoadOptions) (engine.Engine, error) {
 	e, err := b.Backend.Load(ctx, plan, o)

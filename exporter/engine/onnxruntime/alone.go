@@ -18,7 +18,7 @@ func (s *session) alone(ctx context.Context) error {
 	if !s.spins {
 		return nil
 	}
-	err := idle(ctx, used, pause)
+	err := idle(ctx, used, time.Sleep)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -34,11 +34,11 @@ const (
 )
 
 // idle returns once the process is, by the processor time that it used.
-func idle(ctx context.Context, used func() (time.Duration, error), pause func(context.Context, time.Duration) error) error {
+func idle(ctx context.Context, used func() (time.Duration, error), pause func(time.Duration)) error {
 	before, err := used()
 	for n := 0; n < steps && err == nil; n++ {
-		if err := pause(ctx, step); err != nil {
-			return err
+		if pause(step); ctx.Err() != nil {
+			return ctx.Err()
 		}
 		var after time.Duration
 		if after, err = used(); (after - before).Seconds() < idleUse*step.Seconds() {
@@ -56,15 +56,4 @@ func used() (time.Duration, error) {
 		return 0, fmt.Errorf("read the processor time of this process: %w", err)
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }

@@ -30,10 +30,9 @@ func TestAWindowWaitsForTheThreadsOfOtherEngines(t *testing.T) {
 			var total time.Duration
 			waited := 0
 			used := func() (time.Duration, error) { return total, c.err }
-			pause := func(ctx context.Context, d time.Duration) error {
+			pause := func(d time.Duration) {
 				total += time.Duration(c.use[min(waited, len(c.use)-1)] * float64(d))
 				waited++
-				return ctx.Err()
 			}
 			if err := idle(c.ctx, used, pause); !errors.Is(err, c.want) || waited != c.steps {
 				t.Errorf("%d steps, %v; want %d, %v", waited, err, c.steps, c.want)
