@@ -63,6 +63,9 @@ func (c *checkCommand) run(ctx context.Context, p program) (int, error) {
 		return 0, err
 	}
 	fmt.Fprintf(w, "Backend     %s\n", backendSentence(plan.Backend))
+	if t := cfg.Settings(plan.Backend.Name, plan.Backend.Environment).Threads; t > 0 {
+		fmt.Fprintf(w, "Threads     %s\n", threadsSentence(t, plan.Backend.Environment.Cores))
+	}
 	fmt.Fprintf(w, "Worker      %s\n", workerSentence(cfg.Worker, plan.Backend))
 	fmt.Fprintf(w, "History     %s, %s\n", daemon.HistoryFile(cfg), count(plan.Records, "record"))
 	writePlan(w, plan.Plan)
@@ -87,6 +90,17 @@ func backendSentence(b pass.Backend) string {
 		device += fmt.Sprintf(" (%d side by side)", n)
 	}
 	return fmt.Sprintf("%s %s on %s: %s", b.Name, b.Environment.BackendVersion, device, b.Reason)
+}
+
+// threadsSentence says on how many cores an inference runs. Where it takes all of
+// several, every process that wakes up interrupts it: even on a quiet machine its
+// results are disturbed.
+func threadsSentence(threads, cores int) string {
+	s := fmt.Sprintf("%s on %s", count(threads, "thread"), count(cores, "core"))
+	if cores > 1 && threads >= cores {
+		s += fmt.Sprintf("; other programs interrupt an inference on all cores, so if results are disturbed, set onnxruntime.threads to %d", cores-1)
+	}
+	return s
 }
 
 // workerSentence says what a worker is kept from.

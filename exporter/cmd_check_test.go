@@ -37,7 +37,7 @@ milestones:
 	for _, want := range []string{
 		"is valid", "launch: p99 < 5 ms by the best engine of every model",
 		"spring: p99 < 5 ms and accuracy_deviation < 0.5 % by the best engine of net*, for 80 % of them, by 31 January 2027 23:59 UTC and within 5 iterations; ready at a probability of 90 %; assumes that nobody works on the models",
-		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake", "Worker      confined",
+		"measure net version 1 fp32", `rejected: bad name: "bad name" cannot be a model's name`, "Backend     fake", "Threads     ", "Worker      confined",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("check lacks %q", want)
@@ -76,6 +76,23 @@ func TestCheckSaysHowLongADeletedVersionCounts(t *testing.T) {
 		s.plancast("run", "--once", "--config.file", s.File())
 		if _, out, errs := s.plancast("check", "--config.file", s.File()); !strings.Contains(out, says+c.then) {
 			t.Errorf("keep_deleted: %s: after a pass check lacks %q:\n%s%s", c.keep, says+c.then, out, errs)
+		}
+	}
+}
+
+func TestCheckSuggestsAFreeCore(t *testing.T) {
+	const advice = "; other programs interrupt an inference on all cores, so if results are disturbed, set onnxruntime.threads to "
+	for _, c := range []struct {
+		threads, cores int
+		want           string
+	}{
+		{1, 1, "1 thread on 1 core"},
+		{1, 2, "1 thread on 2 cores"},
+		{2, 2, "2 threads on 2 cores" + advice + "1"},
+		{32, 16, "32 threads on 16 cores" + advice + "15"},
+	} {
+		if got := threadsSentence(c.threads, c.cores); got != c.want {
+			t.Errorf("%d threads, %d cores: %q; want %q", c.threads, c.cores, got, c.want)
 		}
 	}
 }
