@@ -5,6 +5,7 @@
 #
 #   DEMO_DIR      where configuration and results lie      (build/demo)
 #   DEMO_ADDRESS  where the report is served               (localhost:9833)
+#   DEMO_BACKLOG  older versions measured of each model    (10: all)
 #   DEMO_ONCE     1: end once everything is measured       (serve on)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -18,7 +19,7 @@ eval "$variables"
 wait "$build"
 mkdir -p "$dir"
 ln -sfn "${PLANCAST_DEMO_REPOSITORY:?}" "$dir/models"
-cp demo/plancast.yml "$dir/plancast.yml"
+sed "s/backlog: 10/backlog: ${DEMO_BACKLOG:-10}/" demo/plancast.yml >"$dir/plancast.yml"
 
 bin/plancast check --config.file="$dir/plancast.yml"
 echo
