@@ -20,7 +20,7 @@ if part latency "latency against ONNX Runtime's own Python API, same model, same
   small=$(find "${PLANCAST_CACHE:-.cache}/models/digit-reader" -name model.onnx | sort | head -n 1)
   [[ -z $small ]] || go run ./bench/peer -python "$PLANCAST_PYTHON" -threads 1 -queries 5000 -rounds 8 "$small" || echo "outside the target, or the machine was not idle"
 fi
-if part workload "traffic: waiting in a queue, the search for the highest rate, punctual starts, and an open loop against a closed one, each with its target; about five minutes"; then
+if part workload "traffic: waiting in a queue, the search for the highest rate, punctual starts, and what an open loop far below capacity adds to a call, each with its target; about nine minutes"; then
   go run ./bench/workload || echo "a target was missed, or the machine was not idle"
 fi
 if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then

@@ -1,12 +1,12 @@
 // Command workload holds what plancast does with traffic against its targets: how long a
 // queue makes requests wait, how well and how fast the highest rate is found, how
-// punctual starts are, and that an open loop far below capacity shows the closed loop's
-// latency.
+// punctual starts are, and that an open loop far below capacity adds nothing to a call.
 //
-//	go run ./bench/workload
+//	go run ./bench/workload                  # all parts, about nine minutes
+//	go run ./bench/workload -parts pauses    # some
 //
 // It prints each target with what was measured, and exits with 1 when one is missed. It
-// takes about five minutes and needs an idle machine.
+// needs an idle machine.
 package main
 
 import (
@@ -16,29 +16,38 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"gonum.org/v1/gonum/stat"
 
-	"github.com/plancast/plancast/bench/loaded"
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/serve"
-	"github.com/plancast/plancast/exporter/onnx/onnxtest"
-	"github.com/plancast/plancast/exporter/tensorio"
 	"github.com/plancast/plancast/exporter/workload"
 	"github.com/plancast/plancast/units"
 )
 
+// parts are what the program can do, in this order.
+var parts = []struct {
+	name string
+	run  func(*program, context.Context) error
+}{{"queue", (*program).queue}, {"search", (*program).search}, {"starts", (*program).starts}, {"pauses", (*program).pauses}}
+
 func main() {
 	p := program{}
+	wanted := flag.String("parts", "queue,search,starts,pauses", "what to do")
 	flag.DurationVar(&p.queueing, "queueing", time.Minute, "real time of each queue: much less leaves its mean to chance")
-	flag.DurationVar(&p.window, "window", 5*time.Second, "real time of every other window")
+	flag.DurationVar(&p.window, "window", 5*time.Second, "real time of each window of starts")
+	flag.DurationVar(&p.turn, "turn", time.Second, "real time of each turn of loops that are compared")
+	flag.IntVar(&p.turns, "turns", 12, "turns of loops that are compared")
 	flag.Parse()
-	for _, part := range []func(context.Context) error{p.queue, p.search, p.playedStarts, p.onRuntime} {
-		if err := part(context.Background()); err != nil {
+	for _, part := range parts {
+		if !slices.Contains(strings.Split(*wanted, ","), part.name) {
+			continue
+		}
+		if err := part.run(&p, context.Background()); err != nil {
 			fmt.Fprintln(os.Stderr, "workload:", err)
 			os.Exit(2)
 		}
@@ -50,8 +59,9 @@ func main() {
 }
 
 type program struct {
-	queueing, window time.Duration
-	missed           int
+	queueing, window, turn time.Duration
+	turns                  int
+	missed                 int
 }
 
 // say prints a target with what was measured.
@@ -163,6 +173,11 @@ func sortedUpTo(sorted []float64, limit float64) int {
 	return n
 }
 
+// starts judges the loops of both runtimes.
+func (p *program) starts(ctx context.Context) error {
+	return errors.Join(p.playedStarts(ctx), p.runtimeStarts(ctx))
+}
+
 // playedStarts judges the loop that plays requests to TensorRT.
 func (p *program) playedStarts(ctx context.Context) error {
 	for _, rate := range rates {
@@ -176,65 +191,19 @@ func (p *program) playedStarts(ctx context.Context) error {
 	return nil
 }
 
-// onRuntime judges ONNX Runtime's loop: starts, and an open loop against a closed one.
-func (p *program) onRuntime(ctx context.Context) (err error) {
-	dir, err := os.MkdirTemp("", "workload")
+// runtimeStarts judges ONNX Runtime's loop.
+func (p *program) runtimeStarts(ctx context.Context) error {
+	l, err := perceptron(1024, 2048, 256, 1)(ctx)
 	if err != nil {
 		return err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "model.onnx")
-	if err := os.WriteFile(path, onnxtest.Classifier(1024, 2048, 256).Bytes(), 0o600); err != nil {
-		return err
-	}
-	e, release, err := loaded.Engine(ctx, path, 1)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, release()) }()
-	inputs, err := tensorio.Generate(e.Inputs(), [][]int64{{1, 1024}}, 1)
-	if err != nil {
-		return err
-	}
-	serves := func(requests []engine.Request, open bool) (workload.Served, error) {
-		answers, err := e.Serve(ctx, []engine.Chain{engine.Call(inputs)}, requests, engine.ServeOptions{Concurrency: 1})
-		return workload.Serve(requests, answers, open), err
 	}
 	for _, rate := range rates {
-		s, err := serves(poisson(int(rate*p.window.Seconds()), rate), true)
+		requests := poisson(int(rate*p.window.Seconds()), rate)
+		answers, err := l.serve(requests)
 		if err != nil {
-			return err
+			return errors.Join(err, l.release())
 		}
-		p.punctual(fmt.Sprintf("calls at %.0f/s of ONNX Runtime", rate), s.Lateness)
+		p.punctual(fmt.Sprintf("calls at %.0f/s of ONNX Runtime", rate), workload.Serve(requests, answers, true).Lateness)
 	}
-	return p.openLoop(serves)
-}
-
-// openLoop compares the P50 of an open loop far below capacity with the closed loop's.
-// The two take turns.
-func (p *program) openLoop(serves func(requests []engine.Request, open bool) (workload.Served, error)) error {
-	const turns, rate = 5, 100
-	requests := poisson(int(rate*p.window.Seconds()), rate)
-	var open, closed []float64
-	for range turns {
-		for _, is := range []bool{false, true} {
-			list := requests
-			if !is {
-				list = make([]engine.Request, len(requests))
-			}
-			s, err := serves(list, is)
-			if err != nil {
-				return err
-			}
-			if is {
-				open = append(open, s.Latencies...)
-			} else {
-				closed = append(closed, s.Latencies...)
-			}
-		}
-	}
-	slices.Sort(open)
-	slices.Sort(closed)
-	p.near(fmt.Sprintf("P50 of an open loop at %d/s against the closed loop's, %d turns", rate, turns), bench.NearestRank(open, 0.5), bench.NearestRank(closed, 0.5), 0.02, units.Seconds)
-	return nil
+	return l.release()
 }

@@ -68,13 +68,14 @@ type player struct {
 
 // serve is what one instance does.
 func (p *player) serve(instance Instance) error {
+	early := least
 	for {
 		i := int(p.next.Add(1)) - 1
 		taken := time.Since(p.origin)
 		if i >= len(p.requests) || p.failed.Load() || p.longest > 0 && max(taken, p.requests[i].At) >= p.longest {
 			return nil
 		}
-		if err := p.wait(p.requests[i].At); err != nil {
+		if err := p.wait(p.requests[i].At, &early); err != nil {
 			return err
 		}
 		start := time.Since(p.origin)
@@ -85,26 +86,42 @@ func (p *player) serve(instance Instance) error {
 	}
 }
 
-// The last part of a wait is spent looking at the clock: a thread that sleeps wakes up
-// some 60 µs late, and now and then much later. A longer wait looks up from time to
-// time, since the context may have ended.
+// A thread that sleeps wakes up some 60 µs late, and now and then much later; on a
+// virtual machine whose processor went to sleep as well, often by more than 200 µs.
+// The last part of a wait is spent looking at the clock. A longer wait looks up from
+// time to time, since the context may have ended.
+const nap = 100 * time.Millisecond
+
+// margin is how long before a request is due the sleep of its instance ends.
+type margin time.Duration
+
+// The bounds of a margin: more would take a processor from those that compute.
 const (
-	spin = 200 * time.Microsecond
-	nap  = 100 * time.Millisecond
+	least = margin(200 * time.Microsecond)
+	most  = margin(time.Millisecond)
 )
 
+// earlier is the margin after a sleep that ended so late: at least twice that, and
+// otherwise a little less than before.
+func (m margin) earlier(late time.Duration) margin {
+	return min(max(m-m/16, 2*margin(late), least), most)
+}
+
 // wait returns when a request is due.
-func (p *player) wait(at time.Duration) error {
+func (p *player) wait(at time.Duration, early *margin) error {
 	for {
-		left := at - time.Since(p.origin)
+		begun := time.Since(p.origin)
+		left := at - begun
 		switch {
 		case left <= 0:
 			return p.ctx.Err()
-		case left > spin:
+		case left > time.Duration(*early):
 			if err := p.ctx.Err(); err != nil {
 				return err
 			}
-			sleep(min(left-spin, nap))
+			d := min(left-time.Duration(*early), nap)
+			sleep(d)
+			*early = early.earlier(time.Since(p.origin) - begun - d)
 		}
 	}
 }

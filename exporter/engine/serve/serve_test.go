@@ -60,3 +60,22 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestASleepEndsEarlierWhereThreadsWakeUpLate(t *testing.T) {
+	const us = time.Microsecond
+	for _, c := range []struct {
+		name  string
+		early margin
+		late  time.Duration
+		want  time.Duration
+	}{
+		{"on time", least, 60 * us, 200 * us},
+		{"late", least, 220 * us, 440 * us},
+		{"much too late", least, 30 * time.Millisecond, time.Millisecond},
+		{"on time again", margin(480 * us), 60 * us, 450 * us},
+	} {
+		if got := c.early.earlier(c.late); got != margin(c.want) {
+			t.Errorf("%s: it ends %v before the request is due, want %v", c.name, time.Duration(got), c.want)
+		}
+	}
+}
