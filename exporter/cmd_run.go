@@ -18,6 +18,7 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/daemon"
 	"github.com/plancast/plancast/exporter/pass"
+	"github.com/plancast/plancast/exporter/pause"
 	"github.com/plancast/plancast/exporter/report"
 	"github.com/plancast/plancast/exporter/web"
 )
@@ -144,10 +145,8 @@ func (c *runCommand) measure(ctx context.Context, p program, d *daemon.Daemon, o
 		next := slices.MinFunc(pending, func(a, b candidate.Pending) int { return a.Until.Compare(b.Until) })
 		wait := max(next.Until.Sub(p.now()), minWait)
 		p.log.Info("Waiting for a version", "model", next.Model, "version", next.Version, "reason", next.Reason, "wait", wait.Round(time.Millisecond))
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(wait):
+		if err := pause.For(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
+	"github.com/plancast/plancast/exporter/pause"
 	"github.com/plancast/plancast/stack/local"
 	"github.com/plancast/plancast/units"
 )
@@ -196,10 +197,8 @@ func (s *soaking) settle(ctx context.Context) error {
 		if n > 600 {
 			return fmt.Errorf("%d of %d candidates have no record, such as %s", len(missing), s.pushed, missing[0])
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(time.Second):
+		if err := pause.For(ctx, time.Second); err != nil {
+			return err
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/pause"
 )
 
 // A look at an idle GPU takes as long as its counters need. Counters lag: those of an
@@ -21,7 +22,7 @@ const (
 // Idle implements bench.Sampler. A MIG instance has its own counters only.
 func (w *Watcher) Idle(ctx context.Context, limit float64) bench.Idle {
 	begun := time.Now()
-	pause(ctx, idleSettle)
+	_ = pause.For(ctx, idleSettle)
 	out := bench.Idle{SMActivity: w.activity(ctx)}
 	busy := func() bool { return out.SMActivity != nil && *out.SMActivity > limit }
 	if busy() {
@@ -33,7 +34,7 @@ func (w *Watcher) Idle(ctx context.Context, limit float64) bench.Idle {
 		out.Utilization = rates.figure(Utilization)
 		decided = out.Utilization == nil || *out.Utilization <= limit || time.Since(begun) >= idleMost || ctx.Err() != nil
 		if !decided {
-			pause(ctx, idleStep)
+			_ = pause.For(ctx, idleStep)
 		}
 	}
 	out.Took = time.Since(begun)
@@ -44,7 +45,7 @@ func (w *Watcher) Idle(ctx context.Context, limit float64) bench.Idle {
 // device has no such counter.
 func (w *Watcher) activity(ctx context.Context) *float64 {
 	counting := w.dev.meter.start() == nil
-	pause(ctx, idleLeast)
+	_ = pause.For(ctx, idleLeast)
 	if !counting {
 		return nil
 	}
@@ -53,13 +54,4 @@ func (w *Watcher) activity(ctx context.Context) *float64 {
 		return nil
 	}
 	return counters.figure(SMActivity)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }

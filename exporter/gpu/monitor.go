@@ -14,6 +14,7 @@ import (
 	"github.com/NVIDIA/go-nvml/pkg/nvml"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/pause"
 )
 
 // Options are how to reach NVML and how often to ask it.
@@ -262,10 +263,7 @@ func (m *Monitor) listen(ctx context.Context, s *system) {
 		case errors.As(err, &failed) && failed.Return == nvml.ERROR_TIMEOUT:
 		default:
 			// A lost GPU answers every wait at once.
-			select {
-			case <-ctx.Done():
-			case <-time.After(m.o.Interval):
-			}
+			_ = pause.For(ctx, m.o.Interval)
 		}
 	}
 }

@@ -23,15 +23,16 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/plancast/plancast/exporter/bench"
+	"github.com/plancast/plancast/exporter/pause"
 )
 
 // Host implements bench.Host for this process. The zero value watches this
 // machine.
 type Host struct {
-	root  string           // of the file system; tests give their own
-	now   func() time.Time // nil is the clock
-	pause func(context.Context, time.Duration)
-	cores []int // nil asks the kernel
+	root  string                                     // of the file system; tests give their own
+	now   func() time.Time                           // nil is the clock
+	pause func(context.Context, time.Duration) error // nil is pause.For
+	cores []int                                      // nil asks the kernel
 }
 
 var _ bench.Host = (*Host)(nil)
@@ -92,10 +93,14 @@ const step = 250 * time.Millisecond
 
 // Quiet implements bench.Host.
 func (h *Host) Quiet(ctx context.Context, limit float64, most time.Duration) time.Duration {
+	wait := h.pause
+	if wait == nil {
+		wait = pause.For
+	}
 	begun := h.read()
 	before, quiet := begun, 0
 	for quiet < 2 && ctx.Err() == nil && before.at.Sub(begun.at) < most {
-		h.wait(ctx, min(step, most-before.at.Sub(begun.at)))
+		_ = wait(ctx, min(step, most-before.at.Sub(begun.at)))
 		l := h.read()
 		load := l.since(before)
 		if load.Problem != "" {
@@ -107,19 +112,6 @@ func (h *Host) Quiet(ctx context.Context, limit float64, most time.Duration) tim
 		}
 	}
 	return before.at.Sub(begun.at)
-}
-
-func (h *Host) wait(ctx context.Context, d time.Duration) {
-	if h.pause != nil {
-		h.pause(ctx, d)
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
 }
 
 func (h *Host) path(parts ...string) string {

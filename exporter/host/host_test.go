@@ -24,7 +24,7 @@ func newMachine(t *testing.T) *machine {
 }
 
 func (m *machine) host(cores ...int) *Host {
-	return &Host{root: m.root, cores: cores, now: func() time.Time { return m.at }, pause: func(_ context.Context, d time.Duration) { m.at = m.at.Add(d) }}
+	return &Host{root: m.root, cores: cores, now: func() time.Time { return m.at }, pause: func(_ context.Context, d time.Duration) error { m.at = m.at.Add(d); return nil }}
 }
 
 func (m *machine) write(name, format string, args ...any) {
@@ -173,11 +173,12 @@ func TestQuiet(t *testing.T) {
 			m.thread(1, 0, 0)
 			h := m.host(0, 1)
 			taken, steps := 0, 0
-			h.pause = func(_ context.Context, d time.Duration) {
+			h.pause = func(_ context.Context, d time.Duration) error {
 				m.at = m.at.Add(d)
 				taken += c.busy(steps)
 				steps++
 				m.stat(taken, 0, 0, 0)
+				return nil
 			}
 			if got := h.Quiet(t.Context(), 0.05, c.most); got != c.want {
 				t.Errorf("waited %v, want %v", got, c.want)

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/pause"
 	"github.com/plancast/plancast/exporter/workload"
 )
 
@@ -359,10 +360,8 @@ func (e *fakeEngine) Time(ctx context.Context, inputs []engine.Tensor, opts engi
 		}
 	}
 	if e.script.Sleep {
-		select {
-		case <-ctx.Done():
-			return engine.Window{}, ctx.Err()
-		case <-time.After(time.Duration(w.Elapsed * float64(time.Second))):
+		if err := pause.For(ctx, time.Duration(w.Elapsed*float64(time.Second))); err != nil {
+			return engine.Window{}, err
 		}
 	}
 	return w, nil
