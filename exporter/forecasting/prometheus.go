@@ -46,63 +46,22 @@ const (
 // ReadPrometheus returns the history of one series, as the Grafana plugin reads
 // it, those of its siblings, and what a reader of it should know.
 func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, siblings []forecast.Series, notes []string, err error) {
-	u, err := url.Parse(q.URL)
-	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		return s, nil, nil, errors.New("read history from Prometheus: the address is not one such as http://localhost:9090: correct --prometheus.url")
-	}
-	if u.User != nil {
-		return s, nil, nil, errors.New("read history from Prometheus: the address must hold no user or password: remove them from --prometheus.url")
-	}
-	expr := q.Expr
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("read history of %s from %s://%s: %w", expr, u.Scheme, u.Host, err)
-		}
-	}()
-	if q.LookBack < time.Minute || q.LookBack > terms.MaxLookBack {
-		return s, nil, nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
-	}
-	client := q.Client
-	if client == nil {
-		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: q.Timeout}
-	}
-	c, err := prom.New(prom.Options{
-		URL: q.URL, Method: http.MethodPost, HTTP: client, MaxSeries: maxSeries, MaxBytes: maxBytes, Requests: requests, Resolution: resolution,
-		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "no credentials are sent: give an address that needs none", Size: "select one series"},
-	})
+	c, err := q.connect()
 	if err != nil {
-		return s, nil, nil, err
+		return s, nil, nil, fmt.Errorf("read history from Prometheus: %w", err)
 	}
 	defer c.Close()
-	query := tsdb.Query{
-		Model: "model", By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
-		History: q.LookBack, Resolution: resolution,
-	}
-	if q.EverySample {
-		query.By = iterations.BySample
-	}
-	if q.Step > 0 {
-		query.Resolution, query.Exact = q.Step, true
-	}
 	l := tsdb.NewLoader(c, tsdb.Settings{Resolution: resolution}, func() time.Time { return q.Now })
-	load := func() (*tsdb.History, error) {
-		query.Criteria = []tsdb.Criterion{{Expr: expr, Criterion: q.Criterion}}
-		h, err := l.Load(ctx, query, q.Now, "")
-		if err == nil && len(h.Series) == 0 {
-			err = fmt.Errorf("it has no series in %s: look further back with --last, or correct the expression", terms.FormatLookBack(q.LookBack))
-		}
-		return h, err
-	}
-	h, err := load()
+	h, err := q.load(ctx, l, q.Expr)
 	if err != nil {
 		return s, nil, nil, err
 	}
 	one := h.Series[0]
 	if n := len(h.Series); n > 1 {
-		return s, nil, nil, fmt.Errorf("it has %d series: select one by its labels, such as %s", n, one.Labels)
+		return s, nil, nil, fmt.Errorf("read history of %s: it has %d series: select one by its labels, such as %s", q.Expr, n, one.Labels)
 	}
-	for _, expr = range q.Siblings {
-		others, err := load()
+	for _, expr := range q.Siblings {
+		others, err := q.load(ctx, l, expr)
 		if err != nil {
 			return s, nil, nil, err
 		}
@@ -113,4 +72,48 @@ func ReadPrometheus(ctx context.Context, q PromQuery) (s forecast.Series, siblin
 		}
 	}
 	return one.Forecast("", q.Now), siblings, h.Notes, nil
+}
+
+// connect checks what q asks for and makes a client of its API; no request is made.
+func (q PromQuery) connect() (*prom.Client, error) {
+	u, err := url.Parse(q.URL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		return nil, errors.New("the address is not one such as http://localhost:9090: correct --prometheus.url")
+	case u.User != nil:
+		return nil, errors.New("the address must hold no user or password: remove them from --prometheus.url")
+	case q.LookBack < time.Minute || q.LookBack > terms.MaxLookBack:
+		return nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
+	}
+	client := q.Client
+	if client == nil {
+		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: q.Timeout}
+	}
+	return prom.New(prom.Options{
+		URL: q.URL, Method: http.MethodPost, HTTP: client, MaxSeries: maxSeries, MaxBytes: maxBytes, Requests: requests, Resolution: resolution,
+		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "no credentials are sent: give an address that needs none", Size: "select one series"},
+	})
+}
+
+// load reads the history of expr, which has at least one series. The errors of l name
+// the server.
+func (q PromQuery) load(ctx context.Context, l *tsdb.Loader, expr string) (*tsdb.History, error) {
+	query := tsdb.Query{
+		Model: "model", By: iterations.BySeries, IterationOf: terms.IterationSeries, TimeOf: terms.TimestampSeries,
+		History: q.LookBack, Resolution: resolution, Criteria: []tsdb.Criterion{{Expr: expr, Criterion: q.Criterion}},
+	}
+	if q.EverySample {
+		query.By = iterations.BySample
+	}
+	if q.Step > 0 {
+		query.Resolution, query.Exact = q.Step, true
+	}
+	h, err := l.Load(ctx, query, q.Now, "")
+	if err == nil && len(h.Series) == 0 {
+		err = fmt.Errorf("it has no series in %s: look further back with --last, or correct the expression", terms.FormatLookBack(q.LookBack))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read history of %s: %w", expr, err)
+	}
+	return h, nil
 }
