@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"math"
-	"sort"
 	"strconv"
 	"strings"
 )
@@ -105,14 +104,4 @@ func ParseCalibrationCache(cache []byte) (*CalibrationCache, error) {
 		return nil, invalidf("calibration cache: %v", err)
 	}
 	return c, nil
-}
-
-// Tensors lists the names with a scale, sorted.
-func (c *CalibrationCache) Tensors() []string {
-	names := make([]string, 0, len(c.Scales))
-	for n := range c.Scales {
-		names = append(names, n)
-	}
-	sort.Strings(names)
-	return names
 }

@@ -92,7 +92,7 @@ func TestInferAgreesWithReference(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%+v", trt.Summarize(layers))
+			t.Logf("%+v", summarize(layers))
 		})
 	}
 }
@@ -270,7 +270,7 @@ func TestCalibration(t *testing.T) {
 	}
 	raw, _ := e.InspectJSON()
 	keep(t, "inspect-int8-calibrated.json", raw)
-	t.Logf("%+v", trt.Summarize(layers))
+	t.Logf("%+v", summarize(layers))
 
 	o.Calibration = &trt.Calibration{Cache: first.Calibration.Cache}
 	second := build(t, net.model(), o)

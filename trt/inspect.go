@@ -54,54 +54,6 @@ func (l Layer) Quantized() bool {
 
 func eightBits(precision string) bool { return precision == "int8" || precision == "fp8" }
 
-// LayerSummary counts what an engine came to.
-type LayerSummary struct {
-	Layers      int
-	Fused       int            // layers that do the work of several ONNX nodes
-	FusedNodes  int            // ONNX nodes inside those
-	Reformats   int            // layers that only convert types or memory layouts
-	ByPrecision map[string]int // layers by precision; "unknown" where it is not reported
-	Quantizable int            // convolutions and matrix products
-	Unquantized []string       // those that do not compute in 8 bits: the ONNX nodes, else layer names
-}
-
-// Summarize counts layers.
-func Summarize(layers []Layer) LayerSummary {
-	s := LayerSummary{Layers: len(layers), ByPrecision: map[string]int{}}
-	for _, l := range layers {
-		if l.Fused() {
-			s.Fused++
-			s.FusedNodes += len(l.Origin)
-		}
-		if l.reformat() {
-			s.Reformats++
-		}
-		p := l.Precision
-		if p == "" {
-			p = "unknown"
-		}
-		s.ByPrecision[p]++
-		if l.Quantizable() {
-			s.Quantizable++
-			if !l.Quantized() {
-				s.Unquantized = append(s.Unquantized, l.label())
-			}
-		}
-	}
-	return s
-}
-
-func (l Layer) reformat() bool {
-	return strings.EqualFold(l.Type, "Reformat") || strings.Contains(l.Type, "NoOp") || strings.HasPrefix(l.Name, "Reformatting CopyNode")
-}
-
-func (l Layer) label() string {
-	if len(l.Origin) > 0 {
-		return strings.Join(l.Origin, " + ")
-	}
-	return l.Name
-}
-
 // ParseLayers reads the engine inspector's JSON (LayerInformationFormat::kJSON).
 // Plans built by this package carry the detail it needs; of others only names may
 // be known.
