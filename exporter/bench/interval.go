@@ -2,7 +2,6 @@ package bench
 
 import (
 	"math"
-	"slices"
 	"sort"
 
 	"gonum.org/v1/gonum/mathext"
@@ -20,10 +19,10 @@ var batchCounts = []int{10, 20, 40}
 // taken from them alone.
 const fewBeyond = 100
 
-// Interval is the interval in which the true percentile q lies with
-// IntervalConfidence, of queries in the order in which they were timed. high is
-// infinite when the percentile may lie above the slowest query. ok is false
-// below MinQueries.
+// interval is the one in which the true percentile q lies with IntervalConfidence:
+// of samples in the order in which they were timed, and the same ones sorted. high is
+// infinite when the percentile may lie above the slowest query. ok is false below
+// MinQueries.
 //
 // Queries may depend on each other. In simulations (interval_test.go) of slow
 // drifts, bursts and two clocks 85 to 95 % of the intervals hold the true value
@@ -46,10 +45,6 @@ const fewBeyond = 100
 // in the analysis of simulation output", Operations Research 30 (1982), on the
 // number of batches; Brown, Cai and DasGupta, "Interval Estimation for a
 // Binomial Proportion", Statistical Science 16 (2001).
-func Interval(samples []float64, q float64) (low, high float64, ok bool) {
-	return interval(samples, slices.Sorted(slices.Values(samples)), q)
-}
-
 func interval(samples, sorted []float64, q float64) (low, high float64, ok bool) {
 	n := len(samples)
 	if n < MinQueries(q) {

@@ -124,8 +124,3 @@ var octave = func() (bounds [1 << BucketSchema]float64) {
 	}
 	return bounds
 }()
-
-// BucketBound is the upper bound of bucket i in seconds.
-func BucketBound(i int) float64 {
-	return math.Exp2(float64(i) / (1 << BucketSchema))
-}

@@ -135,7 +135,7 @@ func TestLawsOfASummary(t *testing.T) {
 		var count int64
 		for i, n := range l.Buckets {
 			count += n
-			inOrder = inOrder && BucketBound(i-1) < l.Max*1.0000001 && BucketBound(i) >= l.Min*0.9999999
+			inOrder = inOrder && bucketBound(i-1) < l.Max*1.0000001 && bucketBound(i) >= l.Min*0.9999999
 		}
 		shuffled := slices.Clone(s)
 		r.Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
@@ -161,8 +161,8 @@ func TestBuckets(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for range 10000 {
 		v := math.Exp(4 * r.NormFloat64())
-		if i := bucket(v); !(BucketBound(i-1) < v && v <= BucketBound(i)) {
-			t.Fatalf("%v in bucket %d, (%v, %v]", v, i, BucketBound(i-1), BucketBound(i))
+		if i := bucket(v); !(bucketBound(i-1) < v && v <= bucketBound(i)) {
+			t.Fatalf("%v in bucket %d, (%v, %v]", v, i, bucketBound(i-1), bucketBound(i))
 		}
 	}
 }
@@ -185,14 +185,19 @@ func TestOneQueryHasNoSpread(t *testing.T) {
 // With the fewest queries of a P99 nothing bounds it from above.
 func TestAnEndThatIsNotKnownIsLeftOut(t *testing.T) {
 	n := MinQueries(0.99)
-	if _, high, ok := Interval(ascending(n), 0.99); !ok || !math.IsInf(high, 1) {
+	if _, high, ok := intervalOf(ascending(n), 0.99); !ok || !math.IsInf(high, 1) {
 		t.Errorf("of %d queries: up to %g, %t", n, high, ok)
 	}
-	if _, _, ok := Interval(ascending(n-1), 0.99); ok {
+	if _, _, ok := intervalOf(ascending(n-1), 0.99); ok {
 		t.Errorf("%d queries have an interval", n-1)
 	}
 	last := Summarize(1, ascending(n)).Quantiles
 	if x := last[len(last)-1]; x.Q != 0.99 || x.Low == nil || x.High != nil {
 		t.Errorf("%+v", x)
 	}
+}
+
+// bucketBound is the upper bound of bucket i in seconds.
+func bucketBound(i int) float64 {
+	return math.Exp2(float64(i) / (1 << BucketSchema))
 }

@@ -125,7 +125,7 @@ func TestThePercentileThatDecidesIsKnownWithinHalfItsInterval(t *testing.T) {
 	}
 	samples := x.own[0].Latencies
 	known := func(percentile, tolerance float64) bool { return narrow(samples, percentile, tolerance) }
-	low, high, _ := Interval(samples, 0.5)
+	low, high, _ := intervalOf(samples, 0.5)
 	relative := (high - low) / NearestRank(slices.Sorted(slices.Values(samples)), 0.5)
 	if !known(0.5, 0.51*relative) || known(0.5, 0.49*relative) {
 		t.Errorf("the median is known within %g, and half of that is to decide", relative)

@@ -329,12 +329,3 @@ func ReadNPYFile(name string) (engine.Tensor, error) {
 	}
 	return t, nil
 }
-
-// Float32s are the elements of t as float32.
-func Float32s(t engine.Tensor) []float32 {
-	out := make([]float32, t.Len())
-	for i := range out {
-		out[i] = float32(t.At(i))
-	}
-	return out
-}
