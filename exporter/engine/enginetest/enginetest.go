@@ -64,7 +64,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 				t.Errorf("closing twice: %v", err)
 			}
 		})
-		return e, inputsOf(t, e, 2)
+		return e, Inputs(t, e, 2)
 	}
 
 	t.Run("environment is filled in and stays the same", func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 	t.Run("the batch is the first dimension", func(t *testing.T) {
 		e, _ := load(t, open(t), f.Model, engine.FP32)
 		for _, batch := range []int64{1, 3} {
-			out, err := e.Infer(context.Background(), inputsOf(t, e, batch))
+			out, err := e.Infer(context.Background(), Inputs(t, e, batch))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -193,7 +193,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 
 	t.Run("requests are served when they are due and not before, and inputs may differ", func(t *testing.T) {
 		e, _ := load(t, open(t), f.Model, engine.FP32)
-		inputs := []engine.Chain{engine.Call(inputsOf(t, e, 1)), engine.Call(inputsOf(t, e, 3))}
+		inputs := []engine.Chain{engine.Call(Inputs(t, e, 1)), engine.Call(Inputs(t, e, 3))}
 		requests := make([]engine.Request, 40)
 		for i := range requests {
 			requests[i] = engine.Request{At: time.Duration(i) * 200 * time.Microsecond, Input: i % 2}
@@ -318,7 +318,8 @@ func expect(t *testing.T, what string, err error, kinds ...engine.Kind) {
 	}
 }
 
-func inputsOf(t *testing.T, e engine.Engine, batch int64) []engine.Tensor {
+// Inputs are generated inputs of e, the same each time.
+func Inputs(t *testing.T, e engine.Engine, batch int64) []engine.Tensor {
 	t.Helper()
 	shapes, err := tensorio.Shapes{Batch: batch}.Resolve(e.Inputs())
 	if err != nil {

@@ -6,16 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/enginetest"
-	"github.com/plancast/plancast/exporter/engine/onnxruntime/ort"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
-	"github.com/plancast/plancast/exporter/tensorio"
 )
 
 // backend returns a backend whose library is there. Without the library tests
@@ -71,19 +68,6 @@ func open(t *testing.T, m onnxtest.Model, p engine.Precision) engine.Engine {
 	return e
 }
 
-func generate(t *testing.T, e engine.Engine, batch int64) []engine.Tensor {
-	t.Helper()
-	shapes, err := tensorio.Shapes{Batch: batch}.Resolve(e.Inputs())
-	if err != nil {
-		t.Fatal(err)
-	}
-	inputs, err := tensorio.Generate(e.Inputs(), shapes, 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return inputs
-}
-
 func TestEveryElementTypeGoesInAndOut(t *testing.T) {
 	types := map[engine.DType]int{
 		engine.Float32: 1, engine.Uint8: 2, engine.Int8: 3, engine.Uint16: 4, engine.Int16: 5, engine.Int32: 6, engine.Int64: 7,
@@ -97,7 +81,7 @@ func TestEveryElementTypeGoesInAndOut(t *testing.T) {
 					p = engine.FP16
 				}
 				e := open(t, onnxtest.Elementwise("Identity", code, dims...), p)
-				in := generate(t, e, 2)
+				in := enginetest.Inputs(t, e, 2)
 				out, err := e.Infer(context.Background(), in)
 				if err != nil {
 					t.Fatal(err)
@@ -178,104 +162,6 @@ func TestPrecisionsThatAreNotShippedAreRefusedWithAdvice(t *testing.T) {
 	}
 }
 
-func TestLayers(t *testing.T) {
-	type layer struct {
-		typ       string
-		precision engine.Precision
-		origins   string
-	}
-	for name, c := range map[string]struct {
-		model     onnxtest.Model
-		precision engine.Precision
-		want      []layer
-	}{
-		"a bias and an activation fuse into the product": {onnxtest.Classifier(8, 16, 4), engine.FP32, []layer{
-			{"com.microsoft:FusedGemm", engine.FP32, "hidden bias relu"}, {"MatMul", engine.FP32, "logits"}, {"Softmax", engine.FP32, "softmax"}}},
-		"a quantized product takes its scales in": {onnxtest.Quantized(8, 4), engine.INT8, []layer{
-			{"QuantizeLinear", "", "q"}, {"QLinearMatMul", engine.INT8, "dqx product qy"}, {"DequantizeLinear", "", "dqy"}}},
-	} {
-		layers, err := open(t, c.model, c.precision).Layers(context.Background())
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []layer
-		for _, l := range layers {
-			got = append(got, layer{l.Type, l.Precision, strings.Join(l.Origins, " ")})
-		}
-		if !reflect.DeepEqual(got, c.want) {
-			t.Errorf("%s:\ngot  %v\nwant %v", name, got, c.want)
-		}
-	}
-	// In which layout a convolution runs depends on the CPU, but a convolution
-	// and its activation are one layer on all of them.
-	layers, err := open(t, onnxtest.Convolution(16), engine.FP32).Layers(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := false
-	for _, l := range layers {
-		found = found || reflect.DeepEqual(l.Origins, []string{"conv", "relu"}) && l.Precision == engine.FP32
-	}
-	if !found {
-		t.Errorf("no fused convolution in %v", layers)
-	}
-}
-
-// A query that took memory would take time for it.
-func TestTheTimedLoopDoesNotAllocate(t *testing.T) {
-	s := open(t, onnxtest.Classifier(8, 16, 4), engine.FP32).(*session)
-	in := generate(t, s, 1)
-	known, err := s.learn(context.Background(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := s.newLane(in, known.shapes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	allocations := func(queries int) float64 {
-		times := ort.NewTimes(queries)
-		return testing.AllocsPerRun(20, func() {
-			w, err := ort.NewWindow(queries, 0, 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer w.Free()
-			times.Starts, times.Latencies = times.Starts[:0], times.Latencies[:0]
-			w.Begin()
-			if err := l.Binding.Time(w, l.Allocated, &times); err != nil {
-				t.Fatal(err)
-			}
-			if w.Count() != queries || len(times.Starts) != queries || len(times.Latencies) != queries {
-				t.Fatalf("%d of %d queries, with %d starts and %d latencies", w.Count(), queries, len(times.Starts), len(times.Latencies))
-			}
-		})
-	}
-	if one, many := allocations(1), allocations(500); one != many {
-		t.Errorf("%v allocations for one query, %v for 500", one, many)
-	}
-}
-
-// Without room for its queries a window takes more, and loses none.
-func TestAWindowGrows(t *testing.T) {
-	s := open(t, onnxtest.Classifier(8, 16, 4), engine.FP32).(*session)
-	l, err := s.newLane(generate(t, s, 1), [][]int64{nil})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.close()
-	n, err := s.race(t.Context(), []*lane{l}, engine.TimeOptions{Queries: 1000}, 0)
-	if err != nil || n != 1000 || len(l.times.Starts) != 1000 {
-		t.Fatalf("%d queries, %d starts, %v; want 1000", n, len(l.times.Starts), err)
-	}
-	for i := range l.times.Starts[1:] {
-		if l.times.Starts[i+1] < l.times.Starts[i]+l.times.Latencies[i] {
-			t.Fatalf("query %d starts before query %d ends", i+1, i)
-		}
-	}
-}
-
 func TestExternalData(t *testing.T) {
 	m := onnxtest.Classifier(8, 16, 4)
 	weights := m.Graph.Initializers[0].Data
@@ -305,7 +191,7 @@ func TestExternalData(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	if _, err := e.Infer(context.Background(), generate(t, e, 1)); err != nil {
+	if _, err := e.Infer(context.Background(), enginetest.Inputs(t, e, 1)); err != nil {
 		t.Error(err)
 	}
 	if _, err := e.Layers(context.Background()); !errors.Is(err, engine.ErrNoLayers) {
@@ -328,102 +214,12 @@ func TestSettingsAreChecked(t *testing.T) {
 	}
 }
 
-func TestWhereTheLibraryIsSearched(t *testing.T) {
-	dir := t.TempDir()
-	touch := func(name string) string {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	t.Setenv("PLANCAST_CACHE", dir)
-	t.Setenv(LibraryVariable, "")
-	old, newer := touch("onnxruntime/1.9.0/libonnxruntime.so"), touch("onnxruntime/1.32.0/libonnxruntime.so")
-	other := touch("other/libonnxruntime.so")
-	if got, err := FindLibrary(""); got != newer {
-		t.Errorf("the newest of the cache: %s, %v", got, err)
-	}
-	if got, _ := FindLibrary(old); got != old {
-		t.Errorf("the configured one: %s", got)
-	}
-	t.Setenv(LibraryVariable, other)
-	if got, _ := FindLibrary(""); got != other {
-		t.Errorf("the variable's: %s", got)
-	}
-	t.Setenv(LibraryVariable, filepath.Join(dir, "nowhere"))
-	if _, err := FindLibrary(""); err == nil || !strings.Contains(err.Error(), LibraryVariable) || !strings.Contains(err.Error(), "make setup") {
-		t.Errorf("a variable that names nothing: %v", err)
-	}
-	t.Setenv(LibraryVariable, "")
-	t.Setenv("PLANCAST_CACHE", filepath.Join(dir, "empty"))
-	systemFolders = []string{filepath.Join(dir, "lib")}
-	_, err := FindLibrary("")
-	if e := engine.AsError(err); e.Kind != engine.KindUnavailable || !strings.Contains(e.Message, filepath.Join(dir, "lib")) || !strings.Contains(e.Message, filepath.Join(dir, "empty")) {
-		t.Errorf("nothing anywhere: %v", err)
-	}
-}
-
-func TestMachine(t *testing.T) {
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"proc/cpuinfo":                                         "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Platinum 8370C CPU @ 2.80GHz\n\nprocessor\t: 1\nmodel name\t: other\n",
-		"proc/self/cgroup":                                     "0::/worker/job\n",
-		"sys/fs/cgroup/worker/cpu.max":                         "150000 100000\n",
-		"sys/fs/cgroup/worker/job/cpu.max":                     "max 100000\n",
-		"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
-	} {
-		path := filepath.Join(dir, name)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	r := root(dir)
-	if got := r.cpuModel(); got != "Intel Xeon Platinum 8370C" {
-		t.Errorf("CPU %q", got)
-	}
-	if got := r.cores(8); got != 2 {
-		t.Errorf("%d cores under a quota of 1.5", got)
-	}
-	if got := r.cores(1); got != 1 {
-		t.Errorf("%d cores of 1", got)
-	}
-	if r.governor() != "performance" {
-		t.Errorf("governor %q", r.governor())
-	}
-	if empty := root(t.TempDir()); empty.cores(4) != 4 || empty.governor() != "" || empty.cpuModel() == "" {
-		t.Error("a machine that says nothing")
-	}
-}
-
 func TestInferIsCancelled(t *testing.T) {
 	e := open(t, onnxtest.Classifier(8, 16, 4), engine.FP32)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
 	defer cancel()
 	<-ctx.Done()
-	if _, err := e.Infer(ctx, generate(t, e, 1)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Error(err)
-	}
-}
-
-// A confined process reads the library's folder, and no folder above it.
-func TestTheLibraryIsFoundWhenTheBackendIsMade(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "onnxruntime", "1.99.0")
-	library := filepath.Join(dir, "libonnxruntime.so")
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(library, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	t.Setenv(LibraryVariable, "")
-	t.Setenv("PLANCAST_CACHE", filepath.Dir(filepath.Dir(dir)))
-	b := New(Options{})
-	t.Setenv("PLANCAST_CACHE", "/nonexistent")
-	if got := b.Places().Libraries; b.opts.Library != library || !slices.Contains(got, dir) {
-		t.Errorf("library %q, places %q", b.opts.Library, got)
-	}
-	if err := b.Close(); err != nil {
+	if _, err := e.Infer(ctx, enginetest.Inputs(t, e, 1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/plancast/plancast/exporter/engine"
+	"github.com/plancast/plancast/exporter/engine/enginetest"
 	"github.com/plancast/plancast/exporter/onnx"
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
@@ -185,7 +186,7 @@ func TestFoldedBiasesComputeTheSame(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer e.Close()
-		out, err := e.Infer(t.Context(), generate(t, e, 2))
+		out, err := e.Infer(t.Context(), enginetest.Inputs(t, e, 2))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -231,7 +232,7 @@ const telemetryChild = "PLANCAST_TEST_TELEMETRY_CHILD"
 func TestTelemetryIsOff(t *testing.T) {
 	if os.Getenv(telemetryChild) != "" {
 		e := open(t, onnxtest.Classifier(8, 16, 4), engine.FP32)
-		in := generate(t, e, 1)
+		in := enginetest.Inputs(t, e, 1)
 		if _, err := e.Time(t.Context(), in, engine.TimeOptions{Concurrency: 2, Queries: 200}); err != nil {
 			t.Fatal(err)
 		}

@@ -2,21 +2,16 @@ package plugin
 
 import (
 	"context"
-	"encoding/json"
 	"flag"
 	"fmt"
-	"math"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/grafana/grafana-plugin-sdk-go/backend"
 	"github.com/grafana/grafana-plugin-sdk-go/data"
-	"github.com/grafana/grafana-plugin-sdk-go/experimental"
 
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/tsdb/promtest"
@@ -25,89 +20,6 @@ import (
 var update = flag.Bool("update", false, "regenerate the golden frames")
 
 const int8P99 = `plancast_engine_latency_seconds{quantile="0.99",precision="int8"}`
-
-// questions are one query of every kind.
-func questions() map[string]query {
-	p99 := []any{criterion(int8P99, "<", "40ms", "seconds")}
-	return map[string]query{
-		"probability":          {"type": "probability", "criteria": p99, "interval": true},
-		"probability-joint":    {"type": "probability", "joint": true, "share": 80, "criteria": []any{criterion(int8P99, "<", "36ms", "seconds"), criterion(`plancast_engine_accuracy_deviation_ratio{precision="int8"}`, "<", "0.3%", "ratio")}},
-		"probability-deadline": {"type": "probability", "criteria": p99, "horizon": "date", "deadline": "now+30d"},
-		"milestone":            {"type": "probability", "source": "milestone", "milestone": "launch"},
-		"trend":                {"type": "trend", "criteria": p99, "joint": true},
-		"forecast":             {"type": "forecast", "criteria": p99, "models": "resnet50"},
-		"when":                 {"type": "when", "criteria": p99},
-		"distribution":         {"type": "when", "show": "distribution", "criteria": p99, "models": "resnet50"},
-		"report":               {"type": "report"},
-		"drivers":              {"type": "drivers", "criteria": p99},
-		"record":               {"type": "record", "criteria": p99},
-		"calibration":          {"type": "record", "show": "calibration", "criteria": p99},
-		"annotations":          {"type": "annotations", "criteria": p99, "models": "resnet50"},
-		"nothing":              {"type": "probability", "criteria": []any{criterion("no_such_metric", "<", "1", "")}},
-	}
-}
-
-// round keeps goldens the same where fused multiply-add changes last digits.
-func round(frames data.Frames) data.Frames {
-	for _, f := range frames {
-		for _, x := range f.Fields {
-			for i := range x.Len() {
-				switch v := x.At(i).(type) {
-				case float64:
-					x.Set(i, math.Round(v*1e6)/1e6)
-				case *float64:
-					if v != nil {
-						r := math.Round(*v*1e6) / 1e6
-						x.Set(i, &r)
-					}
-				}
-			}
-		}
-	}
-	return frames
-}
-
-func TestGoldenFramesFromARealPrometheus(t *testing.T) {
-	s := serve(t, promtest.Start(t, history().OpenMetrics()), nil, nil)
-	for name, r := range s.ask(questions()) {
-		t.Run(name, func(t *testing.T) {
-			if r.Error != nil {
-				t.Fatal(r.Error)
-			}
-			r.Frames = round(r.Frames)
-			experimental.CheckGoldenJSONResponse(t, "testdata", name, &r, *update)
-			contract(t, r.Frames)
-		})
-	}
-}
-
-// contract checks what the data plane contract asks of numbers and series.
-func contract(t *testing.T, frames data.Frames) {
-	t.Helper()
-	keys := map[string]bool{}
-	for _, f := range frames {
-		if f.Meta == nil {
-			t.Fatal("a frame without a type")
-		}
-		numeric := f.Meta.Type == data.FrameTypeNumericMulti
-		if !numeric && f.Meta.Type != data.FrameTypeTimeSeriesMulti || len(f.Fields) == 0 {
-			continue
-		}
-		want := 2
-		if numeric {
-			want = 1
-		}
-		if len(f.Fields) != want || f.Meta.TypeVersion != (data.FrameTypeVersion{0, 1}) {
-			t.Errorf("%s has %d fields, version %v", f.Name, len(f.Fields), f.Meta.TypeVersion)
-		}
-		value := f.Fields[want-1]
-		key := value.Name + value.Labels.String()
-		if keys[key] {
-			t.Errorf("two frames are %s: an alert rule could not distinguish them", key)
-		}
-		keys[key] = true
-	}
-}
 
 // expected is the series of an engine as its history was written, for package
 // forecast, which is how the exporter asks it.
@@ -335,88 +247,5 @@ func TestResources(t *testing.T) {
 		if err != nil || strings.TrimSpace(string(got.Body)) != want {
 			t.Errorf("%s: got %s, %v, want %s", path, got.Body, err, want)
 		}
-	}
-}
-
-// fake counts requests and says whose they were.
-func fake(t *testing.T) (url string, requests *atomic.Int32) {
-	requests = new(atomic.Int32)
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		who := r.Header.Get("Authorization")
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]any{"status": "success", "data": map[string]any{"resultType": "matrix", "result": []any{
-			map[string]any{"metric": map[string]string{"model": "for " + who}, "values": [][]any{{now.Add(-2 * time.Hour).Unix(), "5"}, {now.Add(-time.Hour).Unix(), "4"}}},
-		}}})
-	}))
-	t.Cleanup(s.Close)
-	return s.URL, requests
-}
-
-func TestUsersAreNotAnsweredFromEachOthersCache(t *testing.T) {
-	url, requests := fake(t)
-	s := serve(t, url, map[string]any{"oauthPassThru": true}, nil)
-	ask := func(token string) string {
-		q := query{"type": "probability", "by": "change", "criteria": []any{criterion("a", "<", "3", "")}}
-		r, err := s.plugin.Client.QueryData(context.Background(), &backend.QueryDataRequest{
-			PluginContext: s.context(), Headers: map[string]string{"Authorization": token}, Queries: []backend.DataQuery{q.data("A")},
-		})
-		if err != nil || r.Responses["A"].Error != nil {
-			t.Fatal(err, r.Responses["A"].Error)
-		}
-		return r.Responses["A"].Frames[0].Fields[0].Labels["model"]
-	}
-	for _, c := range []struct {
-		token    string
-		requests int32
-	}{{"Bearer alice", 1}, {"Bearer bob", 2}, {"Bearer alice", 2}, {"Bearer bob", 2}} {
-		if got := ask(c.token); got != "for "+c.token || requests.Load() != c.requests {
-			t.Errorf("%s was answered %q after %d requests, want %d", c.token, got, requests.Load(), c.requests)
-		}
-	}
-}
-
-// Whatever a question differs in decides what is asked: none is answered from what
-// was remembered for another that reads alike.
-func TestQuestionsAreNotAnsweredFromEachOthersCache(t *testing.T) {
-	url, requests := fake(t)
-	s := serve(t, url, nil, nil)
-	base := func() query {
-		return query{"type": "probability", "by": "change", "criteria": []any{criterion(p99, "<", "3s", "seconds")}}
-	}
-	for i, change := range []func(query){
-		func(query) {},
-		func(q query) { // the same condition in words: "p99 < 3 s"
-			q["criteria"] = []any{criterion(`plancast_engine_latency_seconds{quantile="0.99", model="resnet50"}`, "<", "3s", "seconds")}
-		},
-		func(q query) { q["criteria"] = []any{criterion("b", "<", "3s", "seconds")} },
-		func(q query) {
-			q["adhocFilters"] = []any{map[string]string{"key": "model", "operator": "=", "value": "x"}}
-		},
-	} {
-		q := base()
-		change(q)
-		s.one(q)
-		s.one(q)
-		if requests.Load() != int32(i+1) {
-			t.Errorf("question %d: %d requests so far, want %d", i, requests.Load(), i+1)
-		}
-	}
-}
-
-func TestAChangeOfSettingsStartsAnew(t *testing.T) {
-	url, requests := fake(t)
-	s := serve(t, url, nil, nil)
-	q := query{"type": "probability", "by": "change", "criteria": []any{criterion("a", "<", "3", "")}}
-	s.one(q)
-	s.one(q)
-	if requests.Load() != 1 {
-		t.Errorf("%d requests for the same question, want 1", requests.Load())
-	}
-	s.settings.JSONData = []byte(`{"httpMethod":"GET"}`)
-	s.settings.Updated = now.Add(time.Second)
-	s.one(q)
-	if requests.Load() != 2 {
-		t.Errorf("%d requests after the settings changed, want 2", requests.Load())
 	}
 }
