@@ -101,35 +101,36 @@ func Backtest(series []Series, o BacktestOptions) Report {
 			o.Progress(i+1, len(series))
 		}
 	}
-	base := t.baseRates()
-	r.Plancast, r.Bins = t.score(0, base)
+	base := t.baseRates(len(series))
+	r.Plancast, r.Bins = t.score(func(i int) float64 { return t.questions[i].said }, base)
+	r.Plancast.Coverage, r.Plancast.Pinball = t.bands()
 	if r.Series > 1 {
-		p := make([]float64, len(t.questions))
-		for i, a := range t.questions {
-			p[i] = a.uncorrected
-		}
-		s, bins := t.scoreOf(p, base)
+		s, bins := t.score(func(i int) float64 { return t.questions[i].uncorrected }, base)
 		r.Uncorrected, r.UncorrectedBins = &s, &bins
 	}
 	if o.Peers {
 		for k, name := range peerNames {
-			s, _ := t.score(k+1, base)
+			s, _ := t.score(func(i int) float64 { return t.peers[i][k] }, base)
 			r.Peers = append(r.Peers, Peer{name, s})
 		}
-		s, _ := t.scoreOf(base, base)
+		s, _ := t.score(base, base)
 		r.Peers = append(r.Peers, Peer{"base rate", s})
 	}
 	return r
 }
 
-// question is one question with its answers: plancast's and the peers'.
+// question is one question with plancast's answers: 24 bytes, since many histories have
+// millions.
 type question struct {
-	series, share, steps int
-	hit                  bool
-	said                 [1 + len(peerNames)]float64
-	uncorrected          float64
-	gap                  float64
+	said, uncorrected float64
+	series            int32
+	share, steps      uint8 // indices of questionShares and questionSteps
+	hit               bool
+	lower             bool // is better
 }
+
+// answers give a probability for each question.
+type answers func(question int) float64
 
 // bandOutcome is one band with its outcome.
 type bandOutcome struct {
@@ -140,6 +141,7 @@ type bandOutcome struct {
 type tester struct {
 	o         BacktestOptions
 	questions []question
+	peers     [][len(peerNames)]float64 // their answers, when asked for
 	outcomes  []bandOutcome
 	engine    law.History
 	law       law.Law
@@ -211,14 +213,17 @@ func (t *tester) ask(series int, h *history, scale law.Scale, n int) {
 			next = math.Min(next, scale.To(v))
 		}
 		for i, share := range questionShares {
-			a := question{series: series, share: i, steps: k, gap: gapOf(share, h.criterion.Comparison.LowerIsBetter())}
-			target := best - a.gap
-			a.hit = next <= target
-			a.said[0], a.uncorrected = t.law.ReachedWithin(target, steps), t.plain.ReachedWithin(target, steps)
+			lower := h.criterion.Comparison.LowerIsBetter()
+			target := best - gapOf(share, lower)
+			t.questions = append(t.questions, question{
+				said: t.law.ReachedWithin(target, steps), uncorrected: t.plain.ReachedWithin(target, steps),
+				series: int32(series), share: uint8(i), steps: uint8(k), hit: next <= target, lower: lower,
+			})
 			if t.o.Peers {
-				peers(a.said[1:], z, target, steps, t.o.Seed)
+				var said [len(peerNames)]float64
+				peers(said[:], z, target, steps, t.o.Seed)
+				t.peers = append(t.peers, said)
 			}
-			t.questions = append(t.questions, a)
 		}
 		low, mid, high := t.law.Band(steps)
 		v, last := scale.To(h.values[n+steps-1]), scale.To(h.values[n-1])
@@ -245,95 +250,84 @@ func pinball(v, low, mid, high float64) float64 {
 	return (loss(0.1, low) + loss(0.5, mid) + loss(0.9, high)) / 3
 }
 
-// baseRates returns, for each question, the rate at which the same question
+// baseRates are, for each question, the rate at which the same question
 // came true in the other histories, each of which weighs the same.
-func (t *tester) baseRates() []float64 {
-	type key struct{ share, steps int }
+func (t *tester) baseRates(series int) answers {
 	type tally struct{ hits, n float64 }
-	own := map[int]map[key]tally{}
-	var order []int
+	type tallies [len(questionShares)][len(questionSteps)]tally
+	own := make([]tallies, series)
 	for _, a := range t.questions {
-		if own[a.series] == nil {
-			own[a.series] = map[key]tally{}
-			order = append(order, a.series)
-		}
-		k := key{a.share, a.steps}
-		c := own[a.series][k]
+		c := &own[a.series][a.share][a.steps]
 		c.n++
 		if a.hit {
 			c.hits++
 		}
-		own[a.series][k] = c
 	}
-	total := map[key]tally{}
-	for _, i := range order {
-		for s := range questionShares {
-			for h := range questionSteps {
-				if c := own[i][key{s, h}]; c.n > 0 {
-					x := total[key{s, h}]
-					total[key{s, h}] = tally{x.hits + c.hits/c.n, x.n + 1}
+	var total tallies
+	asked := 0
+	for i := range own {
+		if own[i][0][0].n > 0 { // whoever is asked anything is asked this
+			asked++
+		}
+		for share := range questionShares {
+			for steps := range questionSteps {
+				if c, x := own[i][share][steps], &total[share][steps]; c.n > 0 {
+					x.hits, x.n = x.hits+c.hits/c.n, x.n+1
 				}
 			}
 		}
 	}
-	rates := make([]float64, len(t.questions))
-	for i, a := range t.questions {
-		if len(order) == 1 {
-			rates[i] = t.learned.BaseRate(a.gap, questionSteps[a.steps])
-			continue
+	return func(i int) float64 {
+		a := &t.questions[i]
+		if asked == 1 {
+			return t.learned.BaseRate(gapOf(questionShares[a.share], a.lower), questionSteps[a.steps])
 		}
-		k := key{a.share, a.steps}
-		c, x := own[a.series][k], total[k]
-		rates[i] = (x.hits - c.hits/c.n + 0.5) / (x.n - 1 + 1)
+		c, x := own[a.series][a.share][a.steps], total[a.share][a.steps]
+		return (x.hits - c.hits/c.n + 0.5) / (x.n - 1 + 1)
 	}
-	return rates
 }
 
-func (t *tester) score(method int, base []float64) (Score, [10]Bin) {
-	p := make([]float64, len(t.questions))
-	for i, a := range t.questions {
-		p[i] = a.said[method]
+// bands are the share of values inside their band, and the loss of the bands' points
+// relative to repeating the last value; nil without any.
+func (t *tester) bands() (coverage, loss *float64) {
+	if len(t.outcomes) == 0 {
+		return nil, nil
 	}
-	s, bins := t.scoreOf(p, base)
-	if method == 0 && len(t.outcomes) > 0 {
-		var in, pin, naive float64
-		for _, x := range t.outcomes {
-			if x.in {
-				in++
-			}
-			pin += x.pinball
-			naive += x.naive
+	var in, pin, naive float64
+	for _, x := range t.outcomes {
+		if x.in {
+			in++
 		}
-		c := in / float64(len(t.outcomes))
-		s.Coverage = &c
-		if naive > 0 {
-			r := pin / naive
-			s.Pinball = &r
-		}
+		pin += x.pinball
+		naive += x.naive
 	}
-	return s, bins
+	if naive > 0 {
+		loss = new(pin / naive)
+	}
+	return new(in / float64(len(t.outcomes))), loss
 }
 
-func (t *tester) scoreOf(p, base []float64) (s Score, bins [10]Bin) {
-	if len(p) == 0 {
+// score holds answers to what came true.
+func (t *tester) score(said, base answers) (s Score, bins [10]Bin) {
+	if len(t.questions) == 0 {
 		return s, bins
 	}
-	s.Questions = len(p)
-	n := float64(len(p))
+	s.Questions = len(t.questions)
+	n := float64(s.Questions)
 	reference := 0.0
-	for i, a := range t.questions {
-		y := 0.0
-		if a.hit {
+	for i := range t.questions {
+		y, p, b := 0.0, said(i), base(i)
+		if t.questions[i].hit {
 			y = 1
 		}
 		s.HitRate += y / n
-		s.Brier += (p[i] - y) * (p[i] - y) / n
-		reference += (base[i] - y) * (base[i] - y) / n
-		s.LogLoss -= math.Log(math.Max(1e-4, math.Min(1-1e-4, 1-math.Abs(y-p[i])))) / n
-		b := &bins[min(9, int(p[i]*10))]
-		b.Questions++
-		b.Said += p[i]
-		b.True += y
+		s.Brier += (p - y) * (p - y) / n
+		reference += (b - y) * (b - y) / n
+		s.LogLoss -= math.Log(math.Max(1e-4, math.Min(1-1e-4, 1-math.Abs(y-p)))) / n
+		bin := &bins[min(9, int(p*10))]
+		bin.Questions++
+		bin.Said += p
+		bin.True += y
 	}
 	if reference > 0 {
 		s.Skill = 1 - s.Brier/reference

@@ -77,7 +77,7 @@ func TestBacktestScoresTheForecastItself(t *testing.T) {
 				k.Observations = s.Observations[:n]
 				k.Criterion.Target = best * (1 - share)
 				f := single(t, k, Goal{Iterations: steps}, after(n))
-				if got := tr.questions[i].said[0]; math.Abs(got-f.Probability.Value) > 1e-9 {
+				if got := tr.questions[i].said; math.Abs(got-f.Probability.Value) > 1e-9 {
 					t.Fatalf("at %d, %v in %d: back-test %v, forecast %v", n, share, steps, got, f.Probability.Value)
 				}
 				if hit := slices.Min(v[n:n+steps]) <= k.Criterion.Target; hit != tr.questions[i].hit {

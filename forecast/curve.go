@@ -12,26 +12,46 @@ type curve []float64
 
 // at reads between whole iterations: a share of an iteration gives that share
 // of its chance.
-func (f curve) at(x float64) float64 {
+func (f curve) at(x float64) float64 { return f.atShifted(x, unshifted) }
+
+// atShifted is at for a curve that is shifted.
+func (f curve) atShifted(x float64, by shift) float64 {
 	if x <= 0 {
-		return f[0]
+		return by.of(f[0])
 	}
 	i := int(x)
 	if i >= len(f)-1 {
-		return f[len(f)-1]
+		return by.of(f[len(f)-1])
 	}
-	return f[i] + (x-float64(i))*(f[i+1]-f[i])
+	from := by.of(f[i])
+	return from + (x-float64(i))*(by.of(f[i+1])-from)
 }
 
-// shifted moves every chance that is neither 0 nor 1 by d in log odds; the
-// answer uses the memory of g.
-func (f curve) shifted(d float64, g curve) curve {
+// shift moves a chance that is neither 0 nor 1 in its odds, by a factor.
+type shift float64
+
+// unshifted leaves a chance as it is.
+const unshifted shift = 1
+
+// shiftBy is a shift by d in log odds.
+func shiftBy(d float64) shift { return shift(math.Exp(d)) }
+
+// of is a chance, moved.
+func (s shift) of(p float64) float64 {
+	if s == unshifted || p <= 0 || p >= 1 {
+		return p
+	}
+	return p / (p + (1-p)/float64(s))
+}
+
+// back undoes a shift.
+func (s shift) back() shift { return 1 / s }
+
+// shifted moves every chance of a curve; the answer uses the memory of g.
+func (f curve) shifted(by shift, g curve) curve {
 	g = slices.Grow(g[:0], len(f))[:len(f)]
-	factor := math.Exp(-d)
 	for i, p := range f {
-		if g[i] = p; p > 0 && p < 1 {
-			g[i] = p / (p + (1-p)*factor)
-		}
+		g[i] = by.of(p)
 	}
 	return g
 }

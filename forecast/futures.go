@@ -11,24 +11,15 @@ import (
 
 // futures are simulated: in each, every model has a pace and a uniform number,
 // and is ready as soon as the curve of its probabilities reaches that number.
-// The milestone is there when need models are. Draws are the same for every
+// The milestone is there when enough models are. Draws are the same for every
 // horizon, deadline and target.
 type futures struct {
-	*joint
 	n     int
-	u     []float64        // of each model in each future, future by future
+	open  []*model         // whose readiness depends on the future
+	need  int              // of them
+	u     []float32        // the number of each open model in each future, future by future
 	steps [curves]arrivals // of the milestone
 }
-
-// The curves of a model: its probability, and the ends of the interval.
-const (
-	middle = iota
-	lower
-	upper
-	curves
-)
-
-func (m *model) curveOf(which int) curve { return [curves]curve{m.curve, m.lower, m.upper}[which] }
 
 // pace of a future: an index of nodes.
 func pace(future int) int { return future % cadenceNodes }
@@ -40,36 +31,44 @@ const blockOf = 16
 // simulate draws n futures. The shared component enters through a normal copula
 // (Li 2000): u = Phi(sqrt(r) Z + sqrt(1-r) e).
 func (j *joint) simulate(n int, r float64, seed uint64) *futures {
-	models := len(j.models)
-	s := &futures{joint: j, n: n, u: make([]float64, n*models)}
-	rng := rand.New(rand.NewPCG(seed, 0x706c616e63617374))
-	a, b := math.Sqrt(r), math.Sqrt(1-r)
-	for i := range n {
-		shared := a * rng.NormFloat64()
-		for k := range models {
-			s.u[i*models+k] = shared + b*rng.NormFloat64()
+	s := &futures{n: n, need: j.need}
+	steps := 0
+	for _, m := range j.models {
+		steps = max(steps, len(m.curve))
+		switch {
+		case m.certain():
+			s.need--
+		case len(m.curve) > 0:
+			s.open = append(s.open, m)
 		}
 	}
-	steps := 0
-	guides := make([][curves]guide, models)
-	for i, m := range j.models {
-		steps = max(steps, len(m.curve))
-		for w := range curves {
-			guides[i][w].fill(m.curveOf(w))
+	s.u = make([]float32, 0, n*len(s.open))
+	rng := rand.New(rand.NewPCG(seed, 0x706c616e63617374))
+	a, b := math.Sqrt(r), math.Sqrt(1-r)
+	for range n {
+		shared := a * rng.NormFloat64()
+		for _, m := range j.models {
+			if x := shared + b*rng.NormFloat64(); len(m.curve) > 0 && !m.certain() {
+				s.u = append(s.u, float32(x))
+			}
 		}
+	}
+	guides := make([]guide, len(s.open))
+	for i, m := range s.open {
+		guides[i].fill(m)
 	}
 	blocks := (n + blockOf - 1) / blockOf
 	arrived := make([][curves][blockOf]int, blocks)
 	spread(blocks, func(b int) {
 		from, to := b*blockOf, min((b+1)*blockOf, n)
 		ready := make([][blockOf][curves]int32, steps) // models, by the step that makes them so
-		for i := range j.models {
+		for i := range guides {
 			g := &guides[i]
 			for k := from; k < to; k++ {
-				u := &s.u[k*models+i]
-				*u = normal(*u)
+				u := &s.u[k*len(s.open)+i]
+				*u = float32(normal(float64(*u)))
 				for w := range curves {
-					if step := g[w].first(*u); step < steps {
+					if step := g.first(float64(*u), w); step < steps {
 						ready[step][k-from][w]++
 					}
 				}
@@ -77,7 +76,7 @@ func (j *joint) simulate(n int, r float64, seed uint64) *futures {
 		}
 		for w := range curves {
 			for k := range to - from {
-				left := int32(j.need)
+				left := int32(s.need)
 				step := 0
 				for ; step < steps; step++ {
 					if left -= ready[step][k][w]; left <= 0 {
@@ -150,16 +149,21 @@ func (a arrivals) at(rank int) float64 {
 	return math.Inf(1)
 }
 
-// guide finds the first step at which a curve reaches a number.
+// guide finds the first step at which a model's curves reach a number.
 type guide struct {
 	curve curve
+	back  [curves]shift  // of a number, instead of the curve
 	from  [guides]uint16 // where to look for numbers from i/guides
 }
 
 const guides = 256
 
-func (g *guide) fill(c curve) {
+func (g *guide) fill(m *model) {
+	c := m.curve
 	g.curve = c
+	for w, s := range m.ends {
+		g.back[w] = s.back()
+	}
 	i := 0
 	for k := range g.from {
 		for i < len(c) && c[i] < float64(k)/guides {
@@ -169,9 +173,11 @@ func (g *guide) fill(c curve) {
 	}
 }
 
-// first returns the least i with curve[i] >= u, or more than any step.
-func (g *guide) first(u float64) int {
-	if len(g.curve) == 0 || u > g.curve[len(g.curve)-1] {
+// first returns the least i at which one of the curves is u or more, or more than any
+// step.
+func (g *guide) first(u float64, which int) int {
+	u = g.back[which].of(u)
+	if u > g.curve[len(g.curve)-1] {
 		return math.MaxInt
 	}
 	i := int(g.from[min(int(u*guides), guides-1)])
@@ -181,22 +187,19 @@ func (g *guide) first(u float64) int {
 	return i
 }
 
-// numbers are, for each pace, the numbers up to which the models are ready by a
+// numbers are, for each pace, the numbers up to which the open models are ready by a
 // moment.
 type numbers [cadenceNodes][]float64
 
 // until fills in those of one curve by t, for no more than limit iterations (0:
 // no limit): read at the equally likely paces that Single sums over.
 func (s *futures) until(n *numbers, which int, now, t time.Time, limit int) {
-	for i, m := range s.models {
-		c := m.curveOf(which)
+	for i, m := range s.open {
 		for k, x := range m.paces(now, t) {
 			if limit > 0 {
 				x = math.Min(x, float64(limit))
 			}
-			if n[k][i] = -1; c != nil {
-				n[k][i] = c.at(x)
-			}
+			n[k][i] = m.curve.atShifted(x, m.ends[which])
 		}
 	}
 }
@@ -216,7 +219,7 @@ func (m *model) paces(now, t time.Time) (n [cadenceNodes]float64) {
 
 func (s *futures) numbers() (n numbers) {
 	for k := range n {
-		n[k] = make([]float64, len(s.models))
+		n[k] = make([]float64, len(s.open))
 	}
 	return n
 }
@@ -227,7 +230,7 @@ func (s *futures) ready(future int, n *numbers) bool {
 	u := s.u[future*len(up):][:len(up)]
 	ready := 0
 	for i, x := range up {
-		if u[i] <= x {
+		if float64(u[i]) <= x {
 			ready++
 		}
 	}

@@ -17,19 +17,35 @@ import (
 // but less accurate) are as far from ready as the iteration that came nearest.
 // All parts keep the laws of one series, and so does the least of them.
 type model struct {
-	name         string
-	series       []int // in the milestone
-	outlooks     []*outlook
-	met          bool  // by the newest iteration
-	apart        bool  // every criterion was met at some time, but never all at once
-	curve        curve // nil when nothing is known of a criterion
-	lower, upper curve
+	name     string
+	series   []int // in the milestone
+	outlooks []*outlook
+	met      bool          // by the newest iteration
+	apart    bool          // every criterion was met at some time, but never all at once
+	curve    curve         // nil when nothing is known of a criterion
+	ends     [curves]shift // of the curve: itself, and the ends of the interval
 }
+
+// The curves of a model: its probability, and the ends of the interval.
+const (
+	middle = iota
+	lower
+	upper
+	curves
+)
+
+// endsOf are the shifts of a curve whose interval reaches as far as doubt, in log odds.
+func endsOf(doubt float64) [curves]shift {
+	return [curves]shift{middle: unshifted, lower: shiftBy(-doubt), upper: shiftBy(doubt)}
+}
+
+// certain reports whether the model is ready in every future.
+func (m *model) certain() bool { return len(m.curve) > 0 && m.curve[0] >= 1 }
 
 func (m *model) combine() {
 	if len(m.outlooks) == 1 {
 		l := m.outlooks[0]
-		m.met, m.curve, m.lower, m.upper = l.forecast.Met, l.curve, l.lower, l.upper
+		m.met, m.curve, m.ends = l.forecast.Met, l.curve, endsOf(l.doubt)
 		return
 	}
 	steps, doubt := math.MaxInt, 0.0
@@ -40,7 +56,7 @@ func (m *model) combine() {
 			return
 		}
 		steps = min(steps, len(l.curve))
-		doubt = max(doubt, intervalWidth*l.law.Doubt())
+		doubt = max(doubt, l.doubt)
 	}
 	gap, n, newest := m.nearest()
 	m.met = m.met && newest
@@ -67,7 +83,7 @@ func (m *model) combine() {
 			m.curve[i] = p
 		}
 	}
-	m.lower, m.upper = m.curve.shifted(-doubt, nil), m.curve.shifted(doubt, nil)
+	m.ends = endsOf(doubt)
 }
 
 // together reports whether the newest iteration that decides meets all criteria:

@@ -24,7 +24,8 @@ type outlook struct {
 	law          *law.Law
 	target       float64 // on the scale
 	curve        curve   // empty when nothing is known
-	lower, upper curve
+	doubt        float64 // how far, in log odds, the ends of the interval lie from it
+	lower, upper curve   // the ends; nil once the forecast is made, for a milestone
 }
 
 // workspace is memory that forecasts are made in, one after the other; what is
@@ -118,8 +119,8 @@ func (l *outlook) answer(g Goal, now time.Time, siblings law.Tally, e *law.Histo
 	} else {
 		la.Reached(target, l.curve[1:])
 	}
-	doubt := intervalWidth * la.Doubt()
-	l.lower, l.upper = l.curve.shifted(-doubt, l.lower), l.curve.shifted(doubt, l.upper)
+	l.doubt = intervalWidth * la.Doubt()
+	l.lower, l.upper = l.curve.shifted(shiftBy(-l.doubt), l.lower), l.curve.shifted(shiftBy(l.doubt), l.upper)
 
 	f.Basis.Steady, f.Basis.Worked = la.TrendShare(), la.Worked()
 	f.Basis.Siblings, f.Basis.Shift = siblings.Series, around.Shift

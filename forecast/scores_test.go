@@ -28,7 +28,8 @@ func TestScoresOfKnownAnswers(t *testing.T) {
 		}
 	}
 	x := tester{questions: []question{{hit: true}, {hit: false}}}
-	s, bins := x.scoreOf([]float64{0.8, 0.3}, []float64{0.5, 0.5})
+	given := func(list ...float64) answers { return func(i int) float64 { return list[i] } }
+	s, bins := x.score(given(0.8, 0.3), given(0.5, 0.5))
 	near("hit rate", s.HitRate, 0.5)
 	near("Brier", s.Brier, (0.04+0.09)/2)
 	near("log loss", s.LogLoss, -(math.Log(0.8)+math.Log(0.7))/2)
@@ -37,7 +38,7 @@ func TestScoresOfKnownAnswers(t *testing.T) {
 	if b := bins[8]; b.Questions != 1 || b.Said != 0.8 || b.True != 1 {
 		t.Errorf("the bin of 80 %%: %+v", b)
 	}
-	s, bins = x.scoreOf([]float64{1, 1}, []float64{1, 0}) // certain, and wrong once
+	s, bins = x.score(given(1, 1), given(1, 0)) // certain, and wrong once
 	near("log loss of certainty", s.LogLoss, -(math.Log(1-1e-4)+math.Log(1e-4))/2)
 	near("skill against who knew", s.Skill, 0)
 	if bins[9].Questions != 2 {

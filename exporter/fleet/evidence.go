@@ -22,6 +22,7 @@ const published = 24 * time.Hour
 // configuration.
 type evidence struct {
 	tracker   standing.Tracker
+	texts     texts             // of the histories
 	sums      map[string]uint64 // of each model's history, to notice a change
 	track     *forecast.Score
 	untracked bool // track lacks some history
@@ -29,13 +30,13 @@ type evidence struct {
 
 // take takes the history of a subject, unless it is what is known.
 func (e *evidence) take(m tsdb.Measured) {
-	list := records(m)
+	if e.sums == nil {
+		e.sums, e.texts = map[string]uint64{}, texts{}
+	}
+	list := e.texts.records(m)
 	n := sum(list)
 	if known, ok := e.sums[m.Name]; ok && known == n {
 		return
-	}
-	if e.sums == nil {
-		e.sums = map[string]uint64{}
 	}
 	e.sums[m.Name], e.untracked = n, true
 	e.tracker.Replace(m.Name, list)

@@ -24,7 +24,7 @@ const failed engine.Kind = "unknown"
 // records are the history of a subject as its exporter recorded it, as far as a
 // store knows: one for each engine of each candidate, in order of time. What a
 // store does not know of a measurement is absent.
-func records(s tsdb.Measured) []history.Record {
+func (t texts) records(s tsdb.Measured) []history.Record {
 	var out []history.Record
 	last := map[string]int{} // iteration, by environment
 	before := map[result]history.Record{}
@@ -56,7 +56,7 @@ func records(s tsdb.Measured) []history.Record {
 				r.Version, r.Digest = s.Live[e.Precision].Version, s.Live[e.Precision].Digest
 			}
 			if r.Version == "" { // what a store would have to keep a series of each candidate for
-				r.Version, r.Digest = fmt.Sprintf("of iteration %d", number), fmt.Sprintf("%s/%s/%d", s.Name, step.Environment, number)
+				r.Version, r.Digest = t.unnamed(step.Environment, number)
 			}
 			if step.Guessed {
 				r.Failure = unknownFailure()
@@ -72,9 +72,26 @@ func records(s tsdb.Measured) []history.Record {
 		}
 	}
 	if s.Environment != "" && last[s.Environment] == 0 {
-		out = append(out, failures(s.Subject, s.Environments[s.Environment], len(out))...)
+		out = append(out, t.failures(s.Subject, s.Environments[s.Environment], len(out))...)
 	}
 	return out
+}
+
+// texts hold each text once, for all models: a fleet has many candidates, and few
+// numbers of iterations.
+type texts map[string]string
+
+// unnamed is what stands for a candidate that the store does not name.
+func (t texts) unnamed(environment string, iteration int) (version, digest string) {
+	return t.once(fmt.Sprintf("of iteration %d", iteration)), t.once(fmt.Sprintf("%s/%d", environment, iteration))
+}
+
+func (t texts) once(s string) string {
+	if known, ok := t[s]; ok {
+		return known
+	}
+	t[s] = s
+	return s
 }
 
 // result names a result as its exporter published it.
@@ -112,12 +129,13 @@ func comparison(s *iterations.Step, before func(number float64) (history.Record,
 // failures stand for those in the environment that counts, where no result is: it
 // counts for an exporter from the first record on. Nothing else is known of them
 // where the environment is on another device.
-func failures(s tsdb.Subject, l model.Metric, before int) []history.Record {
+func (t texts) failures(s tsdb.Subject, l model.Metric, before int) []history.Record {
 	var out []history.Record
 	for _, p := range precisions(s) {
 		e := tsdb.Engine{Precision: string(p), Backend: string(l["backend"]), Device: string(l["device"])}
+		version, digest := t.unnamed(s.Environment, 1)
 		out = append(out, history.Record{
-			ID: int64(before + len(out) + 1), Model: s.Name, Version: "of iteration 1", Digest: fmt.Sprintf("%s/%s/1", s.Name, s.Environment),
+			ID: int64(before + len(out) + 1), Model: s.Name, Version: version, Digest: digest,
 			Precision: p, Backend: e.Backend, Device: e.Device, Fingerprint: s.Environment, Environment: environment(l, e), Iteration: 1,
 			Started: s.Since, Finished: s.Since, Failure: unknownFailure(),
 		})

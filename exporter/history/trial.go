@@ -20,7 +20,7 @@ type Trial struct {
 
 	of      *origin
 	kept    []kept    // the newest of each precision, most exact first
-	figures []figured // of those that have any
+	figures *figured  // of those that have any, the newest first
 }
 
 // figured are the figures of an entry's workloads. They stand apart, since they hold
@@ -28,6 +28,7 @@ type Trial struct {
 type figured struct {
 	id      int64
 	figures Figures
+	next    *figured
 }
 
 // origin is what the entries of a series have in common.
@@ -66,7 +67,7 @@ func (t *Trial) add(e Entry) {
 		precision:   wordOf(string(e.Precision)), failure: wordOf(string(e.Failure)), flags: uint8(e.flags()),
 	}
 	if e.Figures != "" {
-		t.figures = append(slices.Clip(t.figures), figured{e.ID, e.Figures})
+		t.figures = &figured{e.ID, e.Figures, t.figures}
 	}
 	if i := slices.IndexFunc(t.kept, func(x kept) bool { return x.precision == k.precision }); i >= 0 {
 		t.kept[i] = k
@@ -90,9 +91,9 @@ func (t Trial) At(i int) Entry {
 		Finished: k.finished, Failure: engine.Kind(k.failure.String()), Values: k.values, Unquantized: int32(k.unquantized),
 	}
 	e.setFlags(int64(k.flags))
-	for j := range t.figures { // mostly there are none
-		if t.figures[j].id == k.id {
-			e.Figures = t.figures[j].figures
+	for f := t.figures; f != nil; f = f.next { // mostly there are none
+		if f.id == k.id {
+			e.Figures = f.figures
 		}
 	}
 	return e

@@ -37,9 +37,8 @@ type contribution struct {
 
 // outdate says that the contributions have to be made again.
 func (m *tracked) outdate() {
-	for use, c := range m.contributions {
+	for _, c := range m.contributions {
 		c.stale = true
-		m.contributions[use] = c
 	}
 }
 
@@ -48,7 +47,7 @@ type foreseen struct {
 	milestone  config.Milestone
 	now, week  moment
 	current    *forecast.Forecast
-	weekBefore *forecast.Forecast
+	weekBefore *float64 // its probability; nil when there was nothing to say
 }
 
 // moment is what a forecast was made from.
@@ -107,9 +106,7 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 		return err
 	}
 	m.Forecast, m.State = &Forecast{Forecast: *f.current}, f.current.State
-	if b := f.weekBefore; b != nil && b.Probability != nil {
-		m.Forecast.WeekAgo = &b.Probability.Value
-	}
+	m.Forecast.WeekAgo = f.weekBefore
 	return m.check()
 }
 
@@ -149,8 +146,8 @@ func (f *foreseen) foreseeWeek(members []member, at time.Time) {
 		}
 		all = append(all, c.series...)
 	}
-	if before, err := expect(f.milestone, all, at); err == nil && before.Basis.Observations > 0 {
-		f.weekBefore = before
+	if before, err := expect(f.milestone, all, at); err == nil && before.Basis.Observations > 0 && before.Probability != nil {
+		f.weekBefore = new(before.Probability.Value) // the rest may be large
 	}
 }
 
@@ -182,20 +179,20 @@ func (x member) contribution(m config.Milestone, at time.Time, past bool) contri
 	old, ok := held.contributions[key]
 	c := x.frame(m, at, past)
 	if ok && !old.stale && old.since.Equal(c.since) && old.known.Equal(c.known) && old.environment == c.environment {
-		return old
+		return *old
 	}
 	c = x.contributed(m, at, past)
 	if !past && ok && c.sum == old.sum {
 		c.series = old.series // with what forecasts have worked out of it
 	}
 	if held.contributions == nil {
-		held.contributions = map[use]contribution{}
+		held.contributions = map[use]*contribution{}
 	}
 	kept := c
 	if past {
 		kept.series = nil
 	}
-	held.contributions[key] = kept
+	held.contributions[key] = &kept
 	return c
 }
 

@@ -44,7 +44,7 @@ type tracked struct {
 	whole   bool  // records has all that is shown of history
 
 	model         *Model // nil when it has to be derived again
-	contributions map[use]contribution
+	contributions map[use]*contribution
 }
 
 func (t *Tracker) of(name string) *tracked {
