@@ -85,7 +85,7 @@ func measure(ctx context.Context, program, name string, s size, readings, change
 		return err
 	}
 	defer gate.Close()
-	text := fmt.Sprintf("source: {prometheus: {url: %q, interval: %s, timeout: 2min}}\nmilestones: [{name: launch, criteria: [p99 < 50ms], share: 80%%, horizon: 5}]\n", gate.URL, interval)
+	text := fmt.Sprintf("source: {prometheus: {url: %q, interval: %s, timeout: 2min}}\nmilestones: [{name: launch, criteria: [p99 < 22ms], share: 80%%, horizon: 5}]\n", gate.URL, interval)
 	config := filepath.Join(dir, "fleet.yml")
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
