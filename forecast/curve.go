@@ -27,21 +27,21 @@ func (f curve) atShifted(x float64, by shift) float64 {
 	return from + (x-float64(i))*(by.of(f[i+1])-from)
 }
 
-// shift moves a chance that is neither 0 nor 1 in its odds, by a factor.
+// shift moves a chance that is neither 0 nor 1: a factor of the odds against.
 type shift float64
 
 // unshifted leaves a chance as it is.
 const unshifted shift = 1
 
 // shiftBy is a shift by d in log odds.
-func shiftBy(d float64) shift { return shift(math.Exp(d)) }
+func shiftBy(d float64) shift { return shift(math.Exp(-d)) }
 
 // of is a chance, moved.
 func (s shift) of(p float64) float64 {
 	if s == unshifted || p <= 0 || p >= 1 {
 		return p
 	}
-	return p / (p + (1-p)/float64(s))
+	return p / (p + (1-p)*float64(s))
 }
 
 // back undoes a shift.
