@@ -19,8 +19,8 @@ type Trial struct {
 	Iteration int // 0: out of order
 
 	of      *origin
-	kept    []kept    // the newest of each precision, most exact first
-	figures *figured  // of those that have any, the newest first
+	kept    []kept   // the newest of each precision, most exact first
+	figures *figured // of those that have any, the newest first
 }
 
 // figured are the figures of an entry's workloads. They stand apart, since they hold
