@@ -156,8 +156,8 @@ func workloadSentence(w workload.Workload, o bench.Options, pair bool) string {
 	if pair {
 		text += ", up to twice that in turns with the candidate before"
 	}
-	if w.Open() && w.Rate*o.MaxWindow.Seconds()*float64(o.MaxWindows) < float64(bench.MinQueries(bench.DefaultPercentile)) {
-		text += ", which is too short for a P99: raise benchmark.max_window"
+	if remedy := o.MoreRequests(w); remedy != "" {
+		text += ", which is too short for a P99: " + remedy
 	}
 	return text
 }

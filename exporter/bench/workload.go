@@ -234,6 +234,27 @@ func (t *traffic) windows(ctx context.Context) error {
 	return nil
 }
 
+// MoreRequests says what gives all windows of a workload the requests that a P99 takes;
+// "" where they can have them.
+func (o Options) MoreRequests(w workload.Workload) string {
+	most := w.Rate * o.MaxWindow.Seconds()
+	for i, r := range w.Trace {
+		if r.At >= o.MaxWindow {
+			break
+		}
+		most = float64(i + 1)
+	}
+	switch {
+	case !w.Open() || most*float64(o.MaxWindows) >= float64(MinQueries(DefaultPercentile)):
+		return ""
+	case len(w.Trace) == int(most):
+		return "record a longer trace"
+	}
+	return raiseMaxWindow
+}
+
+const raiseMaxWindow = "raise benchmark.max_window"
+
 // ExpectWorkload is how long a workload takes: two windows at least, with the search
 // all that its bounds allow. A closed loop takes as long as its windows are to last.
 func (o Options) ExpectWorkload(w workload.Workload) (least, most time.Duration) {

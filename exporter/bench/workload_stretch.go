@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -181,7 +182,7 @@ func (t *traffic) judgeWorkload(windows int) {
 	r := &t.result
 	n := r.Latency.Queries
 	if least := MinQueries(DefaultPercentile); n < least {
-		t.warn("%s are too few for a P99, which takes %d: raise max_window", units.Count(n, "request"), least)
+		t.warn("%s are too few for a P99, which takes %d: %s", units.Count(n, "request"), least, cmp.Or(t.job.Options.MoreRequests(t.w), raiseMaxWindow))
 	} else if !r.Stable && !r.Disturbed() {
 		t.warn("the latency did not settle in %s", units.Count(windows, "window"))
 	}

@@ -202,6 +202,32 @@ func TestHowLongAWorkloadTakesFollowsFromItsRate(t *testing.T) {
 	}
 }
 
+func TestARemedyForTooFewRequestsHelps(t *testing.T) {
+	trace := func(n int, gap time.Duration) workload.Workload {
+		w := workload.Workload{Rate: 1 / gap.Seconds()}
+		for i := range n {
+			w.Trace = append(w.Trace, workload.Traced{At: time.Duration(i) * gap})
+		}
+		return w
+	}
+	for _, c := range []struct {
+		name string
+		w    workload.Workload
+		want string
+	}{
+		{"enough in five windows of a minute", workload.Workload{Rate: 2}, ""},
+		{"too seldom", workload.Workload{Rate: 1}, "raise benchmark.max_window"},
+		{"a closed loop", workload.Workload{}, ""},
+		{"a trace that is long enough", trace(92, 10*time.Millisecond), ""},
+		{"a short trace", trace(50, 10*time.Millisecond), "record a longer trace"},
+		{"a trace that windows cut off", trace(500, 2*time.Second), "raise benchmark.max_window"},
+	} {
+		if got := DefaultOptions().MoreRequests(c.w); got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
 func TestAShapesSizesGoBeforeEveryOther(t *testing.T) {
 	inputs := []engine.TensorInfo{{Name: "ids", DType: engine.Int64, Dims: []engine.Dim{{Size: -1, Name: "batch"}, {Size: -1, Name: "sequence"}}}}
 	for name, base := range map[string]tensorio.Shapes{

@@ -95,7 +95,7 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 	if w.Name == "" {
 		errs = append(errs, errors.New("needs a name"))
 	}
-	if w.Burstiness != 0 && !w.Open() {
+	if w.Burstiness != 0 && !w.Open() && trace == "" {
 		errs = append(errs, errors.New("has a burstiness without a rate: write a rate such as 200/s, or remove it"))
 	}
 	if w.MaxRate != 0 && w.Within == 0 {
@@ -107,7 +107,7 @@ func incomplete(w workload.Workload, trace string) (errs []error) {
 	if w.Phase != "" && w.Recorded {
 		errs = append(errs, fmt.Errorf("takes the shapes of the phase %s from inputs.npz, which has no lengths of a cache: write shapes such as [{dims: {sequence: 512}}]", w.Phase))
 	}
-	if trace != "" && (len(w.Shapes) > 0 || w.Recorded || w.Open() || w.MaxRate != 0 || w.Phase != "") {
+	if trace != "" && (len(w.Shapes) > 0 || w.Recorded || w.Open() || w.Burstiness != 0 || w.MaxRate != 0 || w.Phase != "") {
 		errs = append(errs, errors.New("has a trace, which says which shapes come when: leave out shapes, rate, burstiness, max_rate and phase"))
 	}
 	for i, s := range w.Shapes {

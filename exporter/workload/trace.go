@@ -2,11 +2,14 @@ package workload
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -30,7 +33,8 @@ const (
 
 // ReadTrace reads a trace, a JSON object in each line: "at" is when a request came, in
 // seconds since any moment, and "dims" are the sizes of its shape. Lines ascend in
-// time. It fills Shapes, Rate, Replayed and Trace; errors name the line.
+// time; empty ones do not count. It fills Shapes, Rate, Replayed and Trace; errors name
+// the line.
 func (w *Workload) ReadTrace(r io.Reader) error {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, longestLine)
@@ -39,8 +43,12 @@ func (w *Workload) ReadTrace(r io.Reader) error {
 	known := map[string]int{}
 	first, last := 0.0, math.Inf(-1)
 	for n := 1; lines.Scan(); n++ {
-		at, dims, err := tracedLine(lines.Bytes())
-		if n == 1 {
+		line := bytes.TrimSpace(lines.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		at, dims, err := tracedLine(line)
+		if len(trace) == 0 {
 			first = at
 		}
 		switch {
@@ -85,8 +93,14 @@ func tracedLine(line []byte) (at float64, dims map[string]int64, err error) {
 		At   *float64         `json:"at"`
 		Dims map[string]int64 `json:"dims"`
 	}
-	if err := json.Unmarshal(line, &x); err != nil {
-		return 0, nil, fmt.Errorf(`it is not a request such as {"at": 0.25, "dims": {"sequence": 32}}: %w`, err)
+	object := json.NewDecoder(bytes.NewReader(line))
+	object.DisallowUnknownFields()
+	err = object.Decode(&x)
+	if err == nil && object.InputOffset() < int64(len(line)) {
+		err = errors.New("text follows the object")
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf(`it is not a request such as {"at": 0.25, "dims": {"sequence": 32}}: %w`, traceError(err))
 	}
 	if x.At == nil {
 		return 0, nil, errors.New(`it has no "at", the time in seconds`)
@@ -97,4 +111,18 @@ func tracedLine(line []byte) (at float64, dims map[string]int64, err error) {
 		}
 	}
 	return *x.At, x.Dims, nil
+}
+
+// traceError says what is wrong with a line in words about the line.
+func traceError(err error) error {
+	var mistyped *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &mistyped):
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	case mistyped.Field == "at":
+		return fmt.Errorf(`"at" is a %s, and a time in seconds is needed`, mistyped.Value)
+	case mistyped.Type.Kind() == reflect.Int64:
+		return fmt.Errorf("a size is a %s, and a whole number is needed", mistyped.Value)
+	}
+	return fmt.Errorf("%s stands where an object is needed", mistyped.Value)
 }

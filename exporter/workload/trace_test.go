@@ -19,7 +19,9 @@ func read(text string) (Workload, error) {
 func TestATraceIsReplayedAsItWasRecorded(t *testing.T) {
 	w, err := read(`{"at": 1700000000.5, "dims": {"sequence": 32}}
 {"at": 1700000000.75, "dims": {"sequence": 128}}
+
 {"at": 1700000001.5, "dims": {"sequence": 32}}
+
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -49,17 +51,24 @@ func TestABadTraceIsRefusedWithItsLine(t *testing.T) {
 		return b.String()
 	}
 	for name, c := range map[string]struct{ text, says string }{
-		"not JSON":        {"{\"at\": 0}\nsoon\n", "line 2: it is not a request such as"},
-		"no time":         {`{"dims": {"n": 3}}`, `line 1: it has no "at"`},
-		"out of order":    {"{\"at\": 2}\n{\"at\": 1}\n", "line 2: it is earlier than the request before"},
-		"a negative size": {`{"at": 0, "dims": {"n": -1}}`, "line 1: n is -1"},
-		"a batch of 0":    {`{"at": 0, "dims": {"batch": 0}}`, "line 1: batch is 0"},
-		"nothing":         {"", "it needs two requests at different times"},
-		"one moment":      {"{\"at\": 1}\n{\"at\": 1}\n", "it needs two requests at different times"},
-		"too long":        {"{\"at\": 1}\n{\"at\": 1e300}\n", "line 2: it is more than 1h0m0s after the first"},
-		"too many":        {many(10_001, func(i int) string { return fmt.Sprintf(`{"at": %d.5}`, i/100) }), "more than 10000 requests"},
-		"too many shapes": {many(65, func(i int) string { return fmt.Sprintf(`{"at": %d, "dims": {"n": %d}}`, i, i) }), "more than 64 shapes"},
-		"a long line":     {`{"at": 0, "x": "` + strings.Repeat("x", 70_000) + `"}`, "token too long"},
+		"not JSON":                    {"{\"at\": 0}\nsoon\n", "line 2: it is not a request such as"},
+		"no time":                     {`{"dims": {"n": 3}}`, `line 1: it has no "at"`},
+		"out of order":                {"{\"at\": 2}\n{\"at\": 1}\n", "line 2: it is earlier than the request before"},
+		"a negative size":             {`{"at": 0, "dims": {"n": -1}}`, "line 1: n is -1"},
+		"a key that it does not know": {`{"at": 0, "dim": {"n": 3}}`, `line 1: it is not a request such as {"at": 0.25, "dims": {"sequence": 32}}: unknown field "dim"`},
+		"two requests in a line":      {`{"at": 0} {"at": 1}`, "text follows the object"},
+		"a size that is text":         {`{"at": 0, "dims": {"n": "x"}}`, "a size is a string, and a whole number is needed"},
+		"half a size":                 {`{"at": 0, "dims": {"n": 1.5}}`, "a size is a number 1.5, and a whole number is needed"},
+		"a time that is text":         {`{"at": "0"}`, `"at" is a string, and a time in seconds is needed`},
+		"a list":                      {`[0, 1]`, "array stands where an object is needed"},
+		"a line of sizes":             {`{"at": 0, "dims": [3]}`, "array stands where an object is needed"},
+		"a batch of 0":                {`{"at": 0, "dims": {"batch": 0}}`, "line 1: batch is 0"},
+		"nothing":                     {"", "it needs two requests at different times"},
+		"one moment":                  {"{\"at\": 1}\n{\"at\": 1}\n", "it needs two requests at different times"},
+		"too long":                    {"{\"at\": 1}\n{\"at\": 1e300}\n", "line 2: it is more than 1h0m0s after the first"},
+		"too many":                    {many(10_001, func(i int) string { return fmt.Sprintf(`{"at": %d.5}`, i/100) }), "more than 10000 requests"},
+		"too many shapes":             {many(65, func(i int) string { return fmt.Sprintf(`{"at": %d, "dims": {"n": %d}}`, i, i) }), "more than 64 shapes"},
+		"a long line":                 {`{"at": 0, "x": "` + strings.Repeat("x", 70_000) + `"}`, "token too long"},
 	} {
 		if _, err := read(c.text); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %v", name, err)

@@ -125,7 +125,10 @@ func (w Workload) String() string {
 		parts = append(parts, units.Count(w.Replayed, "request")+" as recorded")
 	}
 	if w.Open() {
-		at := fmt.Sprintf("at %s requests a second", units.Number(w.Rate))
+		at := "at " + units.Number(w.Rate) + " requests a second"
+		if w.Rate == 1 {
+			at = "at 1 request a second"
+		}
 		if w.Burstiness != 0 && w.Burstiness != 1 {
 			at += fmt.Sprintf(" with a burstiness of %s", units.Number(w.Burstiness))
 		}

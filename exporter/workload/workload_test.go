@@ -30,6 +30,7 @@ func TestAWorkloadReadsAsASentence(t *testing.T) {
 		{bursty, "70 % sequence 32, 25 % 128, 5 % 512, at 200 requests a second with a burstiness of 0.5, 4 at once"},
 		{Workload{Shapes: []Shape{sequence(1, 128)}}, "sequence 128, each request after the one before"},
 		{Workload{Shapes: []Shape{{Weight: 3, Dims: map[string]int64{"batch": 4, "sequence": 128}}, {Weight: 1}}}, "75 % batch 4 × sequence 128, 25 % the model's own shapes, each request after the one before"},
+		{Workload{Shapes: []Shape{sequence(1, 128)}, Rate: 1, Burstiness: 1}, "sequence 128, at 1 request a second"},
 		{Workload{Recorded: true, Rate: 20, Burstiness: 1}, "the shapes of inputs.npz, as recorded, at 20 requests a second"},
 		{Workload{Recorded: true, Shapes: []Shape{sequence(3, 32), sequence(1, 128)}}, "75 % sequence 32, 25 % 128, as recorded, each request after the one before"},
 		{Workload{Phase: Decode, Shapes: []Shape{{Weight: 1, Dims: map[string]int64{"past": 2000}}}}, "decode of past 2000, each request after the one before"},
