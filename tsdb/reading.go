@@ -172,8 +172,12 @@ func (x *reading) these(ctx context.Context, series []prom.Series) error {
 
 // history asks for the changes of an expression.
 func (x *reading) history(ctx context.Context, e prom.Expr) (out prom.Answer, err error) {
+	ask := x.client.Changes
+	if len(x.plans) > 1 { // coarser
+		ask = x.client.States
+	}
 	for i, p := range x.plans {
-		a, err := x.client.Changes(ctx, e, p)
+		a, err := ask(ctx, e, p)
 		switch {
 		case err != nil:
 			return out, err

@@ -68,8 +68,12 @@ type decoder struct {
 	maxSeries int // 0 for no limit
 	// settled drops points that repeat the one before.
 	settled bool
-	budget  *budget
-	out     answer
+	// step is that of an answer with a point for every step, in milliseconds: a series that
+	// lacks one has ended, also before until. 0 leaves ends to the store.
+	step, until int64
+	last        int64 // when the newest point of the series was that is being read
+	budget      *budget
+	out         answer
 }
 
 // decode reads the JSON of an answer from r.
@@ -147,7 +151,7 @@ func (d *decoder) data() error {
 // result reads a matrix, a vector, a scalar or a string: the first two are
 // lists of objects, the others a time and a text.
 func (d *decoder) result() error {
-	var pair []string
+	at, n := int64(0), 0
 	return d.array(func() error {
 		c, err := d.peek()
 		if err != nil {
@@ -158,19 +162,19 @@ func (d *decoder) result() error {
 			return d.one()
 		case c == 'n':
 			return d.skip()
-		case len(pair) > 1:
+		case n > 1:
 			return errSyntax
 		}
 		text, err := d.scalar(maxText)
 		if err != nil {
 			return err
 		}
-		pair = append(pair, text)
-		if len(pair) < 2 {
-			return nil
+		if n++; n == 1 {
+			at, err = moment(text)
+			return err
 		}
-		if p, err := point(pair[0], pair[1]); err == nil { // else a string, which no question asks for
-			d.out.series = append(d.out.series, Series{Labels: model.Metric{}, Points: []Point{p}})
+		if v, err := number(text); err == nil { // else a string, which no question asks for
+			d.out.series = append(d.out.series, Series{Labels: model.Metric{}, Points: []Point{{T: at, V: v}}})
 		}
 		return nil
 	})
@@ -203,6 +207,9 @@ func (d *decoder) one() error {
 	if native && len(s.Points) == 0 {
 		d.out.native = true
 	}
+	if err := d.endBefore(&s, d.until+1); err != nil {
+		return err
+	}
 	d.out.series = append(d.out.series, s)
 	return d.budget.take(labelBytes(s.Labels))
 }
@@ -229,23 +236,32 @@ const pointBytes = 24
 
 // point reads [time, "value"] and adds it to s.
 func (d *decoder) point(s *Series) error {
-	var pair [2]string
+	var p Point
 	n := 0
 	if err := d.array(func() error {
-		if n == len(pair) {
-			return errSyntax
-		}
 		text, err := d.scalar(64)
-		pair[n] = text
-		n++
+		if err != nil {
+			return err
+		}
+		switch n++; n {
+		case 1:
+			p.T, err = moment(text)
+		case 2:
+			p.V, err = number(text)
+		default:
+			err = errSyntax
+		}
 		return err
 	}); err != nil {
 		return err
 	}
-	p, err := point(pair[0], pair[1])
-	if err != nil {
+	if n != 2 {
+		return errSyntax
+	}
+	if err := d.endBefore(s, p.T); err != nil {
 		return err
 	}
+	d.last = p.T
 	if n := len(s.Points); d.settled && n > 0 && same(s.Points[n-1], p) {
 		return nil
 	}
@@ -253,16 +269,32 @@ func (d *decoder) point(s *Series) error {
 	return d.budget.take(pointBytes)
 }
 
-func point(at, value string) (Point, error) {
-	t, err := strconv.ParseFloat(at, 64)
+// endBefore marks the end of a series that lacks the step after its last point, where
+// steps are known and that one came before t.
+func (d *decoder) endBefore(s *Series, t int64) error {
+	end := d.last + d.step
+	if d.step == 0 || len(s.Points) == 0 || end >= t {
+		return nil
+	}
+	s.Points = append(s.Points, Point{T: end, Gone: true})
+	return d.budget.take(pointBytes)
+}
+
+// moment reads seconds as milliseconds.
+func moment(text []byte) (int64, error) {
+	t, err := strconv.ParseFloat(string(text), 64)
 	if err != nil || math.Abs(t) > 1e15 || t != t {
-		return Point{}, errSyntax
+		return 0, errSyntax
 	}
-	v, err := strconv.ParseFloat(value, 64)
+	return int64(math.Round(t * 1000)), nil
+}
+
+func number(text []byte) (float64, error) {
+	v, err := strconv.ParseFloat(string(text), 64)
 	if err != nil && !errors.Is(err, strconv.ErrRange) { // a range error comes with the infinity that is meant
-		return Point{}, errSyntax
+		return 0, errSyntax
 	}
-	return Point{T: int64(math.Round(t * 1000)), V: v}, nil
+	return v, nil
 }
 
 // same reports whether q says nothing that p has not said.

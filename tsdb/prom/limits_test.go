@@ -160,7 +160,7 @@ func TestRepeatedPointsAreDroppedWhileTheyAreRead(t *testing.T) {
 		t.Errorf("20,001 points of which four are changes take %d bytes", used.used.Load())
 	}
 	a, err := client.Changes(t.Context(), e, p)
-	if err != nil || len(a.Series) != 1 || len(a.Series[0].Points) != 4 {
+	if err != nil || len(a.Series) != 1 || len(a.Series[0].Points) != 5 { // and its end
 		t.Errorf("%+v, %v", a.Series, err)
 	}
 }
@@ -221,5 +221,43 @@ func TestTheDecoderReadsWhatPrometheusWrites(t *testing.T) {
 	}
 	if !errors.Is(refuse("x"), terms.ErrInvalid) {
 		t.Error("a refusal is not the user's")
+	}
+}
+
+// A piece of a plan ends between two steps, where a series that goes on has not ended.
+func TestEndsAreFoundInTheStatesOfEveryStep(t *testing.T) {
+	answers := map[string]string{"0": `{"metric":{"a":"stays"},"values":[[0,"1"],[60,"1"]]},{"metric":{"a":"pauses"},"values":[[0,"1"]]},{"metric":{"a":"ends"},"values":[[0,"1"],[60,"1"]]}`,
+		"120": `{"metric":{"a":"stays"},"values":[[120,"1"],[180,"1"]]},{"metric":{"a":"pauses"},"values":[[180,"1"]]}`}
+	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[%s]}}`, answers[r.FormValue("start")])
+	}, nil)
+	e, err := Parse("x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(s int64) time.Time { return time.Unix(s, 0) }
+	a, err := client.States(t.Context(), e, Plan{Start: at(0), End: at(180), Step: time.Minute, Pieces: []Piece{{at(0), at(60)}, {at(120), at(180)}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{{a="ends"} [{0 1 false} {120000 0 true}]} {{a="pauses"} [{0 1 false} {60000 0 true} {180000 1 false}]} {{a="stays"} [{0 1 false}]}]`
+	if got := fmt.Sprint(a.Series); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A whole reading of a fleet has millions of points.
+func TestAPointIsReadWithoutAllocations(t *testing.T) {
+	read := func(points int) float64 {
+		body := `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[0,"1"]` + strings.Repeat(`,[1785800000.123,"0.0123456789012345"]`, points) + `]}]}}`
+		return testing.AllocsPerRun(10, func() {
+			d := &decoder{settled: true, budget: &budget{limit: memory}}
+			if _, err := d.decode(strings.NewReader(body)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if few, many := read(1), read(1000); many > few {
+		t.Errorf("1 point takes %v allocations, and 1,000 of them %v", few, many)
 	}
 }

@@ -71,22 +71,26 @@ func (c *Client) Steps(ctx context.Context, e Expr, p Plan) (Answer, error) {
 	return c.ranges(ctx, p, e, false, func(Piece) string { return w.String() })
 }
 
+// States returns what Changes does, for a plan of few steps: the server answers with the
+// value at every step, which costs it a fifth of comparing each with the one before.
+func (c *Client) States(ctx context.Context, e Expr, p Plan) (Answer, error) {
+	w := e.window(Lookback(p.Step))
+	return c.ranges(ctx, p, e, true, func(Piece) string { return w.String() })
+}
+
 // Changes returns the points at which a series appears, takes another value,
 // or ends. The server finds them, so a year of history is a few points for
 // each series.
 func (c *Client) Changes(ctx context.Context, e Expr, p Plan) (Answer, error) {
-	w := e.window(Lookback(p.Step))
-	whole := func() (Answer, error) {
-		return c.ranges(ctx, p, e, true, func(Piece) string { return w.String() })
-	}
 	if e.timed() {
 		// Its past is not itself with an offset.
-		return whole()
+		return c.States(ctx, e, p)
 	}
+	w := e.window(Lookback(p.Step))
 	a, err := c.ranges(ctx, p, e, false, func(q Piece) string { return w.changes(q.Start, p.Step) })
 	var known *Error
 	if errors.As(err, &known) && strings.Contains(known.Text, "many-to-") {
-		return whole()
+		return c.States(ctx, e, p)
 	}
 	if err != nil {
 		return a, err
@@ -95,8 +99,8 @@ func (c *Client) Changes(ctx context.Context, e Expr, p Plan) (Answer, error) {
 	return a, nil
 }
 
-// ranges asks for all pieces of a plan. When settled, points that repeat the one
-// before are dropped while they are read.
+// ranges asks for all pieces of a plan. When settled, what is read becomes changes: points
+// that repeat the one before are dropped, and ends are marked.
 func (c *Client) ranges(ctx context.Context, p Plan, e Expr, settled bool, text func(Piece) string) (Answer, error) {
 	var (
 		mu  sync.Mutex
@@ -110,6 +114,9 @@ func (c *Client) ranges(ctx context.Context, p Plan, e Expr, settled bool, text 
 	ask = func(ctx context.Context, q Piece, depth int) error {
 		// A series and the marks of its end are two.
 		d := &decoder{maxSeries: 2*c.o.MaxSeries + 2, settled: settled, budget: used}
+		if settled {
+			d.step, d.until = p.Step.Milliseconds(), p.End.UnixMilli()
+		}
 		a, err := c.request(ctx, c.o.Method, "api/v1/query_range", url.Values{
 			"query": {text(q)}, "start": {seconds(q.Start)}, "end": {seconds(q.End)}, "step": {strconv.FormatFloat(p.Step.Seconds(), 'f', -1, 64)},
 			"nocache": {"1"}, // else VictoriaMetrics answers for other moments

@@ -114,38 +114,44 @@ func (s *scanner) list(open, end byte, f func() error) error {
 
 // text reads a string of at most limit bytes as they are written.
 func (s *scanner) text(limit int) (string, error) {
+	b, err := s.quoted(limit)
+	return string(b), err
+}
+
+// quoted is text whose bytes hold until more is read.
+func (s *scanner) quoted(limit int) ([]byte, error) {
 	if err := s.expect('"'); err != nil {
-		return "", err
+		return nil, err
 	}
 	plain := true
 	s.buf = append(s.buf[:0], '"')
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
-			return "", ended(err)
+			return nil, ended(err)
 		}
 		if len(s.buf) > limit {
-			return "", errMemory
+			return nil, errMemory
 		}
 		s.buf = append(s.buf, c)
 		switch {
 		case c == '"':
 			if b := s.buf[1 : len(s.buf)-1]; plain && utf8.Valid(b) {
-				return string(b), nil
+				return b, nil
 			}
 			var out string
 			if json.Unmarshal(s.buf, &out) != nil {
-				return "", errSyntax
+				return nil, errSyntax
 			}
-			return out, nil
+			return []byte(out), nil
 		case c == '\\':
 			plain = false
 			if c, err = s.r.ReadByte(); err != nil {
-				return "", ended(err)
+				return nil, ended(err)
 			}
 			s.buf = append(s.buf, c)
 		case c < ' ':
-			return "", errSyntax
+			return nil, errSyntax
 		}
 	}
 }
@@ -159,31 +165,32 @@ func (s *scanner) isTrue() (bool, error) {
 	return c == 't', s.skip()
 }
 
-// scalar reads a string, or a number as it is written.
-func (s *scanner) scalar(limit int) (string, error) {
+// scalar reads a string, or a number as it is written. Its bytes hold until more is
+// read: an answer has millions.
+func (s *scanner) scalar(limit int) ([]byte, error) {
 	c, err := s.peek()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if c == '"' {
-		return s.text(limit)
+		return s.quoted(limit)
 	}
 	s.buf = s.buf[:0]
 	for {
 		c, err := s.r.ReadByte()
 		if err != nil {
-			return "", ended(err)
+			return nil, ended(err)
 		}
 		switch {
 		case c >= '0' && c <= '9', c == '-', c == '+', c == '.', c == 'e', c == 'E':
 			if len(s.buf) >= limit {
-				return "", errSyntax
+				return nil, errSyntax
 			}
 			s.buf = append(s.buf, c)
 		case !json.Valid(s.buf):
-			return "", errSyntax
+			return nil, errSyntax
 		default:
-			return string(s.buf), s.r.UnreadByte()
+			return s.buf, s.r.UnreadByte()
 		}
 	}
 }
