@@ -5,7 +5,7 @@
 //	go run ./bench/fleet -plancast bin/plancast -hosts 100 -models 100 -iterations 50
 //
 // The store's past is written as plancast history export writes it: a sample on both
-// sides of each change. It is invented. From its start on the store scrapes as many
+// sides of each change; or, with -scraped, as often as that. It is invented. From its start on the store scrapes as many
 // exporters as there are hosts. The rows that it prints are those of docs/benchmarks.md.
 // It needs the programs of Prometheus and VictoriaMetrics.
 package main
@@ -38,6 +38,7 @@ func main() {
 	flag.IntVar(&s.models, "models", 100, "models of each host")
 	flag.IntVar(&s.iterations, "iterations", 50, "iterations of each model")
 	flag.IntVar(&s.files, "files", 10, "files that the past is imported in: fewer take more memory")
+	flag.DurationVar(&s.every, "scraped", 0, "how often the past was scraped; 0 writes it as history export does")
 	readings := flag.Int("readings", 4, "readings while nothing is new")
 	changes := flag.Int("changes", 10, "models that get a result then")
 	flag.Parse()

@@ -21,7 +21,10 @@ const (
 )
 
 // size is how much a store holds.
-type size struct{ hosts, models, iterations, files int }
+type size struct {
+	hosts, models, iterations, files int
+	every                            time.Duration // between samples of the past; 0 is on both sides of each change
+}
 
 // world is the exporters of all hosts: their past, and what they publish now.
 type world struct {
@@ -156,7 +159,8 @@ func (w *world) past(file string, unit time.Duration, imported func() error) err
 	return os.Remove(file)
 }
 
-// write writes the samples of a span: on both sides of each change.
+// write writes the samples of a span: on both sides of each change, or as often as the
+// past was scraped.
 func (w *world) write(out io.Writer, from, to time.Time, unit time.Duration) {
 	for i, f := range families {
 		if i == 0 || families[i-1].name != f.name {
@@ -170,7 +174,10 @@ func (w *world) write(out io.Writer, from, to time.Time, unit time.Duration) {
 					end = w.now
 				}
 				times := []time.Time{r.at}
-				for ago := scraped; n == w.iterations && ago > 0; ago -= time.Minute {
+				for t := r.at.Add(w.every); w.every > 0 && t.Before(end); t = t.Add(w.every) {
+					times = append(times, t)
+				}
+				for ago := scraped; n == w.iterations && w.every == 0 && ago > 0; ago -= time.Minute {
 					times = append(times, w.now.Add(-ago))
 				}
 				times = append(times, end)
