@@ -41,10 +41,14 @@ const (
 )
 
 // explain finishes a failure: it adds what is known of such rejections, and that the
-// inputs were made up where they may be why.
+// inputs were made up where they may be why, and where it does not say yet what to
+// correct.
 func (r *run) explain(e *engine.Error) *engine.Error {
+	explained := e.Kind == engine.KindInvalidInput && e.Hint != ""
 	advice.Apply(r.backend.Name(), e)
-	e = r.generated(e)
+	if !explained {
+		e = r.generated(e)
+	}
 	e.Message, e.Hint = clip(e.Message, mostMessage), clip(e.Hint, mostHint)
 	e.Subject, e.Node, e.Operator = clip(e.Subject, mostMessage), clip(e.Node, MostName), clip(e.Operator, MostName)
 	return e

@@ -62,7 +62,7 @@ func (t *traffic) measure(ctx context.Context) (err error) {
 	for _, s := range t.w.Shapes {
 		c, err := t.chainOf(ctx, s)
 		if err != nil {
-			return err
+			return withShape(s, err)
 		}
 		t.chains = append(t.chains, c)
 	}
@@ -133,12 +133,30 @@ func (t *traffic) capacity(ctx context.Context) error {
 	t.progress(engine.Progress{Stage: "workload", Message: fmt.Sprintf("%s: what the engine keeps up with, about %v", t.w.Name, o.SweepWindow)})
 	served, err := t.serve(ctx, t.engine, t.sequence.Draw(pilot, 0), o.MaxWindow, false)
 	if err != nil {
-		return err
+		return t.culprit(ctx, err)
 	}
 	n := min(int(1.5*served.Rate()*o.SweepWindow.Seconds())+pilot, mostRequests)
 	t.alone, served, err = t.window(ctx, t.sequence.Draw(n, 0), o.SweepWindow, false)
 	t.result.Capacity, t.calls = served.Rate(), slices.Sorted(slices.Values(served.Services))
 	return err
+}
+
+// culprit names the shape that the engine rejects, where that is why a mix was not
+// served.
+func (t *traffic) culprit(ctx context.Context, err error) error {
+	for i, s := range t.w.Shapes {
+		if _, alone := t.engine.Serve(ctx, t.chains[i:i+1], make([]engine.Request, 1), engine.ServeOptions{Concurrency: 1, Profile: t.profiles[t.w.Name]}); alone != nil {
+			return withShape(s, alone)
+		}
+	}
+	return err
+}
+
+// withShape says which shape a failure is about.
+func withShape(s workload.Shape, err error) error {
+	e := *engine.AsError(err)
+	e.Subject = "with " + s.Words()
+	return &e
 }
 
 // saturate says that the engine cannot serve the workload's rate, as a window shows.
@@ -171,7 +189,12 @@ func (t *traffic) serve(ctx context.Context, e engine.Engine, requests []engine.
 	answers, err := e.Serve(ctx, t.chains, requests, engine.ServeOptions{
 		Concurrency: t.w.Concurrency, MaxDuration: longest, Profile: t.profiles[t.w.Name], Note: t.note,
 	})
-	if err == nil && len(answers) == 0 {
+	switch {
+	case err != nil || len(answers) > 0:
+	case open && longest > 0 && requests[0].At >= longest:
+		e := engine.Errorf(engine.KindInvalidInput, "serve a workload", t.w.Name, "no request arrives within %s at %s", units.Format(longest.Seconds(), units.Seconds), units.Format(t.w.Rate, units.PerSec))
+		e.Hint, err = raiseMaxWindow, e
+	default:
 		err = engine.Errorf(engine.KindInternal, "serve a workload", t.w.Name, "the backend answered none of %d requests", len(requests))
 	}
 	return workload.Serve(requests, answers, open), err

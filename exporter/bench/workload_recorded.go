@@ -17,7 +17,7 @@ func (r *run) mixed(w workload.Workload) (workload.Workload, error) {
 		return w, nil
 	}
 	if r.npz == nil {
-		e := engine.Errorf(engine.KindInvalidInput, "take the shapes as recorded", w.Name, "there is no inputs.npz beside the model")
+		e := engine.Errorf(engine.KindInvalidInput, "take the shapes as recorded for", w.Name, "there is no inputs.npz beside the model")
 		e.Hint = "put inputs.npz there, with samples in the shapes that production sends, or write shapes for the workload"
 		return w, e
 	}
@@ -34,7 +34,7 @@ func (r *run) mixed(w workload.Workload) (workload.Workload, error) {
 		w.Shapes = append(w.Shapes, s)
 	}
 	if len(w.Shapes) > workload.MostShapes {
-		e := engine.Errorf(engine.KindInvalidInput, "take the shapes as recorded", w.Name, "inputs.npz has %d shapes, more than %d", len(w.Shapes), workload.MostShapes)
+		e := engine.Errorf(engine.KindInvalidInput, "take the shapes as recorded for", w.Name, "inputs.npz has %d shapes, more than %d", len(w.Shapes), workload.MostShapes)
 		e.Hint = "round their sizes up, as a server with buckets does"
 		return w, e
 	}

@@ -118,12 +118,16 @@ func TestARejectedShapeFailsItsWorkloadAlone(t *testing.T) {
 		shape workload.Shape
 		want  string
 	}{
-		"a size that the model fixes": {workload.Shape{Weight: 1, Dims: map[string]int64{"x/1": 7}}, "dimension 1 is fixed to 4"},
-		"a dimension that nobody has": {workload.Shape{Weight: 1, Dims: map[string]int64{"sequence": 7}}, `no input has a dimension "sequence"`},
+		"a size that the model fixes": {workload.Shape{Weight: 1, Dims: map[string]int64{"x/1": 7}}, "with x/1 7: dimension 1 is fixed to 4"},
+		"a dimension that nobody has": {workload.Shape{Weight: 1, Dims: map[string]int64{"sequence": 7}}, `with sequence 7: no input has a dimension "sequence": name a symbolic dimension of the model, or one by input and position`},
+		"more than can be generated":  {workload.Shape{Weight: 1, Dims: map[string]int64{workload.Batch: 1 << 30}}, "with batch 1073741824: 4294967296 elements are too many to generate: make its dimensions smaller"},
 	} {
 		m, w := under(t, chat(100, c.shape))
 		if w.Failure == nil || !strings.Contains(w.Failure.Error(), c.want) {
 			t.Errorf("%s: %v", name, w.Failure)
+		}
+		if strings.Contains(w.Failure.Error(), "inputs were generated") {
+			t.Errorf("%s: its inputs are not why: %v", name, w.Failure)
 		}
 		if len(m.Latency.Quantiles) == 0 {
 			t.Errorf("%s: the candidate has no latency", name)
@@ -243,6 +247,44 @@ func TestAShapesSizesGoBeforeEveryOther(t *testing.T) {
 		if shapes, err := s.Resolve(inputs); err != nil || !slices.Equal(shapes[0], []int64{1, 32}) {
 			t.Errorf("%s: %v, %v", name, shapes, err)
 		}
+	}
+}
+
+func TestAShapeThatTheEngineRejectsIsNamed(t *testing.T) {
+	runtimetest.Need(t)
+	rows := func(n int64) workload.Shape {
+		return workload.Shape{Weight: 1, Dims: map[string]int64{"n": n}}
+	}
+	o := DefaultOptions()
+	o.WarmUp, o.MinWindow, o.SweepWindow, o.MinQueries, o.MaxWindows = time.Millisecond, time.Millisecond, time.Millisecond, 1, 1
+	o.Workloads = []workload.Workload{chat(0, rows(1), rows(3), rows(2))}
+	model := onnxtest.Model{Graph: onnxtest.Graph{ // two rows are added to one or two
+		Nodes:        []onnxtest.Node{{Op: "Add", Name: "sum", Inputs: []string{"x", "two"}, Outputs: []string{"y"}}},
+		Inputs:       []onnxtest.Value{{Name: "x", Type: onnxtest.Float, Dims: []onnxtest.Dim{"n", 4}}},
+		Outputs:      []onnxtest.Value{{Name: "y", Type: onnxtest.Float, Dims: []onnxtest.Dim{2, 4}}},
+		Initializers: []onnxtest.Tensor{{Name: "two", Type: onnxtest.Float, Dims: []int64{2, 4}, Data: onnxtest.Noise(8, 1)}},
+	}}
+	j := Job{ModelPath: onnxtest.Write(t, model), Precision: engine.FP32, Options: o, Settings: engine.Settings{Threads: 1}, WorkDir: t.TempDir()}
+	m, err := Measure(context.Background(), onnxruntime.New(onnxruntime.Options{}), j, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f := m.Workloads[0].Failure; f == nil || !strings.HasPrefix(f.Error(), "run engine with n 3: ") || f.Operator != "Add" {
+		t.Errorf("%v", f)
+	}
+}
+
+func TestAWindowWithoutAnArrivalSaysHowLongItIs(t *testing.T) {
+	j := job(t, fake.Script{})
+	j.Options.MinWindow, j.Options.MaxWindow = time.Second, time.Second
+	j.Options.Workloads = []workload.Workload{chat(1.0/60, batches(1)...)}
+	m, err := Measure(context.Background(), fake.New(), j, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "serve a workload chat: no request arrives within 1 s at 0.0167/s: raise benchmark.max_window"
+	if f := m.Workloads[0].Failure; f == nil || f.Error() != want {
+		t.Errorf("got  %v\nwant %s", f, want)
 	}
 }
 

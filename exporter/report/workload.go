@@ -93,7 +93,7 @@ func workloadView(w bench.WorkloadResult) WorkloadView {
 		v.Scheduled = num(w.Rate)
 	}
 	if w.Failure != nil {
-		v.Failure = outside.Line(w.Failure.Error(), 300)
+		v.Failure = outside.Line(w.Failure.Error(), 600)
 		return v
 	}
 	v.Phase, v.Generation, v.Change = w.Phase, w.Generation, workloadChange(w)

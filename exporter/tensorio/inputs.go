@@ -27,7 +27,9 @@ func Generate(inputs []engine.TensorInfo, shapes [][]int64, seed uint64) ([]engi
 			err = fmt.Errorf("%d elements are too many to generate", n)
 		}
 		if err != nil {
-			return nil, engine.Errorf(engine.KindInvalidInput, "generate input", in.String(), "%v", err)
+			e := engine.Errorf(engine.KindInvalidInput, "generate input", in.String(), "%v", err)
+			e.Hint = "make its dimensions smaller, in models[].dims, a workload's dims or config.pbtxt"
+			return nil, e
 		}
 		t, err := engine.NewTensor(in.Name, in.DType, shapes[i])
 		if err != nil {

@@ -55,9 +55,11 @@ func (s Shapes) With(inputs []engine.TensorInfo, sizes map[string]int64) (Shapes
 			place := fmt.Sprintf("%s/%d", in.Name, i)
 			size, ok := sizes[place]
 			used[place] = ok
-			if !ok {
-				size, ok = sizes[d.Name]
-				used[d.Name] = used[d.Name] || ok
+			if bySymbol, named := sizes[d.Name]; named {
+				used[d.Name] = true
+				if !ok { // a place goes before the symbol
+					size, ok = bySymbol, true
+				}
 			}
 			if !ok {
 				continue
