@@ -40,7 +40,7 @@ type traffic struct {
 	sequence *workload.Sequence
 	result   WorkloadResult
 
-	alone  round     // the closed loop
+	closed stretch   // the closed loop: one window
 	calls  []float64 // how long its calls took, sorted
 	before int       // windows that the job had discarded because of other work
 
@@ -71,7 +71,7 @@ func (t *traffic) measure(ctx context.Context) (err error) {
 		return err
 	}
 	if t.w.Open() && t.w.Rate >= t.result.Capacity {
-		t.saturate(t.alone, t.result.Capacity)
+		t.saturate(t.closed.rounds[0], t.result.Capacity)
 	} else if err := t.windows(ctx); err != nil {
 		return err
 	}
@@ -136,7 +136,10 @@ func (t *traffic) capacity(ctx context.Context) error {
 		return t.culprit(ctx, err)
 	}
 	n := min(int(1.5*served.Rate()*o.SweepWindow.Seconds())+pilot, mostRequests)
-	t.alone, served, err = t.window(ctx, t.sequence.Draw(n, 0), o.SweepWindow, false)
+	requests := t.sequence.Draw(n, 0)
+	x, served, err := t.window(ctx, requests, o.SweepWindow, false)
+	t.closed = stretch{options: o, shares: t.w.Shares()}
+	t.closed.add(x, requests, served)
 	t.result.Capacity, t.calls = served.Rate(), slices.Sorted(slices.Values(served.Services))
 	return err
 }

@@ -69,6 +69,9 @@ type ShapeTimes struct {
 	Queries int      `json:"queries"`
 	P50     float64  `json:"p50_s"`
 	P99     *float64 `json:"p99_s,omitempty"` // nil under 459 queries
+	// BackToBack is P50 in the closed loop that came before, where no call follows a pause;
+	// nil where the workload is a closed loop itself.
+	BackToBack *float64 `json:"back_to_back_p50_s,omitempty"`
 }
 
 // Disturbed reports whether other work decides what the figures are.

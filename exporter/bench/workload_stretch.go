@@ -121,8 +121,13 @@ func (t *traffic) conclude(s stretch) {
 	if t.w.Within > 0 {
 		r.Goodput = new(float64(good) / elapsed)
 	}
+	closed := t.closed.services(0)
 	for shape, services := range s.services(list...) {
-		r.Mix = append(r.Mix, shapeTimes(t.w.Shapes[shape], services))
+		x := shapeTimes(t.w.Shapes[shape], services)
+		if alone := closed[shape]; t.w.Open() && len(alone) > 0 {
+			x.BackToBack = new(shapeTimes(t.w.Shapes[shape], alone).P50)
+		}
+		r.Mix = append(r.Mix, x)
 	}
 	t.generated(s, list, elapsed)
 	t.blame(accepted)

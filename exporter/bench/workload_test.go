@@ -81,6 +81,9 @@ func TestAnOpenLoopHasItsRateAndCountsTheWaiting(t *testing.T) {
 	if math.Abs(w.Wait.Mean/want-1) > 0.3 || math.Abs(w.Latency.Mean-w.Wait.Mean-0.001) > 1e-9 {
 		t.Errorf("mean waiting %v of %v, the formula says %v", w.Wait.Mean, w.Latency.Mean, want)
 	}
+	if b := w.Mix[0].BackToBack; b == nil || *b != 0.001 {
+		t.Errorf("back to back a call takes %v", b)
+	}
 	if w.Goodput != nil || w.HighestRate != nil {
 		t.Errorf("goodput %v and highest rate %v without a limit", w.Goodput, w.HighestRate)
 	}
@@ -90,6 +93,9 @@ func TestAMixHasTheTimesOfEachShape(t *testing.T) {
 	_, w := under(t, chat(0, batches(1, 4)...))
 	if len(w.Mix) != 2 || w.Mix[0].P50 != 0.001 || w.Mix[1].P50 != 0.004 || w.Mix[1].Shape != "batch 4" {
 		t.Errorf("mix %+v", w.Mix)
+	}
+	if b := w.Mix[0].BackToBack; b != nil {
+		t.Errorf("a closed loop is compared with itself: %v", *b)
 	}
 	if w.Wait != nil || math.Abs(w.Answered-400) > 10 || math.Abs(w.Latency.Mean-0.0025) > 0.0001 {
 		t.Errorf("a closed loop of 1 ms and 4 ms answers %v a second, mean %v, waiting %v", w.Answered, w.Latency.Mean, w.Wait)

@@ -1,7 +1,9 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/bench"
@@ -252,10 +254,31 @@ func (l workloadLine) details() []string {
 		}
 		say(strings.Join(parts, ", "))
 	}
+	if text := l.cold(); text != "" {
+		say(text)
+	}
 	for _, w := range l.Warnings {
 		say(w)
 	}
 	return out
+}
+
+// noticeable is from when on a call after a pause is said to take longer than one back
+// to back, as a ratio.
+const noticeable = 1.1
+
+// cold says why calls take longer as requests arrive than back to back, of the shape
+// with most requests; "" where they do not.
+func (l workloadLine) cold() string {
+	if len(l.Shapes) == 0 || l.Disturbance != nil && l.Disturbance.Disturbed {
+		return ""
+	}
+	s := slices.MaxFunc(l.Shapes, func(a, b bench.ShapeTimes) int { return cmp.Compare(a.Queries, b.Queries) })
+	if s.BackToBack == nil || s.P50 <= noticeable**s.BackToBack {
+		return ""
+	}
+	return fmt.Sprintf("a call of %s takes %s at P50, and %s back to back: in the pauses between requests caches and clocks cool down, and users wait for that too",
+		s.Shape, units.Format(s.P50, units.Seconds), units.Format(*s.BackToBack, units.Seconds))
 }
 
 // generation says what a phase showed: "5.1 ms per output token on average, 196 tokens
