@@ -80,7 +80,7 @@ func ExampleJoint() {
 		fmt.Println(p.Model, p.Criterion, p.Forecast.State)
 	}
 	// Output:
-	// 96 % of the way; 62 % (31-86 %) within 10 iterations
+	// 96 % of the way; 59 % (27-85 %) within 10 iterations
 	// bert accuracy_deviation < 0.5 % at_risk
 	// resnet50 p99 < 50 ms on_track
 	// resnet50 accuracy_deviation < 0.5 % met

@@ -28,19 +28,18 @@ func main() {
 	folds := flag.String("folds", "", "write the coefficients fitted without each repository to this `file` (JSON)")
 	only := flag.Bool("score", false, "only score the built-in coefficients on all histories")
 	longest := flag.Int("max-history", math.MaxInt, "score only the questions asked with at most `N` results, as score.py --max-history does")
-	bands := flag.Bool("bands", false, "fit the bands as well, on the first file")
 	flag.Parse()
 	if flag.NArg() == 0 {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if err := run(flag.Args(), *folds, *longest, *only, *bands, os.Stdout); err != nil {
+	if err := run(flag.Args(), *folds, *longest, *only, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "fit:", err)
 		os.Exit(1)
 	}
 }
 
-func run(paths []string, folds string, longest int, only, bands bool, w io.Writer) error {
+func run(paths []string, folds string, longest int, only bool, w io.Writer) error {
 	s, err := load(paths)
 	if err != nil {
 		return err
@@ -56,16 +55,12 @@ func run(paths []string, folds string, longest int, only, bands bool, w io.Write
 		return nil
 	}
 	all := s.fitLaws(law.Default(), start(), "", 300)
-	if bands {
-		s.fitBands(&all, func(c *cut) bool { return c.population == 0 })
-	}
+	s.fitBands(&all, "", 600)
 	fmt.Fprintf(w, "fitted on everything:\n%+v\n%+v\n%+v\n%+v\n", all.Record, all.Work, all.State, all.Bands)
 	without := map[string]*law.Coefficients{}
 	for i, r := range s.repos {
 		c := s.fitLaws(all, parameters(&all), r, 60)
-		if bands {
-			s.fitBands(&c, func(c *cut) bool { return c.population == 0 && c.repo != r })
-		}
+		s.fitBands(&c, r, 200)
 		without[r] = &c
 		fmt.Fprintf(os.Stderr, "\r%d of %d repositories left out", i+1, len(s.repos))
 	}

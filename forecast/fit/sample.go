@@ -41,8 +41,6 @@ type cut struct {
 	scale              law.Scale
 	siblings           law.Tally
 	n                  int
-	errors             law.Errors
-	centre             []float64
 	weight             float64 // in the fit
 	questions          []question
 	ahead              []ahead
@@ -200,7 +198,6 @@ func (s *sample) add(population, i int, others []*history) {
 			c.history.Append(c.scale.To(v))
 		}
 		c.history.Law(&base, law.Context{}, slices.Max(steps), &l)
-		c.errors, c.centre = l.Errors(), slices.Clone(l.Centre())
 		for _, o := range others {
 			if o != h && o.Source.Repo == h.Source.Repo {
 				c.siblings.Add(o.at(h.Points[n-1][0]))

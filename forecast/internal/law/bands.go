@@ -4,9 +4,8 @@ import "math"
 
 // Constants of the bands, set by hand.
 const (
-	typicalError = 0.03              // one step ahead, before there is a record
-	workDrift    = 0.7               // share of the usual gain by which bands move on where people work
-	workSide     = 2.3               // and by how much of it their better end is farther off
+	typicalError = 0.03              // one step ahead, before there is a record,
+	typicalMass  = 0.5               // and how many errors it counts as afterwards
 	leastWidth   = 0.002             // of each side of a band: no measurement is better than that
 	log9         = 2.197224577336219 // logit of 0.9
 )
@@ -53,32 +52,21 @@ func (e *History) errors(w, v *[experts]float64) (without, with Errors) {
 
 func tail(x float64) float64 { return math.Log(max(x, 0) + errorFloor) }
 
-// oneStep is the log of the mean absolute error one step ahead.
+// oneStep is the log of the mean absolute error one step ahead, drawn towards
+// the usual one: one or two small errors do not show how large the next will be.
 func (r *record) oneStep(w *[experts]float64) float64 {
-	mean := typicalError
-	if mass := r.mass[0]; mass > 0 {
-		mean = 0
-		for x := range w {
-			mean += w[x] * r.loss[0][x]
-		}
-		mean /= mass
+	sum := typicalMass * typicalError
+	for x := range w {
+		sum += w[x] * r.loss[0][x]
 	}
-	return math.Log(mean + errorFloor)
-}
-
-// Spread returns the distances of the 10 % and 90 % points from the centre, h
-// steps ahead.
-func (c *Coefficients) Spread(q *Errors, h int) (low, high float64) {
-	s := c.spreads(q)
-	low, high = s.at(h, logOf(h))
-	return math.Exp(low), math.Exp(high)
+	return math.Log(sum/(r.mass[0]+typicalMass) + errorFloor)
 }
 
 // spreads are the logs of those distances as functions of the steps ahead.
 type spreads struct {
 	q               *Errors
 	low, high, step float64 // learned: where they start, and their growth
-	own, shift      float64 // how much the history's own errors count
+	own             float64 // how much the history's own errors count
 }
 
 func (c *Coefficients) spreads(q *Errors) spreads {
@@ -86,7 +74,6 @@ func (c *Coefficients) spreads(q *Errors) spreads {
 	s := spreads{q: q, low: c.Bands.Low + level, high: c.Bands.High + level, step: c.Bands.LogSteps}
 	if q.Known {
 		s.own = 1 - (1-math.Exp(-c.Bands.OwnAfter/q.N))*(1-q.Steady)
-		s.shift = (1 - q.Steady) * c.Bands.OwnShift
 	}
 	return s
 }
@@ -96,10 +83,22 @@ func (s *spreads) at(h int, logStep float64) (low, high float64) {
 	if s.own > 0 {
 		k, a := between(h, logStep)
 		q := s.q
-		low += s.own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) + s.shift - low)
-		high += s.own * (q.High[k] + a*(q.High[k+1]-q.High[k]) + s.shift - high)
+		low += s.own * (q.Low[k] + a*(q.Low[k+1]-q.Low[k]) - low)
+		high += s.own * (q.High[k] + a*(q.High[k+1]-q.High[k]) - high)
 	}
 	return low, high
+}
+
+// sides are the distances of a band's ends from its centre. With a probability
+// of trend the history follows a path to a limit, and they are around.
+func (s *spreads) sides(h int, logStep, trend, around float64) (below, above float64) {
+	below, above = s.at(h, logStep)
+	below, above = math.Exp(below), math.Exp(above)
+	if trend > 0 {
+		below += trend * (around - below)
+		above += trend * (around - above)
+	}
+	return max(below, leastWidth), max(above, leastWidth)
 }
 
 // spanShare is 1 over the distance from one span to the next in logarithms.
@@ -122,7 +121,7 @@ func between(h int, logStep float64) (k int, a float64) {
 // Band returns the 10, 50 and 90 % points of the value h steps ahead. Its good
 // end never promises more than the probabilities: the chance that this one
 // value lies beyond a point is at most the chance that one of all values until
-// then does.
+// then does. Where people work, gains are kept: the two chances are the same.
 func (l *Law) Band(h int) (low, middle, high float64) {
 	s := l.c.spreads(&l.errors)
 	return l.band(h, &s, &[2]lastRoot{})
@@ -139,25 +138,41 @@ func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
 }
 
 func (l *Law) band(h int, s *spreads, at *[2]lastRoot) (low, middle, high float64) {
-	below, above := s.at(h, l.logStep[h-1])
-	below, above = math.Exp(below)+workSide*l.drift*l.powers.work[h-1], math.Exp(above)
-	if l.trendWeight > 0 {
-		below += l.leads() * (l.around[h-1] - below)
-		above += l.leads() * (l.around[h-1] - above)
-	}
-	below, above = max(below, leastWidth), max(above, leastWidth)
-	middle = l.centre[h-1]
-	low, high = l.promised(0.1, middle-below, h, &at[0]), middle+above
-	middle = l.promised(0.5, max(middle, low), h, &at[1])
-	return low, middle, max(high, middle)
+	below, above := s.sides(h, l.logStep[h-1], l.leads(), l.around[h-1])
+	centre := l.centre[h-1]
+	low = l.promised(0.1, centre-below, h, &at[0])
+	middle = l.promised(0.5, max(centre, low), h, &at[1])
+	return low, middle, max(centre+above, middle)
 }
 
-// promised returns the least point from x up whose chance of being reached
-// within h steps is at least p.
+// promised moves x, the point that one value h steps ahead lies beyond with
+// probability p, to where the best of all values until then does: all the way
+// where x promises more, and where it promises less as far as gains are kept.
 func (l *Law) promised(p, x float64, h int, guess *lastRoot) float64 {
+	kept := l.kept()
+	if kept == 0 && l.reached(x, h, p) >= p {
+		return x
+	}
+	return moved(x, l.reachable(p, x, h, guess), kept)
+}
+
+// moved is promised where that point is known.
+func moved(x, to, kept float64) float64 {
+	if x < to {
+		return to
+	}
+	return x + kept*(to-x)
+}
+
+// kept is the probability that a value that is reached stays reached.
+func (l *Law) kept() float64 { return l.worked * (1 - l.leads()) }
+
+// reachable returns the least point whose chance of being reached within h steps
+// is at least p; it looks from x on.
+func (l *Law) reachable(p, x float64, h int, guess *lastRoot) float64 {
 	at := l.reached(x, h, p)
 	if at >= p {
-		return x
+		return l.deeper(p, x, at, h, guess)
 	}
 	lo, from := x, at
 	if x < l.best {
@@ -177,6 +192,26 @@ func (l *Law) promised(p, x float64, h int, guess *lastRoot) float64 {
 		at = l.ReachedWithin(hi, h)
 	}
 	return l.root(p, lo, hi, from, at, h, guess)
+}
+
+// deeper is reachable where it is not above x, whose chance is at.
+func (l *Law) deeper(p, x, at float64, h int, guess *lastRoot) float64 {
+	hi := x
+	if x > l.best {
+		from := l.ReachedWithin(l.best, h)
+		if from < p {
+			return l.root(p, l.best, x, from, at, h, guess)
+		}
+		hi, at = l.best, from
+	}
+	for w := l.width(h); ; w *= 2 {
+		lo := hi - w
+		from := l.ReachedWithin(lo, h)
+		if from < p {
+			return l.root(p, lo, hi, from, at, h, guess)
+		}
+		hi, at = lo, from
+	}
 }
 
 // lastRoot is where the last root was and how steep the chance was there: a guess

@@ -75,14 +75,15 @@ type Trend struct {
 
 // Bands says that the 10 % and 90 % points h steps ahead lie exp(Low+s) below
 // and exp(High+s) above the centre, s = Error*log(e+0.002) + LogSteps*log(h) +
-// LogLength*log(n/30), where e is the mean absolute error one step ahead; the
-// history's own error quantiles count exp(-OwnAfter/n) against that.
+// LogLength*log(n/30), where e is the mean absolute error one step ahead, see
+// oneStep; the history's own error quantiles count exp(-OwnAfter/n) against that.
+// OwnAfter was set by hand.
 type Bands struct {
-	Low, High, Error, LogSteps, LogLength, OwnAfter, OwnShift float64
+	Low, High, Error, LogSteps, LogLength, OwnAfter float64
 }
 
 // Default returns the coefficients that the forecast uses. Record, Work and
-// State were fitted together, and Bands before them, by command fit on public
+// State were fitted together, and Bands after them, by command fit on public
 // histories: 192 of benchmarks that nobody was optimising, 53 of people and
 // agents who worked towards a goal, and 20 of their accepted steps. Trend and
 // what follows were set by hand so that histories which steadily approach a
@@ -103,9 +104,9 @@ func Default() Coefficients {
 			Improving: 2.73, Quiet: 2.377, Line: 0.826,
 		},
 		Trend: Trend{Intercept: -2.8, Evidence: 0.1, Decisive: 0.9, Order: 1},
-		Bands: Bands{Low: -0.61, High: -0.83, Error: 0.55, LogSteps: 0.12, LogLength: -0.38, OwnAfter: 60, OwnShift: 0.22},
+		Bands: Bands{Low: 0.496, High: -0.932, Error: 0.741, LogSteps: 0.358, LogLength: -0.26, OwnAfter: 60},
 
-		Persistence: 0.3,
+		Persistence: 0.17,
 		Doubt:       1, SteadyDoubt: 0.5,
 	}
 }

@@ -26,7 +26,6 @@ type Law struct {
 	state  [states]float64
 	worked float64 // probability that people work on the history
 	work   work
-	drift  float64 // gain to expect of one step, as far as people work on it
 
 	weights     [experts]float64 // for bands, newest result judged
 	trendWeight float64
@@ -66,10 +65,6 @@ func (e *History) Law(c *Coefficients, around Context, horizon int, l *Law) {
 	l.weights = e.rec().weights()
 	w := e.before().weights()
 	l.expect(e, &w)
-	l.drift = l.worked * l.work.rate()
-	for j := range l.centre {
-		l.centre[j] -= workDrift * l.drift * l.powers.work[j]
-	}
 	l.behind = l.far(l.best)
 	l.without, l.errors = e.errors(&w, &l.weights)
 	l.trendWeight = 0

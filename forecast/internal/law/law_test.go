@@ -1,6 +1,7 @@
 package law
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -80,5 +81,56 @@ func TestStraightLineAgainstLevel(t *testing.T) {
 		if got := straight(c.z); got < c.least || got > c.largest {
 			t.Errorf("%s: %v, want %v to %v", name, got, c.least, c.largest)
 		}
+	}
+}
+
+// Where people work, the value ahead is the best until then, so its points are
+// those of the probabilities; where nobody does, it may fall back.
+func TestBandsKeepGainsWherePeopleWork(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	c := Default()
+	c.Trend.Intercept = -30
+	var l Law
+	for range 100 {
+		var e History
+		level := 0.0
+		for range 2 + rng.IntN(30) {
+			if rng.Float64() < 0.3 {
+				level -= 0.1 * rng.Float64()
+			}
+			e.Append(level + 0.03*rng.NormFloat64())
+		}
+		for _, h := range []int{1, 4, 15} {
+			e.Law(&c, Context{Effort: 30}, h, &l)
+			low, middle, _ := l.Band(h)
+			if middle >= l.Best() { // a step at the best so far, which has been reached
+				continue
+			}
+			if p, q := l.ReachedWithin(low, h), l.ReachedWithin(middle, h); math.Abs(p-0.1) > 0.015 || math.Abs(q-0.5) > 0.015 {
+				t.Errorf("%d steps after %v with work: the 10 and 50 %% points are reached with %.4f and %.4f", h, e.z, p, q)
+			}
+			e.Law(&c, Context{Effort: -30}, h, &l)
+			if idle, _, _ := l.Band(h); l.ReachedWithin(idle, h) < 0.1 {
+				t.Errorf("%d steps after %v without: the 10 %% point promises more than the probabilities", h, e.z)
+			}
+		}
+	}
+}
+
+// Four results show one error, which may be small by luck.
+func TestOneSmallErrorDoesNotMakeANarrowBand(t *testing.T) {
+	c := Default()
+	width := func(z ...float64) float64 {
+		var e History
+		for _, v := range z {
+			e.Append(v)
+		}
+		var l Law
+		e.Law(&c, Context{}, 1, &l)
+		low, _, high := l.Band(1)
+		return high - low
+	}
+	if lucky, usual := width(0, 0.1, 0.05, 0.05), width(0, 0.1, 0.05, 0.08); lucky < usual/3 {
+		t.Errorf("a band is %.3f wide after a repeated result and %.3f after one that differs by 3 %%", lucky, usual)
 	}
 }

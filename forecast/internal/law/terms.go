@@ -34,13 +34,29 @@ func (l *Law) Terms(x float64, h int) Terms {
 	return t
 }
 
-// Errors returns the history's own record of errors, and Centre the middle of
-// its bands, for fitting the bands.
-func (l *Law) Errors() Errors {
-	q := l.errors
-	q.Steady = 0
-	return q
+// BandTerms are what one band is computed from beside its spread, for fitting
+// Bands.
+type BandTerms struct {
+	steps                       int
+	errors                      Errors
+	centre, trend, around, kept float64
+	tenth, half                 float64 // points that are reached with those probabilities
 }
 
-// Centre returns the middle of the bands 1, 2, ... steps ahead.
-func (l *Law) Centre() []float64 { return l.centre }
+// BandTerms returns those of the band h steps ahead.
+func (l *Law) BandTerms(h int) BandTerms {
+	at := l.centre[h-1]
+	return BandTerms{
+		steps: h, errors: l.errors, centre: at, trend: l.leads(), around: l.around[h-1],
+		kept: l.kept(), tenth: l.reachable(0.1, at, h, &lastRoot{}), half: l.reachable(0.5, at, h, &lastRoot{}),
+	}
+}
+
+// Band is Law.Band with these coefficients.
+func (t *BandTerms) Band(c *Coefficients) (low, middle, high float64) {
+	s := c.spreads(&t.errors)
+	below, above := s.sides(t.steps, logOf(t.steps), t.trend, t.around)
+	low = moved(t.centre-below, t.tenth, t.kept)
+	middle = moved(max(t.centre, low), t.half, t.kept)
+	return low, middle, max(t.centre+above, middle)
+}

@@ -110,14 +110,6 @@ func (w *work) hazard(prior, square, growth float64) float64 {
 	return (prior + w.made(square)) / (w.steps + w.mass) * w.level * growth
 }
 
-// rate is the usual gain of one step.
-func (w *work) rate() (sum float64) {
-	for i, a := range w.square[:w.gains] {
-		sum += w.weight[i] * math.Sqrt(a)
-	}
-	return sum / (w.steps + w.mass)
-}
-
 // made is the sum of the newest gains, each as far as it bridges the gap.
 func (w *work) made(square float64) (sum float64) {
 	square += gainFloor * gainFloor
