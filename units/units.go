@@ -93,35 +93,12 @@ func Parse(text string, u Unit) (float64, error) {
 // the scale: the largest prefix that leaves at least one whole unit. NaN is
 // "n/a" and the infinities are "∞" and "-∞".
 func Format(v float64, u Unit) string {
-	switch {
-	case math.IsNaN(v):
-		return "n/a"
-	case math.IsInf(v, 1):
-		return "∞"
-	case math.IsInf(v, -1):
-		return "-∞"
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return Number(v)
 	}
 	switch u {
 	case Seconds:
-		a := math.Abs(v)
-		switch {
-		case v == 0:
-			return "0 s"
-		case roundsBelow(a, 1e-6):
-			return Number(v*1e9) + " ns"
-		case roundsBelow(a, 1e-3):
-			return Number(v*1e6) + " µs"
-		case roundsBelow(a, 1):
-			return Number(v*1e3) + " ms"
-		case roundsBelow(a, 120):
-			return Number(v) + " s"
-		case roundsBelow(a, 2*3600):
-			return Number(v/60) + " min"
-		case roundsBelow(a, 48*3600):
-			return Number(v/3600) + " h"
-		default:
-			return Number(v/86400) + " d"
-		}
+		return duration(v)
 	case Ratio:
 		return Number(v*100) + " %"
 	case Bytes:
@@ -138,12 +115,35 @@ func Format(v float64, u Unit) string {
 	}
 }
 
+// duration is v seconds.
+func duration(v float64) string {
+	a := math.Abs(v)
+	switch {
+	case v == 0:
+		return "0 s"
+	case roundsBelow(a, 1e-6):
+		return Number(v*1e9) + " ns"
+	case roundsBelow(a, 1e-3):
+		return Number(v*1e6) + " µs"
+	case roundsBelow(a, 1):
+		return Number(v*1e3) + " ms"
+	case roundsBelow(a, 120):
+		return Number(v) + " s"
+	case roundsBelow(a, 2*3600):
+		return Number(v/60) + " min"
+	case roundsBelow(a, 48*3600):
+		return Number(v/3600) + " h"
+	default:
+		return Number(v/86400) + " d"
+	}
+}
+
 // roundsBelow reports whether a stays below limit when it is written with three
 // significant digits, so that 0.9999 ms reads "1 ms" and never "1000 µs".
 func roundsBelow(a, limit float64) bool { return a < limit*(1-0.0005) }
 
 // Number writes v with three significant digits (whole numbers keep all of
-// theirs), thousands separated by commas: "0.512", "42", "64.1", "1,800".
+// theirs), thousands separated by commas: "0.512", "42", "64.1", "1,800"; "n/a" for NaN.
 func Number(v float64) string {
 	switch {
 	case math.IsNaN(v):

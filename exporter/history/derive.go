@@ -156,27 +156,15 @@ func (s *Store) beginDeriving(ctx context.Context, tx execer) error {
 }
 
 // lackingBelow are IDs of entries that lack something, the highest first.
-func lackingBelow(ctx context.Context, q querier, layouts []layout, l *lacking) (ids []int64, err error) {
+func lackingBelow(ctx context.Context, q querier, layouts []layout, l *lacking) ([]int64, error) {
 	var poor []string
 	for i := range layouts {
 		if !layouts[i].whole {
 			poor = append(poor, fmt.Sprint(i))
 		}
 	}
-	rows, err := q.QueryContext(ctx, fmt.Sprintf("SELECT id FROM entries WHERE id > ? AND id < ? AND flags >> %d IN (%s) ORDER BY id DESC LIMIT %d",
+	return selectIDs(ctx, q, fmt.Sprintf("SELECT id FROM entries WHERE id > ? AND id < ? AND flags >> %d IN (%s) ORDER BY id DESC LIMIT %d",
 		layoutShift, strings.Join(poor, ","), batch), l.floor, l.next)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
 }
 
 // deriveQuantities derives the quantities of entries from their records. What was decided

@@ -193,8 +193,13 @@ func standingOf(ctx context.Context, q querier, model, fingerprint string, since
 	if err != nil {
 		return nil, err
 	}
-	rows, err := q.QueryContext(ctx, "SELECT id FROM entries WHERE model=? AND fingerprint=? AND iteration IN (SELECT value FROM json_each(?)) AND finished < ?",
+	return selectIDs(ctx, q, "SELECT id FROM entries WHERE model=? AND fingerprint=? AND iteration IN (SELECT value FROM json_each(?)) AND finished < ?",
 		model, fingerprint, string(list), since.UnixNano())
+}
+
+// selectIDs returns the record IDs that a query selects.
+func selectIDs(ctx context.Context, q querier, query string, args ...any) ([]int64, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

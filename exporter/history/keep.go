@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -93,32 +94,21 @@ func (s *Store) prunable(ctx context.Context, o PruneOptions) ([]int64, error) {
 		return nil, err
 	}
 	defer tx.Rollback() //nolint:errcheck // it has only read
-	stay := map[int64]bool{}
-	ids, err := standing(ctx, tx, Filter{Since: o.Before})
+	stay, err := standing(ctx, tx, Filter{Since: o.Before})
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range ids {
-		stay[id] = true
-	}
-	rows, err := tx.QueryContext(ctx, `SELECT id FROM (
+	old, err := selectIDs(ctx, tx, `SELECT id FROM (
 			SELECT id, iteration, DENSE_RANK() OVER (PARTITION BY model, fingerprint ORDER BY iteration DESC) AS place, finished FROM entries)
 		WHERE finished < ? AND (place > ? OR iteration = 0) ORDER BY id`, o.Before.UnixNano(), max(1, o.Keep))
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
-	var out []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		if !stay[id] {
-			out = append(out, id)
-		}
+	kept := map[int64]bool{}
+	for _, id := range stay {
+		kept[id] = true
 	}
-	return out, rows.Err()
+	return slices.DeleteFunc(old, func(id int64) bool { return kept[id] }), nil
 }
 
 // prune removes records and notes the gaps that they leave.
