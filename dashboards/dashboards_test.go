@@ -178,8 +178,8 @@ func TestDashboardsAreComplete(t *testing.T) {
 	}
 }
 
-func TestModesAndVerdictsHaveOneColour(t *testing.T) {
-	colours := map[string]map[string]bool{}
+func TestModesAndVerdictsHaveOneColor(t *testing.T) {
+	colors := map[string]map[string]bool{}
 	for _, d := range dashboards(t) {
 		for _, p := range d.Panels {
 			for _, o := range p.FieldConfig.Overrides {
@@ -190,10 +190,10 @@ func TestModesAndVerdictsHaveOneColour(t *testing.T) {
 					}
 					for _, x := range o["properties"].([]any) {
 						if x := x.(object); x["id"] == "color" {
-							if colours[mode] == nil {
-								colours[mode] = map[string]bool{}
+							if colors[mode] == nil {
+								colors[mode] = map[string]bool{}
 							}
-							colours[mode][fmt.Sprint(x["value"].(object)["fixedColor"])] = true
+							colors[mode][fmt.Sprint(x["value"].(object)["fixedColor"])] = true
 						}
 					}
 				}
@@ -201,8 +201,8 @@ func TestModesAndVerdictsHaveOneColour(t *testing.T) {
 		}
 	}
 	for _, mode := range []string{"fp32", "fp16", "int8"} {
-		if len(colours[mode]) != 1 {
-			t.Errorf("%s has the colours %v; want one", mode, colours[mode])
+		if len(colors[mode]) != 1 {
+			t.Errorf("%s has the colors %v; want one", mode, colors[mode])
 		}
 	}
 }

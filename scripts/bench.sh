@@ -23,7 +23,7 @@ fi
 if part workload "traffic: waiting in a queue, the search for the highest rate, punctual starts, and what an open loop far below capacity adds to a call, each with its target; about nine minutes"; then
   go run ./bench/workload || echo "a target was missed, or the machine was not idle"
 fi
-if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbours and bursts of its own"; then
+if part noise "what is claimed when nothing changed, and found when something did: idle, beside neighbors and bursts of its own"; then
   go run ./bench/noise || echo "a target was missed, or the machine was not idle"
   echo "the same engines on as many threads as cores, which take turns:"
   go run ./bench/noise -threads "$(nproc)" -trials idle -candidates 20 || echo "a target was missed, or the machine was not idle"

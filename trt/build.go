@@ -114,7 +114,7 @@ func (r *BuildResult) Warnings() []LogLine {
 	return out
 }
 
-// TimingCacheUse says what became of BuildOptions.TimingCache. The numbers of
+// TimingCacheUse says how BuildOptions.TimingCache was used. The numbers of
 // entries come from TensorRT's log, the only place where version 10 gives them; -1
 // when it does not.
 type TimingCacheUse struct {

@@ -13,7 +13,7 @@ func memory() EngineInfo {
 	return EngineInfo{Profiles: 1, Tensors: []TensorInfo{{Name: "x", Input: true, Shape: Shape{1, 1, 4}}, past, {Name: "present", Shape: Shape{1, -1, 4}}, {Name: "mean", Shape: Shape{1, 4}}}}
 }
 
-// steps are so many over a memory that begins with two tokens.
+// steps is a chain of n steps over a memory that begins with two tokens.
 func steps(n int) *Chain {
 	c := &Chain{Links: []Link{{Input: "past", Output: "present", Start: NewTensor(Float32, Shape{1, 2, 4}), Shapes: []Shape{{1, 2, 4}}}}}
 	for i := range n {

@@ -50,7 +50,7 @@ func (d DType) Bits() int {
 	return 0
 }
 
-// bytes that so many elements take.
+// bytes is how many bytes that many elements take.
 func (d DType) bytes(elements int64) int64 { return (elements*int64(d.Bits()) + 7) / 8 }
 
 // Shape is a tensor's dimensions; -1 stands for one fixed only at run time.

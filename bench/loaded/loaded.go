@@ -11,8 +11,8 @@ import (
 	"github.com/plancast/plancast/exporter/onnx"
 )
 
-// Engine builds and loads the ONNX model at path with so many intra-op threads. release
-// frees the engine and what was built for it.
+// Engine builds and loads the ONNX model at path with that number of intra-op threads.
+// release frees the engine and what was built for it.
 func Engine(ctx context.Context, path string, threads int) (e engine.Engine, release func() error, err error) {
 	var undo []func() error
 	release = func() error {

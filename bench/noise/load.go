@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// load keeps cores busy until its standard input ends: the neighbour of a trial.
+// load keeps cores busy until its standard input ends: the neighbor of a trial.
 //
 //	noise load -busy 200ms -period 1s     # a burst of 200 ms each second
 //	noise load                            # all the time
@@ -38,15 +38,15 @@ func load(args []string) int {
 	}
 }
 
-// neighbour is a running load.
-type neighbour struct {
+// neighbor is a running load.
+type neighbor struct {
 	cmd *exec.Cmd
 	end func() error
 }
 
-// neighbours starts n loads, each a process of its own, and returns how to end them.
-func neighbours(n int, busy, period time.Duration) (end func(), err error) {
-	var all []neighbour
+// neighbors starts n loads, each a process of its own, and returns how to end them.
+func neighbors(n int, busy, period time.Duration) (end func(), err error) {
+	var all []neighbor
 	end = func() {
 		for _, x := range all {
 			_ = x.end()
@@ -69,7 +69,7 @@ func neighbours(n int, busy, period time.Duration) (end func(), err error) {
 			end()
 			return nil, err
 		}
-		all = append(all, neighbour{cmd, stdin.Close})
+		all = append(all, neighbor{cmd, stdin.Close})
 	}
 	return end, nil
 }

@@ -1,16 +1,16 @@
 // Command noise measures what plancast claims when nothing has changed, and what
 // it finds when something has: on an idle machine, beside one and two busy
-// neighbours, and beside bursts. It is the part "noise" of make bench.
+// neighbors, and beside bursts. It is the part "noise" of make bench.
 //
 //	go run ./bench/noise                       # all trials, about 40 minutes
 //	go run ./bench/noise -trials idle,slower   # some
 //
-// Run it on an idle machine: the neighbours are its own. It prints a line for
+// Run it on an idle machine: the neighbors are its own. It prints a line for
 // each trial with its target and exits with 1 when one is missed.
 //
 // Each candidate is measured as a worker does it, in turns with the candidate
 // before: the same model under another name. -picture draws two windows, one
-// alone and one beside a neighbour.
+// alone and one beside a neighbor.
 package main
 
 import (
@@ -42,10 +42,10 @@ type options struct {
 
 // trial is a run of candidates under one load.
 type trial struct {
-	name       string
-	neighbours int
-	busy       time.Duration // of each second
-	slower     bool          // every second candidate is 10 % slower
+	name      string
+	neighbors int
+	busy      time.Duration // of each second
+	slower    bool          // every second candidate is 10 % slower
 }
 
 var trials = []trial{
@@ -223,7 +223,7 @@ func (o options) guard() bench.Guard {
 	return g
 }
 
-// run measures the candidates of a trial beside its neighbours, and says what
+// run measures the candidates of a trial beside its neighbors, and says what
 // was claimed of them.
 func (t trial) run(ctx context.Context, o options, idle *float64, ok *bool) error {
 	n := o.candidates + 1
@@ -236,7 +236,7 @@ func (t trial) run(ctx context.Context, o options, idle *float64, ok *bool) erro
 			layers[i] += (o.width + 9) / 10
 		}
 	}
-	end, err := neighbours(t.neighbours, t.busy, time.Second)
+	end, err := neighbors(t.neighbors, t.busy, time.Second)
 	if err != nil {
 		return err
 	}
@@ -256,7 +256,7 @@ func (t trial) run(ctx context.Context, o options, idle *float64, ok *bool) erro
 			wrong++
 		}
 	}
-	fmt.Printf("%s: %d neighbours, busy %v of each second, %d candidates\n", t.name, t.neighbours, t.busy, len(all))
+	fmt.Printf("%s: %d neighbors, busy %v of each second, %d candidates\n", t.name, t.neighbors, t.busy, len(all))
 	fmt.Printf("  P50 median %s, P99 median %s (from %s to %s); stable %d, disturbed %d; %d windows discarded; %.1f s a candidate, %.1f s at most\n",
 		us(r.p50), us(r.p99), us(r.p99min), us(r.p99max), r.stable, r.disturbed, r.discarded, r.seconds, r.most)
 	if !t.slower {
@@ -266,7 +266,7 @@ func (t trial) run(ctx context.Context, o options, idle *float64, ok *bool) erro
 		}
 	} else {
 		aim := 0.0
-		if t.neighbours == 0 {
+		if t.neighbors == 0 {
 			aim = 0.9
 		}
 		say(ok, float64(r.found) >= aim*float64(r.pairs), "a difference of 10 %% found: %d of %d at P99, %d at P50 (aim: %.0f %%)", r.found, r.pairs, r.found50, 100*aim)
@@ -332,7 +332,7 @@ func count(all []visit) (t tally) {
 
 // patience shows that a job ends in time on a machine that never comes to rest.
 func patience(ctx context.Context, o options, ok *bool) error {
-	end, err := neighbours(2, time.Second, time.Second)
+	end, err := neighbors(2, time.Second, time.Second)
 	if err != nil {
 		return err
 	}
@@ -347,7 +347,7 @@ func patience(ctx context.Context, o options, ok *bool) error {
 		d := all[0].m.Disturbance
 		// The last window may begin just before patience ends.
 		bound := p.Seconds() + 3*bench.DefaultOptions().MinWindow.Seconds()
-		say(ok, d.Spent <= bound, "patience %v beside two neighbours: %.1f s were spent on %d discarded windows and waiting (aim: at most %.0f s), %.1f s in all, disturbed %t",
+		say(ok, d.Spent <= bound, "patience %v beside two neighbors: %.1f s were spent on %d discarded windows and waiting (aim: at most %.0f s), %.1f s in all, disturbed %t",
 			p, d.Spent, d.Discarded, bound, all[0].took.Seconds(), all[0].m.Disturbed())
 	}
 	return nil

@@ -24,7 +24,7 @@ type panel struct {
 	window      engine.Window
 }
 
-// draw times a window of 2 s alone and one beside a neighbour on each core, and
+// draw times a window of 2 s alone and one beside a neighbor on each core, and
 // writes both as an SVG.
 func draw(o options, path string) (err error) {
 	dir, err := os.MkdirTemp("", "noise-")
@@ -48,7 +48,7 @@ func draw(o options, path string) (err error) {
 	}
 	var panels []panel
 	for _, n := range []int{0, 2} {
-		end, err := neighbours(n, time.Second, time.Second)
+		end, err := neighbors(n, time.Second, time.Second)
 		if err != nil {
 			return err
 		}

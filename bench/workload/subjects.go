@@ -117,7 +117,7 @@ func (p *peer) free() {
 	}
 }
 
-// memory reads so many bytes of memory.
+// memory reads bytes of memory.
 func memory(bytes int) func(context.Context) (loops, error) {
 	return func(ctx context.Context) (loops, error) {
 		r := &reader{words: make([]uint64, bytes/8)}

@@ -322,8 +322,8 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, &r.effort) })
 }
 
-// turns are to be timed: so many of the candidate, and beside the first of them so
-// many of the partner.
+// turns are to be timed: count of the candidate, and beside the first of them partners
+// of the partner.
 type turns struct {
 	count, partners int
 	first           int                // which engine begins: the candidate's when it is even

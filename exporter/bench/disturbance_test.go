@@ -47,7 +47,7 @@ func load(change func(*Load)) Load {
 
 func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 	quiet := load(nil)
-	neighbour := load(func(l *Load) { l.Others = 1.86 })
+	neighbor := load(func(l *Load) { l.Others = 1.86 })
 	for name, c := range map[string]struct {
 		loads                      []Load
 		becomesQuiet               time.Duration
@@ -56,11 +56,11 @@ func TestDisturbedWindowsAreMeasuredAgain(t *testing.T) {
 		cause                      string
 	}{
 		"a quiet machine":                    {[]Load{quiet}, 0, 0, 0, 2, true, ""},
-		"a neighbour that goes":              {[]Load{neighbour, quiet}, time.Second, 1, 0, 3, true, ""},
-		"a neighbour between windows":        {[]Load{quiet, neighbour, quiet}, time.Second, 1, 0, 3, true, ""},
-		"a neighbour that stays":             {[]Load{neighbour}, 0, 1, 2, 3, false, "other processes took 93 % of a core"},
-		"a neighbour that comes and goes":    {[]Load{neighbour}, time.Second, 10, 2, 12, false, "other processes took 93 % of a core"},
-		"two neighbours":                     {[]Load{load(func(l *Load) { l.Others = 2.6 })}, 0, 1, 2, 3, false, "other processes took 1.3 of 2 cores"},
+		"a neighbor that goes":               {[]Load{neighbor, quiet}, time.Second, 1, 0, 3, true, ""},
+		"a neighbor between windows":         {[]Load{quiet, neighbor, quiet}, time.Second, 1, 0, 3, true, ""},
+		"a neighbor that stays":              {[]Load{neighbor}, 0, 1, 2, 3, false, "other processes took 93 % of a core"},
+		"a neighbor that comes and goes":     {[]Load{neighbor}, time.Second, 10, 2, 12, false, "other processes took 93 % of a core"},
+		"two neighbors":                      {[]Load{load(func(l *Load) { l.Others = 2.6 })}, 0, 1, 2, 3, false, "other processes took 1.3 of 2 cores"},
 		"short interruptions":                {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.03, 0.06, 15 })}, 0, 1, 2, 3, false, "other processes took 3 % of a core and interrupted 1.5 % of the queries"},
 		"many short waits for a wake-up":     {[]Load{load(func(l *Load) { l.Waited, l.Others = 0.06, 0.06 })}, 0, 0, 0, 2, true, ""},
 		"interruptions too short to matter":  {[]Load{load(func(l *Load) { l.Waited, l.Others, l.Switches = 0.0009, 0.06, 90 })}, 0, 0, 0, 2, true, ""},

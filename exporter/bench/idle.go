@@ -11,7 +11,7 @@ import (
 
 // Idle is what a device did while this process gave it nothing to do: whatever
 // was at work then belongs to others. A container shows no process but its own, so
-// this is what finds a neighbour on a GPU there.
+// this is what finds a neighbor on a GPU there.
 type Idle struct {
 	Took time.Duration
 	// Nil figures are ones that the device does not report.

@@ -10,9 +10,9 @@ import (
 	"github.com/plancast/plancast/exporter/engine/fake"
 )
 
-// A container's process list holds plancast alone, so a neighbour on the GPU shows
+// A container's process list holds plancast alone, so a neighbor on the GPU shows
 // by what the device does while plancast gives it nothing to do.
-func TestANeighbourShowsOnTheIdleGPU(t *testing.T) {
+func TestANeighborShowsOnTheIdleGPU(t *testing.T) {
 	for name, c := range map[string]struct {
 		idle             []float64 // before the first window, then after each and while waiting
 		limit            float64   // 0 is the default
@@ -22,7 +22,7 @@ func TestANeighbourShowsOnTheIdleGPU(t *testing.T) {
 		"nobody":                                {[]float64{0}, 0, 2, 0, ""},
 		"the display's share":                   {[]float64{0.04}, 0, 2, 0, ""},
 		"a device without counters":             {nil, 0, 2, 0, ""},
-		"a neighbour that stays":                {[]float64{0.43}, 0, 3, 1, "another process on the GPU (SM activity 43 % while plancast was idle)"},
+		"a neighbor that stays":                 {[]float64{0.43}, 0, 3, 1, "another process on the GPU (SM activity 43 % while plancast was idle)"},
 		"one that goes while plancast waits":    {[]float64{0.43, 0.43, 0.43, 0}, 0, 3, 1, ""},
 		"one that comes with a window":          {[]float64{0, 0.43, 0}, 0, 3, 1, ""},
 		"max_disturbance of 100 % lets it pass": {[]float64{0.43}, 1, 2, 0, ""},
@@ -63,8 +63,8 @@ func TestASurplusOfActivityIsOthers(t *testing.T) {
 		"fewer queries, less activity":           {0.2, 2e9, 500, 0, 1e-9},
 		"a lower clock, SM bound":                {0.4, 1.8e9, 900, 0, 1e-9},
 		"a lower clock, memory bound":            {0.4, 1.8e9, 1000, 0, 1e-9},
-		"a neighbour for a fifth of the time":    {0.45, 2e9, 900, 0.0899, 0.0901},
-		"a neighbour that takes half the GPU":    {0.7, 2e9, 500, 0.499, 0.501},
+		"a neighbor for a fifth of the time":     {0.45, 2e9, 900, 0.0899, 0.0901},
+		"a neighbor that takes half the GPU":     {0.7, 2e9, 500, 0.499, 0.501},
 		"a device that does not say what it did": {-1, 2e9, 500, 0, 1e-9},
 	} {
 		var e effort

@@ -34,7 +34,7 @@ const fewBeyond = 100
 // is a series of zeros and ones with mean q; the variance of that mean comes
 // from batch means, the largest of those with 10, 20 and 40 batches, and at
 // least that of independent queries. It says how many independent queries the
-// series is worth, and the ranks are Jeffreys' interval for so many. A few queries
+// series is worth, and the ranks are Jeffreys' interval for that number. A few queries
 // beyond a percentile cannot show how they depend on each other; then those count
 // as well that are beyond the middle between it and the median, which are more.
 //

@@ -105,7 +105,7 @@ func listed(list []string, most int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
 }
 
-// LayerChangesBetween counts and names what became of the layers of another
+// LayerChangesBetween counts and names what happened to the layers of another
 // version's plan.
 func LayerChangesBetween(version string, before, after []engine.Layer) *LayerChanges {
 	list := engine.Diff(before, after)

@@ -225,7 +225,7 @@ func (r *run) changes(rounds []round) []Change {
 // leastQueries is how many queries a section takes for a percentile: two beyond it.
 func leastQueries(q float64) int { return int(math.Ceil(2 / (1 - q))) }
 
-// sections is how many turns of so many queries make a section of least queries.
+// sections is how many turns of that many queries make a section of least queries.
 func sections(least, queries int) int {
 	queries = max(queries, 1)
 	return (max(least, 1) + queries - 1) / queries
@@ -259,14 +259,14 @@ const fewestSections = 5
 
 // Ratio is a figure of own over that of other, with the interval in which it
 // lies with IntervalConfidence. Both are turns that alternated: own[i] and
-// other[i] were timed one after the other. Neighbouring turns are joined until
+// other[i] were timed one after the other. Neighboring turns are joined until
 // each section has least queries; ok is false with fewer than five sections.
 //
 // Each pair of sections gives a ratio of its own. What slows the machine down
 // for longer than a pair meets both, and cancels; a burst, or a change of speed
 // within a pair, makes a few ratios wrong by any amount and, as the order
 // alternates, to either side. So the ratio is the Hodges-Lehmann estimate of
-// their centre (the median of all means of two, on a logarithmic scale), and
+// their center (the median of all means of two, on a logarithmic scale), and
 // the interval is Wilcoxon's signed-rank test turned round: it takes no normal
 // distribution, only a symmetric one.
 //
@@ -296,8 +296,8 @@ func Ratio(own, other [][]float64, figure func([]float64) float64, least int) (r
 	}
 	slices.Sort(means)
 	outside := signedRank(n)
-	centre := (means[(len(means)-1)/2] + means[len(means)/2]) / 2
-	return math.Exp(centre), math.Exp(means[outside]), math.Exp(means[len(means)-1-outside]), true
+	center := (means[(len(means)-1)/2] + means[len(means)/2]) / 2
+	return math.Exp(center), math.Exp(means[outside]), math.Exp(means[len(means)-1-outside]), true
 }
 
 // signedRank is how many of the n(n+1)/2 means of two lie beyond each end of the
@@ -333,7 +333,7 @@ func shortest(lists ...[][]float64) int {
 	return least
 }
 
-// joinedTurns joins each group of neighbours; what is left over joins the last.
+// joinedTurns joins each group of neighbors; what is left over joins the last.
 func joinedTurns(list [][]float64, group int) [][]float64 {
 	var out [][]float64
 	for i := 0; i+group <= len(list); i += group {

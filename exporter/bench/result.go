@@ -64,7 +64,7 @@ type Latency struct {
 	Buckets map[int]int64 `json:"buckets"`
 }
 
-// TimedWindow is what one window of the latency showed by itself.
+// TimedWindow is what a single window of the latency showed.
 type TimedWindow struct {
 	Queries   int      `json:"queries"`
 	Elapsed   float64  `json:"elapsed_s"` // timed, the other engine's turns not included
@@ -76,7 +76,7 @@ type TimedWindow struct {
 }
 
 // BucketSchema is the resolution of Latency.Buckets: 2^5 buckets per factor of
-// two, so that neighbours are 2.2 % apart.
+// two, so that neighbors are 2.2 % apart.
 const BucketSchema = 5
 
 // Quantile is a percentile with its evidence.
@@ -171,7 +171,7 @@ const (
 	mostOrigins = 64
 )
 
-// LayerChanges is what became of the layers since the plan of an earlier version.
+// LayerChanges is what happened to the layers since the plan of an earlier version.
 type LayerChanges struct {
 	Against string                    `json:"against"` // the version compared with
 	Counts  map[engine.ChangeKind]int `json:"counts"`  // only kinds that occur

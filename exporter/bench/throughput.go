@@ -82,7 +82,7 @@ func left(rounds []round) (seconds float64) {
 	return seconds
 }
 
-// lap times a point in turns, so many and so long for each engine.
+// lap times a point in turns: laps of each engine, d long together.
 func (r *run) lap(ctx context.Context, at Point, laps int, d time.Duration) error {
 	inputs, err := r.timed(at.Batch)
 	if err != nil {

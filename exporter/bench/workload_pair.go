@@ -40,8 +40,8 @@ func (t *traffic) contest(ctx context.Context) error {
 	return err
 }
 
-// alternately times the turns of both engines, each of so many requests, and adds them
-// to a round. elapsed is in seconds.
+// alternately times the turns of both engines, of each requests, and adds them to a
+// round. elapsed is in seconds.
 func (t *traffic) alternately(ctx context.Context, each int, x *round) (elapsed float64, err error) {
 	for i := range pairTurns {
 		requests := t.sequence.Draw(each, t.w.Rate)

@@ -15,7 +15,7 @@ import (
 // lengths is the script of a model that takes x float32[N,length].
 var lengths = fake.Script{Inputs: []engine.TensorInfo{{Name: "x", DType: engine.Float32, Dims: []engine.Dim{{Size: -1, Name: "N"}, {Size: -1, Name: "length"}}}}}
 
-// samples are so many of a length, for x.
+// samples are n samples of that length, for x.
 func samples(array string, n, length int64) engine.Tensor {
 	return floats(array, []int64{n, length}, make([]float32, n*length)...)
 }

@@ -1,6 +1,6 @@
 // Package candidate finds the models to measure. A model repository has
 // Triton's layout, <model>/<version>/model.onnx or model.plan, in a folder, in any
-// bucket that gocloud.dev/blob opens, in a registry of OCI artefacts, or in one of
+// bucket that gocloud.dev/blob opens, in a registry of OCI artifacts, or in one of
 // MLflow's. A candidate is one version's content: its
 // identity is a SHA-256, never a path or a time.
 //
@@ -247,7 +247,7 @@ func Open(ctx context.Context, opts Options) (*Repository, error) {
 		r.source, err = openFolder(dir)
 	case strings.HasPrefix(opts.URL, "oci://"):
 		r.listed = map[string]*listing{}
-		r.source, err = openArtefacts(opts)
+		r.source, err = openArtifacts(opts)
 	case strings.HasPrefix(opts.URL, "mlflow://"):
 		r.listed = map[string]*listing{}
 		r.source, err = openRegistered(opts)

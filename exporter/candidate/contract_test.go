@@ -53,7 +53,7 @@ var places = map[string]func(t *testing.T) place{
 		p.url = "file://" + filepath.ToSlash(dir) + "?metadata=skip"
 		return p
 	},
-	"OCI artefacts": func(t *testing.T) place {
+	"OCI artifacts": func(t *testing.T) place {
 		server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 		t.Cleanup(server.Close)
 		host := strings.TrimPrefix(server.URL, "http://")

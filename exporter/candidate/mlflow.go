@@ -20,7 +20,7 @@ import (
 )
 
 // registered are the models of an MLflow registry: a version of a model there is
-// a version here, its artefacts are its files, and its tags say what changed.
+// a version here, its artifacts are its files, and its tags say what changed.
 type registered struct {
 	service
 	http   *http.Client
@@ -43,7 +43,7 @@ type registeredVersion struct {
 	Source    string      `json:"source"`
 	Status    string      `json:"status"`
 	Tags      []mlflowTag `json:"tags"`
-	artefacts string      // where the files are
+	artifacts string      // where the files are
 	files     []object
 	bucket    *bucket // that holds them; nil for the server's proxy
 	change    []byte  // change.yml, made of the tags
@@ -221,7 +221,7 @@ func (m *registered) of(ctx context.Context, x registeredModel) ([]*registeredVe
 	return out, nil
 }
 
-// files finds the artefacts of a version, which are listed once.
+// files finds the artifacts of a version, which are listed once.
 func (m *registered) files(ctx context.Context, at string, v *registeredVersion) (*registeredVersion, error) {
 	if known := m.versions[at]; known != nil && known.Created == v.Created && known.Source == v.Source {
 		if known.Updated == v.Updated {
@@ -241,21 +241,21 @@ func (m *registered) files(ctx context.Context, at string, v *registeredVersion)
 	}
 	u, err := url.Parse(where.URI)
 	if err != nil {
-		return nil, fmt.Errorf("%s: the location of its artefacts is not a URL", at)
+		return nil, fmt.Errorf("%s: the location of its artifacts is not a URL", at)
 	}
 	visit := func(name string, size int64, tag string) {
 		v.files = append(v.files, object{key: at + "/" + name, stamp: stamp{Size: size, Modified: time.UnixMilli(v.Created).UTC(), Tag: where.URI + " " + tag}})
 	}
 	switch u.Scheme {
 	case "mlflow-artifacts":
-		v.artefacts = strings.Trim(u.Path, "/")
-		err = m.walk(ctx, v.artefacts, "", deepest, visit)
+		v.artifacts = strings.Trim(u.Path, "/")
+		err = m.walk(ctx, v.artifacts, "", deepest, visit)
 	case "s3", "gs", "azblob":
 		if v.bucket, err = openBucket(ctx, Options{URL: where.URI, Patience: m.patience, Waiting: m.waiting}); err == nil {
 			err = v.bucket.list(ctx, func(o object) { visit(o.key, o.Size, o.Tag) })
 		}
 	default:
-		v.files = append(v.files, object{key: at + "/" + ModelFile, problem: fmt.Sprintf("lies where only MLflow's server can read it (%s://): start it with --serve-artifacts, or keep artefacts in a bucket", u.Scheme)})
+		v.files = append(v.files, object{key: at + "/" + ModelFile, problem: fmt.Sprintf("lies where only MLflow's server can read it (%s://): start it with --serve-artifacts, or keep artifacts in a bucket", u.Scheme)})
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", at, err)
@@ -298,7 +298,7 @@ func (v *registeredVersion) describe(at string) *registeredVersion {
 	return v
 }
 
-// walk lists a folder of the server's own artefacts.
+// walk lists a folder of the server's own artifacts.
 func (m *registered) walk(ctx context.Context, root, below string, depth int, visit func(name string, size int64, tag string)) error {
 	var page struct {
 		Files []struct {
@@ -307,7 +307,7 @@ func (m *registered) walk(ctx context.Context, root, below string, depth int, vi
 			Size int64 `json:"file_size"`
 		}
 	}
-	if err := m.ask(ctx, "the artefacts of "+root, "api/2.0/mlflow-artifacts/artifacts", url.Values{"path": {path.Join(root, below)}}, &page); err != nil {
+	if err := m.ask(ctx, "the artifacts of "+root, "api/2.0/mlflow-artifacts/artifacts", url.Values{"path": {path.Join(root, below)}}, &page); err != nil {
 		return err
 	}
 	for _, f := range page.Files {
@@ -339,7 +339,7 @@ func (m *registered) open(ctx context.Context, key string) (io.ReadCloser, error
 		return v.bucket.open(ctx, name)
 	}
 	in, err := m.service.open(ctx, key, func(ctx context.Context) (io.ReadCloser, error) {
-		resp, err := m.get(ctx, path.Join("api/2.0/mlflow-artifacts/artifacts", v.artefacts, name), nil)
+		resp, err := m.get(ctx, path.Join("api/2.0/mlflow-artifacts/artifacts", v.artifacts, name), nil)
 		if err != nil {
 			return nil, err
 		}

@@ -102,7 +102,7 @@ func TestAnMLflowRegistry(t *testing.T) {
 	t.Run("is a repository", s.isARepository)
 	t.Run("holds the contract of a source", s.holdsTheContract)
 	t.Run("takes results as tags", s.takesResultsAsTags)
-	t.Run("has artefacts in a bucket", s.hasArtefactsInABucket)
+	t.Run("has artifacts in a bucket", s.hasArtifactsInABucket)
 }
 
 // scan opens the registry with a query and scans it.
@@ -155,7 +155,7 @@ func (s *mlflowServer) takesResultsAsTags(t *testing.T) {
 	}
 }
 
-func (s *mlflowServer) hasArtefactsInABucket(t *testing.T) {
+func (s *mlflowServer) hasArtifactsInABucket(t *testing.T) {
 	store := &objectStore{objects: map[string]string{"net/7/model.onnx": "a model", "net/7/model.onnx.data": "weights", "net/8/model.onnx": "not this one"}}
 	server := httptest.NewServer(store)
 	defer server.Close()

@@ -24,10 +24,10 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// artefacts is a repository of OCI artefacts, as oras push makes them: a model is
+// artifacts is a repository of OCI artifacts, as oras push makes them: a model is
 // an image repository, a version is a tag that is a number, and each layer is a
 // file that its title names.
-type artefacts struct {
+type artifacts struct {
 	service
 	client remote.Client
 	models map[string]*remote.Repository // by the model's name
@@ -46,9 +46,9 @@ const (
 	tagsAtOnce  = 8
 )
 
-// openArtefacts opens oci://registry/path/model, or several models below a path:
+// openArtifacts opens oci://registry/path/model, or several models below a path:
 // oci://registry/path?models=a,b. Credentials are those of docker login.
-func openArtefacts(opts Options) (*artefacts, error) {
+func openArtifacts(opts Options) (*artifacts, error) {
 	u, err := url.Parse(opts.URL)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func openArtefacts(opts Options) (*artefacts, error) {
 		return nil, fmt.Errorf("read the credentials of docker login: %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
-	a := &artefacts{
+	a := &artifacts{
 		service: newService(opts), models: map[string]*remote.Repository{},
 		client: &auth.Client{Client: &http.Client{Transport: transport}, Cache: auth.NewCache(), Credential: credentials.Credential(store)},
 	}
@@ -90,9 +90,9 @@ func onThisMachine(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (a *artefacts) close() error { return nil }
+func (a *artifacts) close() error { return nil }
 
-func (a *artefacts) list(ctx context.Context, visit func(object)) error {
+func (a *artifacts) list(ctx context.Context, visit func(object)) error {
 	known, failed := map[string]map[string]manifest{}, partError{}
 	for name, repo := range a.models {
 		found, err := a.versions(ctx, repo, name)
@@ -106,7 +106,7 @@ func (a *artefacts) list(ctx context.Context, visit func(object)) error {
 		known[name] = found
 		for version, m := range found {
 			for _, l := range m.files {
-				visit(artefact(path.Join(name, version), l))
+				visit(artifact(path.Join(name, version), l))
 			}
 		}
 	}
@@ -115,7 +115,7 @@ func (a *artefacts) list(ctx context.Context, visit func(object)) error {
 }
 
 // versions are the manifests of a model's versions.
-func (a *artefacts) versions(ctx context.Context, repo *remote.Repository, name string) (map[string]manifest, error) {
+func (a *artifacts) versions(ctx context.Context, repo *remote.Repository, name string) (map[string]manifest, error) {
 	var tags []string
 	err := a.within(ctx, "the tags of "+name+" of "+a.url, func(ctx context.Context) error {
 		return repo.Tags(ctx, "", func(page []string) error {
@@ -151,7 +151,7 @@ func (a *artefacts) versions(ctx context.Context, repo *remote.Repository, name 
 
 // manifest reads that of a tag, unless it was seen before. A tag that is gone, or that is
 // another program's, has no files.
-func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name, tag string, seen map[digest.Digest]manifest) (out manifest, err error) {
+func (a *artifacts) manifest(ctx context.Context, repo *remote.Repository, name, tag string, seen map[digest.Digest]manifest) (out manifest, err error) {
 	err = a.within(ctx, "version "+tag+" of "+name+" of "+a.url, func(ctx context.Context) error {
 		d, err := repo.Resolve(ctx, tag)
 		if errors.Is(err, errdef.ErrNotFound) {
@@ -195,8 +195,8 @@ func (a *artefacts) manifest(ctx context.Context, repo *remote.Repository, name,
 // unpackAnnotation marks a layer that is a packed folder.
 const unpackAnnotation = "io.deis.oras.content.unpack"
 
-// artefact is a layer as a file of a version's folder.
-func artefact(folder string, l ocispec.Descriptor) object {
+// artifact is a layer as a file of a version's folder.
+func artifact(folder string, l ocispec.Descriptor) object {
 	created, err := time.Parse(time.RFC3339, l.Annotations[ocispec.AnnotationCreated])
 	if err != nil {
 		created = time.Unix(0, 0)
@@ -212,7 +212,7 @@ func artefact(folder string, l ocispec.Descriptor) object {
 }
 
 // layer finds the layer of a listed file.
-func (a *artefacts) layer(key string) (l ocispec.Descriptor, ok bool) {
+func (a *artifacts) layer(key string) (l ocispec.Descriptor, ok bool) {
 	parts := strings.SplitN(key, "/", 3)
 	if len(parts) < 3 {
 		return l, false
@@ -225,7 +225,7 @@ func (a *artefacts) layer(key string) (l ocispec.Descriptor, ok bool) {
 	return files[i], true
 }
 
-func (a *artefacts) open(ctx context.Context, key string) (io.ReadCloser, error) {
+func (a *artifacts) open(ctx context.Context, key string) (io.ReadCloser, error) {
 	l, ok := a.layer(key)
 	name, _, _ := strings.Cut(key, "/")
 	repo := a.models[name]

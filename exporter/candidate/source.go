@@ -60,8 +60,8 @@ func (e partError) Error() string {
 	return strings.Join(words, "; ")
 }
 
-// of is the error of a listing of so many models: nil when none failed, and that of one
-// of them when all did, since then the service itself fails.
+// of is the error of a listing of that many models: nil when none failed, and that of
+// one of them when all did, since then the service itself fails.
 func (e partError) of(models int) error {
 	if len(e) == 0 {
 		return nil

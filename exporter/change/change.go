@@ -204,7 +204,7 @@ func text(s string) (string, error) {
 	return userinfo.ReplaceAllString(s, "$1"), err
 }
 
-// line checks one line of at most so many characters.
+// line checks one line of up to most characters.
 func line(s string, most int) (string, error) {
 	s = strings.TrimSpace(s)
 	switch {

@@ -11,8 +11,8 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// The colours of the pictures: readable on white and on black, distinct
-// without colour by shape and place.
+// The colors of the pictures: readable on white and on black, distinct
+// without color by shape and place.
 const svgStyle = `<style>
 .bg{fill:#fff}.ink{fill:#1f2328;font:12px system-ui,sans-serif}.faint{stroke:#8c959f;stroke-opacity:.35}
 .band{fill:#0969da;fill-opacity:.18}.mid{stroke:#0969da;fill:none;stroke-width:2;stroke-dasharray:5 3}
@@ -29,7 +29,7 @@ const (
 	top, bottom         = 34.0, 34.0
 )
 
-// open begins a picture that stands alone, with its own colours.
+// open begins a picture that stands alone, with its own colors.
 func open(w io.Writer, width, height float64, title string) picture {
 	p := newPicture(w)
 	p.start("svg", "xmlns", "http://www.w3.org/2000/svg", "viewBox", "0 0 "+Coord(width)+" "+Coord(height), "role", "img", "aria-label", title)

@@ -28,10 +28,10 @@ type Mark struct {
 	Text  string
 }
 
-// mostBars is how many bars are drawn; neighbouring buckets are put together.
+// mostBars is how many bars are drawn; neighboring buckets are put together.
 const mostBars = 64
 
-// bar is some neighbouring buckets.
+// bar is some neighboring buckets.
 type bar struct {
 	low, high float64
 	count     int64
@@ -63,7 +63,7 @@ func (h Histogram) Empty() bool {
 	return total == 0
 }
 
-// SVG draws the histogram for the page, whose style sheet colours it.
+// SVG draws the histogram for the page, whose style sheet colors it.
 func (h Histogram) SVG() template.HTML {
 	bars, total := h.bars()
 	if total == 0 {

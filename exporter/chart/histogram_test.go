@@ -31,7 +31,7 @@ func TestAHistogramIsDrawn(t *testing.T) {
 			t.Errorf("the picture lacks %q", want)
 		}
 	}
-	if n := strings.Count(svg, `class="bin"`); n != 3 { // two neighbours share a bar
+	if n := strings.Count(svg, `class="bin"`); n != 3 { // two neighbors share a bar
 		t.Errorf("%d bars are drawn", n)
 	}
 }

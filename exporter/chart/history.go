@@ -85,7 +85,7 @@ func (h History) span() (first, last int, least, most, low, high float64) {
 	return first, last, least, most, low, high
 }
 
-// SVG draws the history for the page, whose style sheet colours it.
+// SVG draws the history for the page, whose style sheet colors it.
 func (h History) SVG() template.HTML {
 	if h.Empty() {
 		return ""
@@ -161,7 +161,7 @@ func (s Series) draw(p picture, x, y axis, aside float64) {
 
 // labels names the targets. A label stands above its line, on the left where
 // latencies are still far from it; below it when the next line is close above,
-// and on the other side when both neighbours are.
+// and on the other side when both neighbors are.
 func (h History) labels(p picture, y axis) {
 	targets := slices.SortedFunc(slices.Values(h.Targets), func(a, b Target) int {
 		if a.Value < b.Value {

@@ -78,7 +78,7 @@ func (p picture) points(name, class string, xy [][2]float64) {
 // Coord writes a coordinate with one decimal; finer steps cannot be seen.
 func Coord(v float64) string { return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) }
 
-// Shape is how the points of a series look, so that colour is not the only
+// Shape is how the points of a series look, so that color is not the only
 // difference.
 type Shape int
 

@@ -19,7 +19,7 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// Verdict is what became of a figure, or of a candidate as a whole.
+// Verdict says how a figure, or a candidate as a whole, changed.
 type Verdict string
 
 // The verdicts.

@@ -115,7 +115,7 @@ func TestTheAPIAnswersAsItIsDescribed(t *testing.T) {
 		{"GET", "/api/v1/history?limit=1001", 400},
 		{"GET", "/api/v1/history?since=yesterday", 400},
 		{"GET", "/api/v1/history?kind=magic", 400},
-		{"GET", "/api/v1/history?colour=red", 400},
+		{"GET", "/api/v1/history?color=red", 400},
 		{"GET", "/api/v1/results/1", 200},
 		{"GET", "/api/v1/results/99", 404},
 		{"GET", "/api/v1/results/99/samples", 404},

@@ -12,7 +12,7 @@ import (
 // the cache before them.
 type Lengths struct{ Sequence, Past int64 }
 
-// After are the lengths of the step behind so many of these.
+// After are the lengths of the step that follows that many of these.
 func (n Lengths) After(steps int) Lengths {
 	return Lengths{n.Sequence, n.Past + int64(steps)*n.Sequence}
 }
@@ -88,7 +88,7 @@ func (l Layout) Lengths(inputs []engine.TensorInfo, sizes map[string]int64, n Le
 	return n, rest
 }
 
-// Chain makes so many steps, of which each reads the tokens behind those of the
+// Chain makes a chain of steps, each of which reads the tokens behind those of the
 // one before it. The first finds random values in the cache. shapes gives the batch
 // and the sizes of dimensions that follow no length. The same seed makes the same
 // chain.

@@ -178,8 +178,8 @@ func (l *Layout) roles(inputs []engine.TensorInfo) error {
 	return nil
 }
 
-// CacheBytes is what the cache of so many sequences takes at a context of so many
-// tokens.
+// CacheBytes is the memory that the cache of batch sequences takes at a context of
+// tokens, in bytes.
 func (l Layout) CacheBytes(batch, tokens int64) int64 {
 	var n int64
 	for _, p := range l.Cache {

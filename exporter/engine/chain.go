@@ -46,7 +46,7 @@ func (c Chain) Into(i int) *Link { return c.linked(func(l Link) bool { return l.
 // From is the link that takes output i; nil without one.
 func (c Chain) From(i int) *Link { return c.linked(func(l Link) bool { return l.Output == i }) }
 
-// First is the chain's first steps, at most so many.
+// First is the chain cut to its first steps, all of them if there are fewer.
 func (c Chain) First(steps int) Chain {
 	steps = min(steps, len(c.Steps))
 	out := Chain{Links: slices.Clone(c.Links), Steps: c.Steps[:steps]}

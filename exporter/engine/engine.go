@@ -109,8 +109,8 @@ type Engine interface {
 	// loop as tight as the runtime allows, and returns the raw samples once.
 	Time(ctx context.Context, inputs []Tensor, opts TimeOptions) (Window, error)
 
-	// Serve answers requests in their order, so many at once, each when it is due and
-	// an instance is free for it. A request runs the next step of the chain that it
+	// Serve answers requests in their order, opts.Concurrency at once, each when it is
+	// due and an instance is free for it. A request runs the next step of the chain that it
 	// names, for a call the only one; after the last step the first follows again, and
 	// each instance has chains of its own. Every step is run before the window begins,
 	// so that one which the engine rejects is an error that says which. Answers are at

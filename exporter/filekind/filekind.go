@@ -49,7 +49,7 @@ func Of(r io.ReaderAt, size int64) (what, hint string) {
 	}
 	b := make([]byte, min(size, head))
 	if n, err := r.ReadAt(b, 0); err != nil && n == 0 {
-		return "", "" // reading it for good says why
+		return "", "" // the one that reads it all reports the error
 	}
 	for _, k := range kinds {
 		if len(b) > k.at && bytes.HasPrefix(b[k.at:], []byte(k.magic)) {

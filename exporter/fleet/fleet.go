@@ -115,7 +115,7 @@ func newReader(client *prom.Client, cfg config.Config) *tsdb.Reader {
 	return tsdb.NewReader(client, o)
 }
 
-// Close lets go of the connection to the store.
+// Close closes the connections to the store.
 func (d *Daemon) Close() error {
 	d.client.Close()
 	return nil
@@ -176,7 +176,7 @@ func (d *Daemon) Read(ctx context.Context) {
 	}
 }
 
-// show publishes what became of a reading; took is 0 for one that failed.
+// show publishes the outcome of a reading; took is 0 for one that failed.
 func (d *Daemon) show(s *shown, took time.Duration) {
 	d.shown.Store(s)
 	f := *d.activity.Fleet

@@ -115,7 +115,7 @@ func estimate(kind Kind, logs []float64) Gain {
 	return e
 }
 
-// Below is the probability that the ratio of another model is at most so large.
+// Below is the probability that the ratio of another model is at most ratio.
 func (g Gain) Below(ratio float64) float64 {
 	switch {
 	case ratio <= 0:

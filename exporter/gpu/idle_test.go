@@ -13,7 +13,7 @@ func TestALookAtAnIdleGPU(t *testing.T) {
 	for name, c := range map[string]struct {
 		host        func() *host
 		activity    float64       // of the SMs, in percent
-		lingers     time.Duration // how long it is read; 0 is for good
+		lingers     time.Duration // how long it is read; 0 is forever
 		utilization uint32        // NVML's, in percent
 		until       time.Duration // it is 0 from then on; 0 is never
 		ret         nvml.Return   // of NVML's utilization
@@ -23,9 +23,9 @@ func TestALookAtAnIdleGPU(t *testing.T) {
 		"nobody is at work":                 {twoH200, 0, 0, 0, 0, nvml.SUCCESS, one, 0, 0},
 		"its own work is just over":         {twoH200, 0, 0, 90, 450 * time.Millisecond, nvml.SUCCESS, 450 * time.Millisecond, 0, 0},
 		"its own work lingers in a counter": {twoH200, 18, 350 * time.Millisecond, 0, 0, nvml.SUCCESS, one + idleLeast, 0, 0},
-		"a neighbour that fills the SMs":    {twoH200, 43, 0, 100, 0, nvml.SUCCESS, one + idleLeast, 0.43, -1},
-		"a neighbour on few SMs":            {twoH200, 1, 0, 100, 0, nvml.SUCCESS, idleMost, 0.01, 1},
-		"without counters: a neighbour":     {newA100, 0, 0, 70, 0, nvml.SUCCESS, idleMost, -1, 0.7},
+		"a neighbor that fills the SMs":     {twoH200, 43, 0, 100, 0, nvml.SUCCESS, one + idleLeast, 0.43, -1},
+		"a neighbor on few SMs":             {twoH200, 1, 0, 100, 0, nvml.SUCCESS, idleMost, 0.01, 1},
+		"without counters: a neighbor":      {newA100, 0, 0, 70, 0, nvml.SUCCESS, idleMost, -1, 0.7},
 		"without counters: nobody":          {newA100, 0, 0, 0, 0, nvml.SUCCESS, one, -1, 0},
 		"a device that reports none of it":  {newA100, 0, 0, 0, 0, nvml.ERROR_NOT_SUPPORTED, one, -1, -1},
 		"a GPU that has fallen off the bus": {newA100, 0, 0, 0, 0, nvml.ERROR_GPU_IS_LOST, one, -1, -1},

@@ -22,7 +22,7 @@ import (
 //	go test -tags gpu -v ./exporter/gpu -run Real
 //	go test -tags gpu ./exporter/gpu -run '^$' -bench Real
 
-// plausible are the bounds of each figure on any GPU of a data centre, and its name.
+// plausible are the bounds of each figure on any GPU of a data center, and its name.
 var plausible = map[Quantity]struct {
 	name     string
 	low, top float64

@@ -18,9 +18,9 @@ func (s *Store) Append(ctx context.Context, r Record) (Record, error) {
 	return s.AppendAhead(ctx, r, 0)
 }
 
-// AppendAhead stores r like Append, and leaves so many iterations free before a
-// candidate that is the newest: for older ones that are measured after it. Each
-// takes the first that is free between its neighbours.
+// AppendAhead stores r like Append, and leaves free iteration numbers before a candidate
+// that is the newest, for older ones that are measured after it. Each takes the first
+// that is free between its neighbors.
 func (s *Store) AppendAhead(ctx context.Context, r Record, free int) (Record, error) {
 	return s.append(ctx, r, free, refuseSecond)
 }
@@ -199,7 +199,7 @@ var iterationOf = []string{
 // nextIteration is that of the candidate's earlier records, or the one after that
 // of the next lower version, or 0 when that belongs to a higher version. Versions
 // ascend with the iterations, so the highest iteration has the highest version, and
-// the one after it leaves so many free.
+// the one after it leaves free numbers before it.
 func nextIteration(ctx context.Context, tx execer, r Record, free int) (int, error) {
 	for _, query := range iterationOf {
 		var iteration int

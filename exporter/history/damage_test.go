@@ -20,7 +20,7 @@ import (
 	"github.com/plancast/plancast/exporter/history"
 )
 
-var author = history.Author{Who: "ann", Because: "a noisy neighbour", At: noon}
+var author = history.Author{Who: "ann", Because: "a noisy neighbor", At: noon}
 
 // book makes a history with measurements, failures, an exclusion and a result
 // that was measured again, closes it and returns its path.

@@ -29,7 +29,7 @@ type Filter struct {
 	By          By // what the candidate's change was
 	AfterID     int64
 	BeforeID    int64 // 0: no bound
-	Limit       int   // the newest so many; 0: all
+	Limit       int   // how many of the newest; 0: all
 
 	// Since leaves out what finished earlier. Standing keeps of it what says how
 	// each model stands in each environment, however old: the candidates of the

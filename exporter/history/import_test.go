@@ -100,7 +100,7 @@ func TestATableThatCannotBeReadSaysWhy(t *testing.T) {
 	for _, c := range []struct{ table, says string }{
 		{"", "read the head"},
 		{"model,p99\nm,1ms\n", `no column "finished"`},
-		{"date,colour\n2026-01-01,red\n", "names no quantity"},
+		{"date,color\n2026-01-01,red\n", "names no quantity"},
 		{"date,p99\nyesterday,1ms\n", `line 2: "yesterday" is not a time`},
 		{"date,p99\n2026-01-01,12\n", `line 2: p99: "12" is not a time such as "50ms"`},
 		{"date,p99_seconds\n2026-01-01,NaN\n", `line 2: p99_seconds: "NaN" is not a number`},

@@ -62,8 +62,8 @@ type PruneOptions struct {
 // measures meanwhile never waits for long.
 const pruned = 500
 
-// Prune removes old records for good, and says so in the audit trail. It
-// returns how many. After a crash some of them are gone, each of them whole.
+// Prune permanently removes old records, notes that in the audit trail, and returns
+// how many. After a crash some of them are gone, each of them whole.
 func (s *Store) Prune(ctx context.Context, o PruneOptions, by Author) (n int, err error) {
 	ids, err := s.prunable(ctx, o)
 	for len(ids) > 0 && err == nil {

@@ -75,7 +75,7 @@ func parseLayout(names string) layout {
 	return l
 }
 
-// fits reports whether quantities of so many bytes are those of a row.
+// fits reports whether quantities of that many bytes are those of a row.
 func (l layout) fits(length int) bool {
 	return length == 8*len(l.order) || l.figures && length > 8*len(l.order)
 }

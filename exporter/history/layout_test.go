@@ -13,7 +13,7 @@ import (
 )
 
 // outdated makes a history as a plancast left it that knew the first quantities only, with
-// so many records; record 2 is excluded.
+// that many records; record 2 is excluded.
 func outdated(t *testing.T, quantities, records int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "h.db")

@@ -93,7 +93,7 @@ func (g *Growth) Add(e Entry) {
 	s.add(e)
 }
 
-// Model is what became of it. The Growth is of no more use then.
+// Model is the grown model. The Growth cannot be used after it.
 func (g *Growth) Model() Model {
 	m := g.model
 	m.Series = slices.Clone(m.Series)

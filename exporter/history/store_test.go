@@ -163,7 +163,7 @@ func TestIterationsCanBeLeftFree(t *testing.T) {
 		{"4", engine.INT8, 0, 1},
 		{"8", engine.FP32, 0, 5},
 		{"6", engine.FP32, 0, 2},
-		{"5", engine.FP32, 0, 0}, // between neighbours with none between them
+		{"5", engine.FP32, 0, 0}, // between neighbors with none between them
 		{"3", engine.FP32, 0, 0},
 		{"6", engine.INT8, 0, 2},
 		{"11", engine.FP32, 2, 8},

@@ -12,7 +12,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 )
 
-// Trial is one candidate in one environment: what became of it at each precision.
+// Trial is one candidate in one environment: its outcome at each precision.
 type Trial struct {
 	Version   string
 	Digest    string

@@ -100,7 +100,7 @@ var (
 		"measure is top1 (against labels.npy), top1_agreement (with the reference's own choice) or reference_top1 (the reference against labels.npy).", false}
 	deviation = Family{"plancast_engine_accuracy_deviation_ratio", Gauge, engineLabels,
 		"Accuracy deviation from the reference, a ratio.",
-		"The one number that targets and milestones call accuracy_deviation. It is the loss of labelled top-1 accuracy against the reference if there are labels, otherwise the share of inputs on which top-1 disagrees with the reference, otherwise the relative L2 distance of the outputs.", false}
+		"The one number that targets and milestones call accuracy_deviation. It is the loss of labeled top-1 accuracy against the reference if there are labels, otherwise the share of inputs on which top-1 disagrees with the reference, otherwise the relative L2 distance of the outputs.", false}
 	layers = Family{"plancast_engine_layers", Gauge, withEngine("layer_precision"),
 		"Layers of the built engine by the precision of their arithmetic.", "layer_precision is fp32, fp16, int8 or none (no arithmetic, or not known).", false}
 	fusedLayers       = Family{"plancast_engine_fused_layers", Gauge, engineLabels, "Layers made of more than one node of the model.", "", false}

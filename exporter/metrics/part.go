@@ -80,7 +80,7 @@ func (p *part) take() []prometheus.Metric {
 	return made
 }
 
-// forget lets go of the metrics: an idle daemon does not hold them.
+// forget drops the metrics: an idle daemon does not hold them.
 func (p *part) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -31,8 +31,8 @@ func (s *Snapshot) Len() (n int) {
 	return n
 }
 
-// NewSnapshot makes the metrics of a state, at most so many series of models; 0 is no
-// limit. The snapshot is never nil: what is wrong with one series, as the error says,
+// NewSnapshot makes the metrics of a state, with at most that many series of models; 0
+// is no limit. The snapshot is never nil: what is wrong with one series, as the error says,
 // does not hold up the others.
 func NewSnapshot(state *standing.State, build Build, most int) (*Snapshot, error) {
 	return (&Snapshot{build: build}).Next(state, most)

@@ -39,7 +39,7 @@ const (
 	keepFor    = 90 * 24 * time.Hour // what was sent is known, to recognize repeats
 )
 
-// Options are what a Notifier works with; it owns none of it.
+// Options are what a Notifier works with; it closes none of them.
 type Options struct {
 	Store  *history.Store
 	Config config.Config
@@ -81,7 +81,7 @@ type Notifier struct {
 	queue    []time.Time // when each waiting message was, or will be, news
 }
 
-// Result is what became of a message, or of an attempt to send it.
+// Result is the outcome of a message, or of an attempt to send it.
 type Result string
 
 // The results.

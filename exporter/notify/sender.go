@@ -69,7 +69,7 @@ func (s *sender) rests(now time.Time) (until time.Time, rests bool) {
 	return s.next, wait > 0 && wait <= lastDelay // more, and the clock was set back
 }
 
-// attempt sends one message and notes what became of it, also while plancast stops.
+// attempt sends one message and notes the outcome, also while plancast stops.
 func (s *sender) attempt(ctx context.Context, cfg config.Notifications, r config.Receiver, e history.OutboxEntry) (sent bool, err error) {
 	n, durable := s.n, context.WithoutCancel(ctx)
 	var m Message

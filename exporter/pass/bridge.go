@@ -112,7 +112,7 @@ func (r *Runner) entries(ctx context.Context, model, fingerprint string) ([]hist
 }
 
 // fits reports whether a candidate has no record among the entries of an environment
-// and an iteration there: a free one between its neighbours.
+// and an iteration there: a free one between its neighbors.
 func fits(entries []history.Entry, e history.Entry) bool {
 	n := candidate.Candidate{Version: e.Version}.Number()
 	last, next := 0, 0

@@ -125,7 +125,7 @@ func TestABridgeThatWasInterruptedGoesOn(t *testing.T) {
 	equal(t, "iterations", iterations(t, r), map[string]int{"1": 1, "2": 2, "3": 3})
 }
 
-// interruption ends a pass after so many records.
+// interruption ends a pass once left records are written.
 type interruption struct {
 	quiet
 	left   int

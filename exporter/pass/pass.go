@@ -24,7 +24,7 @@ import (
 	"github.com/plancast/plancast/exporter/worker"
 )
 
-// Options are what a Runner works with; it owns none of it.
+// Options are what a Runner works with; it closes none of them.
 type Options struct {
 	Config     config.Config
 	Store      *history.Store

@@ -22,7 +22,7 @@ func TestADoubtfulResultIsMeasuredAgainBeforeAnybodyHearsOfIt(t *testing.T) {
 	good := &bench.Measurement{Stable: true, Latency: enough}
 	unstable := &bench.Measurement{Latency: enough}
 	few := &bench.Measurement{Latency: bench.Latency{Quantiles: enough.Quantiles[:1]}}
-	disturbed := &bench.Measurement{Latency: enough, Disturbance: &bench.Disturbance{Cause: "a neighbour", Suffered: 2}}
+	disturbed := &bench.Measurement{Latency: enough, Disturbance: &bench.Disturbance{Cause: "a neighbor", Suffered: 2}}
 	for name, c := range map[string]struct {
 		results []*bench.Measurement
 		busy    int // looks at which the machine is not quiet, from the first on
@@ -32,14 +32,14 @@ func TestADoubtfulResultIsMeasuredAgainBeforeAnybodyHearsOfIt(t *testing.T) {
 		because string // of the last line of the audit trail
 	}{
 		"a good one":                       {[]*bench.Measurement{good}, 0, 2, 1, 1, ""},
-		"a disturbed one":                  {[]*bench.Measurement{disturbed, good}, 0, 2, 2, 2, "disturbed: a neighbour"},
-		"one that stays disturbed":         {[]*bench.Measurement{disturbed}, 0, 2, 3, 3, "disturbed: a neighbour"},
+		"a disturbed one":                  {[]*bench.Measurement{disturbed, good}, 0, 2, 2, 2, "disturbed: a neighbor"},
+		"one that stays disturbed":         {[]*bench.Measurement{disturbed}, 0, 2, 3, 3, "disturbed: a neighbor"},
 		"one on a machine that stays busy": {[]*bench.Measurement{disturbed}, 9, 2, 1, 1, ""},
 		"an unstable one":                  {[]*bench.Measurement{unstable, unstable, good}, 0, 2, 3, 3, "not stable"},
 		"an unstable one, repeat: 1":       {[]*bench.Measurement{unstable, unstable, good}, 0, 1, 2, 2, "not stable"},
 		"an unstable one, repeat: 0":       {[]*bench.Measurement{unstable, good}, 0, 0, 1, 1, ""},
 		"one of too few queries":           {[]*bench.Measurement{few, good}, 0, 2, 1, 1, ""},
-		"a repetition that fails":          {[]*bench.Measurement{disturbed, nil}, 0, 2, 2, 1, "disturbed: a neighbour"},
+		"a repetition that fails":          {[]*bench.Measurement{disturbed, nil}, 0, 2, 2, 1, "disturbed: a neighbor"},
 		"a repetition that is worse":       {[]*bench.Measurement{unstable, disturbed}, 0, 2, 2, 1, ""},
 		"a failure":                        {[]*bench.Measurement{nil, good}, 0, 2, 1, 1, ""},
 	} {

@@ -28,7 +28,7 @@ func SamplesFile(state, model string, p engine.Precision, id int64) string {
 // samplesPath is where a job writes them in its work folder.
 func samplesPath(dir string) string { return filepath.Join(dir, "samples.csv.gz") }
 
-// keepSamples takes over what a job wrote, and lets go of older ones.
+// keepSamples keeps what a job wrote, and deletes older ones.
 func (r *Runner) keepSamples(rec history.Record, written string) error {
 	if !rec.OK() {
 		return nil

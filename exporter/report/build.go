@@ -21,7 +21,7 @@ import (
 type Selection struct {
 	Model string // this one only
 	After string // those whose names come later, as the page before ends with it
-	Limit int    // at most so many; 0: all
+	Limit int    // at most this many; 0: all
 	// Iterations is how many of the newest each model's history has; 0: 100.
 	Iterations int
 }
@@ -124,8 +124,8 @@ func jobView(j standing.Job, now time.Time) JobView {
 	return v
 }
 
-// modelView writes down one model of a state, with so many iterations; 0 is all that
-// a view has at most.
+// modelView is the view of one model of a state, with that many iterations; 0 is the
+// most that a view has.
 func modelView(m *standing.Model, s *standing.State, iterations int) ModelView {
 	v := ModelView{
 		Name: m.Name, Owner: outside.Line(m.Owner, 100), Labels: labels(m), Status: m.Status,

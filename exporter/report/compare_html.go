@@ -66,7 +66,7 @@ func CompareHTML(w io.Writer, v ComparePage, docsURL string) error {
 	return compareTemplate.Execute(w, p)
 }
 
-// comparedBadge is the class of a badge and a card: the colours of thresholds.
+// comparedBadge is the class of a badge and a card: the colors of thresholds.
 func comparedBadge(v compare.Verdict) string {
 	switch v {
 	case compare.Improved:

@@ -270,7 +270,7 @@ func newMilestoneBar(m MilestoneView) milestoneBar {
 	return s
 }
 
-// badge is the sum of a model's targets and milestones: its colour and its words,
+// badge is the sum of a model's targets and milestones: its color and its words,
 // with a sentence about them.
 type badge struct{ Class, Text, Hint string }
 

@@ -208,8 +208,8 @@ func TestThePageOfAResult(t *testing.T) {
 	}
 }
 
-// The neighbours of a result are those of its precision that count.
-func TestAResultLeadsToItsNeighbours(t *testing.T) {
+// The neighbors of a result are those of its precision that count.
+func TestAResultLeadsToItsNeighbors(t *testing.T) {
 	in, _ := resultsOf("squeezenet", authors) // version 2, of results 3 and 4, is excluded
 	for id, want := range map[int64][]string{1: {"5"}, 5: {"1", "8"}, 8: {"5"}, 7: {"10"}, 3: {"1", "5"}} {
 		r, _ := in.Records([]int64{id})

@@ -62,7 +62,7 @@ type resultPage struct {
 	Settings                string
 	Samples                 bool
 	Workloads               workloadTable
-	Before, After           int64 // neighbours of the same precision; 0 without one
+	Before, After           int64 // neighbors of the same precision; 0 without one
 }
 
 type percentileLine struct {
@@ -89,7 +89,7 @@ func WriteResultPage(w io.Writer, in OneResult, docsURL string) error {
 	for _, m := range history.ByModel(in.Entries) {
 		series, _ = m.In(r.Fingerprint)
 	}
-	p.Before, p.After = neighbours(in.Entries, e)
+	p.Before, p.After = neighbors(in.Entries, e)
 	if r.OK() {
 		p.Result = result(series, r, in.Now)
 		p.measured(r)
@@ -100,9 +100,9 @@ func WriteResultPage(w io.Writer, in OneResult, docsURL string) error {
 	return resultPageTemplate.Execute(w, p)
 }
 
-// neighbours are the results of the same precision just before and after, in the
+// neighbors are the results of the same precision just before and after, in the
 // order of iterations; 0 without one.
-func neighbours(entries []history.Entry, e history.Entry) (before, after int64) {
+func neighbors(entries []history.Entry, e history.Entry) (before, after int64) {
 	var least, most history.Entry
 	for _, x := range entries {
 		switch {

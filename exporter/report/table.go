@@ -132,7 +132,7 @@ func changeText(r *Result) string {
 	return c.Text + " from v" + c.Version
 }
 
-// top1 is the labelled accuracy, or else the agreement with the reference.
+// top1 is the labeled accuracy, or else the agreement with the reference.
 func top1(r *Result) string {
 	switch {
 	case r.Top1 != nil:

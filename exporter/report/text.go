@@ -18,7 +18,7 @@ type TextOptions struct {
 }
 
 // Text writes the view as aligned tables for a terminal, a block for each
-// model, without colour.
+// model, without color.
 func Text(w io.Writer, v View, o TextOptions) error {
 	b := bufio.NewWriter(w)
 	p := func(format string, args ...any) {

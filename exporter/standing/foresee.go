@@ -100,7 +100,7 @@ func (t *Tracker) foresee(m *MilestoneState, s *State) error {
 		}
 		t.forecasts[m.Name] = f
 	}
-	// The week before comes first: what it needs is let go of before more is kept.
+	// The week before comes first: what it needs is freed before more is kept.
 	f.foreseeWeek(members, s.Now.Add(-Week).Truncate(time.Hour))
 	if err := f.foreseeNow(members, s.Now); err != nil {
 		return err

@@ -169,8 +169,8 @@ func (t *Tracker) Models() []string {
 	return out
 }
 
-// grow takes what came into the history, and lets go of records that nobody is
-// shown any more.
+// grow takes what came into the history, and drops records that nobody is shown any
+// more.
 func (m *tracked) grow() {
 	if m.growth == nil && len(m.added) == 0 {
 		return

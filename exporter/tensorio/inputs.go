@@ -121,7 +121,7 @@ func set(t engine.Tensor, i int, v float64) {
 	}
 }
 
-// nearest is the code, of so many, of the number of a small type next to v.
+// nearest is the code below codes of the number of a small type that is nearest to v.
 func nearest(dtype engine.DType, codes int, v float64) byte {
 	best, distance := byte(0), math.Inf(1)
 	for code := range codes {

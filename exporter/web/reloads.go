@@ -19,7 +19,7 @@ func NewReloads() *Reloads {
 	return &Reloads{waiting: make(chan chan<- error), over: make(chan struct{})}
 }
 
-// Next hands out the requests. Whoever takes one reloads, then sends what became of it,
+// Next hands out the requests. Whoever takes one reloads, then sends the outcome,
 // which never blocks.
 func (r *Reloads) Next() <-chan chan<- error { return r.waiting }
 

@@ -16,10 +16,10 @@ import (
 )
 
 // The test binary is its own child: this variable says how it shall behave.
-const behaviour = "PLANCAST_TEST_CHILD"
+const behavior = "PLANCAST_TEST_CHILD"
 
 func TestMain(m *testing.M) {
-	if how := os.Getenv(behaviour); how != "" {
+	if how := os.Getenv(behavior); how != "" {
 		misbehave(how)
 		return
 	}

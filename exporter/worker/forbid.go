@@ -13,7 +13,7 @@ import (
 )
 
 // forbid has the kernel refuse system calls that no runtime needs, to this process
-// and for good: sockets, new processes and programs, other processes' memory and
+// and permanently: sockets, new processes and programs, other processes' memory and
 // signals, and the doors that defects of the kernel are usually reached by. With
 // unixSockets, sockets of the machine itself stay, which CUDA opens.
 //

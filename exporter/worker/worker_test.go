@@ -28,7 +28,7 @@ func run(ctx context.Context, spec Spec, req Request) (Outcome, error) {
 }
 
 func playing(how string) Spec {
-	return Spec{Command: []string{os.Args[0]}, Env: append(os.Environ(), behaviour+"="+how), Timeout: time.Minute}
+	return Spec{Command: []string{os.Args[0]}, Env: append(os.Environ(), behavior+"="+how), Timeout: time.Minute}
 }
 
 func TestWhateverTheChildDoesBecomesAnOutcome(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 	"github.com/plancast/plancast/exporter/engine"
 )
 
-// Simulate serves requests on a virtual clock: in their order, by so many lanes, each
+// Simulate serves requests on a virtual clock: in their order, by that many lanes, each
 // of which takes the next request when it is free. service is how long a request
 // takes.
 func Simulate(requests []engine.Request, lanes int, service func(engine.Request) time.Duration) []engine.Answer {
@@ -26,7 +26,7 @@ func Simulate(requests []engine.Request, lanes int, service func(engine.Request)
 	return out
 }
 
-// Served is what became of the requests of a window; times are in seconds.
+// Served is how the requests of a window were served; times are in seconds.
 type Served struct {
 	Latencies []float64 // from when each request was due until its answer
 	Waits     []float64 // of those, until an engine was free for it

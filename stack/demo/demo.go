@@ -42,7 +42,7 @@ const day = 24 * time.Hour
 const seed = 4
 
 // The shape of every story: improvement tires by the factor exp(-curve) from the first candidate to the last, results scatter by
-// noise, and so large a share of the ideas helps.
+// noise, and helps is the share of the ideas that help.
 const curve, noise, helps = 7.0, 0.03, 0.9
 
 // The devices of the demo.

@@ -121,7 +121,7 @@ func (c card) series(s sample, extra string) string {
 }
 
 // WriteTelemetry writes the telemetry of the demo's GPUs as OpenMetrics text,
-// a sample each step for so many days until now, with the labels that a scrape
+// a sample each step for the last days until now, with the labels that a scrape
 // would add.
 func WriteTelemetry(w io.Writer, now time.Time, days int, step time.Duration) error {
 	b := bufio.NewWriter(w)

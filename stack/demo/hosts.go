@@ -83,7 +83,7 @@ func WriteFleet(dir, store string, now time.Time) error {
 	return nil
 }
 
-// dated puts dates in the place of DATE45 and the like: so many days from now.
+// dated replaces DATE45 and the like by dates: that many days from now.
 func dated(text string, now time.Time) string {
 	date := func(days int) string { return now.UTC().AddDate(0, 0, days).Format(time.DateOnly) }
 	return strings.NewReplacer("DATE45", date(45), "DATE20", date(20), "DATE90", date(90)).Replace(text)

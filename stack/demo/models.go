@@ -35,12 +35,12 @@ type model struct {
 	weights      int64         // bytes of FP32
 	layers       int           // of the engine
 	deviation    float64       // of INT8 at the first candidate, a ratio
-	top1         float64       // labelled accuracy of FP32; 0 without labels
+	top1         float64       // labeled accuracy of FP32; 0 without labels
 	talks        bool          // it is measured under the workload chat
 	generates    bool          // it is measured in the phases prefill and decode
 
 	failures map[int]failure // by candidate
-	// A candidate whose INT8 engine left so many more layers unquantized, with
+	// By candidate, how many more layers its INT8 engine left unquantized, with
 	// the factor on its latency.
 	unquantized map[int]int
 	regressions map[int]float64 // factor on the latency, by candidate

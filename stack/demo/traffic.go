@@ -51,7 +51,7 @@ func (m model) traffic(n int, p engine.Precision, mean float64) (out []bench.Wor
 	return out
 }
 
-// generation invents the calls of a phase, each of which reads or makes so many tokens.
+// generation invents the calls of a phase, each of which reads or makes that many tokens.
 func generation(w workload.Workload, mean, tokens float64, cached int64, rng *rand.Rand) bench.WorkloadResult {
 	calls := make([]float64, 700)
 	for i := range calls {

@@ -120,7 +120,7 @@ func Paired(before string, ratio, low, high float64, verdict bench.Verdict) func
 	}
 }
 
-// Disturbed completes a measured record: a neighbour took most of a core.
+// Disturbed completes a measured record: a neighbor took most of a core.
 func Disturbed(r *history.Record) {
 	const cause = "other processes took 93 % of a core"
 	r.Measurement.Stable = false

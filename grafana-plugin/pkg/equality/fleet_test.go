@@ -19,9 +19,9 @@ import (
 	"github.com/plancast/plancast/tsdb/promtest"
 )
 
-// relabelled adds the samples of an OpenMetrics text to lines, with the labels
+// relabeled adds the samples of an OpenMetrics text to lines, with the labels
 // that a scrape adds.
-func relabelled(lines map[string][]string, text, labels string) {
+func relabeled(lines map[string][]string, text, labels string) {
 	for line := range strings.Lines(text) {
 		if name, rest, ok := strings.Cut(line, "{"); ok && !strings.HasPrefix(line, "#") {
 			lines[name] = append(lines[name], name+"{"+labels+","+rest)
@@ -52,7 +52,7 @@ func TestAMilestoneOverTwoExportersIsTheSameInFleetDaemonAndPlugin(t *testing.T)
 	exporters := map[string]map[string]float64{}
 	for host, d := range map[string]*diary{"gpu-1": &first, "gpu-2": &second} {
 		text, families := d.scraped(t, own)
-		relabelled(lines, text, `instance="`+host+`",job="plancast"`)
+		relabeled(lines, text, `instance="`+host+`",job="plancast"`)
 		exporters[host] = published(families)
 	}
 

@@ -86,7 +86,7 @@ func Plain(name, unit string) *data.FieldConfig {
 }
 
 // Neutral is Plain for a value that is neither good nor bad: thresholds do not
-// colour it.
+// color it.
 func Neutral(name, unit string) *data.FieldConfig {
 	c := Plain(name, unit)
 	c.Color = map[string]any{"mode": "fixed", "fixedColor": "text"}

@@ -96,5 +96,5 @@ func newAt(ctx context.Context, s backend.DataSourceInstanceSettings, now func()
 	return d, nil
 }
 
-// Dispose lets go of idle connections; queries under way go on.
+// Dispose closes idle connections; queries under way continue.
 func (d *Datasource) Dispose() { d.client.Close() }

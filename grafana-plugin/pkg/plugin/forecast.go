@@ -106,7 +106,7 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	}
 	history := frames.Plain(x.name, unit)
 	history.Custom = map[string]any{"drawStyle": "line", "showPoints": "always", "pointSize": 6, "lineInterpolation": "linear"}
-	if single { // the first colour of Grafana's palette is the target's
+	if single { // the first color of Grafana's palette is the target's
 		history.Color = fixed("blue")
 	}
 	out := data.Frames{frames.Series("value", frames.With(x.labels, "part", "history"), times, values, history)}
@@ -146,8 +146,8 @@ func (a *request) fan(s tsdb.Series, x named, single bool) data.Frames {
 	return out
 }
 
-func fixed(colour string) map[string]any {
-	return map[string]any{"mode": "fixed", "fixedColor": colour}
+func fixed(color string) map[string]any {
+	return map[string]any{"mode": "fixed", "fixedColor": color}
 }
 
 func dashes(on, off int) map[string]any {

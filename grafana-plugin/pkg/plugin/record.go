@@ -94,7 +94,7 @@ func calibration(r *forecast.Report) *data.Frame {
 	return f
 }
 
-// known is a figure of a class that has at least so many questions.
+// known is a figure of a class that has at least that many questions; else nil.
 func known(b forecast.Bin, v float64, questions int) *float64 {
 	if b.Questions < questions {
 		return nil

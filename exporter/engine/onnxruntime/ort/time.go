@@ -10,8 +10,8 @@ import (
 	"unsafe"
 )
 
-// Window is what the lanes of a timed window share. It is over after so many
-// queries of all lanes and so long, or after the longest time, or once it is
+// Window is what the lanes of a timed window share. It is over after the least number
+// of queries of all lanes and the least time, or after the longest time, or once it is
 // stopped.
 type Window struct{ p *C.ort_window }
 
@@ -68,7 +68,7 @@ func (b *Binding) Time(w *Window, allocated []int, to *Times) error {
 	}
 }
 
-// grow makes room for as many queries again.
+// grow doubles the room for queries.
 func (t *Times) grow() {
 	room := max(16, 2*cap(t.Starts))
 	larger := NewTimes(room)

@@ -18,14 +18,14 @@ import (
 	"github.com/plancast/plancast/exporter/onnx/onnxtest"
 )
 
-const atWork = "the neighbour is at work"
+const atWork = "the neighbor is at work"
 
 // A second process that infers on the same GPU disturbs each result, also in a
 // container, where NVML's process list does not show it. Once it is gone, nothing
 // on the GPU does.
 func TestASecondProcessOnTheGPUDisturbs(t *testing.T) {
 	if os.Getenv("PLANCAST_TEST_NEIGHBOUR") != "" {
-		neighbour(t)
+		neighbor(t)
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
@@ -54,15 +54,15 @@ func TestASecondProcessOnTheGPUDisturbs(t *testing.T) {
 	t.Logf("beside: %+v, device %+v", beside.Disturbance, beside.Telemetry)
 	t.Logf("alone:  %+v, device %+v", alone.Disturbance, alone.Telemetry)
 	if !beside.Disturbed() || beside.Stable || !strings.Contains(beside.Disturbance.Cause, "on the GPU") && !strings.Contains(beside.Disturbance.Cause, "the GPU at work") {
-		t.Errorf("beside a neighbour: stable %t, %+v", beside.Stable, beside.Disturbance)
+		t.Errorf("beside a neighbor: stable %t, %+v", beside.Stable, beside.Disturbance)
 	}
 	if alone.Disturbance.Device > 0.05 {
 		t.Errorf("alone: %+v", alone.Disturbance)
 	}
 }
 
-// neighbour infers until it is killed.
-func neighbour(t *testing.T) {
+// neighbor infers until it is killed.
+func neighbor(t *testing.T) {
 	j := job(t, t.TempDir(), engine.FP32, "")
 	j.ModelPath = onnxtest.Write(t, onnxtest.Classifier(64, 4096, 1000))
 	j.Options.Concurrency, j.Options.MaxWindows = nil, 1
