@@ -30,56 +30,71 @@ func Markdown(w io.Writer, v View) error {
 		p("\n**Partial:** %s\n", outside.Markdown(v.Partial))
 	}
 	for _, m := range v.Models {
-		p("\n### %s\n\n%s **%s**\n", outside.Markdown(m.Name), statusMark(m.Status), outside.Markdown(m.Headline))
-		if ls := lines(m); len(ls) > 0 {
-			titles, right := make([]string, len(columns)), make([]bool, len(columns))
-			for i, c := range columns {
-				titles[i], right[i] = c.title, c.right
+		modelMarkdown(p, m)
+	}
+	milestonesMarkdown(p, v)
+	remarksMarkdown(p, v)
+	return b.Flush()
+}
+
+func modelMarkdown(p func(string, ...any), m ModelView) {
+	p("\n### %s\n\n%s **%s**\n", outside.Markdown(m.Name), statusMark(m.Status), outside.Markdown(m.Headline))
+	if ls := lines(m); len(ls) > 0 {
+		titles, right := make([]string, len(columns)), make([]bool, len(columns))
+		for i, c := range columns {
+			titles[i], right[i] = c.title, c.right
+		}
+		markdownHead(p, titles, right)
+		for _, l := range ls {
+			p("|")
+			if l.result == nil {
+				// A table row cannot span columns: the reason follows below.
+				p(" %s | %s | %s |%s\n", outside.Markdown(l.precision()), outside.Markdown(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
+				continue
 			}
-			markdownHead(p, titles, right)
-			for _, l := range ls {
-				p("|")
-				if l.result == nil {
-					// A table row cannot span columns: the reason follows below.
-					p(" %s | %s | %s |%s\n", outside.Markdown(l.precision()), outside.Markdown(m.Candidate.Version), l.row.State, strings.Repeat("  |", len(columns)-3))
-					continue
-				}
-				for _, c := range columns {
-					p(" %s |", outside.Markdown(c.cell(l)))
-				}
-				p("\n")
+			for _, c := range columns {
+				p(" %s |", outside.Markdown(c.cell(l)))
 			}
-		}
-		workloads := workloadLines(m.Rows)
-		workloadMarkdown(p, workloads)
-		var items []string
-		for _, l := range lines(m) {
-			if f := l.row.Failure; f != nil && !l.old {
-				s := fmt.Sprintf("**%s %s**", l.row.Precision, l.row.State)
-				if l.row.State == RowFailed {
-					head := *f
-					head.Message = ""
-					s += ": " + outside.Markdown(head.Text())
-				}
-				if f.Message != "" {
-					s += ": " + outside.Code(f.Message)
-				}
-				items = append(items, s)
-			}
-		}
-		for _, n := range slices.Concat(details(m), workloadSentences(workloads), notes(m)) {
-			items = append(items, outside.Markdown(n))
-		}
-		if s := m.ChangeText(); s != "" {
-			items = append(items, withAutolink("What changed: "+outside.Markdown(m.change().Text()), m.change().Link))
-		}
-		if len(items) > 0 {
 			p("\n")
 		}
-		for _, s := range items {
-			p("- %s\n", s)
+	}
+	workloads := workloadLines(m.Rows)
+	workloadMarkdown(p, workloads)
+	for i, s := range modelItems(m, workloads) {
+		if i == 0 {
+			p("\n")
+		}
+		p("- %s\n", s)
+	}
+}
+
+// modelItems are failures, remarks and what changed of a model, as Markdown.
+func modelItems(m ModelView, workloads []workloadLine) []string {
+	var items []string
+	for _, l := range lines(m) {
+		if f := l.row.Failure; f != nil && !l.old {
+			s := fmt.Sprintf("**%s %s**", l.row.Precision, l.row.State)
+			if l.row.State == RowFailed {
+				head := *f
+				head.Message = ""
+				s += ": " + outside.Markdown(head.Text())
+			}
+			if f.Message != "" {
+				s += ": " + outside.Code(f.Message)
+			}
+			items = append(items, s)
 		}
 	}
+	for _, n := range slices.Concat(details(m), workloadSentences(workloads), notes(m)) {
+		items = append(items, outside.Markdown(n))
+	}
+	if s := m.ChangeText(); s != "" {
+		items = append(items, withAutolink("What changed: "+outside.Markdown(m.change().Text()), m.change().Link))
+	}
+	return items
+}
+
+func milestonesMarkdown(p func(string, ...any), v View) {
 	if len(v.Milestones) > 0 {
 		p("\n### Milestones\n\n| Milestone | Condition | Ready | Probability | State |\n| --- | --- | ---: | ---: | --- |\n")
 	}
@@ -96,6 +111,10 @@ func Markdown(w io.Writer, v View) error {
 	if t := v.TrackText(); t != "" {
 		p("\n%s\n", outside.Markdown(t))
 	}
+}
+
+// remarksMarkdown writes what is about no single model that has a result.
+func remarksMarkdown(p func(string, ...any), v View) {
 	for i, g := range v.Gains {
 		if i == 0 {
 			p("\n### What each kind of change achieved\n\n")
@@ -123,7 +142,6 @@ func Markdown(w io.Writer, v View) error {
 	if len(v.Gone) > 0 {
 		p("\nNo longer in the repository: %s\n", outside.Markdown(goneText(v.Gone)))
 	}
-	return b.Flush()
 }
 
 func statusMark(s standing.Status) string {

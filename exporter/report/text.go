@@ -48,41 +48,49 @@ func Text(w io.Writer, v View, o TextOptions) error {
 		p("Waiting: %s\n", units.Count(n, "job"))
 	}
 	for _, m := range v.Models {
-		p("\n%s\n", m.Headline)
-		for _, n := range notes(m) {
-			p("  %s\n", n)
-		}
-		if s := m.ChangeText(); s != "" {
-			p("  What changed: %s\n", s)
-		}
-		grid, spans := [][]string{}, map[int]string{}
-		head := make([]string, len(columns))
-		for i, c := range columns {
-			head[i] = strings.ToUpper(c.title)
-		}
-		grid = append(grid, head)
-		for _, l := range lines(m) {
-			if l.result == nil {
-				version := m.Candidate.Version
-				spans[len(grid)] = l.why()
-				grid = append(grid, []string{l.precision(), version})
-				continue
-			}
-			cells := make([]string, len(columns))
-			for i, c := range columns {
-				cells[i] = c.cell(l)
-			}
-			grid = append(grid, cells)
-		}
-		if len(grid) == 1 {
+		modelText(p, m, o)
+	}
+	milestonesText(p, v)
+	remarksText(p, v)
+	return b.Flush()
+}
+
+func modelText(p func(string, ...any), m ModelView, o TextOptions) {
+	p("\n%s\n", m.Headline)
+	for _, n := range notes(m) {
+		p("  %s\n", n)
+	}
+	if s := m.ChangeText(); s != "" {
+		p("  What changed: %s\n", s)
+	}
+	head := make([]string, len(columns))
+	for i, c := range columns {
+		head[i] = strings.ToUpper(c.title)
+	}
+	grid, spans := [][]string{head}, map[int]string{}
+	for _, l := range lines(m) {
+		if l.result == nil {
+			spans[len(grid)] = l.why()
+			grid = append(grid, []string{l.precision(), m.Candidate.Version})
 			continue
 		}
-		writeGrid(p, grid, spans, func(i int) bool { return columns[i].right }, o)
-		for _, n := range details(m) {
-			p("  %s\n", n)
+		cells := make([]string, len(columns))
+		for i, c := range columns {
+			cells[i] = c.cell(l)
 		}
-		workloadText(p, workloadLines(m.Rows), o)
+		grid = append(grid, cells)
 	}
+	if len(grid) == 1 {
+		return
+	}
+	writeGrid(p, grid, spans, func(i int) bool { return columns[i].right }, o)
+	for _, n := range details(m) {
+		p("  %s\n", n)
+	}
+	workloadText(p, workloadLines(m.Rows), o)
+}
+
+func milestonesText(p func(string, ...any), v View) {
 	for i, m := range v.Milestones {
 		if i == 0 {
 			p("\nMilestones\n")
@@ -97,6 +105,10 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if t := v.TrackText(); t != "" {
 		p("  %s\n", t)
 	}
+}
+
+// remarksText writes what is about no single model that has a result.
+func remarksText(p func(string, ...any), v View) {
 	for i, g := range v.Gains {
 		if i == 0 {
 			p("\nWhat each kind of change achieved\n")
@@ -121,7 +133,6 @@ func Text(w io.Writer, v View, o TextOptions) error {
 	if len(v.Gone) > 0 {
 		p("\nNo longer in the repository: %s\n", goneText(v.Gone))
 	}
-	return b.Flush()
 }
 
 // writeGrid writes rows of cells, the first of which is the head, in aligned columns.

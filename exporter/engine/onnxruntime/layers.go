@@ -2,7 +2,6 @@ package onnxruntime
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"strings"
 
@@ -43,7 +42,7 @@ func (s *session) Layers(ctx context.Context) ([]engine.Layer, error) {
 		// The candidate was readable when it was built; without it there are
 		// layers all the same.
 		if candidate, err := onnx.ReadGraphFile(s.source); err == nil {
-			origins = originsIn(candidate, graph)
+			origins = newLineage(candidate, graph).origins
 		}
 	}
 	layers := make([]engine.Layer, 0, len(graph.List))
@@ -132,127 +131,5 @@ func spreadTypes(g *onnx.Graph) {
 				g.Types[out] = t
 			}
 		}
-	}
-}
-
-// absorbed are operators that a convolution in ONNX Runtime's blocked layout
-// takes in behind itself.
-var absorbed = map[string]bool{"Relu": true, "LeakyRelu": true, "Sigmoid": true, "Tanh": true, "HardSigmoid": true, "Clip": true}
-
-const blocked = "com.microsoft.nchwc"
-
-// originsIn finds the candidate's nodes behind a layer: from the node that
-// made the layer's output back to what other layers made. That node is known
-// by the output's name, or, where tensors were renamed, by the layer's own.
-func originsIn(candidate, plan *onnx.Graph) func(onnx.Node) []string {
-	producer, named, consumers := map[string]int{}, map[string]int{}, map[string][]int{}
-	for i, n := range candidate.List {
-		for _, out := range n.Outputs {
-			producer[out] = i
-		}
-		for _, in := range n.Inputs {
-			consumers[in] = append(consumers[in], i)
-		}
-		named[n.Name] = i
-	}
-	delete(producer, "")
-	delete(named, "")
-	// Only what depends on an input runs; the rest is folded into weights.
-	depends := map[string]bool{}
-	for _, in := range candidate.Inputs {
-		depends[in.Name] = true
-	}
-	runs := make([]bool, len(candidate.List))
-	for i, n := range candidate.List {
-		runs[i] = slices.ContainsFunc(n.Inputs, func(in string) bool { return depends[in] })
-		for _, out := range n.Outputs {
-			depends[out] = depends[out] || runs[i]
-		}
-	}
-	survives := map[string]bool{}
-	for _, n := range plan.List {
-		survives[n.Name] = n.Name != ""
-		if n.Domain != blocked {
-			for _, out := range n.Outputs {
-				survives[out] = true
-			}
-		}
-	}
-	anchors := func(layer onnx.Node) []int {
-		var found []int
-		switch {
-		case layer.Domain == blocked && strings.HasPrefix(layer.Type, "Reorder"):
-			return nil // put in by the runtime
-		case layer.Domain == blocked:
-			if i, ok := producer[strings.TrimSuffix(layer.Name, "_nchwc")]; ok {
-				found = append(found, i)
-			}
-		default:
-			for _, out := range layer.Outputs {
-				if i, ok := producer[out]; ok && !slices.Contains(found, i) {
-					found = append(found, i)
-				}
-			}
-		}
-		if i, ok := named[layer.Name]; ok && len(found) == 0 {
-			found = append(found, i)
-		}
-		if len(found) != 1 {
-			return found
-		}
-		sum := layer.Domain == blocked && len(layer.Inputs) == 4
-		for {
-			n := candidate.List[found[0]]
-			if len(n.Outputs) != 1 || len(consumers[n.Outputs[0]]) != 1 {
-				return found
-			}
-			next := consumers[n.Outputs[0]][0]
-			c := candidate.List[next]
-			switch {
-			case survives[c.Name] && layer.Domain != blocked:
-				return found
-			case integer(layer.Operator) && c.Type == "QuantizeLinear" && n.Type != "QuantizeLinear":
-			case sum && (c.Type == "Add" || c.Type == "Sum"):
-				sum = false
-			case layer.Domain == blocked && layer.Type == "Conv" && absorbed[c.Type] && !survives[c.Name]:
-			default:
-				return found
-			}
-			found[0] = next
-		}
-	}
-	border := map[string]bool{}
-	for _, n := range plan.List {
-		for _, i := range anchors(n) {
-			for _, out := range candidate.List[i].Outputs {
-				border[out] = true
-			}
-		}
-	}
-	return func(layer onnx.Node) []string {
-		found := map[int]bool{}
-		todo := anchors(layer)
-		for len(todo) > 0 {
-			i := todo[len(todo)-1]
-			todo = todo[:len(todo)-1]
-			if found[i] {
-				continue
-			}
-			found[i] = true
-			for _, in := range candidate.List[i].Inputs {
-				if from, ok := producer[in]; ok && runs[from] && !border[in] {
-					todo = append(todo, from)
-				}
-			}
-		}
-		var names []string
-		for _, i := range slices.Sorted(maps.Keys(found)) {
-			n := candidate.List[i]
-			if n.Name == "" {
-				n.Name = n.Operator.String() + " " + strings.Join(n.Outputs, ",")
-			}
-			names = append(names, n.Name)
-		}
-		return names
 	}
 }

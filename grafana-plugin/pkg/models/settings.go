@@ -1,6 +1,7 @@
 package models
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -68,26 +69,22 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		}
 	}
 	out := Settings{
-		Method: strings.ToUpper(d.HTTPMethod), History: terms.LookBack, Horizon: d.DefaultHorizon,
+		Method: strings.ToUpper(cmp.Or(d.HTTPMethod, http.MethodPost)), History: terms.LookBack, Horizon: cmp.Or(d.DefaultHorizon, terms.Horizon),
 		Resolution: DefaultResolution, Fresh: DefaultFresh, CacheBytes: DefaultCacheBytes,
-		MaxSeries: d.MaxSeries, MaxBytes: int64(d.MaxMegabytes) << 20, Requests: d.MaxRequests, OAuth: d.OAuthPassThru,
+		MaxSeries: cmp.Or(d.MaxSeries, DefaultMaxSeries), MaxBytes: cmp.Or(int64(d.MaxMegabytes)<<20, DefaultMaxBytes),
+		Requests: cmp.Or(d.MaxRequests, DefaultRequests), OAuth: d.OAuthPassThru,
 	}
-	u, err := url.Parse(strings.TrimSpace(s.URL))
-	switch {
-	case strings.TrimSpace(s.URL) == "":
-		return Settings{}, invalid("URL", "enter the address of a Prometheus-compatible API, such as http://localhost:9090")
-	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
-		return Settings{}, invalid("URL", "it must be an address such as http://localhost:9090")
-	case u.User != nil:
-		return Settings{}, invalid("URL", "leave user and password out of the address and enter them under Authentication, where they are stored encrypted")
+	if d.CacheSeconds != nil {
+		out.Fresh = time.Duration(*d.CacheSeconds) * time.Second
 	}
-	out.URL = u.String()
-
-	switch out.Method {
-	case "":
-		out.Method = http.MethodPost
-	case http.MethodGet, http.MethodPost:
-	default:
+	if d.CacheMegabytes != nil {
+		out.CacheBytes = int64(*d.CacheMegabytes) << 20
+	}
+	var err error
+	if out.URL, err = address(s.URL); err != nil {
+		return Settings{}, err
+	}
+	if out.Method != http.MethodGet && out.Method != http.MethodPost {
 		return Settings{}, invalid("HTTP method", "%q is neither GET nor POST", d.HTTPMethod)
 	}
 	for _, x := range []struct {
@@ -105,41 +102,46 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 		}
 		*x.to = v
 	}
-	if out.Horizon == 0 {
-		out.Horizon = terms.Horizon
+	if err := out.check(d.Timeout); err != nil {
+		return Settings{}, err
 	}
-	if d.CacheSeconds != nil {
-		out.Fresh = time.Duration(*d.CacheSeconds) * time.Second
+	return out, nil
+}
+
+// address checks the URL of the API.
+func address(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	u, err := url.Parse(text)
+	switch {
+	case text == "":
+		return "", invalid("URL", "enter the address of a Prometheus-compatible API, such as http://localhost:9090")
+	case err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https"):
+		return "", invalid("URL", "it must be an address such as http://localhost:9090")
+	case u.User != nil:
+		return "", invalid("URL", "leave user and password out of the address and enter them under Authentication, where they are stored encrypted")
 	}
-	if d.CacheMegabytes != nil {
-		out.CacheBytes = int64(*d.CacheMegabytes) << 20
-	}
-	if out.MaxSeries == 0 {
-		out.MaxSeries = DefaultMaxSeries
-	}
-	if out.MaxBytes == 0 {
-		out.MaxBytes = DefaultMaxBytes
-	}
-	if out.Requests == 0 {
-		out.Requests = DefaultRequests
-	}
+	return u.String(), nil
+}
+
+// check refuses numbers out of bounds; timeout is in seconds.
+func (s Settings) check(timeout float64) error {
 	for _, x := range []struct {
 		field          string
 		v, least, most int64
 	}{
-		{"default horizon", int64(out.Horizon), 1, terms.MaxHorizon},
-		{"cache seconds", int64(out.Fresh / time.Second), 0, 3600},
-		{"cache megabytes", out.CacheBytes >> 20, 0, 4096},
-		{"maximal series", int64(out.MaxSeries), 1, 100_000},
-		{"maximal megabytes", out.MaxBytes >> 20, 1, 1024},
-		{"maximal requests", int64(out.Requests), 1, 100},
-		{"timeout", int64(d.Timeout), 0, 3600},
+		{"default horizon", int64(s.Horizon), 1, terms.MaxHorizon},
+		{"cache seconds", int64(s.Fresh / time.Second), 0, 3600},
+		{"cache megabytes", s.CacheBytes >> 20, 0, 4096},
+		{"maximal series", int64(s.MaxSeries), 1, 100_000},
+		{"maximal megabytes", s.MaxBytes >> 20, 1, 1024},
+		{"maximal requests", int64(s.Requests), 1, 100},
+		{"timeout", int64(timeout), 0, 3600},
 	} {
 		if x.v < x.least || x.v > x.most {
-			return Settings{}, invalid(x.field, "%d is not between %d and %d", x.v, x.least, x.most)
+			return invalid(x.field, "%d is not between %d and %d", x.v, x.least, x.most)
 		}
 	}
-	return out, nil
+	return nil
 }
 
 // Loader is what the reader of histories needs of them.
