@@ -57,91 +57,125 @@ func (p picture) stroke(class string, x1, y1, x2, y2 float64) {
 // median of the values ahead, the target and, when it lies in view, the
 // deadline. Iterations are evenly spaced; a cross marks a missed one.
 func Fan(w io.Writer, s forecast.Series, f forecast.Forecast, g forecast.Goal) error {
-	c := s.Criterion
-	p := open(w, svgWidth, svgHeight, strings.TrimSpace(s.Model+" "+c.String())+": "+f.Summary)
-	var past []forecast.Observation
+	d := fan{c: s.Criterion, p: open(w, svgWidth, svgHeight, strings.TrimSpace(s.Model+" "+s.Criterion.String())+": "+f.Summary)}
 	for _, o := range s.Observations {
 		if (o.Environment == f.Basis.Environment || !o.Valid) && !(o.Valid && (math.IsNaN(o.Value) || math.IsInf(o.Value, 0))) {
-			past = append(past, o)
+			d.past = append(d.past, o)
 		}
 	}
-	ahead := f.Bands
-	if g.Iterations > 0 && g.Iterations < len(ahead) {
-		ahead = ahead[:max(5, g.Iterations)]
+	d.ahead = f.Bands
+	if g.Iterations > 0 && g.Iterations < len(d.ahead) {
+		d.ahead = d.ahead[:max(5, g.Iterations)]
 	}
-	lo, hi := c.Target, c.Target
-	for _, o := range past {
+	lo, hi := d.bounds()
+	d.x = axis{to: float64(max(1, len(d.past)-1+len(d.ahead))), low: left, high: svgWidth - right}
+	d.y = axis{from: lo, to: hi, low: svgHeight - bottom, high: top}
+	d.p.label(left, 18, "start", f.Summary)
+	d.grid(lo, hi)
+	d.bands()
+	d.results()
+	if !g.Deadline.IsZero() && f.Basis.PerIteration > 0 && len(d.past) > 0 {
+		n := g.Deadline.Sub(d.past[len(d.past)-1].Time).Seconds() / f.Basis.PerIteration
+		if n > 0 && n <= float64(len(d.ahead)) {
+			at := d.x.at(float64(len(d.past)-1) + n)
+			d.p.stroke("due", at, top, at, svgHeight-bottom)
+			d.p.label(at-4, top+12, "end", "deadline "+g.Deadline.Format(time.DateOnly))
+		}
+	}
+	d.dates()
+	return d.p.close()
+}
+
+// fan is a forecast's picture in the making: past results, then the bands ahead.
+type fan struct {
+	c     forecast.Criterion
+	past  []forecast.Observation
+	ahead []forecast.Band
+	x, y  axis
+	p     picture
+}
+
+// bounds are those of the values shown, with a margin.
+func (d *fan) bounds() (lo, hi float64) {
+	lo, hi = d.c.Target, d.c.Target
+	for _, o := range d.past {
 		if o.Valid {
 			lo, hi = math.Min(lo, o.Value), math.Max(hi, o.Value)
 		}
 	}
-	for _, b := range ahead {
+	for _, b := range d.ahead {
 		lo, hi = math.Min(lo, b.Low), math.Max(hi, b.High)
 	}
 	if pad := (hi/2 - lo/2) * 0.1; pad > 0 {
 		lo, hi = lo-pad, hi+pad
 	}
-	lo, hi = math.Max(lo, -1e307), math.Min(hi, 1e307)
-	x := axis{to: float64(max(1, len(past)-1+len(ahead))), low: left, high: svgWidth - right}
-	y := axis{from: lo, to: hi, low: svgHeight - bottom, high: top}
-	p.label(left, 18, "start", f.Summary)
+	return math.Max(lo, -1e307), math.Min(hi, 1e307)
+}
+
+func (d *fan) grid(lo, hi float64) {
 	for k := range 5 {
 		v := lo + (hi/4-lo/4)*float64(k)
-		p.stroke("faint", left, y.at(v), svgWidth-right, y.at(v))
-		p.label(left-6, y.at(v)+4, "end", units.Format(v, c.Unit))
+		d.p.stroke("faint", left, d.y.at(v), svgWidth-right, d.y.at(v))
+		d.p.label(left-6, d.y.at(v)+4, "end", units.Format(v, d.c.Unit))
 	}
-	p.stroke("target", left, y.at(c.Target), svgWidth-right, y.at(c.Target))
-	p.label(svgWidth-right, y.at(c.Target)-5, "end", "target "+units.Format(c.Target, c.Unit))
+	d.p.stroke("target", left, d.y.at(d.c.Target), svgWidth-right, d.y.at(d.c.Target))
+	d.p.label(svgWidth-right, d.y.at(d.c.Target)-5, "end", "target "+units.Format(d.c.Target, d.c.Unit))
+}
 
-	var line [][2]float64
+// bands draws what is ahead, from the newest result on.
+func (d *fan) bands() {
 	last := math.NaN()
-	for i, o := range past {
+	for _, o := range d.past {
 		if o.Valid {
 			last = o.Value
-			line = append(line, [2]float64{x.at(float64(i)), y.at(o.Value)})
 		}
 	}
-	if len(ahead) > 0 && !math.IsNaN(last) {
-		now := [2]float64{x.at(float64(len(past) - 1)), y.at(last)}
-		band, mid := [][2]float64{now}, [][2]float64{now}
-		for i, b := range ahead {
-			at := x.at(float64(len(past) + i))
-			band = append(band, [2]float64{at, y.at(b.High)})
-			mid = append(mid, [2]float64{at, y.at(b.Median)})
-		}
-		for i := len(ahead) - 1; i >= 0; i-- {
-			band = append(band, [2]float64{x.at(float64(len(past) + i)), y.at(ahead[i].Low)})
-		}
-		p.points("polygon", "band", band)
-		p.points("polyline", "mid", mid)
+	if len(d.ahead) == 0 || math.IsNaN(last) {
+		return
 	}
-	p.points("polyline", "line", line)
-	for i, o := range past {
-		at := x.at(float64(i))
+	now := [2]float64{d.x.at(float64(len(d.past) - 1)), d.y.at(last)}
+	band, mid := [][2]float64{now}, [][2]float64{now}
+	for i, b := range d.ahead {
+		at := d.x.at(float64(len(d.past) + i))
+		band = append(band, [2]float64{at, d.y.at(b.High)})
+		mid = append(mid, [2]float64{at, d.y.at(b.Median)})
+	}
+	for i := len(d.ahead) - 1; i >= 0; i-- {
+		band = append(band, [2]float64{d.x.at(float64(len(d.past) + i)), d.y.at(d.ahead[i].Low)})
+	}
+	d.p.points("polygon", "band", band)
+	d.p.points("polyline", "mid", mid)
+}
+
+// results draws the past: a line with dots, and crosses for iterations without a result.
+func (d *fan) results() {
+	var line [][2]float64
+	for i, o := range d.past {
 		if o.Valid {
-			p.titled("circle", o.Time.UTC().Format(time.DateOnly)+", "+units.Format(o.Value, c.Unit), "class", "dot", "cx", at, "cy", y.at(o.Value), "r", 3)
+			line = append(line, [2]float64{d.x.at(float64(i)), d.y.at(o.Value)})
+		}
+	}
+	d.p.points("polyline", "line", line)
+	for i, o := range d.past {
+		at := d.x.at(float64(i))
+		if o.Valid {
+			d.p.titled("circle", o.Time.UTC().Format(time.DateOnly)+", "+units.Format(o.Value, d.c.Unit), "class", "dot", "cx", at, "cy", d.y.at(o.Value), "r", 3)
 			continue
 		}
 		at0, y0 := at, svgHeight-bottom-6
-		p.stroke("miss", at0-4, y0-4, at0+4, y0+4)
-		p.stroke("miss", at0-4, y0+4, at0+4, y0-4)
+		d.p.stroke("miss", at0-4, y0-4, at0+4, y0+4)
+		d.p.stroke("miss", at0-4, y0+4, at0+4, y0-4)
 	}
-	if !g.Deadline.IsZero() && f.Basis.PerIteration > 0 && len(past) > 0 {
-		n := g.Deadline.Sub(past[len(past)-1].Time).Seconds() / f.Basis.PerIteration
-		if n > 0 && n <= float64(len(ahead)) {
-			at := x.at(float64(len(past)-1) + n)
-			p.stroke("due", at, top, at, svgHeight-bottom)
-			p.label(at-4, top+12, "end", "deadline "+g.Deadline.Format(time.DateOnly))
-		}
+}
+
+func (d *fan) dates() {
+	if n := len(d.past); n > 0 {
+		d.p.label(left, svgHeight-12, "start", d.past[0].Time.UTC().Format(time.DateOnly))
+		d.p.label(d.x.at(float64(n-1)), svgHeight-12, "middle", d.past[n-1].Time.UTC().Format(time.DateOnly))
 	}
-	if len(past) > 0 {
-		p.label(left, svgHeight-12, "start", past[0].Time.UTC().Format(time.DateOnly))
-		p.label(x.at(float64(len(past)-1)), svgHeight-12, "middle", past[len(past)-1].Time.UTC().Format(time.DateOnly))
+	if n := len(d.ahead); n > 0 {
+		d.p.label(svgWidth-right, svgHeight-12, "end", fmt.Sprintf("+%d iterations", n))
 	}
-	if len(ahead) > 0 {
-		p.label(svgWidth-right, svgHeight-12, "end", fmt.Sprintf("+%d iterations", len(ahead)))
-	}
-	return p.close()
 }
 
 // Reliability draws what came true against what was said: on the
