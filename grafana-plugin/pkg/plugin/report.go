@@ -1,8 +1,10 @@
 package plugin
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -43,40 +45,57 @@ func (e engineOf) key() string {
 	return strings.Join([]string{e.model, e.precision, e.backend, e.device}, "\x00")
 }
 
-// report answers with a row for each engine: what it measured last, how that
-// changed, and whether its targets are met.
-func (d *Datasource) report(ctx context.Context, a *request) (data.Frames, error) {
+// Columns that table treats in a way of their own.
+const (
+	targetsMet = "targets met"
+	lastBuild  = "last build"
+	measured   = "measured"
+)
+
+// reportColumns are the columns of a report, without values.
+func reportColumns() []*column {
 	var columns []*column
 	for _, name := range []string{"mean", "p99", "throughput", "top1", "accuracy_deviation", "memory"} {
 		m, _ := terms.QuantityByName(name)
 		columns = append(columns, &column{title: m.Title, expr: m.Expr, unit: frames.Unit(m.Unit)})
 	}
 	const engines = "model, precision, backend, device"
-	met := &column{title: "targets met", expr: "min by (" + engines + ") (plancast_engine_target_met)"}
-	built := &column{title: "last build", expr: "plancast_engine_last_build_success"}
-	number := &column{title: "iteration", expr: terms.IterationSeries}
-	stamp := &column{title: "measured", expr: terms.TimestampSeries}
-	columns = append(columns, met, built, number, stamp)
+	return append(columns,
+		&column{title: targetsMet, expr: "min by (" + engines + ") (plancast_engine_target_met)"},
+		&column{title: lastBuild, expr: "plancast_engine_last_build_success"},
+		&column{title: "iteration", expr: terms.IterationSeries},
+		&column{title: measured, expr: terms.TimestampSeries})
+}
 
+// selected is the column's expression, of the models that a selects.
+func (c *column) selected(a *request) (prom.Expr, error) {
+	e, err := prom.Parse(c.expr)
+	if err != nil {
+		return e, err
+	}
+	filters := a.Filters
+	if a.Models != "" {
+		filters = append(slices.Clip(filters), prom.Filter{Key: "model", Operator: "=~", Value: a.Models})
+	}
+	return e.Filter(filters)
+}
+
+// report answers with a row for each engine: what it measured last, how that
+// changed, and whether its targets are met.
+func (d *Datasource) report(ctx context.Context, a *request) (data.Frames, error) {
 	var (
-		mu   sync.Mutex
-		rows = map[string]engineOf{}
-		exec []string
+		columns = reportColumns()
+		mu      sync.Mutex
+		rows    = map[string]engineOf{}
+		exec    []string
+		change  map[string]float64
 	)
 	g, gctx := errgroup.WithContext(ctx)
 	for _, c := range columns {
 		c.values = map[string]float64{}
-		e, err := prom.Parse(c.expr)
+		e, err := c.selected(a)
 		if err != nil {
 			return nil, err
-		}
-		if e, err = e.Filter(a.Filters); err != nil {
-			return nil, err
-		}
-		if a.Models != "" {
-			if e, err = e.Filter([]prom.Filter{{Key: "model", Operator: "=~", Value: a.Models}}); err != nil {
-				return nil, err
-			}
 		}
 		exec = append(exec, e.String())
 		g.Go(func() error {
@@ -89,48 +108,46 @@ func (d *Datasource) report(ctx context.Context, a *request) (data.Frames, error
 			for _, s := range v {
 				at := engine(s.Metric)
 				c.values[at.key()] = float64(s.Value)
-				if c != met && at.model != "" {
+				if c.title != targetsMet && at.model != "" {
 					rows[at.key()] = at
 				}
 			}
 			return nil
 		})
 	}
-	p99, _ := terms.QuantityByName("p99")
-	q := a.Query
-	q.By, q.IterationOf, q.TimeOf = iterations.BySeries, terms.IterationSeries, terms.TimestampSeries
-	q.Criteria = []tsdb.Criterion{{Expr: p99.Expr, Criterion: forecast.Criterion{Metric: p99.Title, Comparison: forecast.Below, Target: 1, Unit: p99.Unit}}}
-	change := map[string]float64{}
-	g.Go(func() error {
-		h, err := d.loader.Load(gctx, q.Query, a.at, a.identity)
-		if err != nil {
-			return err
-		}
-		for _, s := range h.Series {
-			if v, ok := lastChange(s.Iterations); ok {
-				change[engine(s.Labels).key()] = v
-			}
-		}
-		return nil
+	g.Go(func() (err error) {
+		change, err = d.lastChanges(gctx, a)
+		return err
 	})
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-
-	order := make([]engineOf, 0, len(rows))
-	for _, r := range rows {
-		order = append(order, r)
-	}
-	slices.SortFunc(order, func(x, y engineOf) int {
-		if c := strings.Compare(x.model, y.model); c != 0 {
-			return c
-		}
-		if c := terms.PrecisionRank(x.precision) - terms.PrecisionRank(y.precision); c != 0 {
-			return c
-		}
-		return strings.Compare(x.key(), y.key())
+	order := slices.SortedFunc(maps.Values(rows), func(x, y engineOf) int {
+		return cmp.Or(
+			strings.Compare(x.model, y.model),
+			terms.PrecisionRank(x.precision)-terms.PrecisionRank(y.precision),
+			strings.Compare(x.key(), y.key()))
 	})
 	return data.Frames{table(order, columns, change, exec)}, nil
+}
+
+// lastChanges are the newest changes of P99, as ratios, by the key of their engine.
+func (d *Datasource) lastChanges(ctx context.Context, a *request) (map[string]float64, error) {
+	p99, _ := terms.QuantityByName("p99")
+	q := a.Query.Query
+	q.By, q.IterationOf, q.TimeOf = iterations.BySeries, terms.IterationSeries, terms.TimestampSeries
+	q.Criteria = []tsdb.Criterion{{Expr: p99.Expr, Criterion: forecast.Criterion{Metric: p99.Title, Comparison: forecast.Below, Target: 1, Unit: p99.Unit}}}
+	h, err := d.loader.Load(ctx, q, a.at, a.identity)
+	if err != nil {
+		return nil, err
+	}
+	change := map[string]float64{}
+	for _, s := range h.Series {
+		if v, ok := lastChange(s.Iterations); ok {
+			change[engine(s.Labels).key()] = v
+		}
+	}
+	return change, nil
 }
 
 // table lays the report out.
@@ -159,12 +176,12 @@ func table(order []engineOf, columns []*column, change map[string]float64, exec 
 	for _, c := range columns {
 		of := func(key string) (float64, bool) { v, ok := c.values[key]; return v, ok }
 		switch c.title {
-		case "targets met":
+		case targetsMet:
 			f.Fields = append(f.Fields, number("change of P99", "percentunit", func(key string) (float64, bool) { v, ok := change[key]; return v, ok }))
 			f.Fields = append(f.Fields, text(c.title, func(r engineOf) string { return word(c.values, r, "yes", "no") }))
-		case "last build":
+		case lastBuild:
 			f.Fields = append(f.Fields, text(c.title, func(r engineOf) string { return word(c.values, r, "success", "failed") }))
-		case "measured":
+		case measured:
 			v := make([]*time.Time, len(order))
 			for i, r := range order {
 				if x, ok := c.values[r.key()]; ok {
@@ -187,7 +204,7 @@ func table(order []engineOf, columns []*column, change map[string]float64, exec 
 	}
 	failed := 0
 	for _, c := range columns {
-		if c.title == "last build" {
+		if c.title == lastBuild {
 			for _, v := range c.values {
 				if v == 0 {
 					failed++
