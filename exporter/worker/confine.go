@@ -55,7 +55,7 @@ func Hide() error {
 	return nil
 }
 
-// apply confines this process permanently. places are what the backend needs; gaps say
+// apply confines this process for good. places are what the backend needs; gaps say
 // what this system does not keep the process from.
 func (c Confinement) apply(places engine.Places) (gaps []string, err error) {
 	switch abi, err := ll.LandlockGetABIVersion(); {
