@@ -28,22 +28,26 @@ func (r *Runner) confinement(b Backend, model, staged, work string) (*worker.Con
 	if r.Config.Worker.Unconfined {
 		return nil, nil
 	}
-	c := worker.Confinement{Read: []string{staged, filepath.Join(r.Config.State, referencesDir, model)}, Write: []string{work}}
-	if b.Name != config.OnTensorRT {
-		return &c, nil
+	references := filepath.Join(r.Config.State, referencesDir, model)
+	made := []string{references} // the first job's outputs get there while its worker runs
+	c := worker.Confinement{Read: []string{staged, references}, Write: []string{work}}
+	if kept := r.kept(b, model); kept != (engine.Kept{}) {
+		c.Write = append(c.Write, kept.Plans, kept.Calibrations, kept.Timings)
+		made = append(made, c.Write[1:]...)
 	}
-	kept := r.kept(model)
-	for _, folder := range []string{kept.Plans, kept.Calibrations, kept.Timings} {
+	for _, folder := range made {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return nil, err
 		}
-		c.Write = append(c.Write, folder)
 	}
 	return &c, nil
 }
 
-// kept are the folders of what a backend keeps of a model.
-func (r *Runner) kept(model string) engine.Kept {
+// kept are the folders of what a backend keeps of a model; that of a CPU keeps nothing.
+func (r *Runner) kept(b Backend, model string) engine.Kept {
+	if b.Name != config.OnTensorRT {
+		return engine.Kept{}
+	}
 	return engine.Kept{
 		Plans:        filepath.Join(r.Config.State, plansDir, model),
 		Calibrations: filepath.Join(r.Config.State, calibrationsDir, model),

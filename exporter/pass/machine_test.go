@@ -2,10 +2,13 @@ package pass
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -48,6 +51,7 @@ type played struct {
 	*machine
 	candidate string
 	device    int
+	allowed   []string // what the confinement names
 }
 
 func (c *played) Close() {
@@ -68,6 +72,17 @@ func (c *played) Run(ctx context.Context, limits config.Worker, req worker.Reque
 			}
 			c.candidate, c.device, c.held[device] = name, device, name
 			c.workers++
+			for _, path := range slices.Concat(req.Confine.Read, req.Confine.Write) {
+				if _, err := os.Stat(path); err != nil {
+					c.t.Errorf("%s is confined to what is not there: %v", name, err)
+				}
+			}
+			c.allowed = slices.Concat(req.Confine.Read, req.Confine.Write)
+		}
+		for _, path := range pathsOf(c.t, *req.Job) {
+			if !slices.ContainsFunc(c.allowed, func(folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }) {
+				c.t.Errorf("%s needs %s, and its worker may use %q alone", name, path, c.allowed)
+			}
 		}
 		if c.candidate != name || c.device != device {
 			c.t.Errorf("the worker of %s on GPU %d is given %s on GPU %d", c.candidate, c.device, name, device)
@@ -75,6 +90,36 @@ func (c *played) Run(ctx context.Context, limits config.Worker, req worker.Reque
 		c.mu.Unlock()
 	}
 	return c.work(ctx, limits, req, progress)
+}
+
+// pathsOf are the files and folders that a job names, but for its backend's libraries.
+func pathsOf(t *testing.T, job bench.Job) (out []string) {
+	t.Helper()
+	job.BackendConfig = bench.BackendConfig{}
+	text, err := json.Marshal(job)
+	var fields any
+	if err := errors.Join(err, json.Unmarshal(text, &fields)); err != nil {
+		t.Fatal(err)
+	}
+	var walk func(any)
+	walk = func(x any) {
+		switch x := x.(type) {
+		case map[string]any:
+			for _, x := range x {
+				walk(x)
+			}
+		case []any:
+			for _, x := range x {
+				walk(x)
+			}
+		case string:
+			if filepath.IsAbs(x) {
+				out = append(out, x)
+			}
+		}
+	}
+	walk(fields)
+	return out
 }
 
 func (m *machine) work(ctx context.Context, limits config.Worker, req worker.Request, _ func(engine.Progress)) (worker.Outcome, error) {

@@ -174,7 +174,7 @@ func (r *Runner) run(ctx context.Context, w Worker, b Backend, job Job, device i
 		Dims: m.Dims, InputDims: cmpOr(m.Inputs, c.Shapes.Inputs), MaxBatch: c.Shapes.MaxBatch,
 		InputsPath: beside(candidate.InputsFile), LabelsPath: beside(candidate.LabelsFile), CalibrationPath: beside(candidate.CalibrationFile),
 		Profiles: m.Profiles, CalibrationLimits: r.Config.TensorRT.Calibration, WorkDir: dir,
-		SamplesPath: samplesPath(dir), Kept: r.kept(c.Model),
+		SamplesPath: samplesPath(dir), Kept: r.kept(b, c.Model),
 	}}
 	before := r.before(ctx, job, b)
 	if before != nil && before.Measurement.Layers != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -15,11 +16,11 @@ import (
 )
 
 // Confinement is what a child may use besides its own temporary folder, the system's
-// libraries and what its backend names: the files of its job. It gets no network, no
-// other process and no new privileges.
+// libraries and what its backend names: the files of its job, all of which have to be
+// there. It gets no network, no other process and no new privileges.
 type Confinement struct {
 	Read  []string `json:"read,omitempty"`  // files and folders
-	Write []string `json:"write,omitempty"` // folders, which are there
+	Write []string `json:"write,omitempty"` // folders
 }
 
 // maxOpen is how many descriptors a child may have open.
@@ -92,6 +93,11 @@ func (c Confinement) restrict(places engine.Places) error {
 		write    landlock.AccessFSSet = ll.AccessFSWriteFile | ll.AccessFSTruncate
 		change   landlock.AccessFSSet = ll.AccessFSMakeReg | ll.AccessFSMakeDir | ll.AccessFSRemoveFile | ll.AccessFSRemoveDir
 	)
+	for _, path := range slices.Concat(c.Read, c.Write) {
+		if _, err := os.Stat(path); err != nil {
+			return err // no rule would apply to it once it is made
+		}
+	}
 	var rules []landlock.Rule
 	allow := func(file, folder landlock.AccessFSSet, paths ...string) {
 		for _, path := range paths {

@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -181,6 +183,13 @@ func TestAConfinedWorkerHasTheFilesOfItsJobAlone(t *testing.T) {
 		t.Errorf("the parent's environment: %q", got)
 	}
 	dose.Done(t, "escapes", 5, "no file was read or written besides the job's own, nor the daemon's environment")
+}
+
+func TestAWorkerIsNotConfinedToWhatIsNotThere(t *testing.T) {
+	c := Confinement{Read: []string{filepath.Join(t.TempDir(), "references")}}
+	if err := c.restrict(engine.Places{}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err) // a rule for it would be left out, and the folder out of reach once it is made
+	}
 }
 
 func TestAConfinedWorkerReachesNobody(t *testing.T) {
