@@ -88,12 +88,13 @@ type effort struct{ seconds, cycles float64 }
 // surplus learns from a turn and returns by how much the activity of the SMs
 // exceeds what the engine's own queries take, as a share of all SMs: others were
 // at work then. Since the first turns have little to compare with, what others do
-// all the time shows while the device should be idle and not here.
+// all the time shows while the device should be idle and not here. The activity is
+// that of the time watched, which begins before the queries and ends after them.
 func (e *effort) surplus(t Telemetry, w engine.Window) float64 {
-	if t.SMActivity == nil || t.SMClock == nil || !(w.Elapsed > 0) || len(w.Latencies) == 0 {
+	if t.SMActivity == nil || t.SMClock == nil || !(t.Duration > 0) || len(w.Latencies) == 0 {
 		return 0
 	}
-	rate := float64(len(w.Latencies)) / w.Elapsed
+	rate := float64(len(w.Latencies)) / t.Duration
 	now := effort{*t.SMActivity / rate, *t.SMActivity * *t.SMClock / rate}
 	if e.seconds == 0 {
 		*e = now

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"testing"
@@ -52,20 +53,23 @@ func TestANeighborShowsOnTheIdleGPU(t *testing.T) {
 // more belongs to others. Clocks that change are not taken for that.
 func TestASurplusOfActivityIsOthers(t *testing.T) {
 	turn := func(activity, clock float64, queries int) (Telemetry, engine.Window) {
-		return Telemetry{SMActivity: &activity, SMClock: &clock}, engine.Window{Latencies: make([]float64, queries), Elapsed: 1}
+		return Telemetry{SMActivity: &activity, SMClock: &clock, Duration: 1}, engine.Window{Latencies: make([]float64, queries), Elapsed: 0.9}
 	}
 	for name, c := range map[string]struct {
 		activity, clock float64
 		queries         int
 		low, high       float64
+		watched         float64 // seconds; 0 is 1
 	}{
-		"the same again":                         {0.4, 2e9, 1000, 0, 1e-9},
-		"fewer queries, less activity":           {0.2, 2e9, 500, 0, 1e-9},
-		"a lower clock, SM bound":                {0.4, 1.8e9, 900, 0, 1e-9},
-		"a lower clock, memory bound":            {0.4, 1.8e9, 1000, 0, 1e-9},
-		"a neighbor for a fifth of the time":     {0.45, 2e9, 900, 0.0899, 0.0901},
-		"a neighbor that takes half the GPU":     {0.7, 2e9, 500, 0.499, 0.501},
-		"a device that does not say what it did": {-1, 2e9, 500, 0, 1e-9},
+		"the same again": {0.4, 2e9, 1000, 0, 1e-9, 0},
+		"a moment before and after it is watched": {0.32, 2e9, 1000, 0, 1e-9, 1.25},
+		"less of such a moment":                   {0.42, 2e9, 1000, -1e-9, 1e-9, 0.4 / 0.42},
+		"fewer queries, less activity":            {0.2, 2e9, 500, 0, 1e-9, 0},
+		"a lower clock, SM bound":                 {0.4, 1.8e9, 900, 0, 1e-9, 0},
+		"a lower clock, memory bound":             {0.4, 1.8e9, 1000, 0, 1e-9, 0},
+		"a neighbor for a fifth of the time":      {0.45, 2e9, 900, 0.0899, 0.0901, 0},
+		"a neighbor that takes half the GPU":      {0.7, 2e9, 500, 0.499, 0.501, 0},
+		"a device that does not say what it did":  {-1, 2e9, 500, 0, 1e-9, 0},
 	} {
 		var e effort
 		e.surplus(turn(0.4, 2e9, 1000))
@@ -73,6 +77,7 @@ func TestASurplusOfActivityIsOthers(t *testing.T) {
 		if c.activity < 0 {
 			tel.SMActivity = nil
 		}
+		tel.Duration = cmp.Or(c.watched, 1)
 		if got := e.surplus(tel, w); got < c.low || got > c.high {
 			t.Errorf("%s: %v", name, got)
 		}

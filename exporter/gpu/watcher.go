@@ -212,10 +212,13 @@ func (x *watch) finish() bench.Telemetry {
 	if x.dev == x.board {
 		t.Utilization, t.MemoryUtilization, t.Power = x.mean(Utilization), x.mean(MemoryUtilization), x.mean(Power)
 		x.account(&t)
-		t.Others, t.OthersUtilization = x.others()
 	}
+	// The counters count until they are read: what takes longer comes after.
 	counters, err := x.dev.meter.read()
 	x.note(err)
+	if x.dev == x.board {
+		t.Others, t.OthersUtilization = x.others()
+	}
 	t.SMActivity, t.SMOccupancy = counters.figure(SMActivity), counters.figure(SMOccupancy)
 	t.TensorActivity, t.DRAMBandwidth = counters.figure(TensorActivity), counters.figure(DRAMBandwidth)
 	for r, n := range x.throttled {
