@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -317,5 +318,41 @@ func TestARegistryThatRefusesSaysWhy(t *testing.T) {
 			t.Errorf("%d: %v; want %q", status, err, want)
 		}
 		server.Close()
+	}
+}
+
+// A registry, or a proxy before it, that answers with other bytes than the digest names.
+func TestARegistryThatAnswersSomethingElseIsNotBelieved(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	for name, wrong := range map[string]string{"a manifest": "GET /v2/team/net/manifests/", "a model": "GET /v2/team/net/blobs/"} {
+		t.Run(name, func(t *testing.T) {
+			real := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+			var lies atomic.Bool
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !lies.Load() || !strings.HasPrefix(r.Method+" "+r.URL.Path, wrong) {
+					real.ServeHTTP(w, r)
+					return
+				}
+				answer := httptest.NewRecorder()
+				real.ServeHTTP(answer, r)
+				maps.Copy(w.Header(), answer.Header())
+				w.WriteHeader(answer.Code)
+				_, _ = w.Write(bytes.ReplaceAll(answer.Body.Bytes(), []byte("model"), []byte("other")))
+			}))
+			defer server.Close()
+			p := registryPlace(t, strings.TrimPrefix(server.URL, "http://"), "team/net")
+			p.put(t, "7", map[string]string{"model.onnx": "a model"})
+			lies.Store(true)
+			r, err := Open(t.Context(), Options{URL: p.url, Memory: &memory{facts: map[string]string{}}, Now: func() time.Time { return time.Now().Add(time.Hour) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			s, err := r.Scan(t.Context(), 0)
+			said := fmt.Sprint(err, s)
+			if len(s.Models["net"]) != 0 || !strings.Contains(said, "does not match the digest sha256:") {
+				t.Errorf("a candidate of other bytes: %s", said)
+			}
+		})
 	}
 }

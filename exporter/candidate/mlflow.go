@@ -56,6 +56,7 @@ const (
 	maxAnswer    = 16 << 20
 	mostVersions = 2000
 	perPage      = 200
+	mostPages    = 1000 // of one list: a server that never comes to its end is not followed forever
 )
 
 // openRegistered opens mlflow://host:port/?models=resnet*,bert&alias=candidate.
@@ -66,6 +67,9 @@ func openRegistered(opts Options) (*registered, error) {
 		return nil, err
 	}
 	q := u.Query()
+	if err := onlyKnown(q, "alias", "models", "plain_http", "stage"); err != nil {
+		return nil, err
+	}
 	m := &registered{
 		service: newService(opts), alias: q.Get("alias"), stage: q.Get("stage"), versions: map[string]*registeredVersion{},
 		http: &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
@@ -170,23 +174,38 @@ type registeredModel struct {
 // selected are the registered models that are selected and can be models here.
 func (m *registered) selected(ctx context.Context) ([]registeredModel, error) {
 	var out []registeredModel
-	for token := ""; ; {
+	err := pages("the registered models", func(token string) (string, error) {
 		var page struct {
 			Models []registeredModel `json:"registered_models"`
 			Next   string            `json:"next_page_token"`
 		}
 		if err := m.ask(ctx, "the registered models", "api/2.0/mlflow/registered-models/search", url.Values{"max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
-			return nil, err
+			return "", err
 		}
 		for _, x := range page.Models {
 			if ValidModel(x.Name) && (len(m.models) == 0 || slices.ContainsFunc(m.models, func(p string) bool { ok, _ := path.Match(p, x.Name); return ok })) {
 				out = append(out, x)
 			}
 		}
-		if token = page.Next; token == "" {
-			return out, nil
+		return page.Next, nil
+	})
+	return out, err
+}
+
+// pages asks for page after page, each with the token that the one before gave for it.
+func pages(what string, ask func(token string) (next string, err error)) error {
+	token := ""
+	for range mostPages {
+		next, err := ask(token)
+		if err != nil || next == "" {
+			return err
 		}
+		if next == token {
+			break
+		}
+		token = next
 	}
+	return fmt.Errorf("MLflow's list of %s does not end: it gives the same page again, or more than %d", what, mostPages)
 }
 
 // of are the versions of a model that are selected.
@@ -200,25 +219,27 @@ func (m *registered) of(ctx context.Context, x registeredModel) ([]*registeredVe
 		only = x.Aliases[i].Version
 	}
 	var out []*registeredVersion
-	for token := ""; len(out) < mostVersions; {
+	what := "the versions of " + x.Name
+	err := pages(what, func(token string) (string, error) {
 		var page struct {
 			Versions []*registeredVersion `json:"model_versions"`
 			Next     string               `json:"next_page_token"`
 		}
 		filter := "name='" + x.Name + "'" // ValidModel: it holds no quote
-		if err := m.ask(ctx, "the versions of "+x.Name, "api/2.0/mlflow/model-versions/search", url.Values{"filter": {filter}, "max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
-			return nil, err
+		if err := m.ask(ctx, what, "api/2.0/mlflow/model-versions/search", url.Values{"filter": {filter}, "max_results": {strconv.Itoa(perPage)}, "page_token": {token}}, &page); err != nil {
+			return "", err
 		}
 		for _, v := range page.Versions {
 			if v.Name == x.Name && number(v.Version) > 0 && (only == "" || v.Version == only) && (m.stage == "" || v.Stage == m.stage) && (v.Status == "" || v.Status == "READY") {
 				out = append(out, v)
 			}
 		}
-		if token = page.Next; token == "" {
-			break
+		if len(out) >= mostVersions {
+			return "", nil
 		}
-	}
-	return out, nil
+		return page.Next, nil
+	})
+	return out, err
 }
 
 // files finds the artifacts of a version, which are listed once.

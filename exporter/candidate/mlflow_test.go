@@ -263,7 +263,8 @@ func TestAServerThatIsNoMLflowSaysSo(t *testing.T) {
 		"another path":  {http.StatusNotFound, "", "correct repository.url"},
 		"a login page":  {http.StatusOK, "<html>", "is not from MLflow"},
 		"out of order":  {http.StatusBadGateway, "", "502"},
-		"endless pages": {http.StatusFound, "", "302"},
+		"a redirect":    {http.StatusFound, "", "302"},
+		"endless pages": {http.StatusOK, `{"registered_models": [], "next_page_token": "again"}`, "does not end"},
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(c.status)
@@ -281,5 +282,19 @@ func TestAServerThatIsNoMLflowSaysSo(t *testing.T) {
 			t.Errorf("%s: %v; want %q", name, err, c.want)
 		}
 		server.Close()
+	}
+}
+
+// A mistyped selection must not select everything.
+func TestAnAddressWithAnUnknownParameterIsRefused(t *testing.T) {
+	t.Setenv("DOCKER_CONFIG", t.TempDir())
+	for _, address := range []string{"mlflow://localhost:1/?aliaz=candidate", "oci://localhost:1/team?model=net"} {
+		r, err := Open(t.Context(), Options{URL: address, Memory: &memory{facts: map[string]string{}}})
+		if err == nil {
+			r.Close()
+		}
+		if !strings.Contains(fmt.Sprint(err), "unknown parameter") {
+			t.Errorf("%s: %v", address, err)
+		}
 	}
 }

@@ -53,6 +53,9 @@ func openArtifacts(opts Options) (*artifacts, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := onlyKnown(u.Query(), "models", "plain_http"); err != nil {
+		return nil, err
+	}
 	at := strings.Trim(u.Path, "/")
 	var names []string
 	if list := u.Query().Get("models"); list != "" {
@@ -165,12 +168,18 @@ func (a *artifacts) manifest(ctx context.Context, repo *remote.Repository, name,
 			return nil
 		}
 		out.digest = d.Digest
+		if d.Size > maxManifest {
+			return nil // another program's
+		}
 		in, err := repo.Fetch(ctx, d)
+		if errors.Is(err, errdef.ErrNotFound) {
+			return nil // deleted since it was resolved
+		}
 		if err != nil {
 			return err
 		}
 		defer in.Close()
-		text, err := io.ReadAll(io.LimitReader(in, maxManifest))
+		text, err := io.ReadAll(verifying(io.NopCloser(io.LimitReader(in, maxManifest)), d.Digest))
 		if err != nil {
 			return err
 		}
@@ -232,7 +241,13 @@ func (a *artifacts) open(ctx context.Context, key string) (io.ReadCloser, error)
 	if !ok || repo == nil {
 		return nil, errChanged
 	}
-	in, err := a.service.open(ctx, key, func(ctx context.Context) (io.ReadCloser, error) { return repo.Blobs().Fetch(ctx, l) })
+	in, err := a.service.open(ctx, key, func(ctx context.Context) (io.ReadCloser, error) {
+		in, err := repo.Blobs().Fetch(ctx, l)
+		if err != nil {
+			return nil, err
+		}
+		return verifying(in, l.Digest), nil
+	})
 	switch {
 	case errors.Is(err, errdef.ErrNotFound):
 		return nil, errChanged
@@ -240,6 +255,28 @@ func (a *artifacts) open(ctx context.Context, key string) (io.ReadCloser, error)
 		return nil, readError(key, err)
 	}
 	return in, nil
+}
+
+// verified is a content that has to be what a digest names: a registry, or a proxy before
+// it, may answer with something else.
+type verified struct {
+	io.ReadCloser
+	want digest.Digest
+	sum  digest.Verifier
+}
+
+func verifying(in io.ReadCloser, want digest.Digest) *verified {
+	return &verified{in, want, want.Verifier()}
+}
+
+// Read ends with an error in place of io.EOF where the content is another.
+func (v *verified) Read(p []byte) (int, error) {
+	n, err := v.ReadCloser.Read(p)
+	_, _ = v.sum.Write(p[:n]) // a hash takes everything
+	if errors.Is(err, io.EOF) && !v.sum.Verified() {
+		return n, fmt.Errorf("the registry's answer does not match the digest %s", v.want)
+	}
+	return n, err
 }
 
 // explainRegistry says what to do about an error of a registry.

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -112,4 +115,15 @@ func oneLine(err error) string {
 		text = strings.ToValidUTF8(text[:limit], "") + "..."
 	}
 	return text
+}
+
+// onlyKnown refuses a parameter of an address that a source does not know: a mistyped
+// selection would select everything.
+func onlyKnown(q url.Values, known ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(q)) {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("unknown parameter %q: use %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
