@@ -256,6 +256,27 @@ func TestSalvageKeepsEveryRecordThatCanBeProven(t *testing.T) {
 	}
 }
 
+// A full disk, a folder without the right to write: the history is as good as before, and
+// must not be moved away.
+func TestAFileThatCannotBeReadNowIsNotDamaged(t *testing.T) {
+	path := book(t, 20)
+	for _, dir := range []string{path + "-wal", path + "-shm"} { // SQLite can make neither
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := history.Open(path)
+	if err == nil {
+		s.Close()
+	}
+	if err == nil || errors.Is(err, history.ErrDamaged) || !strings.Contains(err.Error(), "the right to write") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestSalvageReadsAFileThatCannotBeOpened(t *testing.T) {
 	path := book(t, 20)
 	b, err := os.ReadFile(path)

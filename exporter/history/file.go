@@ -174,14 +174,11 @@ func checkDamageAs(path string, size int64, immutable bool) error {
 	defer db.Close()
 	if size > checkedWhole {
 		var n int
-		if err := db.QueryRow("SELECT COUNT(*) FROM sqlite_schema").Scan(&n); err != nil {
-			return damaged(err.Error())
-		}
-		return nil
+		return asDamage(db.QueryRow("SELECT COUNT(*) FROM sqlite_schema").Scan(&n))
 	}
 	found, err := structure(db, "quick_check")
 	if err != nil {
-		return damaged(err.Error())
+		return asDamage(err)
 	}
 	if len(found) > 0 {
 		return damaged(found[0])

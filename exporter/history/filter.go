@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -252,11 +253,22 @@ func gapFinder(ctx context.Context, q querier) (func(id int64) error, error) {
 	}, rows.Err()
 }
 
-// asDamage makes ErrDamaged of what SQLite says of a damaged file.
+// asDamage makes ErrDamaged of what SQLite says of a damaged file. A disk that is full or
+// fails is no damage: nobody should move the history away because of it.
 func asDamage(err error) error {
 	var e *sqlite.Error
-	if errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) {
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch {
+	case e.Code() == sqlite3.SQLITE_IOERR_SHORT_READ:
 		return damaged(err.Error())
+	case e.Code()&0xff == sqlite3.SQLITE_CORRUPT, e.Code()&0xff == sqlite3.SQLITE_NOTADB:
+		return damaged(err.Error())
+	case e.Code()&0xff == sqlite3.SQLITE_IOERR:
+		return fmt.Errorf("%w: the disk may be full or failing: free some space, then try again", err)
+	case e.Code()&0xff == sqlite3.SQLITE_CANTOPEN:
+		return fmt.Errorf("%w: plancast needs the right to write to its folder, and to the files beside it that end in -wal and -shm", err)
 	}
 	return err
 }

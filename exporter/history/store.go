@@ -145,10 +145,10 @@ func open(path, mode string) (_ *Store, err error) {
 	s.db.SetMaxOpenConns(mostConnections)
 	s.db.SetMaxIdleConns(1)
 	if err := s.db.Ping(); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+		return nil, errors.Join(asDamage(err), s.db.Close())
 	}
 	if s.version, err = userVersion(context.Background(), s.db); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+		return nil, errors.Join(asDamage(err), s.db.Close())
 	}
 	if err := s.unchanged(); err != nil {
 		return nil, errors.Join(err, s.db.Close())

@@ -94,7 +94,7 @@ func openUnchecked(path string) (*Store, error) {
 		return nil, err
 	}
 	if s.version, err = userVersion(context.Background(), s.db); err != nil {
-		return nil, errors.Join(err, s.db.Close())
+		return nil, errors.Join(asDamage(err), s.db.Close())
 	}
 	return s, nil
 }
