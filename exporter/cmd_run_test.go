@@ -267,7 +267,7 @@ func TestATargetWithoutModelsIsNoGate(t *testing.T) {
 	s := newSite(t, "targets:\n  - {name: launch, models: resnt, criteria: [\"p99 < 5ms\"]}\n")
 	s.Push("resnet", "1", fake.Script{})
 	status, out, errs := s.plancast("run", "--config.file", s.File())
-	if status != exitError || !strings.Contains(out, "target launch selects no model of the repository") {
+	if status != exitError || !strings.Contains(out, "target launch selects no model") {
 		t.Errorf("status %d\n%s%s", status, out, errs)
 	}
 	if _, out, _ := s.plancast("check", "--config.file", s.File()); !strings.Contains(out, "target launch selects no model") {

@@ -237,8 +237,8 @@ func (x *reading) read(ctx context.Context, filters []prom.Filter, only map[stri
 	}
 	var now present
 	for text, to := range map[string]*prom.Answer{
-		"last_over_time(" + terms.CountingSeries + "[" + described + "])":                 &now.environments,
-		"max_over_time(timestamp(" + terms.EnvironmentSeries + ")[" + described + ":5m])": &now.candidates,
+		"last_over_time(" + terms.CountingSeries + "[" + described + "])": &now.environments,
+		shownLast:              &now.candidates,
 		x.query.publishedNow(): &now.published,
 	} {
 		g.Go(func() error {
@@ -285,6 +285,10 @@ func (x *reading) read(ctx context.Context, filters []prom.Filter, only map[stri
 	}
 	return nil
 }
+
+// shownLast says when each candidate was last published. The steps of the subquery lie
+// at whole five minutes: what was published since the last of them is asked for as well.
+const shownLast = "timestamp(" + terms.EnvironmentSeries + ") or max_over_time(timestamp(" + terms.EnvironmentSeries + ")[" + described + ":5m])"
 
 // measured rebuilds the history of a subject.
 func (x *reading) measured(name string, got *answers, now *present) (Measured, error) {

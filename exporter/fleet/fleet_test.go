@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -171,6 +172,31 @@ func TestAFleetDaemonShowsTheModelsOfItsStore(t *testing.T) {
 		if got := line(t, d, series); got != want {
 			t.Errorf("%s is %q, want %q", series, got, want)
 		}
+	}
+}
+
+// A candidate counts under its version from its first sample on, not from the next whole
+// five minutes on, and the report does not speak of a repository that nobody reads here.
+func TestACandidateThatWasJustPublishedHasItsVersion(t *testing.T) {
+	at := now.Add(3 * time.Minute)
+	h := promtest.History{Until: at, Scrape: time.Minute, Engines: []promtest.Engine{{
+		Model: "resnet50", Precision: "fp16", Backend: "tensorrt", Device: "NVIDIA L4",
+		Results: []promtest.Result{
+			{Number: 6, Time: now.Add(-time.Hour), P99: 0.05, Throughput: 40, Environment: "3fa91c07b2de"},
+			{Number: 7, Time: now.Add(time.Minute), P99: 0.04, Throughput: 50, Environment: "3fa91c07b2de"},
+		},
+	}}}
+	d := open(t, configured(t, promtest.Start(t, h.OpenMetrics()), ""), func() time.Time { return at })
+	d.Read(t.Context())
+	_, text := get(d, "/api/v1/report?format=text")
+	if !regexp.MustCompile(`fp16 +7 `).MatchString(text) {
+		t.Errorf("version 7 is not that of the newest result:\n%s", text)
+	}
+	if !strings.Contains(text, "from version of iteration 6") {
+		t.Errorf("a change from a candidate whose version the store does not know:\n%s", text)
+	}
+	if strings.Contains(text, "repository") {
+		t.Errorf("a fleet daemon's report speaks of a repository:\n%s", text)
 	}
 }
 

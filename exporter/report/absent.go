@@ -8,16 +8,15 @@ import (
 	"github.com/plancast/plancast/exporter/standing"
 )
 
-// Unmatched is a target or milestone that selects no model of the repository:
-// most likely a name is misspelt.
+// Unmatched is a target or milestone that selects no model: most likely a name is misspelt.
 type Unmatched struct {
 	Kind standing.Kind `json:"kind"`
 	Name string        `json:"name"`
 }
 
-// String reads "target launch selects no model of the repository".
+// String reads "target launch selects no model".
 func (u Unmatched) String() string {
-	return fmt.Sprintf("%s %s selects no model of the repository", u.Kind, u.Name)
+	return fmt.Sprintf("%s %s selects no model", u.Kind, u.Name)
 }
 
 // Absent is a model that a target or milestone is about and the repository lacks.

@@ -47,7 +47,7 @@ func BuildPart(s *standing.State, of Selection) View {
 		v.Refused = append(v.Refused, standing.Refusal{Name: outside.Line(r.Name, 100), Reason: outside.Line(r.Reason, 500)})
 	}
 	for _, g := range s.Gaps() {
-		v.Gaps = append(v.Gaps, gap(g))
+		v.Gaps = append(v.Gaps, gap(g, v.Fleet))
 	}
 	for _, j := range s.Activity.Running {
 		v.Running = append(v.Running, jobView(j, s.Now))
@@ -77,7 +77,7 @@ func BuildPart(s *standing.State, of Selection) View {
 		}
 	}
 	for _, m := range s.Milestones {
-		v.Milestones = append(v.Milestones, milestoneView(m, s.Now))
+		v.Milestones = append(v.Milestones, milestoneView(m, s.Now, v.Fleet))
 	}
 	return v
 }
@@ -148,6 +148,9 @@ func modelView(m *standing.Model, s *standing.State, iterations int) ModelView {
 		return v
 	}
 	v.Candidate = new(candidateView(m, *m.Current))
+	if s.By != nil { // a store does not know what a repository holds
+		v.Candidate.Mark, v.Candidate.Note = "", ""
+	}
 	v.Candidate.Change = m.Change()
 	v.Rows = rows(m, s.Now)
 	v.Verdicts = verdictViews(m)

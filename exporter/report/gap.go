@@ -16,7 +16,7 @@ type Gap struct {
 	Text    string            `json:"text"`
 }
 
-func gap(g standing.Gap) Gap {
+func gap(g standing.Gap, fleet bool) Gap {
 	x := Gap{Model: outside.Line(g.Model, 100), Version: outside.Line(g.Version, 100), Cause: g.Cause}
 	subject := x.Model
 	if x.Version != "" {
@@ -30,6 +30,9 @@ func gap(g standing.Gap) Gap {
 		because = "rejected: " + because
 	case standing.GapNowhere:
 		because = "the repository holds no version of it"
+		if fleet {
+			because = "its exporter publishes no version of it"
+		}
 	case standing.GapFailed:
 		because = "it failed at every precision"
 	default:

@@ -114,10 +114,7 @@ func htmlCells(l line) []htmlCell {
 		case "Change":
 			if l.result != nil && l.result.Change != nil {
 				ch := l.result.Change
-				cell.Text, cell.Sub = ch.Text, "from v"+ch.Version
-				if !ch.Same {
-					cell.Sub += " " + string(ch.Precision)
-				}
+				cell.Text, cell.Sub = ch.Text, from(ch)
 			}
 		case "Version":
 			if l.result != nil {

@@ -11,15 +11,19 @@ import (
 	"github.com/plancast/plancast/units"
 )
 
-// milestoneView writes down where a milestone stands.
-func milestoneView(m standing.MilestoneState, now time.Time) MilestoneView {
+// milestoneView writes down where a milestone stands, of one exporter or of a fleet.
+func milestoneView(m standing.MilestoneState, now time.Time, fleet bool) MilestoneView {
 	v := MilestoneView{
 		Name: m.Name, Description: outside.Line(m.Description, 500), Precision: m.Precision, Share: m.Share,
 		Total: m.ModelsTotal, Ready: m.ModelsReady, Needed: m.ModelsNeeded, Met: m.Met, State: m.State,
 		Criteria: []string{}, Missing: []Missing{}, Horizon: m.Horizon, Threshold: m.Ready, Forecast: forecastView(m.Forecast),
 	}
 	for _, x := range m.Missing {
-		v.Missing = append(v.Missing, Missing{x.Model, x.Outcome, why(x.Verdict)})
+		because := why(x.Verdict)
+		if fleet && x.Verdict.Reason == standing.Absent {
+			because = "no exporter publishes it"
+		}
+		v.Missing = append(v.Missing, Missing{x.Model, x.Outcome, because})
 	}
 	var words []string
 	for _, c := range m.Criteria {

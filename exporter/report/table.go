@@ -1,6 +1,7 @@
 package report
 
 import (
+	"strconv"
 	"strings"
 
 	"github.com/plancast/plancast/exporter/standing"
@@ -112,6 +113,8 @@ var columns = []column{
 // bound is the early-stopping bound with the queries it rests on.
 func bound(r *Result) string {
 	switch n := units.Number(float64(r.Queries)); {
+	case r.Queries == 0: // a fleet's store does not know
+		return none
 	case r.P99 == nil:
 		return none + " (" + n + ")"
 	case r.P99.Upper == nil:
@@ -126,10 +129,20 @@ func changeText(r *Result) string {
 	if c == nil {
 		return none
 	}
-	if !c.Same {
-		return c.Text + " from v" + c.Version + " " + string(c.Precision)
+	return c.Text + " " + from(c)
+}
+
+// from reads "from v2", or "from v2 fp32" after a change of precision. Where a store does
+// not know the version it reads "from version of iteration 2".
+func from(c *Change) string {
+	text := "from v" + c.Version
+	if _, err := strconv.ParseUint(c.Version, 10, 64); err != nil {
+		text = "from version " + c.Version
 	}
-	return c.Text + " from v" + c.Version
+	if !c.Same {
+		text += " " + string(c.Precision)
+	}
+	return text
 }
 
 // top1 is the labeled accuracy, or else the agreement with the reference.
