@@ -42,7 +42,7 @@ func TestCompareCommand(t *testing.T) {
 		"1 best":                        "", // the ID says which
 		"1 99":                          "no such record",
 		"oldest 1":                      "does not name a result",
-		"1 2 --precision int8":          "no result of the same precision",
+		"1 2 --precision int8":          "no int8 result to compare: they have [fp32] and [fp32]",
 		"base newest --model other":     "has no result that base names",
 		"base newest --model nowhere":   `no results for model "nowhere"`,
 		"version:1 newest --model none": `no results for model "none"`,

@@ -169,6 +169,9 @@ func obstacles(a, b history.Record, different []Difference, paired bool) (out []
 			out = append(out, fmt.Sprintf("%s has no measurement: %s", x.name, f.Kind.Title()))
 		}
 	}
+	if len(out) == 0 && same(a, b) {
+		return []string{"both are the same result"}
+	}
 	if len(out) > 0 || paired || a.Fingerprint == b.Fingerprint {
 		return out
 	}
@@ -180,6 +183,13 @@ func obstacles(a, b history.Record, different []Difference, paired bool) (out []
 		words = append(words, d.String())
 	}
 	return []string{"measured in different environments: " + strings.Join(words, "; ")}
+}
+
+// same reports whether two records are one result, whose time and candidate no other has;
+// one of them may have come with a report, without its ID.
+func same(a, b history.Record) bool {
+	return a.Model == b.Model && a.Digest == b.Digest && a.Precision == b.Precision && a.Fingerprint == b.Fingerprint &&
+		!a.Finished.IsZero() && a.Finished.Equal(b.Finished)
 }
 
 // decide sums up the rows that decide: what regressed outweighs what improved, and

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/plancast/plancast/exporter/bench"
 	"github.com/plancast/plancast/exporter/compare"
@@ -82,6 +83,7 @@ func TestWhatTheIntervalsOfTwoResultsSay(t *testing.T) {
 		{"timed in turns by the first", measured("2", 10, 0.01, turns("digest of 1", 0.5, 0.6)), measured("1", 10, 0.01), compare.Regressed, compare.Regressed, ""},
 		{"disturbed, timed in turns", measured("1", 10, 0.01, disturbed), measured("2", 9, 0.01, disturbed, turns("digest of 1", 0.99, 1.01)), compare.Unchanged, compare.Undecided, ""},
 		{"a failure", measured("1", 10, 0.01), measured("2", 10, 0.01, failed), compare.Undecided, compare.Undecided, "the second has no measurement"},
+		{"the same result twice", measured("1", 10, 0.005, finished), measured("1", 10, 0.005, finished), compare.Undecided, compare.Undecided, "both are the same result"},
 		{"faster and less exact", measured("1", 10, 0.01), measured("2", 6, 0.01, deviates(0.01)), compare.Improved, compare.Regressed, ""},
 		{"less exact by what nobody sees", measured("1", 10, 0.005), measured("2", 10, 0.005, deviates(0.00105)), compare.Unchanged, compare.Unchanged, ""},
 	} {
@@ -98,6 +100,8 @@ func TestWhatTheIntervalsOfTwoResultsSay(t *testing.T) {
 		}
 	}
 }
+
+func finished(r *history.Record) { r.Finished = time.Date(2026, 11, 27, 8, 0, 0, 0, time.UTC) }
 
 // chat has a P99 in milliseconds, known to a hundredth, under the workload of that name.
 func chat(p99 float64) func(*history.Record) {
@@ -231,6 +235,11 @@ func TestRefs(t *testing.T) {
 		if !slices.Equal(got, want) || (err != nil) != (want == nil) || ref.String() != text {
 			t.Errorf("%s: %v, %v; want %v", ref, got, err, want)
 		}
+	}
+	noisy := measured("1", 10, 0.01, disturbed)
+	noisy.Iteration = 1
+	if _, err := (compare.Ref{Which: compare.Best}).In(history.ByModel([]history.Entry{history.EntryOf(noisy)})[0]); err == nil || !strings.Contains(err.Error(), "all are disturbed") {
+		t.Errorf("the best of disturbed results: %v", err)
 	}
 	for _, text := range []string{"", "0", "-1", "version:", "oldest", "1.5"} {
 		if ref, err := compare.ParseRef(text); err == nil || !strings.Contains(err.Error(), "does not name a result") {

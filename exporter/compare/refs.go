@@ -80,6 +80,9 @@ func (r Ref) In(m history.Model) ([]history.Entry, error) {
 		entries = best(s)
 	}
 	entries = slices.DeleteFunc(entries, history.Entry.Unsupported)
+	if len(entries) == 0 && r.Which == Best {
+		return nil, fmt.Errorf("model %s has no result that best names: of those with a P99 all are disturbed; measure again when the machine is quiet, or name an ID", m.Name)
+	}
 	if len(entries) == 0 {
 		return nil, fmt.Errorf("model %s has no result that %s names: plancast history list --model %s prints what it has", m.Name, r, m.Name)
 	}

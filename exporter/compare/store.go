@@ -53,7 +53,10 @@ func InStore(ctx context.Context, s *history.Store, q Question, o Options) ([]Re
 		}
 	}
 	pairs := Pairs(sides[0], sides[1], q.Precision)
-	if len(pairs) == 0 {
+	switch {
+	case len(pairs) == 0 && q.Precision != "":
+		return nil, fmt.Errorf("%s and %s have no %s result to compare: they have %s and %s", q.A, q.B, q.Precision, precisions(sides[0]), precisions(sides[1]))
+	case len(pairs) == 0:
 		return nil, fmt.Errorf("%s and %s have no result of the same precision: %s and %s", q.A, q.B, precisions(sides[0]), precisions(sides[1]))
 	}
 	var out []Result

@@ -15,7 +15,7 @@ import (
 func TestWhatTheRepositoryLacksIsSaidWithTheWayOut(t *testing.T) {
 	left := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	for want, a := range map[string]standing.Absence{
-		"target launch selects no model: check the spelling":                                      {Kind: standing.KindTarget, Threshold: "launch"},
+		"target launch selects no model: check the spelling":                                                        {Kind: standing.KindTarget, Threshold: "launch"},
 		"target launch lists b, which the repository does not hold: correct the name, or remove it from the target": {Kind: standing.KindTarget, Threshold: "launch", Model: "b", Listed: true},
 		"milestone spring lists b, which the repository does not hold: it counts as not ready until you remove it from the milestone": {
 			Kind: standing.KindMilestone, Threshold: "spring", Model: "b", Listed: true, Counts: true},
