@@ -69,6 +69,8 @@ func TestWhatARunIsHeldTo(t *testing.T) {
 		{"at the limit", []history.Record{measured("net", "2", 11, engine.FP32)}, []config.Target{target(t, "fp32", "p99 <= base + 10%")}, compare.Regressed, []standing.Outcome{standing.Undecided}, 2},
 		{"the best of each side", []history.Record{measured("net", "2", 12, engine.FP32), measured("net", "2", 6, engine.INT8)}, []config.Target{target(t, config.Best, "p99 <= base + 5%")}, compare.Regressed, []standing.Outcome{standing.Met}, 0},
 		{"a model without a base", []history.Record{measured("new", "1", 5, engine.FP32)}, []config.Target{target(t, "fp32", "p99 <= base")}, compare.Undecided, []standing.Outcome{standing.Unknown}, 2},
+		{"nothing in common, and nobody asks", []history.Record{measured("new", "1", 5, engine.FP32)}, nil, compare.Undecided, nil, 2},
+		{"a new model beside one with a base", []history.Record{measured("net", "2", 8, engine.FP32), measured("new", "1", 5, engine.FP32)}, nil, compare.Improved, nil, 0},
 		{"an engine that is not there", []history.Record{measured("net", "2", 5, engine.FP32)}, []config.Target{target(t, "fp16", "p99 <= base")}, compare.Improved, []standing.Outcome{standing.Unknown}, 2},
 	} {
 		b := baseline.Compare("main.json", base, c.own, c.targets, options)

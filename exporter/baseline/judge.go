@@ -39,8 +39,12 @@ func (c *Comparison) Outcomes() (out []standing.Outcome) {
 	for _, x := range c.Criteria {
 		out = append(out, x.Outcome)
 	}
-	if len(c.Criteria) == 0 && c.Verdict == compare.Regressed {
+	switch {
+	case len(c.Criteria) > 0:
+	case c.Verdict == compare.Regressed:
 		out = append(out, standing.Missed)
+	case len(c.Results) == 0 && len(c.Missing) > 0: // a baseline of something else guards nothing
+		out = append(out, standing.Unknown)
 	}
 	return out
 }
