@@ -174,10 +174,10 @@ func (w *world) write(out io.Writer, from, to time.Time, unit time.Duration) {
 					end = w.now
 				}
 				times := []time.Time{r.at}
-				for t := r.at.Add(w.every); w.every > 0 && t.Before(end); t = t.Add(w.every) {
+				for t := r.at.Add(w.every); w.every > 0 && t.Before(end.Add(-scraped)); t = t.Add(w.every) {
 					times = append(times, t)
 				}
-				for ago := scraped; n == w.iterations && w.every == 0 && ago > 0; ago -= time.Minute {
+				for ago := scraped; n == w.iterations && ago > 0; ago -= time.Minute {
 					times = append(times, w.now.Add(-ago))
 				}
 				times = append(times, end)

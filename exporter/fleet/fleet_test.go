@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ var (
 type store struct {
 	*httptest.Server
 	down    atomic.Bool
-	partial atomic.Bool // marks answers as VictoriaMetrics does
+	waits   atomic.Pointer[func()] // what each answer waits for
+	partial atomic.Bool            // marks answers as VictoriaMetrics does
 	seen    atomic.Pointer[http.Header]
 	asked   atomic.Int64
 	bytes   atomic.Int64 // that were answered
@@ -71,6 +73,9 @@ func newStore(t *testing.T) *store {
 		s.asked.Add(1)
 		header := r.Header.Clone()
 		s.seen.Store(&header)
+		if wait := s.waits.Load(); wait != nil {
+			(*wait)()
+		}
 		if s.down.Load() {
 			http.Error(w, "the store is down", http.StatusServiceUnavailable)
 			return
@@ -238,6 +243,24 @@ func TestWhatIsKnownStaysWhileTheStoreDoesNotAnswer(t *testing.T) {
 		if got := line(t, d, "plancast_fleet_last_read_success"); got != "1" {
 			t.Errorf("%s, and is back: the last reading succeeded: %q", name, got)
 		}
+	}
+	// While a reading is under way, the last one is the one that ended; its age says how
+	// long that was ago.
+	under := make(chan struct{})
+	seen := sync.OnceFunc(func() {
+		for family, want := range map[string]string{"plancast_fleet_last_read_success": "1", "plancast_fleet_read_timestamp_seconds": "1.77417e+09"} {
+			if got := line(t, d, family); got != want {
+				t.Errorf("while the store is read again: %s is %s, want %s", family, got, want)
+			}
+		}
+		close(under)
+	})
+	s.waits.Store(&seen)
+	at = now.Add(3 * time.Hour)
+	d.Read(t.Context())
+	<-under
+	if got := line(t, d, "plancast_fleet_read_timestamp_seconds"); got == "1.77417e+09" {
+		t.Error("a reading that ended is not noted")
 	}
 }
 
