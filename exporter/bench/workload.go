@@ -47,10 +47,6 @@ type traffic struct {
 	requests int // of all windows
 }
 
-// A queue that is not empty at a window's end grows: more than this share of the
-// window goes by until the last request is answered.
-const fallsBehind = 0.1
-
 // mostRequests bounds a window, whatever the rate.
 const mostRequests = 1 << 20
 
@@ -246,7 +242,7 @@ func (t *traffic) windows(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if served.Behind > fallsBehind {
+		if served.FallsBehind(t.w.Rate) {
 			t.saturate(x, served.Rate())
 			return nil
 		}

@@ -219,7 +219,7 @@ func (t *traffic) search(ctx context.Context) error {
 		n := max(MinQueriesForBound(q), int(rate*o.SweepWindow.Seconds()))
 		t.progress(engine.Progress{Stage: "workload", Message: t.w.Name + ": is " + units.Format(rate, units.PerSec) + " too much?"})
 		_, served, err := t.window(ctx, t.w.Sequence(o.Seed+1).Draw(min(n, mostRequests), rate), o.MaxWindow, true)
-		if err != nil || served.Behind > fallsBehind {
+		if err != nil || served.FallsBehind(rate) {
 			return false, err
 		}
 		sorted := slices.Sorted(slices.Values(served.Latencies))

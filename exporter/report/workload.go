@@ -95,7 +95,7 @@ func workloadView(w bench.WorkloadResult) WorkloadView {
 		v.Scheduled = num(w.Rate)
 	}
 	if w.Failure != nil {
-		v.Failure = outside.Line(w.Failure.Error(), 600)
+		v.Failure = outside.Line(w.Failure.Error(), 1000)
 		return v
 	}
 	v.Phase, v.Generation, v.Change = w.Phase, w.Generation, workloadChange(w)

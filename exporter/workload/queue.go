@@ -66,6 +66,14 @@ func Serve(requests []engine.Request, answers []engine.Answer, open bool) Served
 	return s
 }
 
+// fallsBehind is from which share of the window on a queue that is left at its end is
+// one that grows.
+const fallsBehind = 0.1
+
+// FallsBehind reports whether requests that come at a rate, on average, come faster than
+// they are served. A queue alone does not show it: a window may end in a burst.
+func (s Served) FallsBehind(rate float64) bool { return s.Behind > fallsBehind && s.Rate() < rate }
+
 // Rate is how many requests were answered in a second.
 func (s Served) Rate() float64 {
 	if !(s.Elapsed > 0) {

@@ -210,9 +210,29 @@ func TestAQueueThatGrowsIsSeenAtTheEndOfItsWindow(t *testing.T) {
 		const service = time.Millisecond
 		rate := c.load / service.Seconds()
 		requests := at(rate).Sequence(1).Draw(5000, rate)
-		if got := Serve(requests, Simulate(requests, 1, constant(service)), true).Behind; got > 0.1 != c.grows {
-			t.Errorf("load %v: the last request waited %v of the window", c.load, got)
+		if s := Serve(requests, Simulate(requests, 1, constant(service)), true); s.FallsBehind(rate) != c.grows {
+			t.Errorf("load %v: the last request waited %v of the window", c.load, s.Behind)
 		}
+	}
+}
+
+func TestAWindowThatEndsInABurstDoesNotFallBehind(t *testing.T) {
+	const service, rate = time.Millisecond, 200.0
+	w := at(rate)
+	w.Burstiness = 0.05
+	queues := 0
+	for seed := range uint64(50) {
+		requests := w.Sequence(seed).Draw(100, rate)
+		s := Serve(requests, Simulate(requests, 1, constant(service)), true)
+		if s.Behind > 0.1 {
+			queues++
+		}
+		if s.FallsBehind(rate) {
+			t.Errorf("seed %d: %v a second of %v, the last waited %v of the window", seed, s.Rate(), rate, s.Behind)
+		}
+	}
+	if queues == 0 {
+		t.Error("no window ended in a burst")
 	}
 }
 
