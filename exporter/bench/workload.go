@@ -80,7 +80,7 @@ func (t *traffic) measure(ctx context.Context) (err error) {
 // inputsOf makes the inputs of one shape: the first of the evaluation inputs where
 // they have it, generated otherwise.
 func (t *traffic) inputsOf(s workload.Shape) ([]engine.Tensor, error) {
-	all, err := t.sized(t.w, s, s.Sizes())
+	all, err := t.sized(t.w, s, t.lengthened(s.Sizes()))
 	if err != nil {
 		return nil, err
 	}

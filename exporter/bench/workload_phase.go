@@ -96,20 +96,43 @@ func (r *run) follow(inputs []engine.TensorInfo) {
 		return
 	}
 	n, _ := layout.Lengths(inputs, r.job.Dims, decoder.Lengths{Sequence: -1, Past: -1})
+	complete(inputs, layout, n, r.dims)
+}
+
+// lengthened are the sizes of a plain call of a decoder, with what follows from the lengths
+// among them; a length that is not there is that of the job's dims. Those of any other
+// model stay as they are.
+func (r *run) lengthened(sizes map[string]int64) map[string]int64 {
+	layout, err := r.layout(r.inputs)
+	if err != nil {
+		return sizes
+	}
+	own, _ := layout.Lengths(r.inputs, r.job.Dims, decoder.Lengths{Sequence: -1, Past: -1})
+	n, rest := layout.Lengths(r.inputs, sizes, own)
+	if len(rest) == len(sizes) || !complete(r.inputs, layout, n, rest) {
+		return sizes
+	}
+	return rest
+}
+
+// complete adds to sizes those of the dimensions that follow the lengths and are not
+// given themselves; false where a length is not known.
+func complete(inputs []engine.TensorInfo, layout decoder.Layout, n decoder.Lengths, sizes map[string]int64) bool {
 	if n.Sequence < 0 || n.Past < 0 {
-		return
+		return false
 	}
 	follows := layout.Dims(inputs, n)
 	for _, in := range inputs {
 		for i, d := range in.Dims {
 			place := fmt.Sprintf("%s/%d", in.Name, i)
-			_, sized := r.dims[place]
-			_, named := r.dims[d.Name]
+			_, sized := sizes[place]
+			_, named := sizes[d.Name]
 			if size, ok := follows[place]; ok && d.Size < 0 && !sized && !named {
-				r.dims[place] = size
+				sizes[place] = size
 			}
 		}
 	}
+	return true
 }
 
 // layout finds the cache among the engine's inputs, and among the model's before there

@@ -93,12 +93,24 @@ func TestAPhaseThatCannotBeIsAFailureThatSaysWhatToWrite(t *testing.T) {
 		"no-prompt":  "the length of the prompt is not known: write dims: {sequence: TOKENS}",
 		"no-context": "how many tokens the cache holds is not known: write dims: {past_sequence: TOKENS}",
 		"several":    "a step makes one token, and the workload has 3: leave out sequence",
-		"long":       "a context of 601 tokens is longer than the model's 512 positions",
+		"long":       "a context of 601 tokens is longer than the model's 512 positions: make sequence or past_sequence smaller",
 		"stray":      `no input has a dimension "images"`,
 	} {
 		if f := m.Workload(name).Failure; f == nil || f.Kind != engine.KindInvalidInput || !strings.Contains(f.Error(), want) {
 			t.Errorf("%s: %v, want %q", name, f, want)
 		}
+	}
+}
+
+func TestLengthsAreKnownWithoutAPhase(t *testing.T) {
+	m := decoding(t, onnxtest.Generated(t, "decoder.onnx"), map[string]int64{"sequence": 1, "past_sequence": 8},
+		workload.Workload{Name: "both", Concurrency: 1, Shapes: []workload.Shape{sized(1, "sequence", 2, "past_sequence", 30), sized(1, "past_sequence", 5, "batch", 2)}},
+		workload.Workload{Name: "stray", Concurrency: 1, Shapes: []workload.Shape{sized(1, "past_sequence", 30, "images", 3)}})
+	if w := m.Workload("both"); w.Failure != nil || w.Latency == nil || w.Generation != nil {
+		t.Errorf("%+v", w)
+	}
+	if f := m.Workload("stray").Failure; f == nil || !strings.Contains(f.Error(), `no input has a dimension "images"`) {
+		t.Errorf("%v", f)
 	}
 }
 

@@ -79,7 +79,7 @@ func (r *run) stepsOf(w workload.Workload, s workload.Shape) ([][][]int64, error
 			return nil, err
 		}
 	}
-	sized, err := r.sized(w, s, s.Sizes())
+	sized, err := r.sized(w, s, r.lengthened(s.Sizes()))
 	if err != nil {
 		return nil, err
 	}

@@ -181,7 +181,9 @@ func (l Layout) fill(inputs []engine.TensorInfo, step []engine.Tensor, n Lengths
 	write(l.Branch, func(int) float64 { return float64(min(n.Past, 1)) })
 	if l.Positions >= 0 {
 		if limit := inputs[l.Positions].Limit; limit > 0 && n.Past+n.Sequence > limit {
-			return engine.Errorf(engine.KindInvalidInput, "generate input", inputs[l.Positions].String(), "a context of %d tokens is longer than the model's %d positions", n.Past+n.Sequence, limit)
+			e := engine.Errorf(engine.KindInvalidInput, "generate input", inputs[l.Positions].String(), "a context of %d tokens is longer than the model's %d positions", n.Past+n.Sequence, limit)
+			e.Hint = "make " + Sequence + " or " + PastSequence + " smaller"
+			return e
 		}
 	}
 	return nil

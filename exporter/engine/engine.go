@@ -262,7 +262,7 @@ type Answer struct {
 // ServeOptions describe a window of requests.
 type ServeOptions struct {
 	Concurrency int           // instances that serve, at least 1
-	MaxDuration time.Duration // no request begins after it; 0 is no bound
+	MaxDuration time.Duration // no request but the first begins after it, and none that is due after it; 0 is no bound
 	// Profile is the one of the build that the chains are for: 0 is BuildRequest.Profiles,
 	// the others are MoreProfiles. Backends without profiles ignore it.
 	Profile int

@@ -72,7 +72,7 @@ func (p *player) serve(instance Instance) error {
 	for {
 		i := int(p.next.Add(1)) - 1
 		taken := time.Since(p.origin)
-		if i >= len(p.requests) || p.failed.Load() || p.longest > 0 && max(taken, p.requests[i].At) >= p.longest {
+		if i >= len(p.requests) || p.failed.Load() || p.over(i, taken) {
 			return nil
 		}
 		if err := p.wait(p.requests[i].At, &early); err != nil {
@@ -84,6 +84,12 @@ func (p *player) serve(instance Instance) error {
 		}
 		p.answers[i] = engine.Answer{Taken: taken, Start: start, End: time.Since(p.origin)}
 	}
+}
+
+// over reports whether the window ends before request i, which an instance has taken. A
+// machine that stalls as the window begins does not end it: its first request is served.
+func (p *player) over(i int, taken time.Duration) bool {
+	return p.longest > 0 && (p.requests[i].At >= p.longest || i > 0 && taken >= p.longest)
 }
 
 // A thread that sleeps wakes up some 60 µs late, and now and then much later; on a

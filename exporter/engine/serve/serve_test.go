@@ -79,3 +79,14 @@ func TestASleepEndsEarlierWhereThreadsWakeUpLate(t *testing.T) {
 		}
 	}
 }
+
+func TestAWindowThatBeginsLateServesItsFirstRequest(t *testing.T) {
+	answers, err := Play(t.Context(), make([]engine.Request, 5), []Instance{call(func(int) error { return nil })}, 1)
+	if err != nil || len(answers) != 1 {
+		t.Errorf("%d answers, %v", len(answers), err)
+	}
+	answers, err = Play(t.Context(), []engine.Request{{At: time.Second}}, []Instance{call(func(int) error { return nil })}, 1)
+	if err != nil || len(answers) != 0 {
+		t.Errorf("%d answers to a request that is due after the window, %v", len(answers), err)
+	}
+}

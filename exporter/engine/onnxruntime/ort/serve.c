@@ -53,7 +53,8 @@ char *ort_serve(ort_session *s, ort_chain *chains, ort_queue *q, const int64_t *
 	for (;;) {
 		int64_t i = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED);
 		int64_t free_at = now() - q->origin;
-		if (i >= (int64_t)n || (q->longest > 0 && (free_at >= q->longest || at[i] >= q->longest)) || !await(q, at[i], &early)) return NULL;
+		// A machine that stalls as the window begins does not end it: its first request is served.
+		if (i >= (int64_t)n || (q->longest > 0 && ((i > 0 && free_at >= q->longest) || at[i] >= q->longest)) || !await(q, at[i], &early)) return NULL;
 		ort_chain *c = &chains[which[i]];
 		const ort_bound *b = &c->steps[c->next];
 		c->next = (c->next + 1) % c->n;
