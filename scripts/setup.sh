@@ -16,6 +16,8 @@
 #   PLANCAST_TEST_MODELS           the models that scripts/test_models.py generates
 #   PLANCAST_DEMO_REPOSITORY       the demo's model repository (with --demo)
 #   PLANCAST_MLFLOW                MLflow's program (with --mlflow)
+#
+# What this machine cannot have although it can have the rest ends with "skipped: REASON" and status 77.
 set -euo pipefail
 
 readonly ort_version=1.32.0
@@ -29,6 +31,7 @@ started=$SECONDS
 
 say() { printf 'setup: [%3d s] %s\n' "$((SECONDS - started))" "$*" >&2; }
 die() { printf 'setup: %s\n' "$@" >&2; exit 1; }
+skip() { printf 'skipped: %s\n' "$*" >&2; exit 77; }
 
 # check_machine refuses, with the way out, a machine that lacks what set-up cannot install.
 check_machine() {
@@ -50,13 +53,14 @@ check_machine() {
   ((${#missing[@]} == 0)) || die "this machine lacks:" "${missing[@]/#/  }"
 }
 
-# find_python prints the first interpreter that the pinned packages have wheels for and that can make environments.
+# find_python [NEWEST] prints the first interpreter, from 3.11 to 3.14 or NEWEST, that can make environments: the pinned
+# packages have wheels for these.
 find_python() {
   local candidate
   for candidate in ${PLANCAST_BASE_PYTHON:-} python3 python3.13 python3.12 python3.11 python3.14; do
     if "$candidate" -c '
 import sys, venv, ensurepip
-sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 14) and sys.implementation.name == "cpython"))' 2>/dev/null; then
+sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, int(sys.argv[1])) and sys.implementation.name == "cpython"))' "${1:-14}" 2>/dev/null; then
       command -v "$candidate"
       return
     fi
@@ -113,6 +117,15 @@ place_library() {
 
 is_library() { [[ $(sha256sum <"$1") == "$ort_sha256  -" ]]; }
 
+# check_mlflow sets python to one that MLflow's packages are pinned for.
+check_mlflow() {
+  local found why=
+  if [[ $(uname -m) != x86_64 ]]; then why="this machine is $(uname -m)"
+  elif ! found=$(find_python 11); then why="of the supported versions this machine has $("$python" --version)"; fi
+  [[ -z $why ]] || skip "MLflow: its packages are pinned for Python 3.11 on x86_64, and $why: install MLflow yourself and name its program in PLANCAST_MLFLOW"
+  python=$found
+}
+
 # assign prints an export of NAME=VALUE, so that a shell reads the value back as it is.
 assign() { printf 'export %s=%q\n' "$1" "$2"; }
 
@@ -136,8 +149,7 @@ main() {
     }
   fi
   if $mlflow; then
-    [[ $(uname -m) == x86_64 && $("$python" -c 'import sys; print(*sys.version_info[:2], sep=".")') == 3.11 ]] ||
-      die "MLflow's packages are pinned for x86-64 and Python 3.11: install MLflow yourself and name its program in PLANCAST_MLFLOW"
+    check_mlflow
     make_environment mlflow
     install "$scripts/requirements-mlflow.txt" .installed mlflow
     assign PLANCAST_MLFLOW "$cache/mlflow/bin/mlflow"
