@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"time"
@@ -27,6 +28,7 @@ type source struct {
 	csv, unit        *string
 	url, query       *string
 	last             *string
+	http             *string
 	step, timeout    *time.Duration
 	everySample      *bool
 	siblings         *[]string
@@ -40,6 +42,7 @@ func sourceFlags(cmd *kingpin.CmdClause, flags historyFlags) source {
 		csv:          cmd.Flag("csv", "CSV file with the columns date,value; - is stdin. Prints how it read the file (docs/forecasting.md).").String(),
 		unit:         cmd.Flag("unit", "CSV: unit of numbers without one, such as ms, %, MiB or /s. Prometheus: base unit of the values (seconds, ratio, bytes, per_second).").String(),
 		url:          cmd.Flag("prometheus.url", "Prometheus, Mimir, Thanos or VictoriaMetrics, such as http://localhost:9090.").String(),
+		http:         storeFlag(cmd),
 		query:        cmd.Flag("query", "Prometheus: PromQL expression that gives one series.").String(),
 		last:         cmd.Flag("last", "Prometheus: how far back to read, such as 90d or 1y.").Default("365d").String(),
 		step:         cmd.Flag("step", "Prometheus: resolution. By default, the finest that one request allows.").Duration(),
@@ -142,8 +145,12 @@ func (s source) read(ctx context.Context, p program, c forecast.Criterion) (out 
 		if basis.LookBack, err = terms.ParseDuration(*s.last); err != nil {
 			return out, nil, basis, fmt.Errorf("--last: %q is not a duration such as 90d, 1y or 2160h", *s.last)
 		}
+		var client *http.Client
+		if client, err = storeClient(*s.http, *s.timeout); err != nil {
+			return out, nil, basis, err
+		}
 		out, others, basis.Notes, err = forecasting.ReadPrometheus(ctx, forecasting.PromQuery{
-			URL: *s.url, Expr: *s.query, Siblings: *s.siblings, Criterion: c, Now: p.now(), LookBack: basis.LookBack, Step: *s.step, EverySample: *s.everySample, Timeout: *s.timeout,
+			URL: *s.url, Expr: *s.query, Siblings: *s.siblings, Criterion: c, Now: p.now(), LookBack: basis.LookBack, Step: *s.step, EverySample: *s.everySample, Client: client,
 		})
 	case len(*s.siblings) > 0:
 		return out, nil, basis, errors.New("--sibling goes with --csv or --prometheus.url: of a history, the other models are the siblings already")

@@ -5,10 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -107,5 +110,25 @@ func TestForecastAndBacktestReadEverySource(t *testing.T) {
 	p.stdout, p.stdin = &out, strings.NewReader(`{"points": [[0, 10], [1, 9], [2, 9]], "direction": "lower", "target": 8, "horizon": 3}`+"\nnonsense\n")
 	if status := run(t.Context(), []string{"forecast", "--jsonl"}, p); status != exitOK || strings.Count(out.String(), "\n") != 2 || !strings.Contains(out.String(), `"probability"`) {
 		t.Errorf("jsonl: status %d, %s", status, out.String())
+	}
+}
+
+func TestAForecastAsksAsTheTenantOfItsFile(t *testing.T) {
+	var tenant atomic.Value
+	store := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		tenant.Store(r.Header.Get("X-Scope-OrgID"))
+		http.Error(w, "no org id", http.StatusUnauthorized)
+	}))
+	defer store.Close()
+	file := filepath.Join(t.TempDir(), "store.yml")
+	if err := os.WriteFile(file, []byte("http_headers: {X-Scope-OrgID: {values: [vision]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	status := run(t.Context(), []string{
+		"forecast", "--prometheus.url", store.URL, "--query", "x", "--unit", "seconds", "--criterion", "x < 5ms", "--http.config.file", file,
+	}, testProgram(&out, &errs))
+	if status != exitError || tenant.Load() != "vision" || !strings.Contains(errs.String(), "correct the file of --http.config.file") {
+		t.Errorf("status %d as tenant %v: %s", status, tenant.Load(), &errs)
 	}
 }

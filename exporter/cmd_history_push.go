@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"path/filepath"
 	"reflect"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
-	promconfig "github.com/prometheus/common/config"
 
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
@@ -33,7 +31,7 @@ func registerHistoryPush(app *kingpin.Application) (string, command) {
 	return cmd.FullCommand(), &historyPush{
 		samplesFlags: addSamplesFlags(cmd, flags, ""),
 		to:           cmd.Flag("remote-write", "Address of the store's remote write, such as http://localhost:9090/api/v1/write.").Required().String(),
-		http:         cmd.Flag("http.config.file", "Credentials, TLS and headers for the store, in the format of Prometheus' http_config.").String(),
+		http:         storeFlag(cmd),
 		resume:       cmd.Flag("resume", "File that records the progress, so that the same command continues after an interruption. Removed at the end.").String(),
 		timeout:      cmd.Flag("timeout", "Timeout of one request.").Default("30s").Duration(),
 	}
@@ -53,19 +51,10 @@ type progress struct {
 }
 
 func (c *historyPush) run(ctx context.Context, p program) (status int, err error) {
-	settings := &promconfig.HTTPClientConfig{}
-	if *c.http != "" {
-		if settings, _, err = promconfig.LoadHTTPConfigFile(*c.http); err != nil {
-			return 0, fmt.Errorf("read %s: it is not a Prometheus http_config", *c.http) // the error may quote a secret
-		}
-		settings.SetDirectory(filepath.Dir(*c.http))
-	}
-	client, err := promconfig.NewClientFromConfig(*settings, "plancast")
+	client, err := storeClient(*c.http, *c.timeout)
 	if err != nil {
-		return 0, fmt.Errorf("connect to the store: %w", err)
+		return 0, err
 	}
-	client.Timeout = *c.timeout
-
 	s, err := c.open()
 	if err != nil {
 		return 0, err

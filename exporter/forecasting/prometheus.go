@@ -30,8 +30,7 @@ type PromQuery struct {
 	// EverySample takes each sample for an iteration. Without it, an iteration is
 	// what plancast's own series count, or else a new value.
 	EverySample bool
-	Timeout     time.Duration // of one answer
-	Client      *http.Client  // nil is one of its own
+	Client      *http.Client
 }
 
 // The limits of what is read for one series.
@@ -85,13 +84,9 @@ func (q PromQuery) connect() (*prom.Client, error) {
 	case q.LookBack < time.Minute || q.LookBack > terms.MaxLookBack:
 		return nil, fmt.Errorf("it looks back %s: use --last between 1m and %s", terms.FormatDuration(q.LookBack), terms.FormatDuration(terms.MaxLookBack))
 	}
-	client := q.Client
-	if client == nil {
-		client = &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone(), Timeout: q.Timeout}
-	}
 	return prom.New(prom.Options{
-		URL: q.URL, Method: http.MethodPost, HTTP: client, MaxSeries: maxSeries, MaxBytes: maxBytes, Requests: requests, Resolution: resolution,
-		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "no credentials are sent: give an address that needs none", Size: "select one series"},
+		URL: q.URL, Method: http.MethodPost, HTTP: q.Client, MaxSeries: maxSeries, MaxBytes: maxBytes, Requests: requests, Resolution: resolution,
+		Hints: prom.Hints{URL: "correct --prometheus.url", Timeout: "raise --prometheus.timeout", Credentials: "correct the file of --http.config.file", Size: "select one series"},
 	})
 }
 

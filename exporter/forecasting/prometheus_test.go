@@ -47,7 +47,7 @@ const steps = `{"metric":{"model":"m"},"values":[[0,"5"],[60,"5"],[120,"NaN"],[1
 // question is the one that all tests ask.
 func question(url string) PromQuery {
 	return PromQuery{
-		URL: url, Expr: "x", Now: time.Unix(3600, 0), LookBack: time.Hour, Timeout: time.Minute,
+		URL: url, Expr: "x", Now: time.Unix(3600, 0), LookBack: time.Hour, Client: &http.Client{},
 		Criterion: forecast.Criterion{Metric: "x", Comparison: forecast.Below, Target: 1},
 	}
 }
@@ -101,7 +101,7 @@ func TestPrometheusIsReadOrTheErrorSaysWhy(t *testing.T) {
 		{"too much", 422, `{"status":"error","errorType":"execution","error":"too many samples"}`, nil, "too many samples"},
 		{"a broken server", 500, "", nil, "HTTP status 500"},
 		{"a server that refuses", 403, "", nil, "denies access (403)"},
-		{"a server that wants a password", 401, "", nil, "no credentials are sent"},
+		{"a server that wants a password", 401, "", nil, "correct the file of --http.config.file"},
 		{"a scalar", 200, `{"status":"success","data":{"resultType":"scalar","result":[0,"1"]}}`, nil, "does not answer like a Prometheus API: correct --prometheus.url"},
 		{"no JSON", 200, `<html>`, nil, "does not answer like a Prometheus API: correct --prometheus.url"},
 		{"too fine", 200, matrix(), func(q *PromQuery) { q.LookBack, q.Step = 365*24*time.Hour, time.Second }, "use at least 2m"},
@@ -139,7 +139,7 @@ func TestAPrometheusThatHangs(t *testing.T) {
 	defer s.Close()
 	defer close(release)
 	q := question(s.URL)
-	q.Timeout = time.Millisecond
+	q.Client.Timeout = time.Millisecond
 	if _, _, _, err := ReadPrometheus(t.Context(), q); err == nil || !strings.Contains(err.Error(), "did not answer in time: raise --prometheus.timeout") {
 		t.Errorf("error %v", err)
 	}
