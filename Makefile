@@ -84,6 +84,11 @@ mlflow-test: ## test the MLflow registry against a real server, which it install
 	if [ -z "$${PLANCAST_MLFLOW:-}" ]; then variables=$$(scripts/setup.sh --mlflow) || $(SKIPPED); eval "$$variables"; fi; \
 	PLANCAST_REQUIRE_MLFLOW=1 go test -count=1 -run TestAnMLflowRegistry ./exporter/candidate
 
+.PHONY: stores-test
+stores-test: ## test against a real Mimir and Thanos, which it builds the first time (20 minutes) unless PLANCAST_MIMIR and PLANCAST_THANOS name them
+	variables=$$(scripts/stores.sh) || $(SKIPPED); eval "$$variables"; \
+	PLANCAST_REQUIRE_STORES=1 go test -count=1 -run Store ./exporter ./exporter/fleet ./exporter/forecasting ./grafana-plugin/pkg/equality
+
 .PHONY: fuzz
 fuzz: ## fuzz everything that reads external bytes, for FUZZTIME (10s) each
 	scripts/fuzz.sh $(or $(FUZZTIME),10s)

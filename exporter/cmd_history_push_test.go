@@ -106,21 +106,44 @@ func TestAPushThatIsInterruptedGoesOn(t *testing.T) {
 
 func TestAPushSaysWhatTheStoreNeeds(t *testing.T) {
 	history := book(t, 3)
+	tenant := filepath.Join(t.TempDir(), "store.yml")
+	if err := os.WriteFile(tenant, []byte("http_headers: {X-Scope-OrgID: {values: [vision]}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at := func(address string) func(*testing.T) string { return func(*testing.T) string { return address } }
+	mimir := func(limits ...string) func(*testing.T) string {
+		return func(t *testing.T) string { return promtest.StartMimir(t, "0s", limits...).Write }
+	}
 	for _, c := range []struct {
-		name, address, want string
+		name    string
+		address func(*testing.T) string
+		want    string
 	}{
-		{"samples too old", promtest.StartReceiver(t, "0s") + "/api/v1/write", "out_of_order_time_window"},
-		{"no remote write there", promtest.Start(t, "# EOF\n") + "/api/v1/write", "--web.enable-remote-write-receiver"},
-		{"a password in the address", "http://ann:hunter2@localhost/", "must hold no user or password"},
-		{"no address", "localhost", "is not one such as"},
+		{"samples too old", func(t *testing.T) string { return promtest.StartReceiver(t, "0s") + "/api/v1/write" }, "out_of_order_time_window"},
+		{"samples too old for Mimir", mimir(), "out_of_order_time_window"},
+		{"samples too old for a limit of Mimir's", mimir("-validation.past-grace-period=1d"), "out_of_order_time_window"},
+		{"samples too old for Thanos", func(t *testing.T) string { return promtest.StartThanosReceive(t, "a", "0s").Write }, "--tsdb.out-of-order.time-window"},
+		{"no remote write there", func(t *testing.T) string { return promtest.Start(t, "# EOF\n") + "/api/v1/write" }, "--web.enable-remote-write-receiver"},
+		{"a password in the address", at("http://ann:hunter2@localhost/"), "must hold no user or password"},
+		{"no address", at("localhost"), "is not one such as"},
 	} {
-		// Twice: the first samples of an empty store may have any age.
-		status, _, stderr := pushHistory(t, "--history.file", history, "--remote-write", c.address)
-		if status == exitOK {
-			status, _, stderr = pushHistory(t, "--history.file", history, "--label", "job=again", "--remote-write", c.address)
-		}
-		if status != exitError || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "hunter2") {
-			t.Errorf("%s: %d %s", c.name, status, stderr)
-		}
+		t.Run(c.name, func(t *testing.T) {
+			args := []string{"--history.file", history, "--http.config.file", tenant, "--remote-write", c.address(t)}
+			// Twice: the first samples of an empty store may have any age.
+			status, _, stderr := pushHistory(t, args...)
+			if status == exitOK {
+				status, _, stderr = pushHistory(t, append(args, "--label", "job=again")...)
+			}
+			if status != exitError || !strings.Contains(stderr, c.want) || strings.Contains(stderr, "hunter2") {
+				t.Errorf("%d %s", status, stderr)
+			}
+		})
+	}
+}
+
+func TestAPushToAStoreWithTenantsNamesOne(t *testing.T) {
+	status, _, stderr := pushHistory(t, "--history.file", book(t, 3), "--remote-write", promtest.StartMimir(t, "30y").Write)
+	if status != exitError || !strings.Contains(stderr, "X-Scope-OrgID") {
+		t.Errorf("%d %s", status, stderr)
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/plancast/plancast/tsdb/prom"
 )
 
-// tenantHeader names the tenant to Mimir, Thanos and Cortex.
+// tenantHeader names the tenant to Mimir and Cortex.
 const tenantHeader = "X-Scope-OrgID"
 
 // memory is what the answers to one question may take: a year of some 20,000
@@ -34,6 +34,10 @@ func connect(p config.Prometheus) (*prom.Client, error) {
 		}
 		settings.HTTPHeaders.Headers[tenantHeader] = promconfig.Header{Values: []string{p.Tenant}}
 	}
+	credentials := "correct source.prometheus.http"
+	if p.Tenant == "" {
+		credentials += ", and name your tenant as source.prometheus.tenant if the store has tenants"
+	}
 	client, err := promconfig.NewClientFromConfig(*settings, "plancast")
 	if err != nil {
 		return nil, fmt.Errorf("source.prometheus.http cannot be used: %w", err)
@@ -42,7 +46,7 @@ func connect(p config.Prometheus) (*prom.Client, error) {
 	return prom.New(prom.Options{
 		URL: p.URL, Method: http.MethodPost, HTTP: client, MaxSeries: p.Series, MaxBytes: p.Bytes, Memory: memory, Requests: p.Requests, Resolution: p.Resolution,
 		Hints: prom.Hints{
-			URL: "correct source.prometheus.url", Credentials: "correct source.prometheus.http", TLS: "name its CA in source.prometheus.http.tls_config",
+			URL: "correct source.prometheus.url", Credentials: credentials, TLS: "name its CA in source.prometheus.http.tls_config",
 			Timeout: "raise source.prometheus.timeout", Size: "raise source.prometheus.max_bytes", Series: " by source.prometheus.max_series",
 			Requests: "lower source.prometheus.max_requests",
 		},

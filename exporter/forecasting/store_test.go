@@ -2,6 +2,7 @@ package forecasting_test
 
 import (
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/plancast/plancast/exporter/forecasting"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/exporter/metrics"
+	"github.com/plancast/plancast/exporter/push"
 	"github.com/plancast/plancast/exporter/report/reporttest"
 	"github.com/plancast/plancast/forecast"
 	"github.com/plancast/plancast/tsdb/promtest"
@@ -20,39 +22,47 @@ import (
 // results is how many results the imported history holds, one every three days.
 const results = 16
 
-func exported(t *testing.T) string {
+// imported is a store that took the history, without --step: it holds one sample for each
+// result.
+func imported(t *testing.T, start func(testing.TB, string) promtest.Store) promtest.Store {
 	t.Helper()
 	b := reporttest.NewBuilder(reporttest.Now.Add(-results * 72 * time.Hour))
 	for i := range results {
 		b.Add("bert", strconv.Itoa(i+1), i+1, engine.FP32, reporttest.Environment("1.32.0"), reporttest.Measured(0.1*float64(30-i)/30))
 		b.Skip(72 * time.Hour)
 	}
-	var out strings.Builder
-	if err := metrics.WriteOpenMetrics(&out, func(yield func(history.Record, error) bool) {
+	store := start(t, "10y")
+	w, err := push.New(t.Context(), push.Options{URL: store.Write, HTTP: store.Client(), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = metrics.WriteSamples(w, func(yield func(history.Record, error) bool) {
 		for _, r := range b.Records {
 			if !yield(r, nil) {
 				return
 			}
 		}
-	}, metrics.ExportOptions{Until: reporttest.Now, TempDir: t.TempDir()}); err != nil {
+	}, metrics.ExportOptions{Until: reporttest.Now})
+	if err == nil {
+		_, err = w.Close()
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out.String()
+	store.Flush()
+	return store
 }
 
-// After the documented import, without --step, a database holds one sample for
-// each result. All of them are seen however far the question looks back, and
-// whatever the database is.
-func TestEveryImportedResultIsRead(t *testing.T) {
-	text := exported(t)
-	for name, start := range map[string]func(testing.TB, string) string{"Prometheus": promtest.Start, "VictoriaMetrics": promtest.StartVictoriaMetrics} {
+// All results are seen however far the question looks back, and whatever the store is.
+func TestEveryImportedResultIsReadFromEveryStore(t *testing.T) {
+	for name, start := range promtest.Stores {
 		t.Run(name, func(t *testing.T) {
-			url := start(t, text)
+			store := imported(t, start)
 			const day = 24 * time.Hour
 			for _, lookBack := range []time.Duration{results * 3 * day, 60 * day, 90 * day, 365 * day, 5 * 365 * day} {
 				for _, step := range []time.Duration{0, time.Hour, 3 * time.Hour} {
 					s, _, notes, err := forecasting.ReadPrometheus(t.Context(), forecasting.PromQuery{
-						URL: url, Expr: `plancast_engine_latency_seconds{quantile="0.99"}`, Now: reporttest.Now, LookBack: lookBack, Step: step, Timeout: time.Hour,
+						URL: store.URL, Client: store.Client(), Expr: `plancast_engine_latency_seconds{quantile="0.99"}`, Now: reporttest.Now, LookBack: lookBack, Step: step,
 						Criterion: forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.01, Unit: units.Seconds},
 					})
 					if lookBack > 365*day && step == time.Hour && err != nil && strings.Contains(err.Error(), "use at least") {

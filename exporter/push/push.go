@@ -147,7 +147,9 @@ func (w *Writer) explain(err error) error {
 	way := "check its log and run the same command again; samples that the store already has do no harm"
 	switch text := err.Error(); {
 	case tooOld.MatchString(text):
-		way = "it does not accept samples this old: set out_of_order_time_window to more than the age of the history (docs/deployment.md), or import an export with promtool"
+		way = "it does not accept samples this old: set out_of_order_time_window (Thanos Receive: --tsdb.out-of-order.time-window) to more than the age of the history (docs/deployment.md), or import an export with promtool"
+	case strings.Contains(text, "no org id"):
+		way = "it has tenants: name yours in the file of --http.config.file, such as http_headers: {X-Scope-OrgID: {values: [vision]}}"
 	case strings.Contains(text, "status 401"), strings.Contains(text, "status 403"):
 		way = "correct its credentials in the file of --http.config.file"
 	case strings.Contains(text, "status 404"), strings.Contains(text, "status 405"):

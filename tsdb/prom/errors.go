@@ -134,6 +134,11 @@ func (c *Client) explain(err error) error {
 		text := strings.TrimSpace(api.text)
 		switch api.kind {
 		case "bad_data", "400": // VictoriaMetrics names the status
+			if tooBig.MatchString(text) { // a limit of Mimir's
+				e := downstream(http.StatusBadRequest, "%s refuses the query: %s", host, text)
+				e.tooBig = true
+				return e
+			}
 			return downstream(http.StatusBadRequest, "%s cannot read the query: %s", host, text)
 		case "execution", "422":
 			e := downstream(http.StatusBadRequest, "%s cannot evaluate the query: %s", host, text)

@@ -165,25 +165,35 @@ func TestTooMuchIsRefused(t *testing.T) {
 }
 
 func TestWhatIsTooMuchAtOnceIsSplit(t *testing.T) {
-	var requests atomic.Int32
-	client := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		requests.Add(1)
-		from, _ := strconv.ParseFloat(r.FormValue("start"), 64)
-		to, _ := strconv.ParseFloat(r.FormValue("end"), 64)
-		w.Header().Set("Content-Type", "application/json")
-		if to-from > 300 {
-			w.WriteHeader(http.StatusUnprocessableEntity)
-			fmt.Fprint(w, `{"status":"error","errorType":"execution","error":"query processing would load too many samples into memory in query execution"}`)
-			return
-		}
-		fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"model":"a"},"values":[[%f,"1"],[%f,"2"]]}]}}`, from, to)
-	}, nil)
-	a, err := history(client, context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if requests.Load() != 3 || len(a.Series) != 1 || len(a.Series[0].Points) != 4 {
-		t.Errorf("%d requests, %+v", requests.Load(), a.Series)
+	for store, refusal := range map[string]struct {
+		status int
+		body   string
+	}{
+		"Prometheus": {http.StatusUnprocessableEntity, `{"status":"error","errorType":"execution","error":"query processing would load too many samples into memory in query execution"}`},
+		"Mimir":      {http.StatusBadRequest, `{"status":"error","errorType":"bad_data","error":"the total query time range exceeds the limit (query length: 10m0s, limit: 5m0s) (err-mimir-max-total-query-length)"}`},
+	} {
+		t.Run(store, func(t *testing.T) {
+			var requests atomic.Int32
+			client := serve(t, func(w http.ResponseWriter, r *http.Request) {
+				requests.Add(1)
+				from, _ := strconv.ParseFloat(r.FormValue("start"), 64)
+				to, _ := strconv.ParseFloat(r.FormValue("end"), 64)
+				w.Header().Set("Content-Type", "application/json")
+				if to-from > 300 {
+					w.WriteHeader(refusal.status)
+					fmt.Fprint(w, refusal.body)
+					return
+				}
+				fmt.Fprintf(w, `{"status":"success","data":{"resultType":"matrix","result":[{"metric":{"model":"a"},"values":[[%f,"1"],[%f,"2"]]}]}}`, from, to)
+			}, nil)
+			a, err := history(client, context.Background())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if requests.Load() != 3 || len(a.Series) != 1 || len(a.Series[0].Points) != 4 {
+				t.Errorf("%d requests, %+v", requests.Load(), a.Series)
+			}
+		})
 	}
 }
 

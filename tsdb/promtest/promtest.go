@@ -1,4 +1,4 @@
-// Package promtest runs a real Prometheus or VictoriaMetrics for tests, filled
+// Package promtest runs a real Prometheus, VictoriaMetrics, Mimir or Thanos for tests, filled
 // with a history.
 package promtest
 
@@ -6,10 +6,8 @@ import (
 	"bufio"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/plancast/plancast/alerts/alertstest"
@@ -71,47 +69,4 @@ func StartReceiver(t testing.TB, outOfOrder string) string {
 		return []string{server, "--config.file=" + config, "--storage.tsdb.path=" + filepath.Join(dir, "data"), "--storage.tsdb.retention.time=100y",
 			"--web.enable-remote-write-receiver", "--web.listen-address=" + address, "--log.level=warn"}
 	}}).Address
-}
-
-// StartVictoriaMetrics is Start for a VictoriaMetrics, imported as
-// docs/deployment.md says. The test is skipped where there is none.
-func StartVictoriaMetrics(t testing.TB, openMetrics string) string {
-	t.Helper()
-	address := StartEmptyVictoriaMetrics(t)
-	post(t, address+"/api/v1/import/prometheus", openMetrics)
-	FlushVictoriaMetrics(t, address)
-	return address
-}
-
-// StartEmptyVictoriaMetrics runs a VictoriaMetrics without samples and returns its
-// address. The test is skipped where there is none.
-func StartEmptyVictoriaMetrics(t testing.TB) string {
-	t.Helper()
-	program, err := local.Find("on Debian, apt-get install victoria-metrics", "victoria-metrics", "victoria-metrics-prod")
-	if err != nil {
-		t.Skip(err)
-	}
-	data := filepath.Join(t.TempDir(), "data")
-	return alertstest.Start(t, local.Program{Ready: "/health", Command: func(address string) []string {
-		return []string{program, "-storageDataPath=" + data, "-retentionPeriod=100y", "-httpListenAddr=" + address, "-loggerLevel=WARN"}
-	}}).URL
-}
-
-// FlushVictoriaMetrics makes what was written found at once.
-func FlushVictoriaMetrics(t testing.TB, address string) {
-	t.Helper()
-	post(t, address+"/internal/force_flush", "")
-}
-
-func post(t testing.TB, url, body string) {
-	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	resp, err := client.Post(url, "text/plain", strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp.Body.Close()
-	if resp.StatusCode/100 != 2 {
-		t.Fatalf("%s answers with %s", url, resp.Status)
-	}
 }

@@ -171,13 +171,8 @@ func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary,
 	t.Helper()
 	written, families := text(d, t, ms)
 	want := published(families)
-	url := promtest.Start(t, written)
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := instance.(*plugin.Datasource)
-	defer source.Dispose()
+	store := promtest.Store{URL: promtest.Start(t, written)}
+	source := dataSource(t, store)
 	req := &backend.QueryDataRequest{}
 	for _, m := range ms {
 		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "30m"})
@@ -190,7 +185,7 @@ func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary,
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := gathered(t, fleetDaemon(t, url, []string{"model"}, ms, now))
+	shown := gathered(t, fleetDaemon(t, store, []string{"model"}, ms, now))
 	fleet := published(shown)
 	if got, want := states(shown), states(families); !maps.Equal(got, want) {
 		t.Errorf("the fleet daemon publishes the states %v, the exporter %v", got, want)
@@ -221,26 +216,43 @@ func everywhere(t *testing.T, d *diary, ms []config.Milestone, text func(*diary,
 	}
 }
 
-// fleetOf is what a fleet daemon publishes that reads a store.
-func fleetOf(t *testing.T, url string, by []string, ms []config.Milestone, at time.Time) map[string]float64 {
+// dataSource is one over the store, until the end of the test.
+func dataSource(t *testing.T, store promtest.Store) *plugin.Datasource {
 	t.Helper()
-	return published(gathered(t, fleetDaemon(t, url, by, ms, at)))
+	settings := backend.DataSourceInstanceSettings{URL: store.URL, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)}
+	if store.Tenant != "" {
+		settings.JSONData = []byte(`{"history":"90d","resolution":"30m","httpHeaderName1":"` + promtest.TenantHeader + `"}`)
+		settings.DecryptedSecureJSONData = map[string]string{"httpHeaderValue1": store.Tenant}
+	}
+	instance, err := plugin.New(t.Context(), settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := instance.(*plugin.Datasource)
+	t.Cleanup(source.Dispose)
+	return source
+}
+
+// fleetOf is what a fleet daemon publishes that reads a store.
+func fleetOf(t *testing.T, store promtest.Store, by []string, ms []config.Milestone, at time.Time) map[string]float64 {
+	t.Helper()
+	return published(gathered(t, fleetDaemon(t, store, by, ms, at)))
 }
 
 // fleetDaemon is one that has read the store once.
-func fleetDaemon(t *testing.T, url string, by []string, ms []config.Milestone, at time.Time) *fleet.Daemon {
+func fleetDaemon(t *testing.T, store promtest.Store, by []string, ms []config.Milestone, at time.Time) *fleet.Daemon {
 	t.Helper()
-	d := openFleet(t, url, by, ms, func() time.Time { return at })
+	d := openFleet(t, store, by, ms, func() time.Time { return at })
 	d.Read(t.Context())
 	return d
 }
 
-func openFleet(t *testing.T, url string, by []string, ms []config.Milestone, clock func() time.Time) *fleet.Daemon {
+func openFleet(t *testing.T, store promtest.Store, by []string, ms []config.Milestone, clock func() time.Time) *fleet.Daemon {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Milestones = ms
 	cfg.Source = &config.Prometheus{
-		URL: url, By: by, Interval: time.Minute, Timeout: time.Minute, LookBack: 90 * 24 * time.Hour, Resolution: scrape, Series: 10000, Bytes: 64 << 20, Requests: 6,
+		URL: store.URL, Tenant: store.Tenant, By: by, Interval: time.Minute, Timeout: time.Minute, LookBack: 90 * 24 * time.Hour, Resolution: scrape, Series: 10000, Bytes: 64 << 20, Requests: 6,
 	}
 	d, err := fleet.New(fleet.Options{Config: cfg, Now: clock, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {

@@ -14,7 +14,6 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
 	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/tsdb/promtest"
 )
@@ -63,7 +62,7 @@ func TestAMilestoneOverTwoExportersIsTheSameInFleetDaemonAndPlugin(t *testing.T)
 		milestone("second", terms.Selector{}.With("instance", "gpu-2")),
 		milestone("newest devices", terms.Selector{}.With("device", "NVIDIA H*")),
 	}
-	exported := promtest.Start(t, openMetrics(lines))
+	exported := promtest.Store{URL: promtest.Start(t, openMetrics(lines))}
 	families := gathered(t, fleetDaemon(t, exported, by, ms, now))
 	want := published(families)
 	for host, name := range map[string]string{"gpu-1": "first", "gpu-2": "second"} {
@@ -83,14 +82,9 @@ func TestAMilestoneOverTwoExportersIsTheSameInFleetDaemonAndPlugin(t *testing.T)
 			lines[f.GetName()] = append(lines[f.GetName()], line(f.GetName(), `instance="fleet",job="plancast-fleet",`+labels(m), m.GetGauge().GetValue(), now))
 		}
 	}
-	scraped := promtest.Start(t, openMetrics(lines))
+	scraped := promtest.Store{URL: promtest.Start(t, openMetrics(lines))}
 	again := published(gathered(t, fleetDaemon(t, scraped, by, ms, now)))
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: scraped, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := instance.(*plugin.Datasource)
-	defer source.Dispose()
+	source := dataSource(t, scraped)
 	for _, m := range ms {
 		q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": m.Name, "resolution": "30m"})
 		if err != nil {
@@ -118,15 +112,15 @@ func TestAFleetDaemonReadsWhatIsNewAndSaysTheSame(t *testing.T) {
 	d.candidates("bert-base", 14, 0.075, nil)
 	ms := []config.Milestone{{Name: "m", Select: config.Select{Precision: config.Best}, Criteria: []forecast.Criterion{fast}, Share: 1, Deadline: now.AddDate(0, 0, 6), Ready: 0.9}}
 	text, _ := d.scraped(t, ms)
-	url := promtest.Start(t, text)
+	store := promtest.Store{URL: promtest.Start(t, text)}
 	at := begin.AddDate(0, 0, 9)
-	step := openFleet(t, url, []string{"model"}, ms, func() time.Time { return at })
+	step := openFleet(t, store, []string{"model"}, ms, func() time.Time { return at })
 	for ; at.Before(now); at = at.Add(5*time.Hour + 7*time.Minute) {
 		step.Read(t.Context())
 	}
 	at = now
 	step.Read(t.Context())
-	if got, want := published(gathered(t, step)), fleetOf(t, url, []string{"model"}, ms, now); len(want) == 0 || got["m"] != want["m"] {
+	if got, want := published(gathered(t, step)), fleetOf(t, store, []string{"model"}, ms, now); len(want) == 0 || got["m"] != want["m"] {
 		t.Errorf("read in parts %v, at once %v", got, want)
 	}
 }

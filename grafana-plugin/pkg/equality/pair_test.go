@@ -17,7 +17,6 @@ import (
 	"github.com/plancast/plancast/exporter/config"
 	"github.com/plancast/plancast/exporter/history"
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
 	"github.com/plancast/plancast/tsdb/promtest"
 )
 
@@ -65,11 +64,11 @@ func TestAPairDecidesWhatIsAtypicalEverywhere(t *testing.T) {
 			if got := states(families)["spring"]; (got == string(forecast.IsAtypical)) != c.want {
 				t.Fatalf("the exporter says %s", got)
 			}
-			url := promtest.Start(t, text)
-			if got, want := states(gathered(t, fleetDaemon(t, url, []string{"model"}, ms, now)))["spring"], states(families)["spring"]; got != want {
+			store := promtest.Store{URL: promtest.Start(t, text)}
+			if got, want := states(gathered(t, fleetDaemon(t, store, []string{"model"}, ms, now)))["spring"], states(families)["spring"]; got != want {
 				t.Errorf("the fleet daemon says %s, the exporter %s", got, want)
 			}
-			events := annotated(t, url, "spring")
+			events := annotated(t, store, "spring")
 			newest := events[len(events)-1]
 			if strings.Contains(newest, "atypical") != c.want {
 				t.Errorf("the plugin says %q", newest)
@@ -79,14 +78,9 @@ func TestAPairDecidesWhatIsAtypicalEverywhere(t *testing.T) {
 }
 
 // annotated are the titles of what the plugin tells of the iterations of a milestone.
-func annotated(t *testing.T, url, milestone string) (titles []string) {
+func annotated(t *testing.T, store promtest.Store, milestone string) (titles []string) {
 	t.Helper()
-	instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: url, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := instance.(*plugin.Datasource)
-	defer source.Dispose()
+	source := dataSource(t, store)
 	q, err := json.Marshal(map[string]any{"type": "annotations", "source": "milestone", "milestone": milestone, "resolution": "30m"})
 	if err != nil {
 		t.Fatal(err)

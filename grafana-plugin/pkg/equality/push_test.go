@@ -5,8 +5,8 @@ package equality_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -18,13 +18,12 @@ import (
 	"github.com/plancast/plancast/exporter/metrics"
 	"github.com/plancast/plancast/exporter/push"
 	"github.com/plancast/plancast/forecast"
-	"github.com/plancast/plancast/grafana-plugin/pkg/plugin"
 	"github.com/plancast/plancast/tsdb/promtest"
 )
 
 // A history that was pushed is the same evidence as one that was scraped: it has
 // failures, an environment that changed, and a sample on both sides of each change.
-func TestAPushedHistoryIsTheSameEvidence(t *testing.T) {
+func TestAPushedHistoryIsTheSameEvidenceInEveryStore(t *testing.T) {
 	var d diary
 	d.candidates("bert-base", 14, 0.075, func(i int, r *history.Record) bool {
 		if i >= 6 {
@@ -47,54 +46,48 @@ func TestAPushedHistoryIsTheSameEvidence(t *testing.T) {
 	if want == 0 || want == 1 {
 		t.Fatalf("the exporter says %v, which proves little", want)
 	}
-	for _, s := range []struct {
-		name  string
-		start func() string
-		flush func(address string)
-	}{
-		{"Prometheus", func() string { return promtest.StartReceiver(t, "10y") }, func(string) {}},
-		{"VictoriaMetrics", func() string { return promtest.StartEmptyVictoriaMetrics(t) }, func(address string) { promtest.FlushVictoriaMetrics(t, address) }},
-	} {
-		t.Run(s.name, func(t *testing.T) {
-			address := s.start()
-			w, err := push.New(t.Context(), push.Options{URL: address + "/api/v1/write", HTTP: http.DefaultClient, Log: slog.New(slog.DiscardHandler)})
-			if err != nil {
-				t.Fatal(err)
+	records := func(yield func(history.Record, error) bool) {
+		for _, r := range in.Records {
+			if !yield(r, nil) {
+				return
 			}
-			records := func(yield func(history.Record, error) bool) {
-				for _, r := range in.Records {
-					if !yield(r, nil) {
-						return
-					}
+		}
+	}
+	for name, start := range promtest.Stores {
+		t.Run(name, func(t *testing.T) {
+			store := start(t, "10y")
+			send := func(write func(*push.Writer) error) {
+				w, err := push.New(t.Context(), push.Options{URL: store.Write, HTTP: store.Client(), Log: slog.New(slog.DiscardHandler)})
+				if err == nil {
+					err = write(w)
+				}
+				if err == nil {
+					_, err = w.Close()
+				}
+				if err != nil {
+					t.Fatal(err)
 				}
 			}
-			if err := metrics.WriteSamples(w, records, metrics.ExportOptions{Edges: true, Until: now}); err != nil {
-				t.Fatal(err)
-			}
-			for _, f := range families { // as scraped once
-				if n := f.GetName(); strings.HasPrefix(n, "plancast_milestone_") {
-					for _, m := range f.GetMetric() {
-						if err := w.Sample(n+"{"+labels(m)+"}", m.GetGauge().GetValue(), now.UnixMilli()); err != nil {
-							t.Fatal(err)
+			// Somebody pushes the history into a store that has scraped already.
+			send(func(w *push.Writer) (err error) {
+				for _, f := range families {
+					if n := f.GetName(); strings.HasPrefix(n, "plancast_milestone_") {
+						for _, m := range f.GetMetric() {
+							err = errors.Join(err, w.Sample(n+"{"+labels(m)+"}", m.GetGauge().GetValue(), now.UnixMilli()))
 						}
 					}
 				}
-			}
-			sent, err := w.Close()
-			if err != nil || sent < 500 {
-				t.Fatal(sent, err)
-			}
-			s.flush(address)
+				return err
+			})
+			send(func(w *push.Writer) error {
+				return metrics.WriteSamples(w, records, metrics.ExportOptions{Edges: true, Until: now})
+			})
+			store.Flush()
 
-			if got := fleetOf(t, address, []string{"model"}, ms, now)["spring"]; got != want {
+			if got := fleetOf(t, store, []string{"model"}, ms, now)["spring"]; got != want {
 				t.Errorf("the fleet daemon says %v, the exporter %v", got, want)
 			}
-			instance, err := plugin.New(context.Background(), backend.DataSourceInstanceSettings{URL: address, JSONData: []byte(`{"history":"90d","resolution":"30m"}`)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			source := instance.(*plugin.Datasource)
-			defer source.Dispose()
+			source := dataSource(t, store)
 			q, err := json.Marshal(map[string]any{"type": "probability", "source": "milestone", "milestone": "spring", "resolution": "30m"})
 			if err != nil {
 				t.Fatal(err)
