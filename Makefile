@@ -85,7 +85,7 @@ mlflow-test: ## test the MLflow registry against a real server, which it install
 	PLANCAST_REQUIRE_MLFLOW=1 go test -count=1 -run TestAnMLflowRegistry ./exporter/candidate
 
 .PHONY: stores-test
-stores-test: ## test against a real Mimir and Thanos, which it builds the first time (20 minutes) unless PLANCAST_MIMIR and PLANCAST_THANOS name them
+stores-test: ## test against a real Mimir and Thanos, which it builds the first time (12 minutes of processor time) unless PLANCAST_MIMIR and PLANCAST_THANOS name them
 	variables=$$(scripts/stores.sh) || $(SKIPPED); eval "$$variables"; \
 	PLANCAST_REQUIRE_STORES=1 go test -count=1 -run Store ./exporter ./exporter/fleet ./exporter/forecasting ./grafana-plugin/pkg/equality
 
@@ -111,7 +111,7 @@ release: ## build/release: the program for amd64 and arm64, the plugin, SBOMs, c
 
 .PHONY: release-check
 release-check: ## build the release twice, in two folders, and compare the bytes of every artifact; takes minutes
-	VERSION='$(VERSION)' scripts/release_check.sh
+	scripts/release_check.sh
 
 .PHONY: image-test
 image-test: ## build the images with buildah and run plancast in one: a read-only root, no capabilities, SIGTERM; needs root, takes minutes

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds Mimir and Thanos from their sources in the Go module proxy, pinned and checksummed, for
 # the tests against them (make stores-test): Debian has no packages of them. The first time takes
-# 20 minutes of two cores, 4 GB of memory and 6 GB of disk; after that, the programs lie in the cache.
+# 12 minutes of processor time and 6 GB of disk; after that, the programs lie in the cache.
 #
 #   eval "$(scripts/stores.sh)"
 #
