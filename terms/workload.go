@@ -10,9 +10,9 @@ import (
 // WorkloadLabel names the workload in the series of its figures.
 const WorkloadLabel = "workload"
 
-// WorkloadName marks the place of a workload's name in the PromQL of
+// workloadName marks the place of a workload's name in the PromQL of
 // WorkloadQuantities.
-const WorkloadName = "$workload"
+const workloadName = "$workload"
 
 // The series of a workload that say how far its figures count.
 const (
@@ -42,7 +42,7 @@ var workloadQuantities = []Quantity{
 
 // ofWorkload is a series of a workload.
 func ofWorkload(series string, label ...string) string {
-	matchers := []string{WorkloadLabel + `="` + WorkloadName + `"`}
+	matchers := []string{WorkloadLabel + `="` + workloadName + `"`}
 	for i := 0; i+1 < len(label); i += 2 {
 		matchers = append(matchers, label[i]+"="+strconv.Quote(label[i+1]))
 	}
@@ -50,7 +50,7 @@ func ofWorkload(series string, label ...string) string {
 }
 
 // WorkloadQuantities lists the quantities of a workload; in their PromQL
-// WorkloadName stands for its name.
+// workloadName stands for its name.
 func WorkloadQuantities() []Quantity { return append([]Quantity(nil), workloadQuantities...) }
 
 // OfWorkload names a quantity of a workload: "p99@chat".
@@ -66,7 +66,7 @@ func SplitWorkload(name string) (quantity, workload string) {
 func (q Quantity) of(workload string) Quantity {
 	if workload != "" {
 		q.Name, q.Title = OfWorkload(q.Name, workload), q.Title+" of "+workload
-		q.Expr = strings.ReplaceAll(q.Expr, WorkloadName, workload)
+		q.Expr = strings.ReplaceAll(q.Expr, workloadName, workload)
 	}
 	return q
 }

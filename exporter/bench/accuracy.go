@@ -251,7 +251,7 @@ func (c *comparison) deviation(o Options, single bool) error {
 	c.Measure = o.Deviation
 	switch {
 	case o.Reference == ReferenceLabels:
-		c.Measure = DeviationError
+		c.Measure = deviationError
 	case o.Deviation == DeviationAuto || o.Deviation == "":
 		switch {
 		case c.Top1 != nil:
@@ -273,7 +273,7 @@ func (c *comparison) deviation(o Options, single bool) error {
 			return missing("there are no labels", "put labels.npy beside the model, or choose another deviation")
 		}
 		c.Deviation = max(0, *c.ReferenceTop1-*c.Top1)
-	case DeviationError:
+	case deviationError:
 		if c.Top1 == nil {
 			return missing("there are no labels for an output of class scores", "put labels.npy beside the model, or choose another reference")
 		}

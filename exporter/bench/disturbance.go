@@ -50,7 +50,7 @@ type Guard struct {
 	// lets everything pass.
 	MaxDisturbance float64 `json:"max_disturbance"`
 	// Percentile is the one that decides whether the latency is stable and what
-	// a change is: the highest that a target asks for. 0 is DefaultPercentile.
+	// a change is: the highest that a target asks for. 0 is defaultPercentile.
 	Percentile float64 `json:"percentile,omitempty"`
 	// Margin is the change that does not matter: 0.02 for 2 %.
 	Margin float64 `json:"margin"`
@@ -59,8 +59,8 @@ type Guard struct {
 	Rebuild time.Duration `json:"rebuild"`
 }
 
-// DefaultPercentile decides where no target asks for a percentile.
-const DefaultPercentile = 0.99
+// defaultPercentile decides where no target asks for a percentile.
+const defaultPercentile = 0.99
 
 // DefaultGuard waits half a minute for quiet, lets 5 % of disturbance pass and
 // calls 2 % no change.
@@ -71,7 +71,7 @@ func DefaultGuard() Guard {
 // Decisive is the percentile that decides.
 func (g Guard) Decisive() float64 {
 	if g.Percentile == 0 {
-		return DefaultPercentile
+		return defaultPercentile
 	}
 	return g.Percentile
 }
@@ -272,7 +272,7 @@ func (r *run) fit(ctx context.Context, stage string, leave time.Duration, once f
 				r.warn("the device could not be watched all the time, so throttling may have gone unnoticed: %s", t.Problem)
 			}
 			if why := t.throttled(); why != "" {
-				if r.throttled < MaxRemeasured {
+				if r.throttled < maxRemeasured {
 					r.throttled++
 					r.progress(engine.Progress{Stage: stage, Message: "discarded and measured again: the device was throttled " + why})
 					continue

@@ -50,7 +50,7 @@ func (r *run) explain(e *engine.Error) *engine.Error {
 		e = r.generated(e)
 	}
 	e.Message, e.Hint = clip(e.Message, mostMessage), clip(e.Hint, mostHint)
-	e.Subject, e.Node, e.Operator = clip(e.Subject, mostMessage), clip(e.Node, MostName), clip(e.Operator, MostName)
+	e.Subject, e.Node, e.Operator = clip(e.Subject, mostMessage), clip(e.Node, mostName), clip(e.Operator, mostName)
 	return e
 }
 

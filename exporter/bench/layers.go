@@ -32,7 +32,7 @@ func (r *run) layers(ctx context.Context) error {
 			s.Fused++
 		}
 		if r.m.Plan.Precision == engine.INT8 && l.Quantizable && l.Precision != engine.INT8 && l.Precision != "" {
-			s.Unquantized = append(s.Unquantized, clip(l.Label(), MostName))
+			s.Unquantized = append(s.Unquantized, clip(l.Label(), mostName))
 		}
 	}
 	layers = bounded(layers)
@@ -77,12 +77,12 @@ func noEffect(requested engine.Precision, s *LayerSummary, quantizable int) stri
 
 // bounded is what a record holds of the layers.
 func bounded(layers []engine.Layer) []engine.Layer {
-	out := slices.Clone(layers[:min(len(layers), MostLayers)])
+	out := slices.Clone(layers[:min(len(layers), mostLayers)])
 	for i, l := range out {
-		l.Name, l.Type, l.Tactic = clip(l.Name, MostName), clip(l.Type, MostName), clip(l.Tactic, MostName)
+		l.Name, l.Type, l.Tactic = clip(l.Name, mostName), clip(l.Type, mostName), clip(l.Tactic, mostName)
 		l.Origins = slices.Clone(l.Origins[:min(len(l.Origins), mostOrigins)])
 		for k := range l.Origins {
-			l.Origins[k] = clip(l.Origins[k], MostName)
+			l.Origins[k] = clip(l.Origins[k], mostName)
 		}
 		out[i] = l
 	}
@@ -115,7 +115,7 @@ func LayerChangesBetween(version string, before, after []engine.Layer) *LayerCha
 			if change.Kind != kind {
 				continue
 			}
-			if c.Counts[kind]++; len(c.Lines) < MostChangeLines {
+			if c.Counts[kind]++; len(c.Lines) < mostChangeLines {
 				c.Lines = append(c.Lines, change.String())
 			}
 		}

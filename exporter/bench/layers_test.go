@@ -44,7 +44,7 @@ func TestAnEngineIn8BitsInWhichNothingIs(t *testing.T) {
 func TestARecordIsBoundedWhateverTheModelIs(t *testing.T) {
 	var layers []engine.Layer
 	long := strings.Repeat("ü", 5000)
-	for i := range MostLayers + 100 {
+	for i := range mostLayers + 100 {
 		layers = append(layers, engine.Layer{Name: fmt.Sprint(i), Type: "Relu"})
 	}
 	layers[0] = engine.Layer{Name: long, Type: "Relu", Origins: []string{long, long}}
@@ -53,7 +53,7 @@ func TestARecordIsBoundedWhateverTheModelIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := m.Layers
-	if l.Total != MostLayers+100 || len(l.Layers) != MostLayers || len(l.Layers[0].Name) > MostName || len(l.Layers[0].Origins[1]) > MostName || !utf8.ValidString(l.Layers[0].Name) {
+	if l.Total != mostLayers+100 || len(l.Layers) != mostLayers || len(l.Layers[0].Name) > mostName || len(l.Layers[0].Origins[1]) > mostName || !utf8.ValidString(l.Layers[0].Name) {
 		t.Errorf("%d layers of %d, the first %+v", len(l.Layers), l.Total, l.Layers[0])
 	}
 	_, err = Measure(t.Context(), fake.New(), job(t, fake.Script{Fault: fake.BuildFailed, Message: long}), nil)

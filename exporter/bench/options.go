@@ -14,8 +14,8 @@ const (
 	DeviationTop1      = "top1"
 	DeviationAgreement = "top1_agreement"
 	DeviationRelL2     = "relative_l2"
-	// DeviationError is that of ReferenceLabels, and no choice of its own.
-	DeviationError = "top1_error"
+	// deviationError is that of ReferenceLabels, and no choice of its own.
+	deviationError = "top1_error"
 )
 
 // What accuracy deviation may be measured against, apart from the default ("") and

@@ -39,9 +39,9 @@ func overLatency(n int, q float64) int {
 	}) - 1
 }
 
-// MinQueriesForBound is the least number of queries from which EarlyStopping
+// minQueriesForBound is the least number of queries from which earlyStopping
 // gives a bound: 662 for P99.
-func MinQueriesForBound(q float64) int {
+func minQueriesForBound(q float64) int {
 	n := MinQueries(q)
 	for overLatency(n, q) < 1 {
 		n++
@@ -49,11 +49,11 @@ func MinQueriesForBound(q float64) int {
 	return n
 }
 
-// EarlyStopping is MLPerf's estimate of the percentile q from above: with 99 %
+// earlyStopping is MLPerf's estimate of the percentile q from above: with 99 %
 // confidence the true percentile is not higher. Of n sorted latencies it is the
 // t-th largest, t being overLatency(n, q); MLPerf gives none when t is 0.
 // sorted must be in ascending order.
-func EarlyStopping(sorted []float64, q float64) (float64, bool) {
+func earlyStopping(sorted []float64, q float64) (float64, bool) {
 	t := overLatency(len(sorted), q)
 	if t < 1 {
 		return 0, false
@@ -89,7 +89,7 @@ func Summarize(batch int, samples []float64) Latency {
 			continue
 		}
 		x := Quantile{Q: q, Value: NearestRank(sorted, q)}
-		if upper, ok := EarlyStopping(sorted, q); ok {
+		if upper, ok := earlyStopping(sorted, q); ok {
 			x.Upper = &upper
 		}
 		if low, high, ok := interval(samples, sorted, q); ok {

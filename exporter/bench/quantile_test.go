@@ -46,7 +46,7 @@ func TestPublishedMinima(t *testing.T) {
 		q             float64
 		atAll, bounds int
 	}{{0.90, 44, 64}, {0.99, 459, 662}} {
-		if a, b := MinQueries(c.q), MinQueriesForBound(c.q); a != c.atAll || b != c.bounds {
+		if a, b := MinQueries(c.q), minQueriesForBound(c.q); a != c.atAll || b != c.bounds {
 			t.Errorf("P%g: %d and %d queries, want %d and %d", 100*c.q, a, b, c.atAll, c.bounds)
 		}
 	}
@@ -108,7 +108,7 @@ func TestTheBoundHoldsAsOftenAsItSays(t *testing.T) {
 				s[i] = r.ExpFloat64()
 			}
 			slices.Sort(s)
-			if upper, ok := EarlyStopping(s, 0.99); !ok || upper < truth {
+			if upper, ok := earlyStopping(s, 0.99); !ok || upper < truth {
 				misses++
 			}
 		}

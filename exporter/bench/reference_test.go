@@ -66,7 +66,7 @@ func TestLabelsMayBeTheReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := m.Accuracy
-	if a == nil || a.Measure != DeviationError || a.Deviation != 0.25 || *a.Top1 != 0.75 || a.Reference != "labels" || a.ReferenceTop1 != nil || a.Top1Agreement != nil {
+	if a == nil || a.Measure != deviationError || a.Deviation != 0.25 || *a.Top1 != 0.75 || a.Reference != "labels" || a.ReferenceTop1 != nil || a.Top1Agreement != nil {
 		t.Errorf("%+v, warnings %q", a, m.Warnings)
 	}
 }

@@ -154,7 +154,7 @@ type LayerSummary struct {
 	// NoEffect says why the precision asked for had no effect: nothing of weight in
 	// the engine computes in it. It is "" where the precision did something.
 	NoEffect string         `json:"no_effect,omitempty"`
-	Layers   []engine.Layer `json:"layers,omitempty"`  // at most MostLayers, with names of at most MostName bytes
+	Layers   []engine.Layer `json:"layers,omitempty"`  // at most mostLayers, with names of at most mostName bytes
 	Changes  *LayerChanges  `json:"changes,omitempty"` // against the plan before; nil without one
 }
 
@@ -163,11 +163,11 @@ func (s *LayerSummary) Nothing(asked engine.Precision) string {
 	return strings.ToUpper(string(asked)) + " had no effect: " + s.NoEffect
 }
 
-// MostLayers and MostName bound what a record holds of an engine's graph: a model may
+// mostLayers and mostName bound what a record holds of an engine's graph: a model may
 // have any number of nodes, with names of any length.
 const (
-	MostLayers  = 5000
-	MostName    = 200
+	mostLayers  = 5000
+	mostName    = 200
 	mostOrigins = 64
 )
 
@@ -175,11 +175,11 @@ const (
 type LayerChanges struct {
 	Against string                    `json:"against"` // the version compared with
 	Counts  map[engine.ChangeKind]int `json:"counts"`  // only kinds that occur
-	Lines   []string                  `json:"lines"`   // the changes in words, the weighty kinds first; at most MostChangeLines
+	Lines   []string                  `json:"lines"`   // the changes in words, the weighty kinds first; at most mostChangeLines
 }
 
-// MostChangeLines is how many changes are written out.
-const MostChangeLines = 20
+// mostChangeLines is how many changes are written out.
+const mostChangeLines = 20
 
 // Job is one candidate at one precision: all that a worker needs to know. It
 // crosses the process boundary as JSON.

@@ -57,7 +57,7 @@ type Telemetry struct {
 	// Discarded is how many windows of the whole measurement were discarded
 	// because the device was throttled by heat or by a power brake.
 	Discarded int `json:"discarded,omitempty"`
-	// Suffered is how many windows count although it was: after MaxRemeasured.
+	// Suffered is how many windows count although it was: after maxRemeasured.
 	Suffered int `json:"suffered,omitempty"`
 
 	// Problem is why the device could not be watched all the time; "" when it could.
@@ -81,9 +81,9 @@ const (
 // ThrottleReasons lists them all.
 var ThrottleReasons = []ThrottleReason{Thermal, PowerBrake, PowerCap, Hardware, SyncBoost, BoardLimit}
 
-// MaxRemeasured is how many throttled windows of one measurement are thrown
+// maxRemeasured is how many throttled windows of one measurement are thrown
 // away; what is throttled after that stands, and is marked unstable.
-const MaxRemeasured = 3
+const maxRemeasured = 3
 
 // disturbing are the reasons that make a window worthless: they say something
 // about the machine's cooling and supply, and come and go. A power cap does not:

@@ -33,9 +33,9 @@ func holds(rounds []round, x round) bool {
 	return slices.ContainsFunc(rounds, func(y round) bool { return &y.own[0] == &x.own[0] })
 }
 
-// MostSamples bounds how many queries WriteSamples writes: of more, evenly many are
+// mostSamples bounds how many queries WriteSamples writes: of more, evenly many are
 // left out.
-const MostSamples = 50_000
+const mostSamples = 50_000
 
 // WriteSamples writes the latency of queries as a compressed table, a line each in
 // the order in which they were timed: the window that they belong to, counted
@@ -45,7 +45,7 @@ func WriteSamples(w io.Writer, windows [][]float64) error {
 	for _, of := range windows {
 		total += len(of)
 	}
-	every := (total + MostSamples - 1) / MostSamples
+	every := (total + mostSamples - 1) / mostSamples
 	z := gzip.NewWriter(w)
 	line := []byte("window,latency_seconds\n")
 	n := 0

@@ -44,8 +44,8 @@ func TestSamplesAreBoundedAndInOrder(t *testing.T) {
 	}{
 		{nil, 0, "", ""},
 		{[][]float64{{0.25, 0.5}, {1e-5}}, 3, "1,0.25", "2,1e-05"},
-		{[][]float64{make([]float64, MostSamples), make([]float64, MostSamples)}, MostSamples, "1,0", "2,0"},
-		{[][]float64{make([]float64, MostSamples+1)}, MostSamples/2 + 1, "1,0", "1,0"},
+		{[][]float64{make([]float64, mostSamples), make([]float64, mostSamples)}, mostSamples, "1,0", "2,0"},
+		{[][]float64{make([]float64, mostSamples+1)}, mostSamples/2 + 1, "1,0", "1,0"},
 	} {
 		var b bytes.Buffer
 		if err := WriteSamples(&b, c.windows); err != nil {

@@ -254,7 +254,7 @@ func (r *run) judge(o Options, accepted int, disturbed bool) {
 	}
 	if least := MinQueries(0.99); l.Queries < least {
 		r.warn("P99 needs at least %d queries; got %d: raise max_window or lower the batch", least, l.Queries)
-	} else if least := MinQueriesForBound(0.99); l.Queries < least {
+	} else if least := minQueriesForBound(0.99); l.Queries < least {
 		r.warn("a bound on P99 needs at least %d queries; got %d", least, l.Queries)
 	}
 	if cv := l.StdDev / l.Mean; cv > 0.1 && r.host == nil {

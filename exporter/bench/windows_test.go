@@ -135,7 +135,7 @@ func TestThePercentileThatDecidesIsKnownWithinHalfItsInterval(t *testing.T) {
 	}
 	// With the fewest queries that a median takes, and with one less.
 	for queries, want := range map[int]bool{MinQueries(0.5): true, MinQueries(0.5) - 1: false} {
-		if got := narrow(pooled([]round{steady(queries, 1, false)}), DefaultPercentile, 0.01); got != want {
+		if got := narrow(pooled([]round{steady(queries, 1, false)}), defaultPercentile, 0.01); got != want {
 			t.Errorf("%d queries: narrow is %t", queries, got)
 		}
 	}
@@ -155,7 +155,7 @@ func TestWhatMakesAFigureDoubtfulIsSaid(t *testing.T) {
 	} {
 		r := paced(1, DefaultOptions())
 		r.host = c.host
-		r.m.Stable, r.m.Overhead, r.m.Latency = true, c.overhead, Latency{Queries: MinQueriesForBound(0.99), Mean: 1, StdDev: c.spread}
+		r.m.Stable, r.m.Overhead, r.m.Latency = true, c.overhead, Latency{Queries: minQueriesForBound(0.99), Mean: 1, StdDev: c.spread}
 		r.judge(r.job.Options, 2, false)
 		if len(r.m.Warnings) != c.want {
 			t.Errorf("%s: %q", name, r.m.Warnings)

@@ -267,7 +267,7 @@ func (o Options) MoreRequests(w workload.Workload) string {
 		most = float64(i + 1)
 	}
 	switch {
-	case !w.Open() || most*float64(o.MaxWindows) >= float64(MinQueries(DefaultPercentile)):
+	case !w.Open() || most*float64(o.MaxWindows) >= float64(MinQueries(defaultPercentile)):
 		return ""
 	case len(w.Trace) == int(most):
 		return "record a longer trace"

@@ -59,7 +59,7 @@ func (s *stretch) settled() bool {
 		return false
 	}
 	a, b := s.pace(list[len(list)-2]), s.pace(list[len(list)-1])
-	return math.Abs(a-b) <= s.options.ThroughputTolerance*max(a, b) && narrow(pooled(s.those(list)), DefaultPercentile, s.options.P99Tolerance)
+	return math.Abs(a-b) <= s.options.ThroughputTolerance*max(a, b) && narrow(pooled(s.those(list)), defaultPercentile, s.options.P99Tolerance)
 }
 
 func (s *stretch) those(list []int) (rounds []round) {
@@ -186,7 +186,7 @@ func (t *traffic) blame(accepted []round) {
 func (t *traffic) judgeWorkload(windows int) {
 	r := &t.result
 	n := r.Latency.Queries
-	if least := MinQueries(DefaultPercentile); n < least {
+	if least := MinQueries(defaultPercentile); n < least {
 		t.warn("%s are too few for a P99, which takes %d: %s", units.Count(n, "request"), least, cmp.Or(t.job.Options.MoreRequests(t.w), raiseMaxWindow))
 	} else if !r.Stable && !r.Disturbed() {
 		t.warn("the latency did not settle in %s", units.Count(windows, "window"))
@@ -216,7 +216,7 @@ func (t *traffic) search(ctx context.Context) error {
 		return nil
 	}
 	rate, err := workload.MaxRate(t.result.Capacity, rateTolerance, mostProbes, func(rate float64) (bool, error) {
-		n := max(MinQueriesForBound(q), int(rate*o.SweepWindow.Seconds()))
+		n := max(minQueriesForBound(q), int(rate*o.SweepWindow.Seconds()))
 		t.progress(engine.Progress{Stage: "workload", Message: t.w.Name + ": is " + units.Format(rate, units.PerSec) + " too much?"})
 		_, served, err := t.window(ctx, t.w.Sequence(o.Seed+1).Draw(min(n, mostRequests), rate), o.MaxWindow, true)
 		if err != nil || served.FallsBehind(rate) {

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Affinity lists the cores that this process may use.
-func Affinity() ([]int, error) {
+// affinity lists the cores that this process may use.
+func affinity() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
 		return nil, fmt.Errorf("find the cores that this process may use: %w", err)

@@ -10,7 +10,7 @@ import (
 // A process that is started on chosen cores may use those alone, and this one
 // may use all that it could before.
 func TestOnCores(t *testing.T) {
-	before, err := Affinity()
+	before, err := affinity()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +27,7 @@ func TestOnCores(t *testing.T) {
 	if _, list, _ := strings.Cut(strings.TrimSpace(out.String()), "\t"); list != strings.TrimSpace(list) || list == "" || strings.ContainsAny(list, ",-") {
 		t.Errorf("the child may use %q", out.String())
 	}
-	after, err := Affinity()
+	after, err := affinity()
 	if err != nil || !slices.Equal(before, after) {
 		t.Errorf("before %v, after %v, %v", before, after, err)
 	}

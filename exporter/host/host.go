@@ -126,7 +126,7 @@ func (h *Host) read() reading {
 	cores := h.cores
 	if len(cores) == 0 {
 		var err error
-		if cores, err = Affinity(); err != nil {
+		if cores, err = affinity(); err != nil {
 			l.problem = err
 			return l
 		}

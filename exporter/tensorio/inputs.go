@@ -154,10 +154,10 @@ var ranges = map[engine.DType][2]float64{
 // smallest are the ranges of integers that NumPy has no type for.
 var smallest = map[engine.DType][2]float64{engine.Uint4: {0, 15}, engine.Int4: {-8, 7}, engine.Uint2: {0, 3}, engine.Int2: {-2, 1}}
 
-// Convert gives t another element type when that is harmless: between floating
+// convert gives t another element type when that is harmless: between floating
 // point types (NumPy's default is float64, models want float32), and between
 // integer types when every value fits.
-func Convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
+func convert(t engine.Tensor, dtype engine.DType) (engine.Tensor, error) {
 	if t.DType == dtype {
 		return t, nil
 	}
@@ -225,7 +225,7 @@ func Calls(file string, inputs []engine.TensorInfo, shapes [][]int64, arrays []e
 			}
 			return nil, bad(in, "which has no array named %q, only %s", in.Name, listed(names, 8))
 		}
-		a, err := Convert(a, in.DType)
+		a, err := convert(a, in.DType)
 		if err != nil {
 			return nil, bad(in, "array %q: %v", in.Name, err)
 		}
@@ -275,7 +275,7 @@ func held(in engine.TensorInfo, arrays []engine.Tensor) (engine.Tensor, error) {
 		if !ok {
 			return a, false, nil
 		}
-		t, err := Convert(a, dtype)
+		t, err := convert(a, dtype)
 		return t, true, err
 	}
 	switch {

@@ -180,15 +180,15 @@ func TestGenerate(t *testing.T) {
 
 func TestConvert(t *testing.T) {
 	double := engine.Tensor{DType: engine.Float64, Shape: []int64{1}, Data: []byte{0, 0, 0, 0, 0, 0, 0xf8, 0x3f}}
-	if got, err := Convert(double, engine.Float32); err != nil || got.At(0) != 1.5 {
+	if got, err := convert(double, engine.Float32); err != nil || got.At(0) != 1.5 {
 		t.Errorf("%v %v", got, err)
 	}
 	long := engine.Tensor{DType: engine.Int64, Shape: []int64{1}, Data: []byte{0x2c, 1, 0, 0, 0, 0, 0, 0}}
-	if got, err := Convert(long, engine.Int32); err != nil || got.At(0) != 300 {
+	if got, err := convert(long, engine.Int32); err != nil || got.At(0) != 300 {
 		t.Errorf("%v %v", got, err)
 	}
 	for to, want := range map[engine.DType]string{engine.Uint8: "300, which does not fit", engine.Float32: "it is int64 and the model expects float32", engine.Bool: "expects bool"} {
-		if _, err := Convert(long, to); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := convert(long, to); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("to %s: %v", to, err)
 		}
 	}

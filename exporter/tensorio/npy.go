@@ -32,9 +32,9 @@ const (
 	MaxBytes = 4 << 30
 )
 
-// ReadNPY reads one array of at most limit bytes. Complaints are those of
+// readNPY reads one array of at most limit bytes. Complaints are those of
 // KindInvalidInput without a subject; callers know the file.
-func ReadNPY(r io.Reader, limit int64) (engine.Tensor, error) {
+func readNPY(r io.Reader, limit int64) (engine.Tensor, error) {
 	var t engine.Tensor
 	var head [8]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil || string(head[:6]) != magic {
@@ -320,7 +320,7 @@ func ReadNPYFile(name string) (engine.Tensor, error) {
 		return engine.Tensor{}, engine.Errorf(engine.KindInvalidInput, "read array", name, "%v", err)
 	}
 	defer f.Close()
-	t, err := ReadNPY(f, MaxBytes)
+	t, err := readNPY(f, MaxBytes)
 	if err != nil {
 		if e := notWhatItIsCalled(name, magic); e != nil {
 			return t, e

@@ -128,7 +128,7 @@ func readMember(f *zip.File, limit int64) (engine.Tensor, error) {
 		return engine.Tensor{}, err
 	}
 	defer r.Close()
-	return ReadNPY(r, limit)
+	return readNPY(r, limit)
 }
 
 // WriteNPZ writes tensors as an .npz at name: into a temporary file beside it

@@ -46,7 +46,7 @@ func TestReadNPY(t *testing.T) {
 		"keys in another order":   {npy("{'shape': (1,), 'fortran_order': False, 'descr': '|i1'}", 0xff), engine.Int8, []int64{1}, []float64{-1}},
 		"double quotes, long int": {npy(`{"descr": "|i1", "fortran_order": False, "shape": (1L,)}`, 3), engine.Int8, []int64{1}, []float64{3}},
 	} {
-		got, err := ReadNPY(bytes.NewReader(c.file), 1<<20)
+		got, err := readNPY(bytes.NewReader(c.file), 1<<20)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -85,7 +85,7 @@ func TestReadNPYRefuses(t *testing.T) {
 		"a missing key":             {npy("{'descr': '|u1', 'shape': ()}", 1), "fortran_order"},
 		"code behind the header":    {npy("{'descr': '|u1', 'fortran_order': False, 'shape': ()}; import os", 1), "behind the header"},
 	} {
-		if _, err := ReadNPY(bytes.NewReader(c.file), 1<<20); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := readNPY(bytes.NewReader(c.file), 1<<20); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want %q", name, err, c.want)
 		}
 	}
@@ -131,11 +131,11 @@ func TestTextIsWrittenAndRead(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got[0], want) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	bytes, err := ReadNPY(strings.NewReader(string(npy(head("|S3", "False", "(2,)"), 'a', 'b', 'c', 'd', 0, 0))), 1<<20)
+	bytes, err := readNPY(strings.NewReader(string(npy(head("|S3", "False", "(2,)"), 'a', 'b', 'c', 'd', 0, 0))), 1<<20)
 	if err != nil || !slices.Equal(bytes.Strings, []string{"abc", "d"}) {
 		t.Errorf("bytes: %+v, %v", bytes, err)
 	}
-	columns, err := ReadNPY(strings.NewReader(string(npy(head("|S1", "True", "(2, 2)"), 'a', 'b', 'c', 'd'))), 1<<20)
+	columns, err := readNPY(strings.NewReader(string(npy(head("|S1", "True", "(2, 2)"), 'a', 'b', 'c', 'd'))), 1<<20)
 	if err != nil || !slices.Equal(columns.Strings, []string{"a", "c", "b", "d"}) {
 		t.Errorf("column-major: %+v, %v", columns, err)
 	}
@@ -151,7 +151,7 @@ func TestTypesThatNumPyLacksAreWidened(t *testing.T) {
 	if err != nil || got[0].DType != engine.Int8 || !slices.Equal(got[0].Data, []byte{1, 0xff, 7}) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if back, err := Convert(got[0], engine.Int4); err != nil || !slices.Equal(back.Data, small.Data) {
+	if back, err := convert(got[0], engine.Int4); err != nil || !slices.Equal(back.Data, small.Data) {
 		t.Errorf("back: %+v, %v", back, err)
 	}
 }
@@ -255,7 +255,7 @@ func FuzzReadNPY(f *testing.F) {
 	f.Add(npy(head(">i2", "True", "(2, 1)"), 1, 0, 2, 0))
 	f.Add(npy(head("|O", "False", "()")))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a, err := ReadNPY(bytes.NewReader(b), 1<<16)
+		a, err := readNPY(bytes.NewReader(b), 1<<16)
 		if err != nil {
 			return
 		}
@@ -266,7 +266,7 @@ func FuzzReadNPY(f *testing.F) {
 		if err := WriteNPY(&out, a); err != nil {
 			t.Fatal(err)
 		}
-		again, err := ReadNPY(&out, 1<<16)
+		again, err := readNPY(&out, 1<<16)
 		if err != nil || !bytes.Equal(again.Data, a.Data) || !reflect.DeepEqual(again.Shape, a.Shape) {
 			t.Fatalf("%+v became %+v, %v", a, again, err)
 		}

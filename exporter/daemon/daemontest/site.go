@@ -132,7 +132,7 @@ func (s *Site) Options() daemon.Options {
 	}
 	return daemon.Options{
 		Config: cfg, ConfigFile: s.File(), Now: time.Now, Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Worker: []string{os.Args[0], WorkerCommand}, Sender: []string{os.Args[0], SenderCommand}, Backends: []string{fake.Name}, Web: web.Options{Lifecycle: true},
+		Worker: []string{os.Args[0], workerCommand}, Sender: []string{os.Args[0], senderCommand}, Backends: []string{fake.Name}, Web: web.Options{Lifecycle: true},
 	}
 }
 
@@ -198,8 +198,8 @@ func (s *Site) read(text func(history.Record) string) []string {
 
 // Commands that make a test binary a process of plancast's, by WorkerMain.
 const (
-	WorkerCommand = "worker"
-	SenderCommand = "notifier"
+	workerCommand = "worker"
+	senderCommand = "notifier"
 )
 
 // UsedAgain is a variable that makes a worker one whose process does several jobs.
@@ -209,10 +209,10 @@ const UsedAgain = "PLANCAST_TEST_USED_AGAIN"
 // the test binary was started for that. Call it first in TestMain. Backends other than the scripted
 // one come from open, which may be nil.
 func WorkerMain(open worker.Opener) {
-	if len(os.Args) == 2 && os.Args[1] == SenderCommand {
+	if len(os.Args) == 2 && os.Args[1] == senderCommand {
 		os.Exit(notify.Main(os.Stdin, os.Stdout))
 	}
-	if len(os.Args) != 2 || os.Args[1] != WorkerCommand {
+	if len(os.Args) != 2 || os.Args[1] != workerCommand {
 		return
 	}
 	os.Exit(worker.Main(func(name string, c bench.BackendConfig) (engine.Backend, error) {
@@ -244,7 +244,7 @@ func Orphans(t testing.TB) []string {
 		if err != nil {
 			continue
 		}
-		if string(text) != os.Args[0]+"\x00"+WorkerCommand+"\x00" {
+		if string(text) != os.Args[0]+"\x00"+workerCommand+"\x00" {
 			continue
 		}
 		stat, err := os.ReadFile(filepath.Join(filepath.Dir(p), "stat"))

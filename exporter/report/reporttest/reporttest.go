@@ -209,7 +209,7 @@ func Input() standing.Evidence {
 		fp32, int8 := Measured(v), Measured(v*0.6)
 		if i == 3 {
 			fp32 = and(fp32, Paired("3", 0.84, 0.83, 0.85, bench.Changed), Saturated, Rejected)
-			int8 = and(int8, Paired("3", 0.84, 0.825, 0.856, bench.Changed), Served, Decoded, Prefilled, Rejected)
+			int8 = and(int8, Paired("3", 0.84, 0.825, 0.856, bench.Changed), Served, Decoded, prefilled, Rejected)
 		}
 		if i == 3 {
 			fp32 = and(fp32, Traced(change.Change{

@@ -61,8 +61,8 @@ var Prefill = workload.Workload{
 // Decoded completes a measured record with what Decode showed.
 func Decoded(r *history.Record) { generated(r, Decode, 1, 2000) }
 
-// Prefilled completes a measured record with what Prefill showed.
-func Prefilled(r *history.Record) { generated(r, Prefill, 512, 512) }
+// prefilled completes a measured record with what Prefill showed.
+func prefilled(r *history.Record) { generated(r, Prefill, 512, 512) }
 
 func generated(r *history.Record, w workload.Workload, tokens float64, context int64) {
 	l := r.Measurement.Latency

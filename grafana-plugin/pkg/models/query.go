@@ -49,12 +49,12 @@ const (
 	ShowIterations   Show = "iterations"
 	ShowDistribution Show = "distribution"
 
-	ShowScore       Show = "score"
+	showScore       Show = "score"
 	ShowCalibration Show = "calibration"
 )
 
-// MaxCriteria bounds the criteria of a query.
-const MaxCriteria = 20
+// maxCriteria bounds the criteria of a query.
+const maxCriteria = 20
 
 // Query is one question, validated and with its defaults filled in. Of a Report
 // it states no criteria.
@@ -207,7 +207,7 @@ func (q *Query) kind(w wire) error {
 	default:
 		return invalid("source", "%q is neither criteria nor milestone", w.Source)
 	}
-	shows := map[Type][]Show{When: {ShowDate, ShowIterations, ShowDistribution}, Record: {ShowScore, ShowCalibration}}[q.Type]
+	shows := map[Type][]Show{When: {ShowDate, ShowIterations, ShowDistribution}, Record: {showScore, ShowCalibration}}[q.Type]
 	if len(shows) == 0 {
 		q.Show = ""
 		return nil
@@ -325,8 +325,8 @@ func (q *Query) criteria(list []wireCriterion) error {
 	switch n := len(list); {
 	case n == 0:
 		return invalid("criteria", "state at least one, such as plancast_engine_latency_seconds{quantile=\"0.99\"} < 50ms")
-	case n > MaxCriteria:
-		return invalid("criteria", "%d exceed the limit of %d", n, MaxCriteria)
+	case n > maxCriteria:
+		return invalid("criteria", "%d exceed the limit of %d", n, maxCriteria)
 	}
 	used := map[string]bool{}
 	for i, c := range list {

@@ -52,12 +52,12 @@ type jsonData struct {
 
 // The defaults of the settings; README.md states them.
 const (
-	DefaultResolution = 15 * time.Second
-	DefaultFresh      = 30 * time.Second
-	DefaultCacheBytes = 96 << 20
-	DefaultMaxSeries  = 2000
-	DefaultMaxBytes   = 64 << 20
-	DefaultRequests   = 6
+	defaultResolution = 15 * time.Second
+	defaultFresh      = 30 * time.Second
+	defaultCacheBytes = 96 << 20
+	defaultMaxSeries  = 2000
+	defaultMaxBytes   = 64 << 20
+	defaultRequests   = 6
 )
 
 // LoadSettings reads and validates the settings of an instance.
@@ -70,9 +70,9 @@ func LoadSettings(s backend.DataSourceInstanceSettings) (Settings, error) {
 	}
 	out := Settings{
 		Method: strings.ToUpper(cmp.Or(d.HTTPMethod, http.MethodPost)), History: terms.LookBack, Horizon: cmp.Or(d.DefaultHorizon, terms.Horizon),
-		Resolution: DefaultResolution, Fresh: DefaultFresh, CacheBytes: DefaultCacheBytes,
-		MaxSeries: cmp.Or(d.MaxSeries, DefaultMaxSeries), MaxBytes: cmp.Or(int64(d.MaxMegabytes)<<20, DefaultMaxBytes),
-		Requests: cmp.Or(d.MaxRequests, DefaultRequests), OAuth: d.OAuthPassThru,
+		Resolution: defaultResolution, Fresh: defaultFresh, CacheBytes: defaultCacheBytes,
+		MaxSeries: cmp.Or(d.MaxSeries, defaultMaxSeries), MaxBytes: cmp.Or(int64(d.MaxMegabytes)<<20, defaultMaxBytes),
+		Requests: cmp.Or(d.MaxRequests, defaultRequests), OAuth: d.OAuthPassThru,
 	}
 	if d.CacheSeconds != nil {
 		out.Fresh = time.Duration(*d.CacheSeconds) * time.Second
