@@ -192,7 +192,7 @@ func TestProgressAndCancel(t *testing.T) {
 		OptimizationLevel: 3, Progress: func(p trt.Progress) { cancel(why) },
 	})
 	if !errors.Is(err, why) {
-		t.Errorf("cancelled: %v", err)
+		t.Errorf("canceled: %v", err)
 	}
 	func() {
 		defer func() {

@@ -201,7 +201,7 @@ func TestNoLeakInFailure(t *testing.T) {
 			defer n.Close()
 			ctx, cancel := context.WithCancel(t.Context())
 			if _, err := n.Build(ctx, trt.BuildOptions{OptimizationLevel: 1, Progress: func(trt.Progress) { cancel() }}); !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled: %v", err)
+				t.Errorf("canceled: %v", err)
 			}
 		}
 	})

@@ -216,6 +216,6 @@ func TestRepeatsAreCountedOnWhatWaits(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.UpdateOutbox(ctx, func(*history.OutboxTx) error { return nil }); !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled update: %v", err)
+		t.Errorf("a canceled update: %v", err)
 	}
 }

@@ -100,7 +100,7 @@ func (c *Client) explain(err error) error {
 	)
 	switch {
 	case errors.Is(err, context.Canceled):
-		return downstream(499, "the query was cancelled")
+		return downstream(499, "the query was canceled")
 	case errors.Is(err, errBytes):
 		e := downstream(http.StatusBadRequest, "the answer of %s is larger than %d MiB: narrow the expression, shorten the history, or %s", host, c.o.MaxBytes>>20, hint.Size)
 		e.Ours, e.tooBig = true, true

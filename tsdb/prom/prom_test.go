@@ -281,7 +281,7 @@ func TestCancellationReachesTheServer(t *testing.T) {
 		<-arrived
 		cancel()
 	}()
-	if _, err := history(client, ctx); err == nil || !strings.Contains(err.Error(), "cancelled") {
+	if _, err := history(client, ctx); err == nil || !strings.Contains(err.Error(), "canceled") {
 		t.Errorf("got %v", err)
 	}
 	<-left

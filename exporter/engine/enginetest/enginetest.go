@@ -182,7 +182,7 @@ func TestBackend(t *testing.T, newBackend func(testing.TB) engine.Backend, f Fix
 		}
 	})
 
-	t.Run("a window is cancelled while it runs", func(t *testing.T) {
+	t.Run("a window is canceled while it runs", func(t *testing.T) {
 		e, inputs := load(t, open(t), f.Model, engine.FP32)
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 		defer cancel()

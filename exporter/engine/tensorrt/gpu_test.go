@@ -162,11 +162,11 @@ func TestFailuresOfAGPU(t *testing.T) {
 	if e := build(onnxtest.WriteBytes(t, whole[:len(whole)/2])); e.Kind != engine.KindInvalidModel {
 		t.Errorf("a truncated file: %+v", e)
 	}
-	cancelled, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	canceled, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	j := job(t, t.TempDir(), engine.FP32, "")
-	if _, err := bench.Measure(cancelled, New(Options{}), j, nil); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("cancelled: %v", err)
+	if _, err := bench.Measure(canceled, New(Options{}), j, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("canceled: %v", err)
 	}
 	if _, err := New(Options{Device: 99}).Environment(t.Context()); err == nil || engine.AsError(err).Kind != engine.KindUnavailable {
 		t.Errorf("GPU 99: %v", err)

@@ -24,12 +24,12 @@ const atWork = "the neighbor is at work"
 // container, where NVML's process list does not show it. Once it is gone, nothing
 // on the GPU does.
 func TestASecondProcessOnTheGPUDisturbs(t *testing.T) {
-	if os.Getenv("PLANCAST_TEST_NEIGHBOUR") != "" {
+	if os.Getenv("PLANCAST_TEST_NEIGHBOR") != "" {
 		neighbor(t)
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), "PLANCAST_TEST_NEIGHBOUR=1")
+	cmd.Env = append(os.Environ(), "PLANCAST_TEST_NEIGHBOR=1")
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

@@ -156,7 +156,7 @@ func failed(err error) backend.DataResponse {
 		}
 	case errors.Is(err, context.Canceled):
 		r.Status, r.ErrorSource = 499, backend.ErrorSourceDownstream
-		r.Error = errors.New("the query was cancelled")
+		r.Error = errors.New("the query was canceled")
 	case errors.Is(err, context.DeadlineExceeded):
 		r.Status, r.ErrorSource = backend.StatusTimeout, backend.ErrorSourceDownstream
 		r.Error = errors.New("the query took too long: shorten the history or narrow the expression")
