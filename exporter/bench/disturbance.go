@@ -319,7 +319,7 @@ func (r *run) round(ctx context.Context, inputs []engine.Tensor, index int, pair
 		t.options.MaxDuration /= time.Duration(t.count)
 		t.options.WarmUp = settling(t.options.Duration)
 	}
-	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, &r.effort) })
+	return r.fit(ctx, "latency", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, r.efforts) })
 }
 
 // turns are to be timed: count of the candidate, and beside the first of them partners
@@ -332,8 +332,11 @@ type turns struct {
 
 // alternate times turns and returns the seconds that they took. own is what the
 // candidate's queries are known to take of the device.
-func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, own *effort) (x round, elapsed float64, err error) {
-	var watched []Telemetry
+func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, own efforts) (x round, elapsed float64, err error) {
+	var (
+		watched []Telemetry
+		before  engine.Engine
+	)
 	clock := func(e engine.Engine, into *[]engine.Window) error {
 		w, observed, err := r.watched(ctx, e, inputs, t.options)
 		if err != nil {
@@ -347,8 +350,9 @@ func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, ow
 		x.observed.timed(w, t.options.Concurrency)
 		if observed != nil && e == r.engine {
 			watched = append(watched, *observed)
-			x.observed.surplus += own.surplus(*observed, w) / float64(t.count)
+			x.observed.surplus += own.after(before).surplus(*observed, w) / float64(t.count)
 		}
+		before = e
 		return nil
 	}
 	for i := range t.count {

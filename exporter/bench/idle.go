@@ -85,6 +85,17 @@ func (r *run) rest(ctx context.Context, onDevice bool, most time.Duration) time.
 // any clock where memory decides how long it takes, the second where the SMs do.
 type effort struct{ seconds, cycles float64 }
 
+// efforts are what a query of the candidate's engine takes, by the engine that had the
+// turn before (nil for none): the device's counters may still count the end of that.
+type efforts map[engine.Engine]*effort
+
+func (e efforts) after(before engine.Engine) *effort {
+	if e[before] == nil {
+		e[before] = new(effort)
+	}
+	return e[before]
+}
+
 // surplus learns from a turn and returns by how much the activity of the SMs
 // exceeds what the engine's own queries take, as a share of all SMs: others were
 // at work then. Since the first turns have little to compare with, what others do

@@ -3,6 +3,7 @@ package bench
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"testing"
 	"time"
@@ -80,6 +81,27 @@ func TestASurplusOfActivityIsOthers(t *testing.T) {
 		tel.Duration = cmp.Or(c.watched, 1)
 		if got := e.surplus(tel, w); got < c.low || got > c.high {
 			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// The counters of a turn may still hold the end of the one before: after a partner that
+// keeps more of the device at work, each turn seems to take more.
+func TestWhatThePartnerDidIsNoSurplus(t *testing.T) {
+	type named struct{ engine.Engine }
+	own, partner := &named{}, &named{}
+	clock, w := 2e9, engine.Window{Latencies: make([]float64, 1000), Elapsed: 1}
+	e := efforts{}
+	for i, turn := range []struct {
+		after    engine.Engine
+		activity float64
+		surplus  float64
+	}{
+		{nil, 0.38, 0}, {own, 0.4, 0}, {partner, 0.46, 0}, {own, 0.4, 0}, {partner, 0.46, 0}, {partner, 0.56, 0.1},
+	} {
+		got := e.after(turn.after).surplus(Telemetry{SMActivity: &turn.activity, SMClock: &clock, Duration: 1}, w)
+		if math.Abs(got-turn.surplus) > 1e-9 {
+			t.Errorf("turn %d: %v; want %v", i+1, got, turn.surplus)
 		}
 	}
 }

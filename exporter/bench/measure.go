@@ -19,7 +19,7 @@ func Measure(ctx context.Context, backend engine.Backend, job Job, progress func
 	if progress == nil {
 		progress = func(engine.Progress) {}
 	}
-	r := &run{backend: backend, job: job, progress: progress}
+	r := &run{backend: backend, job: job, progress: progress, efforts: efforts{}}
 	for _, w := range with {
 		w(r)
 	}
@@ -55,7 +55,7 @@ type run struct {
 	disturbed int           // windows discarded because of other work
 	spent     time.Duration // of the patience
 	idle      *Idle         // the last look at the idle device; nil before the first
-	effort    effort        // of the candidate's engine
+	efforts   efforts       // of the candidate's engine
 	partner   *partner      // nil without one
 	warm      engine.Window // of the warm-up
 	points    []round       // of the sweep

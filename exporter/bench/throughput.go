@@ -97,7 +97,7 @@ func (r *run) lap(ctx context.Context, at Point, laps int, d time.Duration) erro
 		return err
 	}
 	t.options.WarmUp = settling(d)
-	x, err := r.fit(ctx, "throughput", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, new(effort)) })
+	x, err := r.fit(ctx, "throughput", r.job.Guard.Patience, func() (round, float64, error) { return r.alternate(ctx, inputs, t, efforts{}) })
 	if err == nil {
 		r.laps = []round{x}
 	}
