@@ -80,7 +80,7 @@ func ExampleJoint() {
 		fmt.Println(p.Model, p.Criterion, p.Forecast.State)
 	}
 	// Output:
-	// 96 % of the way; 59 % (27-85 %) within 10 iterations
+	// 96 % of the way; 60 % (28-85 %) within 10 iterations
 	// bert accuracy_deviation < 0.5 % at_risk
 	// resnet50 p99 < 50 ms on_track
 	// resnet50 accuracy_deviation < 0.5 % met
@@ -104,5 +104,5 @@ func ExampleSingle_seed() {
 	}
 	fmt.Println(f.Summary)
 	// Output:
-	// 76 % of the way to 50 ms; about 2.0 more effective iterations; 87 % (74-94 %) within 5 iterations
+	// 76 % of the way to 50 ms; about 2.0 more effective iterations; 88 % (75-95 %) within 5 iterations
 }

@@ -138,7 +138,7 @@ func (l *Law) Bands(steps int, each func(h int, low, middle, high float64)) {
 }
 
 func (l *Law) band(h int, s *spreads, at *[2]lastRoot) (low, middle, high float64) {
-	below, above := s.sides(h, l.logStep[h-1], l.leads(), l.around[h-1])
+	below, above := s.sides(h, l.logStep[h-1], l.steady, l.around[h-1])
 	centre := l.centre[h-1]
 	low = l.promised(0.1, centre-below, h, &at[0])
 	middle = l.promised(0.5, max(centre, low), h, &at[1])
@@ -165,7 +165,7 @@ func moved(x, to, kept float64) float64 {
 }
 
 // kept is the probability that a value that is reached stays reached.
-func (l *Law) kept() float64 { return l.worked * (1 - l.leads()) }
+func (l *Law) kept() float64 { return l.worked * (1 - l.steady) }
 
 // reachable returns the least point whose chance of being reached within h steps
 // is at least p; it looks from x on.

@@ -25,6 +25,7 @@ type Law struct {
 	shift  float64 // of Context
 	state  [states]float64
 	worked float64 // probability that people work on the history
+	steady float64 // probability that it approaches a limit, as far as it shows that
 	work   work
 
 	weights     [experts]float64 // for bands, newest result judged
@@ -67,11 +68,11 @@ func (e *History) Law(c *Coefficients, around Context, horizon int, l *Law) {
 	l.expect(e, &w)
 	l.behind = l.far(l.best)
 	l.without, l.errors = e.errors(&w, &l.weights)
-	l.trendWeight = 0
+	l.steady, l.trendWeight = 0, 0
 	if n >= shortestTrend {
 		l.follow(e)
 	}
-	l.errors.Steady = l.trendWeight
+	l.errors.Steady = l.steady
 }
 
 // expect fills in the paths on which the experts expect the next results: level
@@ -100,26 +101,27 @@ func (l *Law) expect(e *History, before *[experts]float64) {
 
 // Doubt is the standard deviation of the log odds of every probability.
 func (l *Law) Doubt() float64 {
-	return l.c.Doubt + l.trendWeight*(l.c.SteadyDoubt-l.c.Doubt)
+	return l.c.Doubt + l.steady*(l.c.SteadyDoubt-l.c.Doubt)
 }
 
 // ExpertWeights returns what each expert counts for the bands, by name.
 func (l *Law) ExpertWeights() (names [experts]string, weights [experts]float64) {
 	for x := range l.weights {
-		weights[x] = (1 - l.trendWeight) * l.weights[x]
+		weights[x] = (1 - l.steady) * l.weights[x]
 	}
 	sum := 0.0
 	for _, w := range l.weights[levels+medians:] {
 		sum += w
 	}
 	for x := levels + medians; x < experts; x++ {
-		weights[x] += l.trendWeight * l.weights[x] / sum
+		weights[x] += l.steady * l.weights[x] / sum
 	}
 	return expertNames, weights
 }
 
-// TrendShare is the probability that the history steadily approaches a limit.
-func (l *Law) TrendShare() float64 { return l.trendWeight }
+// TrendShare is the probability that the history steadily approaches a limit, as
+// far as it shows that.
+func (l *Law) TrendShare() float64 { return l.steady }
 
 // Worked is the probability that people work on the history.
 func (l *Law) Worked() float64 { return l.worked }

@@ -134,3 +134,20 @@ func TestOneSmallErrorDoesNotMakeANarrowBand(t *testing.T) {
 		t.Errorf("a band is %.3f wide after a repeated result and %.3f after one that differs by 3 %%", lucky, usual)
 	}
 }
+
+// An approach to a limit counts before it shows, ever less as results come that
+// could show it.
+func TestAnApproachCountsBeforeItShows(t *testing.T) {
+	trend := Default().Trend
+	last := 1.0
+	for n := shortestTrend; n < 60; n++ {
+		shown, counted := trend.weights(-surest, 0, n)
+		if shown != 0 {
+			t.Errorf("%d results that speak against an approach show one with %.3f", n, shown)
+		}
+		if more := n < longestEarly; more != (counted > 0) || counted > last || n > shortestTrend && last-counted > 0.03 {
+			t.Errorf("%d results: it counts %.4f, after %.4f with one fewer", n, counted, last)
+		}
+		last = counted
+	}
+}

@@ -47,7 +47,7 @@ type BandTerms struct {
 func (l *Law) BandTerms(h int) BandTerms {
 	at := l.centre[h-1]
 	return BandTerms{
-		steps: h, errors: l.errors, centre: at, trend: l.leads(), around: l.around[h-1],
+		steps: h, errors: l.errors, centre: at, trend: l.steady, around: l.around[h-1],
 		kept: l.kept(), tenth: l.reachable(0.1, at, h, &lastRoot{}), half: l.reachable(0.5, at, h, &lastRoot{}),
 	}
 }
