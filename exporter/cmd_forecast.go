@@ -28,6 +28,7 @@ type forecastCommand struct {
 	criterion *string
 	deadline  *string
 	horizon   *int
+	bounded   bool // by --horizon
 	ready     *float64
 	effort    *string
 	format    *string
@@ -37,7 +38,7 @@ type forecastCommand struct {
 func registerForecast(app *kingpin.Application) (string, command) {
 	cmd := app.Command("forecast", "Forecast how likely one series is to reach a target, and by when.")
 	flags := historyFlags{config: configFlag(cmd), file: cmd.Flag("history.file", "History file. By default, the one in the configuration.").String()}
-	return cmd.FullCommand(), &forecastCommand{
+	c := &forecastCommand{
 		source:    sourceFlags(cmd, flags),
 		jsonl:     cmd.Flag("jsonl", "Read JSON questions from stdin, one per line, and write answers to stdout. Other flags are ignored (docs/forecasting.md).").Bool(),
 		criterion: cmd.Flag("criterion", `Target, such as "p99 < 50ms".`).String(),
@@ -48,6 +49,8 @@ func registerForecast(app *kingpin.Application) (string, command) {
 		format:    cmd.Flag("format", "Format: text, json or svg (a chart of the history and the forecast).").Default("text").Enum("text", "json", "svg"),
 		output:    cmd.Flag("output", "Output file. By default, stdout.").String(),
 	}
+	cmd.GetFlag("horizon").IsSetByUser(&c.bounded)
+	return cmd.FullCommand(), c
 }
 
 func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
@@ -60,12 +63,15 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	if *c.ready <= 0 || *c.ready >= 1 {
 		return 0, fmt.Errorf("--ready %v: write a probability of more than 0 and less than 1", *c.ready)
 	}
-	if *c.horizon < 0 || *c.horizon > terms.MaxHorizon {
+	if c.bounded && *c.horizon < 1 || *c.horizon > terms.MaxHorizon {
 		return 0, fmt.Errorf("--horizon %d: write 1 to %d", *c.horizon, terms.MaxHorizon)
 	}
 	criterion, err := forecast.ParseCriterion(*c.criterion, c.unitOf)
 	if err != nil && *c.url != "" && *c.unit == "" {
 		err = fmt.Errorf("%w: write a number in the base unit, or name the unit with --unit, such as --unit seconds", err)
+	}
+	if err == nil {
+		err = config.CheckCriterion(*c.criterion, criterion)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("--criterion: %w", err)
@@ -86,6 +92,12 @@ func (c *forecastCommand) run(ctx context.Context, p program) (int, error) {
 	series, others, basis, err := c.read(ctx, p, criterion)
 	if err != nil {
 		return 0, err
+	}
+	for _, o := range series.Observations {
+		if o.Time.After(p.now()) {
+			basis.Notes = append(basis.Notes, "A result is from "+o.Time.Format(time.DateOnly)+", which is yet to come: check the dates")
+			break
+		}
 	}
 	f, err := forecast.Single(series, goal, p.now(), forecast.Options{Score: true, Siblings: others})
 	if err != nil {

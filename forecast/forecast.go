@@ -42,6 +42,9 @@ func (p Probability) String() string {
 	if p.Lower == p.Upper {
 		return units.Percent(p.Value)
 	}
+	if l, u := units.Percent(p.Lower), units.Percent(p.Upper); l == u && l == units.Percent(p.Value) {
+		return l // "< 1 %"
+	}
 	trim := func(s string) string { return s[:len(s)-len(" %")] }
 	return fmt.Sprintf("%s (%s-%s)", units.Percent(p.Value), trim(units.Percent(p.Lower)), units.Percent(p.Upper))
 }

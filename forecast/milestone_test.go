@@ -289,3 +289,32 @@ func TestMilestoneWithAnUnknownModelIsInsufficientData(t *testing.T) {
 		t.Errorf("nothing known: state %s, probability %v", f.State, f.Probability)
 	}
 }
+
+func TestAnIntervalThatRoundsToOneNumberIsNotWritten(t *testing.T) {
+	for want, p := range map[string]Probability{
+		"< 1 %": {Value: 0.001, Lower: 0.0001, Upper: 0.004}, "> 99 %": {Value: 0.998, Lower: 0.996, Upper: 0.999},
+		"< 1 % (< 1-2 %)": {Value: 0.004, Lower: 0.001, Upper: 0.02}, "32 % (11-63 %)": {Value: 0.32, Lower: 0.11, Upper: 0.63},
+	} {
+		if got := p.String(); got != want {
+			t.Errorf("%+v is %q, want %q", p, got, want)
+		}
+	}
+}
+
+// "About" goes with a number alone.
+func TestFewAndManyIterationsReadWell(t *testing.T) {
+	day := time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC)
+	s := Series{Criterion: Criterion{Metric: "p99", Comparison: Below, Unit: units.Seconds}}
+	for i, v := range []float64{0.1, 0.09, 0.079, 0.07, 0.062, 0.06} {
+		s.Observations = append(s.Observations, Observation{Time: day.AddDate(0, 0, 7*i), Value: v, Valid: true})
+	}
+	for target, want := range map[float64]string{
+		0.0599999: "the way to 60 ms; less than 0.1 more effective iterations;", 0.05: "the way to 50 ms; about 1.9 more", 1e-9: "the way to 1 ns; more than 99 more",
+	} {
+		s.Criterion.Target = target
+		f, err := Single(s, Goal{Iterations: 5}, day.AddDate(0, 0, 36), Options{})
+		if err != nil || !strings.Contains(f.Summary, want) {
+			t.Errorf("%v: %q, %v; want %q", target, f.Summary, err, want)
+		}
+	}
+}

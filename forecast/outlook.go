@@ -3,6 +3,7 @@ package forecast
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,7 +47,7 @@ func Single(s Series, g Goal, now time.Time, o Options) (Forecast, error) {
 	defer workspaces.Put(w)
 	l := &w.outlook
 	if err := l.fill(s, g, now, o, o.shown(now, w), &w.engine, &w.law); err != nil {
-		return Forecast{}, fmt.Errorf("forecast %s: %w", s.Model, err)
+		return Forecast{}, fmt.Errorf("%s: %w", strings.TrimRight("forecast "+s.Model, " "), err)
 	}
 	f := l.forecast
 	l.forecast, l.history.warnings = Forecast{}, nil

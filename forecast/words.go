@@ -25,7 +25,7 @@ func (f *Forecast) words(h *history, g Goal) (summary string, advice []string) {
 		}
 		return fmt.Sprintf("%s: too few to forecast %s; %s of such histories get there %s", f.Missing, c, f.Probability, g.until()), nil
 	}
-	return fmt.Sprintf("%s of the way to %s; about %s; %s %s",
+	return fmt.Sprintf("%s of the way to %s; %s; %s %s",
 		units.Percent(*f.Attained), target, moreIterations(f.Effort.Effective), f.Probability, g.until()), f.advice(target, g)
 }
 
@@ -36,9 +36,9 @@ func moreIterations(n float64) string {
 	case n < 0.05:
 		return "less than 0.1 more effective iterations"
 	case n >= 0.95 && n < 1.05:
-		return "1 more effective iteration"
+		return "about 1 more effective iteration"
 	}
-	return fmt.Sprintf("%.1f more effective iterations", n)
+	return fmt.Sprintf("about %.1f more effective iterations", n)
 }
 
 // until reads "by 31 January", "within 5 iterations", or both.

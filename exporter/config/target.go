@@ -120,9 +120,8 @@ func (c *Config) selection(d *decoder, s *Select, name *string, criteria *[]fore
 			if err := c.measured(x.Metric); err != nil {
 				return err
 			}
-			q, _ := history.QuantityByName(x.Metric)
-			if q.LowerIsBetter != x.Comparison.LowerIsBetter() {
-				return fmt.Errorf("criterion %q asks for a worse %s: reverse the comparison", text, q.Title)
+			if err := CheckCriterion(text, x); err != nil {
+				return err
 			}
 			if slices.Contains(*criteria, x) {
 				return fmt.Errorf("criterion %q is listed twice", text)
@@ -205,4 +204,26 @@ func (d *decoder) complete(key string, n *yaml.Node) {
 	if !has(n, "criteria") {
 		d.errorf(n, key, `needs criteria, such as ["p99 < 50ms"]`)
 	}
+}
+
+// CheckCriterion refuses a criterion, which was written as text, that asks for a worse value of a quantity, or for one
+// that it never has. Of a metric that plancast does not know nothing is refused.
+func CheckCriterion(text string, c forecast.Criterion) error {
+	q, err := history.QuantityByName(c.Metric)
+	if err != nil {
+		return nil
+	}
+	lower := c.Comparison.LowerIsBetter()
+	if q.LowerIsBetter != lower {
+		return fmt.Errorf("criterion %q asks for a worse %s: reverse the comparison", text, q.Title)
+	}
+	strict := c.Comparison == forecast.Below || c.Comparison == forecast.Above
+	positive := c.Unit == units.Seconds || c.Unit == units.Bytes // a share may be 0, a time cannot
+	switch {
+	case lower && (c.Target < 0 || c.Target == 0 && (strict || positive)):
+		return fmt.Errorf("criterion %q can never be met: a %s is never that small", text, q.Title)
+	case !lower && c.Unit == units.Ratio && (c.Target > 1 || c.Target == 1 && strict):
+		return fmt.Errorf("criterion %q can never be met: a %s is at most 100 %%", text, q.Title)
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/plancast/plancast/exporter/outside"
 	"github.com/plancast/plancast/forecast"
+	"github.com/plancast/plancast/terms"
 	"github.com/plancast/plancast/units"
 )
 
@@ -131,9 +132,16 @@ func (c CSV) columns(row []string) (t table, head bool, err error) {
 	case t.value < 0:
 		return t, true, fmt.Errorf("no column of values: name one value; there are %s", listed(row))
 	}
+	values := cell(row, t.value)
 	t.name = "column " + strconv.Quote(shown(row[t.value]))
+	if other := c.otherQuantity(values); other != "" {
+		return t, true, fmt.Errorf("%s holds %s, and the criterion is about %s: write a criterion about %s, or rename the column to value", t.name, other, c.Metric, other)
+	}
 	if t.suffix == "" {
-		t.suffix = c.suffixOf(cell(row, t.value))
+		if t.suffix = c.suffixOf(values); t.suffix == "" && c.otherUnit(values) {
+			_, suffix := split(values)
+			return t, true, fmt.Errorf("%s is in %s, which is no unit of %s: name the right one with --unit", t.name, shown(suffix), c.Metric)
+		}
 	}
 	return t, true, nil
 }
@@ -167,16 +175,52 @@ func (c CSV) suffixOf(head string) string {
 	if suffix == string(units.Seconds) {
 		suffix = "s"
 	}
-	if _, err := units.Parse("1"+suffix, c.Unit); err != nil || suffix == "" || c.Unit == units.None {
+	if c.Unit == units.None || !isUnit(suffix, c.Unit) {
 		return ""
 	}
 	return suffix
 }
 
+// isUnit reports whether a suffix such as "ms" is a unit that u is written in; the 1 of
+// "top_1" is none.
+func isUnit(suffix string, u units.Unit) bool {
+	if suffix == "" || strings.ContainsAny(suffix[:1], "0123456789.") {
+		return false
+	}
+	_, err := units.Parse("1"+suffix, u)
+	return err == nil
+}
+
+// otherUnit reports whether a head names a unit that the series cannot have, such as the
+// MiB of a time.
+func (c CSV) otherUnit(head string) bool {
+	_, suffix := split(head)
+	return c.Unit != units.None && slices.ContainsFunc([]units.Unit{units.Seconds, units.Bytes, units.Ratio, units.PerSec}, func(u units.Unit) bool {
+		return isUnit(suffix, u) && !isUnit(suffix, c.Unit)
+	})
+}
+
+// otherQuantity is the quantity that a head names, where the criterion is about another.
+func (c CSV) otherQuantity(head string) string {
+	if _, err := terms.QuantityByName(c.Metric); err != nil {
+		return ""
+	}
+	short, _ := split(head)
+	for _, name := range []string{strings.ToLower(head), strings.ToLower(short)} {
+		if _, err := terms.QuantityByName(name); err == nil {
+			if name == c.Metric {
+				return ""
+			}
+			return name
+		}
+	}
+	return ""
+}
+
 // note reads `Read 5 values in ms from column "p99_ms", 2026-10-01 to 2026-10-27.`
 func (c CSV) note(t table, read []forecast.Observation) string {
 	if len(read) == 0 {
-		return ""
+		return "The table has no row below its head"
 	}
 	unit := t.suffix
 	if unit == "" && c.Unit != units.None {

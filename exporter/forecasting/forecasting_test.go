@@ -41,8 +41,11 @@ func TestJSONLAnswersEveryLineInOrder(t *testing.T) {
 		"no target":            {`{"points":[[1,2]],"direction":"lower","horizon":1}`, "the question has no target"},
 		"no horizon":           {`{"points":[[1,2]],"direction":"lower","target":1}`, "the question has no horizon"},
 		"horizon 0":            {strings.Replace(good, `"horizon":5`, `"horizon":0`, 1), "horizon 0 is not 1 or more"},
-		"horizon too far":      {strings.Replace(good, `"horizon":5`, `"horizon":100000`, 1), "100000 iterations"},
+		"horizon too far":      {strings.Replace(good, `"horizon":5`, `"horizon":100000`, 1), "forecast: goal: 100000 iterations"},
 		"no points":            {`{"points":[],"direction":"lower","target":1,"horizon":1}`, "the question has no points"},
+		"a point of null":      {`{"points":[[1,2],[2,null]],"direction":"lower","target":1,"horizon":1}`, "point 2 holds null"},
+		"a sibling of null":    {`{"points":[[1,2]],"siblings":[{"points":[[1,null]],"direction":"lower"}],"direction":"lower","target":1,"horizon":1}`, "point 1 holds null"},
+		"null elsewhere":       {`{"points":[[1,2]],"direction":"lower","target":1,"horizon":1,"note":null}`, ""},
 		"a point of three":     {`{"points":[[1,2],[1,2,3]],"direction":"lower","target":1,"horizon":1}`, "point 2 has 3 numbers"},
 		"time in nanoseconds":  {`{"points":[[1700000000000000000,2]],"direction":"lower","target":1,"horizon":1}`, "not in unix seconds"},
 		"number out of range":  {strings.Replace(good, "90", "1e999", 1), "read the question"},
@@ -180,6 +183,67 @@ func TestReadCSVAsPeopleHaveThem(t *testing.T) {
 		if !strings.Contains(note, c.note) {
 			t.Errorf("%s: it says %q; want %q", name, note, c.note)
 		}
+	}
+}
+
+// A table of something else than the criterion is about gives no forecast.
+func TestReadCSVRefusesAnotherQuantity(t *testing.T) {
+	for name, c := range map[string]struct {
+		of         CSV
+		head, want string
+	}{
+		"a size for a time":          {CSV{Unit: units.Seconds, Metric: "p99"}, "p99 (MiB)", `column "p99 (MiB)" is in MiB, which is no unit of p99`},
+		"a time for a rate":          {CSV{Unit: units.PerSec, Metric: "throughput"}, "latency_us", `column "latency_us" is in us, which is no unit of throughput`},
+		"another percentile":         {CSV{Unit: units.Seconds, Metric: "p99"}, "p50_us", `column "p50_us" holds p50, and the criterion is about p99`},
+		"another known quantity":     {CSV{Unit: units.Seconds, Metric: "p99"}, "Throughput", `column "Throughput" holds throughput, and the criterion is about p99`},
+		"the same, of two words":     {CSV{Unit: units.Ratio, Metric: "accuracy_deviation"}, "accuracy_deviation", ""},
+		"the same under its own":     {CSV{Unit: units.Seconds, Metric: "p99"}, "P99 [ms]", ""},
+		"a name that nobody knows":   {CSV{Unit: units.Seconds, Metric: "p99"}, "answer", ""},
+		"a metric that nobody knows": {CSV{Metric: "loss"}, "loss (ms)", ""},
+	} {
+		_, _, err := c.of.Read(strings.NewReader("date," + c.head + "\n2026-10-01,3\n"))
+		if (err == nil) != (c.want == "") || !strings.Contains(fmt.Sprint(err), c.want) {
+			t.Errorf("%s: %v; want %q", name, err, c.want)
+		}
+	}
+}
+
+// The number at the end of a name is no unit.
+func TestReadCSVTakesNoNumberForAUnit(t *testing.T) {
+	got, _, err := CSV{Unit: units.Ratio, Metric: "top1"}.Read(strings.NewReader("date,top_1\n2026-10-01,0.9\n"))
+	if err != nil || len(got) != 1 || got[0].Value != 0.9 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// Points are put in order of time; those of one moment keep theirs.
+func TestJSONLSortsPoints(t *testing.T) {
+	answers := func(points string) string {
+		var out bytes.Buffer
+		if err := ServeJSONL(strings.NewReader(`{"points":`+points+`,"direction":"lower","target":60,"horizon":5}`), &out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	const day = 86400
+	sorted := fmt.Sprintf("[[0,100],[%d,90],[%d,80],[%d,81],[%d,70]]", day, 2*day, 2*day, 3*day)
+	mixed := fmt.Sprintf("[[%d,70],[%d,80],[0,100],[%d,81],[%d,90]]", 3*day, 2*day, 2*day, day)
+	if a, b := answers(sorted), answers(mixed); a != b {
+		t.Errorf("in order %s, mixed %s", a, b)
+	}
+}
+
+func TestTextOfFewResultsClaimsNoPace(t *testing.T) {
+	s := forecast.Series{Criterion: forecast.Criterion{Metric: "p99", Comparison: forecast.Below, Target: 0.05, Unit: units.Seconds}}
+	day := time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC)
+	s.Observations = []forecast.Observation{{Time: day, Value: 0.1, Valid: true}}
+	f, err := forecast.Single(s, forecast.Goal{Iterations: 5}, day, forecast.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	if err := WriteText(&text, f, Basis{}, units.Seconds); err != nil || !strings.Contains(text.String(), "1 result, 0 missed, one iteration a day is assumed\n") {
+		t.Errorf("%v\n%s", err, text.String())
 	}
 }
 

@@ -6,11 +6,13 @@ package forecasting
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/plancast/plancast/forecast"
@@ -124,6 +126,9 @@ func respond(line []byte) (answer, error) {
 	if err := json.Unmarshal(line, &q); err != nil {
 		return answer{}, fmt.Errorf("read the question: %w", err)
 	}
+	if err := withoutNull(line); err != nil {
+		return answer{}, err
+	}
 	switch {
 	case q.Target == nil:
 		return answer{}, errors.New("the question has no target")
@@ -163,8 +168,33 @@ func respond(line []byte) (answer, error) {
 	}, nil
 }
 
-// series reads the points of a series. They are one iteration each, in the
-// order given, even where clocks stood still or a result was repeated.
+// withoutNull refuses a point with a null, which encoding/json reads as 0.
+func withoutNull(line []byte) error {
+	if !bytes.Contains(line, []byte("null")) {
+		return nil
+	}
+	type past struct {
+		Points [][]*float64 `json:"points"`
+	}
+	var q struct {
+		past
+		Siblings []past `json:"siblings"`
+	}
+	if err := json.Unmarshal(line, &q); err != nil {
+		return fmt.Errorf("read the question: %w", err)
+	}
+	for _, p := range append(q.Siblings, q.past) {
+		for i, point := range p.Points {
+			if slices.Contains(point, nil) {
+				return fmt.Errorf("point %d holds null: leave out what has no value", i+1)
+			}
+		}
+	}
+	return nil
+}
+
+// series reads the points of a series. They are one iteration each, in order of
+// time, and in the order given where clocks stood still or a result was repeated.
 func series(p past) (forecast.Series, error) {
 	s := forecast.Series{
 		Criterion:    forecast.Criterion{Metric: "value", Comparison: forecast.AtMost},
@@ -177,7 +207,6 @@ func series(p past) (forecast.Series, error) {
 	default:
 		return s, fmt.Errorf("direction %q is neither lower nor higher", p.Direction)
 	}
-	var last time.Time
 	for i, p := range p.Points {
 		if len(p) != 2 {
 			return s, fmt.Errorf("point %d has %d numbers, want [unix seconds, value]", i+1, len(p))
@@ -185,6 +214,10 @@ func series(p past) (forecast.Series, error) {
 		if math.Abs(p[0]) > 1e12 {
 			return s, fmt.Errorf("point %d: time %v is not in unix seconds", i+1, p[0])
 		}
+	}
+	slices.SortStableFunc(p.Points, func(a, b []float64) int { return cmp.Compare(a[0], b[0]) })
+	var last time.Time
+	for i, p := range p.Points {
 		whole, part := math.Modf(p[0])
 		t := time.Unix(int64(whole), int64(part*1e9))
 		if i > 0 && !t.After(last) {

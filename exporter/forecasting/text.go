@@ -85,7 +85,11 @@ func WriteText(w io.Writer, f forecast.Forecast, basis Basis, unit units.Unit) e
 	if basis.LookBack > 0 {
 		of = " of " + terms.FormatLookBack(basis.LookBack)
 	}
-	line("evidence", "%s results%s, %s missed, about one iteration every %s", units.Number(float64(e.Observations)), of, units.Number(float64(e.Missed)), units.Format(e.PerIteration, units.Seconds))
+	pace := "about one iteration every " + units.Format(e.PerIteration, units.Seconds)
+	if e.Observations < 2 { // nothing shows how often they come
+		pace = "one iteration a day is assumed"
+	}
+	line("evidence", "%s%s, %s missed, %s", units.Count(e.Observations, "result"), of, units.Number(float64(e.Missed)), pace)
 	if s := e.Score; s != nil {
 		line("own record", "Brier %.3f, skill %+.2f against the base rate, calibration error %s", s.Brier, s.Skill, units.Format(s.CalibrationError, units.Ratio))
 	}
