@@ -26,7 +26,7 @@ die() { printf 'stores: %s\n' "$@" >&2; exit 1; }
 skip() { printf 'skipped: %s\n' "$*" >&2; exit 77; }
 
 # field NAME prints a field of the JSON that go mod download printed.
-field() { sed -n "s/^\t\"$1\": \"\(.*\)\",\{0,1\}\$/\1/p" <<<"$downloaded"; }
+field() { sed -n "s/^\t\"$1\": \"\(.*\)\",\{0,1\}\$/\1/p" <<<"${downloaded//\\u003e/>}"; }
 
 # build NAME MODULE SUM [FLAG...] builds a program, where it is not there, and prints its path.
 build() {
@@ -41,7 +41,7 @@ build() {
     # A module with replace directives cannot be installed: its source becomes the main module.
     downloaded=$(cd "$work" && GOFLAGS=-mod=mod go mod download -json "$module") || true
     error=$(field Error)
-    [[ $error != *"requires go >="* ]] || skip "$name: $error"
+    [[ $error != *"requires go "* ]] || skip "$name: $error"
     [[ -z $error ]] || die "$module cannot be downloaded: $error"
     [[ $(field Sum) == "$sum" ]] || die "$module has the checksum $(field Sum), not $sum"
     cp -r --no-preserve=mode "$(field Dir)" "$work/source"
