@@ -350,7 +350,7 @@ func (r *run) alternate(ctx context.Context, inputs []engine.Tensor, t turns, ow
 		x.observed.timed(w, t.options.Concurrency)
 		if observed != nil && e == r.engine {
 			watched = append(watched, *observed)
-			x.observed.surplus += own.after(before).surplus(*observed, w) / float64(t.count)
+			x.observed.surplus += own.surplus(before, *observed, w) / float64(t.count)
 		}
 		before = e
 		return nil

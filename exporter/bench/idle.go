@@ -85,31 +85,39 @@ func (r *run) rest(ctx context.Context, onDevice bool, most time.Duration) time.
 // any clock where memory decides how long it takes, the second where the SMs do.
 type effort struct{ seconds, cycles float64 }
 
-// efforts are what a query of the candidate's engine takes, by the engine that had the
-// turn before (nil for none): the device's counters may still count the end of that.
+// efforts are by the engine that had the turn before, nil after a pause: the device's
+// counters lag, and still count the end of that.
 type efforts map[engine.Engine]*effort
 
-func (e efforts) after(before engine.Engine) *effort {
-	if e[before] == nil {
-		e[before] = new(effort)
-	}
-	return e[before]
-}
+// counterLag is how long, in seconds, the counters may lag. On an H200 a turn of 0.19 s
+// after a pause showed next to nothing, and one after a partner's half of the partner.
+const counterLag = 0.2
 
 // surplus learns from a turn and returns by how much the activity of the SMs
 // exceeds what the engine's own queries take, as a share of all SMs: others were
 // at work then. Since the first turns have little to compare with, what others do
 // all the time shows while the device should be idle and not here. The activity is
 // that of the time watched, which begins before the queries and ends after them.
-func (e *effort) surplus(t Telemetry, w engine.Window) float64 {
-	if t.SMActivity == nil || t.SMClock == nil || !(t.Duration > 0) || len(w.Latencies) == 0 {
+func (e efforts) surplus(before engine.Engine, t Telemetry, w engine.Window) float64 {
+	hidden := 0.0 // share of the turn that the counters may not show
+	if before == nil {
+		hidden = counterLag / t.Duration
+	}
+	if t.SMActivity == nil || t.SMClock == nil || !(t.Duration > 0) || hidden > 0.5 || len(w.Latencies) == 0 {
 		return 0
 	}
-	rate := float64(len(w.Latencies)) / t.Duration
-	now := effort{*t.SMActivity / rate, *t.SMActivity * *t.SMClock / rate}
+	if e[before] == nil {
+		e[before] = new(effort)
+	}
+	return e[before].surplus(t, float64(len(w.Latencies))/t.Duration, 1-hidden)
+}
+
+func (e *effort) surplus(t Telemetry, rate, shown float64) float64 {
+	taken := *t.SMActivity / shown / rate
+	now := effort{taken, taken * *t.SMClock}
 	if e.seconds == 0 {
 		*e = now
 	}
 	e.seconds, e.cycles = min(e.seconds, now.seconds), min(e.cycles, now.cycles)
-	return *t.SMActivity - rate*max(e.seconds, e.cycles / *t.SMClock)
+	return max(0, *t.SMActivity-rate*max(e.seconds, e.cycles / *t.SMClock))
 }
