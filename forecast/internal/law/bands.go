@@ -6,6 +6,7 @@ import "math"
 const (
 	typicalError = 0.03              // one step ahead, before there is a record,
 	typicalMass  = 0.5               // and how many errors it counts as afterwards
+	leastKept    = 0.1               // a probability that gains are kept that counts as none, and from which it is counted
 	leastWidth   = 0.002             // of each side of a band: no measurement is better than that
 	log9         = 2.197224577336219 // logit of 0.9
 )
@@ -165,7 +166,9 @@ func moved(x, to, kept float64) float64 {
 }
 
 // kept is the probability that a value that is reached stays reached.
-func (l *Law) kept() float64 { return l.worked * (1 - l.steady) }
+func (l *Law) kept() float64 {
+	return max(0, l.worked*(1-l.steady)-leastKept) / (1 - leastKept)
+}
 
 // reachable returns the least point whose chance of being reached within h steps
 // is at least p; it looks from x on.
