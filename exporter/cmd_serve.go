@@ -116,6 +116,7 @@ func (c *serveCommand) open(cfg config.Config, p program) (served, error) {
 	}
 	o := p.daemon(cfg)
 	if cfg.Source != nil {
+		boundHeap(heapGrowthFleet)
 		return fleet.New(fleet.Options{Config: cfg, ConfigFile: *c.config, Build: o.Build, Now: p.now, Log: p.log, Web: place})
 	}
 	o.ConfigFile, o.Unmeasured, o.Later, o.Web = *c.config, !*c.measure, true, place

@@ -47,7 +47,7 @@ func main() {
 	if len(os.Args) == 2 && os.Args[1] == senderCommand {
 		os.Exit(notify.Main(os.Stdin, os.Stdout))
 	}
-	boundHeap()
+	boundHeap(heapGrowth)
 	// Workers run as the same user, and the environment may hold secrets.
 	if err := worker.Hide(); err != nil {
 		fmt.Fprintf(os.Stderr, "plancast: %v\n", err)
@@ -55,14 +55,20 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], program{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, now: time.Now, worker: own(workerCommand), sender: own(senderCommand), backends: backendNames()}))
 }
 
+// How much the heap may grow beyond what is alive before it is collected, in percent. A
+// fleet daemon holds more and allocates less.
+const (
+	heapGrowth      = 40
+	heapGrowthFleet = 25
+)
+
 // boundHeap keeps a process small that holds a long history or reads a large model's
-// head: the heap may grow by two fifths of what is alive before it is collected, rather
-// than to twice as much. A limit in bytes would make the collector run all the time once
-// more is alive than was thought.
+// head: by default, the heap would grow to twice as much. A limit in bytes would make the
+// collector run all the time once more is alive than was thought.
 // GOGC and GOMEMLIMIT in the environment have precedence.
-func boundHeap() {
+func boundHeap(growth int) {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(40)
+		debug.SetGCPercent(growth)
 	}
 }
 

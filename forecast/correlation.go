@@ -58,9 +58,6 @@ type gainRecord struct {
 }
 
 func (h *history) gains() (r gainRecord) {
-	if h.prepared != nil {
-		return h.prepared.gains
-	}
 	n := max(0, len(h.values)-2)
 	r.times, r.gains, r.order = make([][2]int64, 0, n), make([]float64, 0, n), make([]int, 0, n)
 	for t := 1; t < len(h.values)-1; t++ {

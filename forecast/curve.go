@@ -10,6 +10,9 @@ import (
 // within 1, 2, ... further iterations; it never falls.
 type curve []float64
 
+// reached is the curve of what is there already, for as many steps as a goal may have.
+var reached = slices.Repeat(curve{1}, maxIterations+1)
+
 // at reads between whole iterations: a share of an iteration gives that share
 // of its chance.
 func (f curve) at(x float64) float64 { return f.atShifted(x, unshifted) }

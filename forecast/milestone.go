@@ -62,15 +62,14 @@ func Joint(m JointGoal, now time.Time, o Options) (Forecast, error) {
 	spread(len(m.Series), func(i int) {
 		d := workspaces.Get().(*workspace)
 		defer workspaces.Put(d)
-		l, la := &outlook{lower: d.outlook.lower, upper: d.outlook.upper}, &d.law
+		l, la := &outlook{curve: d.outlook.curve, lower: d.outlook.lower, upper: d.outlook.upper}, &d.law
 		if criteria[m.Series[i].Model] > 1 {
 			la = &law.Law{}
 		}
 		if errs[i] = l.fill(m.Series[i], m.Goal, now, o, shown[i], &d.engine, la); la == &d.law {
 			l.law = nil // only criteria that have to be met together ask it again
 		}
-		// A milestone may have many series: what the next one can use does not stay.
-		d.outlook.lower, d.outlook.upper, l.lower, l.upper = l.lower, l.upper, nil, nil
+		l.keep(&d.outlook)
 		outlooks[i] = l
 	})
 	for i, err := range errs {

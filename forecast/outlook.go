@@ -92,6 +92,16 @@ func (l *outlook) fill(s Series, g Goal, now time.Time, o Options, siblings law.
 	return nil
 }
 
+// keep leaves to another outlook the memory that a milestone does not need: it may have
+// many series.
+func (l *outlook) keep(next *outlook) {
+	next.curve, next.lower, next.upper = nil, l.lower, l.upper
+	l.lower, l.upper = nil, nil
+	if l.forecast.Met {
+		next.curve, l.curve = l.curve, reached[:len(l.curve)]
+	}
+}
+
 // answer fills in the forecast of a history with at least one result.
 func (l *outlook) answer(g Goal, now time.Time, siblings law.Tally, e *law.History) {
 	h, f, la := &l.history, &l.forecast, l.law

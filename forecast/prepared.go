@@ -11,7 +11,6 @@ import (
 // and its moment.
 type prepared struct {
 	history history // condensed
-	gains   gainRecord
 	tally   law.Tally // after the newest result
 	newest  time.Time // when that was; the zero time without any
 }
@@ -28,7 +27,6 @@ func (s Series) Prepared() Series {
 	t := tallied(s, &p.history, &w.engine)
 	if n := len(t.times); n > 0 {
 		p.tally, p.newest = t.totals[n-1], t.times[n-1]
-		p.gains = p.history.gains()
 	}
 	p.history.prepared = p
 	s.prepared = p
