@@ -10,7 +10,7 @@ import (
 // prepared is what every forecast of a series begins with, whatever its goal
 // and its moment.
 type prepared struct {
-	history history // condensed
+	history history   // condensed
 	tally   law.Tally // after the newest result
 	newest  time.Time // when that was; the zero time without any
 }
