@@ -96,7 +96,7 @@ func TestWhatTheCountersOweIsNoSurplus(t *testing.T) {
 		after                      engine.Engine
 		activity, seconds, surplus float64
 	}{
-		{nil, 0.01, 0.2, 0}, // nothing of it is counted yet
+		{nil, 0.01, 0.2, 0}, // hardly any of it is counted yet
 		{itself, 0.4, 0.2, 0}, {partner, 0.46, 0.2, 0}, {itself, 0.4, 0.2, 0}, {partner, 0.46, 0.2, 0},
 		{nil, 0.36, 2, 0}, {nil, 0.4, 2, 0}, // a tenth of it may not be counted
 		{partner, 0.56, 0.2, 0.1}, {nil, 0.5, 2, 0.1},
