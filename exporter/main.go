@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -105,7 +107,8 @@ type terminated int
 // run parses the arguments, runs the command that they name and returns the
 // exit status.
 func run(ctx context.Context, args []string, p program) (status int) {
-	p.stdout, p.stderr = outside.Terminal(p.stdout), outside.Terminal(p.stderr)
+	written := &output{w: p.stdout}
+	p.stdout, p.stderr = outside.Terminal(written), outside.Terminal(p.stderr)
 	// By hand, for kingpin's own flag would leave no --version to the commands.
 	if slices.Equal(args, []string{"--version"}) {
 		fmt.Fprintln(p.stdout, promversion.Print("plancast"))
@@ -148,7 +151,34 @@ func run(ctx context.Context, args []string, p program) (status int) {
 		fmt.Fprintf(p.stderr, "plancast %s: %v\n", name, err)
 		return exitError
 	}
+	if err := written.failed(); err != nil {
+		fmt.Fprintf(p.stderr, "plancast %s: what it printed is not complete: %v\n", name, err)
+		return exitError
+	}
 	return status
+}
+
+// output remembers the first error of writing to w, which printing ignores: a report
+// that a full disk cut off is no success.
+type output struct {
+	w   io.Writer
+	mu  sync.Mutex
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.err = cmp.Or(o.err, err)
+	return n, err
+}
+
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 // application is the command line: every command by its name.

@@ -87,6 +87,24 @@ targets:
   - {name: launch, criteria: ["p99 < 5ms"]}
 `
 
+func TestOutputThatCannotBeWrittenIsNoSuccess(t *testing.T) {
+	s := newSite(t, launchTarget)
+	s.Push("net", "1", fake.Script{})
+	s.plancast("run", "--once", "--config.file", s.File())
+	for _, command := range [][]string{{"check"}, {"history", "verify"}, {"history", "list"}} {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip(err)
+		}
+		var errs bytes.Buffer
+		status := run(t.Context(), append(command, "--config.file", s.File()), testProgram(full, &errs))
+		full.Close()
+		if status != exitError || !strings.Contains(errs.String(), "no space left on device") {
+			t.Errorf("%s: status %d, %s", command, status, &errs)
+		}
+	}
+}
+
 func TestMistakesNameAWayOut(t *testing.T) {
 	s := newSite(t, "")
 	for _, c := range []struct {
