@@ -69,6 +69,28 @@ func TestBandsHaveAWidth(t *testing.T) {
 	}
 }
 
+func TestBandsOfHistoriesWithZeros(t *testing.T) {
+	for name, c := range map[string]struct {
+		values []float64
+		warns  bool // that sizes are not known
+	}{
+		"zero every second time":    {[]float64{0, 7, 0, 8, 0, 9}, false},
+		"the first that is no zero": {[]float64{0, 0, 0, 0, 0, 9}, true},
+		"nothing but zeros":         {[]float64{0, 0, 0, 0}, false},
+	} {
+		s := Series{Criterion: Criterion{Metric: "x", Comparison: AtMost, Target: -1}, Observations: daily(c.values...)}
+		f := single(t, s, Goal{Iterations: 5}, after(len(c.values)))
+		for _, b := range f.Bands {
+			if b.Low < 0 || b.Low > b.Median || b.Median > b.High || (b.Low == b.High) != (slices.Max(c.values) == 0) {
+				t.Errorf("%s: band %+v", name, b)
+			}
+		}
+		if warns := slices.ContainsFunc(f.Basis.Warnings, func(w string) bool { return strings.Contains(w, "how large changes are is not known") }); warns != c.warns {
+			t.Errorf("%s: warnings %q", name, f.Basis.Warnings)
+		}
+	}
+}
+
 func TestTooFewResultsSayWhatIsMissing(t *testing.T) {
 	s := Series{Criterion: latency, Observations: daily(0.1, 0.09)}
 	f := single(t, s, Goal{Iterations: 5}, after(2))

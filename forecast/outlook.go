@@ -190,13 +190,22 @@ func (l *outlook) probabilities(g Goal, now time.Time) {
 	}
 }
 
-// bands returns the bands of the next values, on the metric's own scale.
+// bands returns the bands of the next values, on the metric's own scale. What was never
+// negative stays so, and where no size of a change is known a band holds all that was
+// seen.
 func bands(h *history, la *law.Law, steps int) []Band {
+	least, most := slices.Min(h.values), slices.Max(h.values)
 	out := make([]Band, steps)
 	la.Bands(steps, func(i int, low, mid, high float64) {
 		b := Band{h.scale.From(low), h.scale.From(mid), h.scale.From(high)}
 		if !h.criterion.Comparison.LowerIsBetter() {
 			b.Low, b.High = b.High, b.Low
+		}
+		if least >= 0 {
+			b = Band{max(b.Low, 0), max(b.Median, 0), max(b.High, 0)}
+		}
+		if !h.scale.Sized() {
+			b.Low, b.High = least, most
 		}
 		out[i-1] = b
 	})
@@ -262,6 +271,9 @@ func (l *outlook) notes(g Goal, now time.Time) {
 		h.warn("no valid result yet")
 	case n < FewResults:
 		h.warn("only %s: the probability is little more than a base rate", plural(n, "result", "results"))
+	}
+	if n > 1 && !h.scale.Sized() && h.values[n-1] != 0 {
+		h.warn("every result before the newest is 0: how large changes are is not known, so the probability is that of any change")
 	}
 	if !l.cadence.known && n > 0 && !g.Deadline.IsZero() {
 		h.warn("one iteration a day is assumed: the history does not show how often they come")

@@ -57,6 +57,10 @@ func ScaleOf(values []float64, lowerIsBetter bool, scratch []float64) (Scale, []
 	return s, scratch
 }
 
+// Sized reports whether the scale knows how large a change is. It does not where all
+// values that decide are zero.
+func (s Scale) Sized() bool { return s.Log || s.unit != 0 }
+
 // To carries a value to the scale.
 func (s Scale) To(v float64) float64 {
 	if s.Log {
