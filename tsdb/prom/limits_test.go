@@ -257,7 +257,8 @@ func TestAPointIsReadWithoutAllocations(t *testing.T) {
 			}
 		})
 	}
-	if few, many := read(1), read(1000); many > few {
-		t.Errorf("1 point takes %v allocations, and 1,000 of them %v", few, many)
+	const points = 1000 // pools may be empty now and then, above all with the race detector
+	if few, many := read(1), read(points); many-few > points/2 {
+		t.Errorf("1 point takes %v allocations, and %d of them %v", few, points, many)
 	}
 }
