@@ -5,28 +5,38 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/plancast/plancast/exporter/engine"
 	"github.com/plancast/plancast/exporter/engine/onnxruntime"
 	"github.com/plancast/plancast/exporter/onnx"
 )
 
+// Undo is what is to be undone, the newest first.
+type Undo []func() error
+
+// All undoes everything and returns every error.
+func (u *Undo) All() error {
+	var errs []error
+	for _, f := range slices.Backward(*u) {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}
+
+// After undoes everything where there is an error, which it adds its own to.
+func (u *Undo) After(err *error) {
+	if *err != nil {
+		*err = errors.Join(*err, u.All())
+	}
+}
+
 // Engine builds and loads the ONNX model at path with that number of intra-op threads.
 // release frees the engine and what was built for it.
 func Engine(ctx context.Context, path string, threads int) (e engine.Engine, release func() error, err error) {
-	var undo []func() error
-	release = func() error {
-		var errs []error
-		for i := range undo {
-			errs = append(errs, undo[len(undo)-1-i]())
-		}
-		return errors.Join(errs...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, release())
-		}
-	}()
+	var undo Undo
+	release = undo.All
+	defer undo.After(&err)
 	model, err := onnx.ReadFile(path)
 	if err != nil {
 		return nil, nil, err

@@ -150,7 +150,7 @@ func (t turns) of(figure func(turn) float64) (p50, low, high float64) {
 		k++
 	}
 	k = max(0, k-1)
-	return median(v), v[k], v[len(v)-1-k]
+	return bench.NearestRank(v, 0.5), v[k], v[len(v)-1-k]
 }
 
 func (t turns) row(to *tabwriter.Writer, r rested) {

@@ -31,19 +31,9 @@ func perceptron(in, hidden, classes, threads int) func(context.Context) (loops, 
 		if err != nil {
 			return l, err
 		}
-		undo := []func() error{release}
-		l.release = func() error {
-			var errs []error
-			for i := range undo {
-				errs = append(errs, undo[len(undo)-1-i]())
-			}
-			return errors.Join(errs...)
-		}
-		defer func() {
-			if err != nil {
-				err = errors.Join(err, l.release())
-			}
-		}()
+		undo := loaded.Undo{release}
+		l.release = undo.All
+		defer undo.After(&err)
 		inputs, err := tensorio.Generate(e.Inputs(), [][]int64{{1, int64(in)}}, 1)
 		if err != nil {
 			return l, err
